@@ -1,0 +1,146 @@
+"""Aggregators: the parsed samples of one subtask -> its one output.
+
+    First          the first usable sample
+    MajorityVote   the most frequent value
+    IdVote         the paper's retrieval rule (section A.4): vote on the list's length, then on its members
+    Fuse           the subtask's own model merges the samples into one answer (the paper's eq. 1)
+    BestOf         the subtask's own model judges which sample is best
+
+Fuse and BestOf call a model: `extra_tokens` tells the cost models what that takes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agenttts.pipeline import Message, Sampling, SubtaskRun
+
+__all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote"]
+
+_FUSE = (
+    "Several candidate responses to the same request follow. Some may be wrong. Weigh them critically and write the "
+    "single best response to the request, in the form that the request asks for, without mentioning the candidates."
+)
+_JUDGE = (
+    "Several candidate responses to the same request follow. Judge which one answers the request best. "
+    "Reply with the number of that candidate alone."
+)
+_JUDGE_TOKENS = 8
+
+
+class _Free:
+    """An aggregator without calls of its own."""
+
+    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
+        zero = np.zeros_like(np.asarray(samples, dtype=float))
+        return zero, zero
+
+
+@dataclass(frozen=True)
+class First(_Free):
+    """The first usable sample."""
+
+    name: str = "first"
+
+    async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
+        return parsed[0]
+
+
+@dataclass(frozen=True)
+class MajorityVote(_Free):
+    """The most frequent value; among equals the one drawn first."""
+
+    name: str = "majority"
+
+    async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
+        # Counter keeps first-seen order among equal counts, and parsed values need not be hashable.
+        votes = Counter(_identity(value) for value in parsed)
+        winner = max(votes, key=lambda key: votes[key])
+        return next(value for value in parsed if _identity(value) == winner)
+
+
+@dataclass(frozen=True)
+class IdVote(_Free):
+    """The paper's vote on lists of ids: the most frequent length k, then the k ids with most votes.
+
+    Mended against the authors' code: an id counts once per sample, ids that do not exist never enter (the parser
+    drops them), ties go to the shorter list and to the lower id, so that the result does not hang on the order.
+    """
+
+    name: str = "vote"
+
+    async def aggregate(self, parsed: Sequence[Sequence[int]], run: SubtaskRun) -> tuple[int, ...]:
+        lists = [tuple(dict.fromkeys(sample)) for sample in parsed]
+        lengths = Counter(len(sample) for sample in lists)
+        size = min(lengths, key=lambda length: (-lengths[length], length))
+        votes = Counter(member for sample in lists for member in sample)
+        return tuple(sorted(sorted(votes, key=lambda member: (-votes[member], member))[:size]))
+
+
+@dataclass(frozen=True)
+class Fuse:
+    """The subtask's model reads its own samples and writes one answer; a single sample is passed on as it is."""
+
+    name: str = "fuse"
+    instruction: str = _FUSE
+    sampling: Sampling = Sampling(temperature=0.3)
+
+    async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
+        if len(parsed) == 1:
+            return parsed[0]
+        (fused,) = await run.draw(_candidates(run, self.instruction, parsed), 1, sampling=self.sampling)
+        return run.subtask.parser(fused, run.input)
+
+    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
+        many = np.asarray(samples, dtype=float) > 1
+        return many * (prompt_tokens + np.multiply(samples, completion_tokens)), many * completion_tokens
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """The subtask's model names the best of its own samples.
+
+    A verdict that names no candidate is a counted unparsable sample, and the first candidate is taken.
+    """
+
+    name: str = "best-of"
+    instruction: str = _JUDGE
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=_JUDGE_TOKENS)
+
+    async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
+        if len(parsed) == 1:
+            return parsed[0]
+        (verdict,) = await run.draw(_candidates(run, self.instruction, parsed), 1, sampling=self.sampling)
+        named = re.search(r"\d+", verdict)
+        if named and 1 <= int(named[0]) <= len(parsed):
+            return parsed[int(named[0]) - 1]
+        run.count_unparsable()
+        return parsed[0]
+
+    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
+        many = np.asarray(samples, dtype=float) > 1
+        return many * (prompt_tokens + np.multiply(samples, completion_tokens)), many * float(_JUDGE_TOKENS)
+
+
+def _candidates(run: SubtaskRun, instruction: str, parsed: Sequence[Any]) -> list[Message]:
+    request = "\n\n".join(message["content"] for message in run.messages)
+    listing = "\n\n".join(f"[{number}] {_shown(value)}" for number, value in enumerate(parsed, start=1))
+    return [
+        {"role": "system", "content": instruction},
+        {"role": "user", "content": f"Request:\n{request}\n\nCandidates:\n{listing}"},
+    ]
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _identity(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=repr)

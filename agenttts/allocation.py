@@ -1,0 +1,351 @@
+"""Allocations and the space of those that fit the budget.
+
+`SearchSpace` is exact: it counts, enumerates and samples the feasible allocations themselves, never a box of which
+most is infeasible. It rests on one table per subtask (every model and sample count that can fit, with its cost) and,
+for counting and sampling, on the sorted sums that the remaining subtasks can take.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.cost import CostModel
+from agenttts.errors import ConfigError
+from agenttts.pipeline import Pipeline, Subtask
+
+_CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)")
+_SUMS_LIMIT = 20_000_000
+
+
+@dataclass(frozen=True, order=True)
+class Choice:
+    """What one subtask gets: a model and a number of samples."""
+
+    model: str
+    samples: int
+
+    def __str__(self) -> str:
+        return f"{self.model} x{self.samples}"
+
+
+class Allocation(Mapping[str, Choice]):
+    """Subtask -> (model, samples). Immutable and hashable; `key` is its one canonical text.
+
+    Raises:
+        ConfigError: When empty, or when a sample count is not a positive whole number.
+    """
+
+    __slots__ = ("_choices", "key")
+
+    def __init__(self, choices: Mapping[str, Choice | tuple[str, int]]) -> None:
+        if not choices:
+            raise ConfigError("an allocation needs at least one subtask")
+        self._choices = {name: Choice(*_pair(choice)) for name, choice in choices.items()}
+        for name, choice in self._choices.items():
+            if isinstance(choice.samples, bool) or not isinstance(choice.samples, int) or choice.samples < 1:
+                raise ConfigError(f"subtask {name!r}: samples must be a whole number >= 1, not {choice.samples!r}")
+        self.key = ";".join(f"{name}={c.model}*{c.samples}" for name, c in sorted(self._choices.items()))
+
+    def __getitem__(self, subtask: str) -> Choice:
+        return self._choices[subtask]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._choices)
+
+    def __len__(self) -> int:
+        return len(self._choices)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Allocation) and other.key == self.key
+
+    def __repr__(self) -> str:
+        return f"Allocation({self.key})"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}: {choice}" for name, choice in self._choices.items())
+
+    def replaced(self, subtask: str, model: str, samples: int) -> Allocation:
+        """A copy that differs in one subtask."""
+        return Allocation({**self._choices, subtask: Choice(model, samples)})
+
+    def in_order(self, subtasks: Iterable[str]) -> Allocation:
+        """The same allocation with its subtasks listed in this order (equality and key ignore the order)."""
+        return Allocation({name: self._choices[name] for name in subtasks})
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain data, as in allocation files and the agent's prompts."""
+        return {name: {"model": c.model, "samples": c.samples} for name, c in self._choices.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Allocation:
+        """The allocation of `as_dict`'s data.
+
+        Raises:
+            ConfigError: When an entry lacks its model or its samples.
+        """
+        for name, entry in data.items():
+            if not isinstance(entry, Mapping) or not {"model", "samples"} <= set(entry):
+                raise ConfigError(f"subtask {name!r} of an allocation needs a model and samples, not {entry!r}")
+        return cls({name: Choice(str(entry["model"]), entry["samples"]) for name, entry in data.items()})
+
+    @classmethod
+    def from_key(cls, key: str) -> Allocation:
+        """The allocation of a canonical key."""
+        matches = [_CHOICE.fullmatch(part) for part in key.split(";")]
+        if not all(matches):
+            raise ConfigError(f"{key!r} is not the key of an allocation")
+        return cls({m["subtask"]: Choice(m["model"], int(m["samples"])) for m in matches if m})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every (model, samples) of one subtask that can be part of a feasible allocation, models in declared order."""
+
+    subtask: Subtask
+    models: NDArray[np.int64]
+    """Index of the model in `subtask.models`."""
+    samples: NDArray[np.int64]
+    costs: NDArray[np.float64]
+
+    def choice(self, index: int) -> Choice:
+        """The option at this position."""
+        return Choice(self.subtask.models[self.models[index]].name, int(self.samples[index]))
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Distinct sums that some subtasks can take, ascending, with the number of ways up to and including each."""
+
+    values: NDArray[np.float64]
+    ways: NDArray[np.int64]
+
+    def count(self, limits: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Ways to stay within each limit."""
+        index = np.searchsorted(self.values, limits, side="right")
+        return np.concatenate(([0], self.ways))[index]
+
+
+class SearchSpace:
+    """The allocations of a pipeline whose cost does not exceed the budget.
+
+    Args:
+        pipeline: Its subtasks span the space.
+        cost_model: Prices an allocation.
+        budget: Upper bound on the cost of one query, in the cost model's unit.
+
+    Raises:
+        ConfigError: When the budget is below the cheapest allocation (the message says the minimum).
+    """
+
+    def __init__(self, pipeline: Pipeline, cost_model: CostModel, budget: float) -> None:
+        self.pipeline = pipeline
+        self.cost_model = cost_model
+        self.budget = float(budget)
+        # The paper's default budget IS a sum of costs: rounding must not turn an equality into an excess.
+        self._limit = self.budget + 1e-9 * max(1.0, abs(self.budget))
+        self._cheapest_costs = {
+            s.name: min(float(cost_model.cost(s, m, 1)) for m in s.models) for s in pipeline.subtasks
+        }
+        minimum = sum(self._cheapest_costs.values())
+        if not self._limit >= minimum:
+            raise ConfigError(
+                f"budget {budget:g} {cost_model.unit} is below the cheapest allocation: "
+                f"pipeline {pipeline.name!r} needs at least {minimum:.6g} {cost_model.unit}"
+            )
+
+    # Costs
+
+    def cost(self, allocation: Allocation) -> float:
+        """Cost of one query, in the cost model's unit."""
+        return sum(self.subtask_costs(allocation).values())
+
+    def subtask_costs(self, allocation: Allocation) -> dict[str, float]:
+        """Cost of each subtask for one query."""
+        return {
+            s.name: float(self.cost_model.cost(s, s.model(allocation[s.name].model), allocation[s.name].samples))
+            for s in self.pipeline.subtasks
+        }
+
+    # Membership
+
+    def faults(self, allocation: Allocation) -> list[str]:
+        """Why the allocation is not in the space, in words that a person or an LLM can act on; empty when it is."""
+        faults = [f"there is no subtask {name!r}" for name in allocation if name not in self._cheapest_costs]
+        for subtask in self.pipeline.subtasks:
+            faults += self._subtask_faults(subtask, allocation)
+        if faults:
+            return faults
+        return self._budget_faults(allocation)
+
+    def __contains__(self, allocation: Allocation) -> bool:
+        return not self.faults(allocation)
+
+    def _subtask_faults(self, subtask: Subtask, allocation: Allocation) -> list[str]:
+        if subtask.name not in allocation:
+            return [f"subtask {subtask.name!r} is missing"]
+        choice, models = allocation[subtask.name], [model.name for model in subtask.models]
+        faults = []
+        if choice.model not in models:
+            faults.append(f"subtask {subtask.name!r} has no model {choice.model!r}; choose one of {', '.join(models)}")
+        if subtask.max_samples is not None and choice.samples > subtask.max_samples:
+            faults.append(f"subtask {subtask.name!r} takes at most {subtask.max_samples} samples, not {choice.samples}")
+        return faults
+
+    def _budget_faults(self, allocation: Allocation) -> list[str]:
+        cost, unit = self.cost(allocation), self.cost_model.unit
+        if cost <= self._limit:
+            return []
+        mends = [
+            f"{choice.model} in {name!r} could have at most {most} sample{'s' * (most > 1)}"
+            for name, choice in allocation.items()
+            if (most := self.most_samples(allocation, name)) >= 1
+        ]
+        hint = "; with the rest unchanged, " + " or ".join(mends) if mends else "; use smaller models"
+        return [f"it costs {cost:.6g} {unit}, over the budget of {self.budget:g} {unit}{hint}"]
+
+    def most_samples(self, allocation: Allocation, subtask: str, model: str | None = None) -> int:
+        """Most samples of a subtask that fit when the other subtasks stay as they are; 0 when not even one fits.
+
+        Args:
+            allocation: Fixes the other subtasks.
+            subtask: The subtask whose samples may vary.
+            model: Its model; the allocation's when None.
+        """
+        others = sum(cost for name, cost in self.subtask_costs(allocation).items() if name != subtask)
+        target = self.pipeline.subtask(subtask)
+        return self.samples_within(target, model or allocation[subtask].model, self.budget - others)
+
+    def samples_within(self, subtask: Subtask, model: str, cost: float) -> int:
+        """Most samples of a model that a subtask can have for this cost, within its limit."""
+        tolerance = self._limit - self.budget
+        samples = int(self.cost_model.inverse(subtask, subtask.model(model), cost + tolerance) + 1e-9)
+        return samples if subtask.max_samples is None else min(samples, subtask.max_samples)
+
+    # The feasible set as a whole
+
+    @cached_property
+    def options(self) -> tuple[Options, ...]:
+        """Per subtask, in declared order, every option that fits when the other subtasks are at their cheapest."""
+        total = sum(self._cheapest_costs.values())
+        return tuple(
+            self._subtask_options(s, self._limit - total + self._cheapest_costs[s.name]) for s in self.pipeline.subtasks
+        )
+
+    def _subtask_options(self, subtask: Subtask, limit: float) -> Options:
+        models, samples, costs = [], [], []
+        for index, model in enumerate(subtask.models):
+            most = self.samples_within(subtask, model.name, limit)
+            counts = np.arange(1, most + 1, dtype=np.int64)
+            models.append(np.full(most, index, dtype=np.int64))
+            samples.append(counts)
+            costs.append(np.broadcast_to(self.cost_model.cost(subtask, model, counts), counts.shape).astype(float))
+        return Options(subtask, np.concatenate(models), np.concatenate(samples), np.concatenate(costs))
+
+    @cached_property
+    def _suffix_sums(self) -> tuple[_Sums, ...]:
+        """For each subtask, the sums of all subtasks after it."""
+        sums = [_Sums(np.zeros(1), np.ones(1, dtype=np.int64))]
+        for options in reversed(self.options[1:]):
+            sums.append(self._add(options, sums[-1]))
+        return tuple(reversed(sums))
+
+    def _add(self, options: Options, rest: _Sums) -> _Sums:
+        ways = np.diff(rest.ways, prepend=0)
+        if len(options.costs) * len(rest.values) > _SUMS_LIMIT:
+            raise ConfigError(
+                f"the space of pipeline {self.pipeline.name!r} is too large to count exactly: lower max_samples"
+            )
+        values = (options.costs[:, None] + rest.values[None, :]).ravel()
+        weights = np.broadcast_to(ways, (len(options.costs), len(ways))).ravel()
+        kept = values <= self._limit
+        # Costs lie on a lattice; equal sums that rounding split are merged far below the budget's tolerance.
+        scale = 1e12 / max(1.0, abs(self.budget))
+        distinct, index = np.unique(np.round(values[kept] * scale), return_inverse=True)
+        counts = np.zeros(len(distinct), dtype=np.int64)
+        np.add.at(counts, index, weights[kept])
+        return _Sums(distinct / scale, np.cumsum(counts))
+
+    @cached_property
+    def size(self) -> int:
+        """Exact number of feasible allocations."""
+        return int(self._suffix_sums[0].count(self._limit - self.options[0].costs).sum())
+
+    def sample(self, rng: np.random.Generator, count: int = 1) -> list[Allocation]:
+        """Independent draws, uniform over the feasible allocations."""
+        return [self._sample_one(rng) for _ in range(count)]
+
+    def _sample_one(self, rng: np.random.Generator) -> Allocation:
+        remaining, choices = self._limit, {}
+        for options, rest in zip(self.options, self._suffix_sums, strict=True):
+            ways = np.cumsum(rest.count(remaining - options.costs))
+            index = int(np.searchsorted(ways, rng.integers(ways[-1]), side="right"))
+            choices[options.subtask.name] = options.choice(index)
+            remaining -= options.costs[index]
+        return Allocation(choices)
+
+    def enumerate(self) -> Iterator[Allocation]:
+        """Every feasible allocation, in the order of the declared models and ascending samples."""
+        return _walk(self.options, self._limit, {})
+
+    def on_levels(self, levels: Iterable[int]) -> list[Allocation]:
+        """Every feasible allocation whose sample counts are all among `levels`."""
+        wanted = sorted(set(levels))
+        options = [_restrict(each, np.isin(each.samples, wanted)) for each in self.options]
+        return list(_walk(options, self._limit, {})) if all(len(each.costs) for each in options) else []
+
+    @property
+    def cheapest(self) -> Allocation:
+        """One sample of the cheapest model everywhere."""
+        return self._uniform(lambda s: min(s.models, key=lambda m: float(self.cost_model.cost(s, m, 1))).name)
+
+    @property
+    def largest_once(self) -> Allocation:
+        """One sample of the model with most parameters everywhere: the paper's default budget. May be infeasible."""
+        return self._uniform(lambda s: max(s.models, key=lambda m: m.parameters).name)
+
+    def _uniform(self, pick: Callable[[Subtask], str]) -> Allocation:
+        return Allocation({s.name: Choice(pick(s), 1) for s in self.pipeline.subtasks})
+
+    def neighbours(self, allocation: Allocation) -> list[Allocation]:
+        """Feasible allocations one step away: another model, or samples one more, one fewer, doubled or halved."""
+        steps = set()
+        for subtask in self.pipeline.subtasks:
+            model, samples = allocation[subtask.name].model, allocation[subtask.name].samples
+            counts = {samples + 1, samples - 1, samples * 2, samples // 2} - {0, -1}
+            steps |= {allocation.replaced(subtask.name, model, count) for count in counts}
+            for other in subtask.models:
+                if other.name != model:
+                    most = self.most_samples(allocation, subtask.name, other.name)
+                    kept = {min(samples, most), most} - {0}
+                    steps |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
+        steps.discard(allocation)
+        return sorted((step for step in steps if step in self), key=lambda step: step.key)
+
+
+def _walk(options: Sequence[Options], remaining: float, chosen: dict[str, Choice]) -> Iterator[Allocation]:
+    if not options:
+        yield Allocation(chosen)
+        return
+    first, *rest = options
+    least = sum(float(each.costs.min()) for each in rest)
+    for index in np.flatnonzero(first.costs + least <= remaining):
+        choice = {**chosen, first.subtask.name: first.choice(int(index))}
+        yield from _walk(rest, remaining - float(first.costs[index]), choice)
+
+
+def _restrict(options: Options, kept: NDArray[np.bool_]) -> Options:
+    return Options(options.subtask, options.models[kept], options.samples[kept], options.costs[kept])
+
+
+def _pair(choice: Choice | tuple[str, int]) -> tuple[str, int]:
+    return (choice.model, choice.samples) if isinstance(choice, Choice) else choice

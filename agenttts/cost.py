@@ -1,0 +1,175 @@
+"""Cost of ONE query of the deployed pipeline; a budget is an upper bound on it.
+
+A cost model prices a subtask as a function of (model, samples); an allocation costs the sum over its subtasks. What
+the search itself spends is another thing (`trial.Spend`) and never enters here.
+
+    paper        the paper's unit formula (section A.2), kept exact:  (M / 3e9) * (Np + S * Nd) / 64 - 2
+                 Its defects are kept too: no attention, fusion is free, -2 once per subtask.
+    flops        MFLOP: 2 M per token, attention where the model's shape is known, the prompt encoded once per
+                 request (all S samples share it), and the aggregator's own calls
+    usd          US dollars, by the models' prices per million prompt and completion tokens; the prompt is paid
+                 once per request of S samples, as `n=` is billed
+    gpu_seconds  seconds of the serving GPU, by the models' measured prefill and decode throughput
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.errors import ConfigError
+from agenttts.pipeline import Model, Subtask
+
+_MFLOP = 1e6
+_MILLION = 1e6
+# The paper's reference pass (section 4.1): its smallest model on its least demanding subtask.
+_PAPER_PARAMETERS = 3e9
+_PAPER_COMPLETION_TOKENS = 64
+_PAPER_OFFSET = 2
+
+
+class CostModel(ABC):
+    """(subtask, model, samples) -> cost of that subtask for one query. Non-decreasing in samples."""
+
+    name: str
+    unit: str
+
+    @abstractmethod
+    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+        """Cost in `unit`, vectorised: a float for a number of samples, an array for an array.
+
+        Raises:
+            ConfigError: When the model lacks a figure that this cost model needs.
+        """
+
+    def inverse(self, subtask: Subtask, model: Model, cost: float) -> float:
+        """The largest real number of samples whose cost does not exceed `cost`; 0 when not even one fits."""
+        if self.cost(subtask, model, 1) > cost:
+            return 0.0
+        low, high = 1.0, 2.0
+        while self.cost(subtask, model, high) <= cost:
+            low, high = high, high * 2
+        for _ in range(80):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.cost(subtask, model, middle) <= cost else (low, middle)
+        return low
+
+
+def paper_cost(parameters: float, prompt_tokens: float, completion_tokens: float, samples: Any) -> Any:
+    """The paper's cost in its own unit: one pass of a 3B model with 128 prompt and 64 generated tokens.
+
+    B = beta3 * (alpha * beta2 / beta1 * (beta1 + S) - 1) of section A.2, in closed form.
+    """
+    per_token = parameters / _PAPER_PARAMETERS / _PAPER_COMPLETION_TOKENS
+    return per_token * (prompt_tokens + np.multiply(samples, completion_tokens)) - _PAPER_OFFSET
+
+
+def paper_samples(cost: float, parameters: float, prompt_tokens: float, completion_tokens: float) -> float:
+    """Inverse of `paper_cost`: the real number of samples that costs exactly `cost`."""
+    tokens = (cost + _PAPER_OFFSET) * _PAPER_COMPLETION_TOKENS * _PAPER_PARAMETERS / parameters
+    return (tokens - prompt_tokens) / completion_tokens
+
+
+class PaperCost(CostModel):
+    """The paper's unit formula; see the module docstring for what it leaves out."""
+
+    name = "paper"
+    unit = "unit"
+
+    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+        return paper_cost(model.parameters, subtask.prompt_tokens, subtask.completion_tokens, samples)
+
+    def inverse(self, subtask: Subtask, model: Model, cost: float) -> float:
+        samples = paper_samples(cost, model.parameters, subtask.prompt_tokens, subtask.completion_tokens)
+        return max(samples, 0.0)
+
+
+class FlopsCost(CostModel):
+    """Floating-point operations of one query, in MFLOP (1e6).
+
+    A request of p prompt tokens and S samples of g tokens takes 2 M (p + S g), plus, when the model's layers L and
+    hidden size D are known, attention 2 L D p^2 + S * 4 L D (p g + g^2 / 2).
+    """
+
+    name = "flops"
+    unit = "MFLOP"
+
+    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+        own = self._request(model, subtask.prompt_tokens, samples, subtask.completion_tokens)
+        prompt, completion = _aggregator_tokens(subtask, samples)
+        return (own + self._request(model, prompt, 1, completion)) / _MFLOP
+
+    @staticmethod
+    def _request(model: Model, prompt: Any, samples: Any, completion: Any) -> Any:
+        dense = 2 * model.parameters * (prompt + np.multiply(samples, completion))
+        if model.layers is None or model.hidden_size is None:
+            return dense
+        width = model.layers * model.hidden_size
+        decode = 4 * width * (prompt * completion + np.square(completion) / 2)
+        return dense + 2 * width * np.square(prompt) + np.multiply(samples, decode)
+
+
+class UsdCost(CostModel):
+    """US dollars of one query at the models' prices."""
+
+    name = "usd"
+    unit = "USD"
+
+    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+        prompt_price = _needed(model, "usd_per_million_prompt_tokens", self.name)
+        completion_price = _needed(model, "usd_per_million_completion_tokens", self.name)
+        prompt, completion = _aggregator_tokens(subtask, samples)
+        prompts = subtask.prompt_tokens + prompt
+        completions = np.multiply(samples, subtask.completion_tokens) + completion
+        return (prompts * prompt_price + completions * completion_price) / _MILLION
+
+
+class GpuSecondsCost(CostModel):
+    """Seconds of the serving GPU for one query, at the models' measured throughput."""
+
+    name = "gpu_seconds"
+    unit = "s"
+
+    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+        prefill = _needed(model, "prefill_tokens_per_s", self.name)
+        decode = _needed(model, "decode_tokens_per_s", self.name)
+        prompt, completion = _aggregator_tokens(subtask, samples)
+        completions = np.multiply(samples, subtask.completion_tokens) + completion
+        return (subtask.prompt_tokens + prompt) / prefill + completions / decode
+
+
+COST_MODELS: dict[str, type[CostModel]] = {
+    model.name: model for model in (PaperCost, FlopsCost, UsdCost, GpuSecondsCost)
+}
+
+
+def cost_model(name: str) -> CostModel:
+    """The cost model of this name.
+
+    Raises:
+        ConfigError: When there is none.
+    """
+    if name not in COST_MODELS:
+        raise ConfigError(f"there is no cost model {name!r}; choose one of {', '.join(COST_MODELS)}")
+    return COST_MODELS[name]()
+
+
+def _aggregator_tokens(subtask: Subtask, samples: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if subtask.aggregator is None:
+        zero = np.zeros_like(np.asarray(samples, dtype=float))
+        return zero, zero
+    return subtask.aggregator.extra_tokens(
+        np.asarray(samples, dtype=float), subtask.prompt_tokens, subtask.completion_tokens
+    )
+
+
+def _needed(model: Model, figure: str, cost_name: str) -> float:
+    value: float | None = getattr(model, figure)
+    if value is None or not value >= 0 or (figure.endswith("per_s") and value == 0):
+        raise ConfigError(
+            f"the cost model {cost_name!r} needs {figure} of model {model.name!r}: declare it on the Model"
+        )
+    return value

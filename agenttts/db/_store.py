@@ -1,0 +1,229 @@
+"""Studies and what belongs to them, in a SQL database. No secret is ever stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Engine, Row, func, insert, select
+
+from agenttts.allocation import Allocation
+from agenttts.db import _schema as t
+from agenttts.db._engine import open_engine, transaction
+from agenttts.db._samples import SampleTable
+from agenttts.errors import ConfigError
+from agenttts.trial import AgentStep, Archive, Evaluation, Guideline, Proposal, Refusal, Spend, StudySpec, Trial
+
+_EVALUATION = TypeAdapter(Evaluation)
+_SPEND = TypeAdapter(Spend)
+_SPEC = TypeAdapter(StudySpec)
+GUIDELINE_NODE = "reflect"
+"""The node of the agent's graph whose text is a guideline."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as stored."""
+
+    id: int
+    name: str
+    created: datetime
+    spec: StudySpec
+    details: Mapping[str, Any]
+
+
+class Store:
+    """One database of studies and pooled samples.
+
+    Args:
+        url: A SQLAlchemy URL or the path of a SQLite file; in memory by default.
+
+    Raises:
+        StoreError: When the database cannot be opened, is not ours, or is newer than this version.
+    """
+
+    def __init__(self, url: str = "sqlite://") -> None:
+        self._engine: Engine = open_engine(url)
+
+    @property
+    def location(self) -> str:
+        """Where the store is, without a password: a path for SQLite, a URL otherwise."""
+        return self._engine.url.render_as_string(hide_password=True).removeprefix("sqlite:///")
+
+    @cached_property
+    def samples(self) -> SampleTable:
+        """The stored half of the sample pool."""
+        return SampleTable(self._engine)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    # Studies
+
+    def start(self, name: str, spec: StudySpec, details: Mapping[str, Any] | None = None) -> Study:
+        """Create the study of this name, or resume it.
+
+        Raises:
+            ConfigError: When the study exists with another spec; the message says what differs.
+        """
+        study = self._find(name)
+        if study is None:
+            row = {"name": name, "created": _now(), "spec": asdict(spec), "details": dict(details or {})}
+            with transaction(self._engine) as connection:
+                connection.execute(insert(t.studies).values(**row))
+            return self.study(name)
+        if differences := study.spec.differences(spec):
+            raise ConfigError(
+                f"study {name!r} exists with other settings ({'; '.join(differences)}): "
+                "go back to them, or name a new study with --study"
+            )
+        return study
+
+    def studies(self) -> list[Study]:
+        """Every study, oldest first."""
+        with self._engine.connect() as connection:
+            return [_study(row) for row in connection.execute(select(t.studies).order_by(t.studies.c.id))]
+
+    def study(self, name: str | None = None) -> Study:
+        """The study of this name; the newest when None.
+
+        Raises:
+            ConfigError: When there is none; the message lists those there are.
+        """
+        known = self.studies()
+        if not known:
+            raise ConfigError(f"the store {self.location} has no study yet: run `agenttts search` first")
+        if name is None:
+            return known[-1]
+        for study in known:
+            if study.name == name:
+                return study
+        raise ConfigError(f"there is no study {name!r}; the store has {', '.join(s.name for s in known)}")
+
+    def _find(self, name: str) -> Study | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(select(t.studies).where(t.studies.c.name == name)).one_or_none()
+        return None if row is None else _study(row)
+
+    # What a search writes
+
+    def add_trial(
+        self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
+    ) -> None:
+        """Record a finished trial under the next number."""
+        with transaction(self._engine) as connection:
+            taken = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
+            row = {
+                "study_id": study.id,
+                "number": connection.execute(taken).scalar_one() + 1,
+                "allocation": proposal.allocation.key,
+                "cost": cost,
+                "score": evaluation.score,
+                "searcher": searcher,
+                "rationale": proposal.rationale,
+                "round": round,
+                "created": _now(),
+                "evaluation": _EVALUATION.dump_python(evaluation, mode="json"),
+            }
+            connection.execute(insert(t.trials).values(**row))
+
+    def add_refusal(self, study: Study, refusal: Refusal) -> None:
+        """Record a proposal that was not evaluated."""
+        row = {**vars(refusal), "allocation": refusal.allocation.key, "reasons": list(refusal.reasons)}
+        with transaction(self._engine) as connection:
+            connection.execute(insert(t.refusals).values(study_id=study.id, created=_now(), **row))
+
+    def add_step(self, study: Study, step: AgentStep) -> None:
+        """Record a step of the agent."""
+        row = {**vars(step), "spend": asdict(step.spend)}
+        with transaction(self._engine) as connection:
+            connection.execute(insert(t.steps).values(study_id=study.id, created=_now(), **row))
+
+    # What a search reads
+
+    def archive(self, study: Study) -> Archive:
+        """The read-only view of a study: what a searcher is a function of."""
+        return Archive(
+            trials=tuple(self._trials(study)),
+            refusals=tuple(self._refusals(study)),
+            guidelines=tuple(
+                Guideline(round=step.round, text=step.text, evidence=step.evidence)
+                for step in self.steps(study)
+                if step.node == GUIDELINE_NODE
+            ),
+        )
+
+    def steps(self, study: Study) -> list[AgentStep]:
+        """Every step of the agent, in the order in which it ran."""
+        names = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
+        return [
+            AgentStep(**{name: getattr(row, name) for name in names}, spend=_SPEND.validate_python(row.spend))
+            for row in self._rows(t.steps, study)
+        ]
+
+    def spend(self, study: Study) -> Spend:
+        """Everything a study bought: samples (finished trials or not) and the agent's own calls.
+
+        Reuse and seconds are known of finished trials only.
+        """
+        columns = (t.purchases.c.requests, t.purchases.c.prompt_tokens, t.purchases.c.completion_tokens)
+        sums = [func.coalesce(func.sum(column), 0) for column in (*columns, t.purchases.c.usd)]
+        with self._engine.connect() as connection:
+            row = connection.execute(select(*sums).where(t.purchases.c.study_id == study.id)).one()
+        bought = Spend(requests=row[0], prompt_tokens=row[1], completion_tokens=row[2], usd=row[3])
+        for trial in self._trials(study):
+            bought += _unbought(trial.evaluation.spend)
+        return sum((step.spend for step in self.steps(study)), start=bought)
+
+    def _trials(self, study: Study) -> list[Trial]:
+        return [
+            Trial(
+                number=row.number,
+                allocation=Allocation.from_key(row.allocation).in_order(study.spec.subtasks),
+                cost=row.cost,
+                evaluation=_EVALUATION.validate_python(row.evaluation),
+                searcher=row.searcher,
+                rationale=row.rationale,
+                round=row.round,
+                created=row.created.replace(tzinfo=UTC),
+            )
+            for row in self._rows(t.trials, study)
+        ]
+
+    def _refusals(self, study: Study) -> list[Refusal]:
+        return [
+            Refusal(
+                allocation=Allocation.from_key(row.allocation),
+                reasons=tuple(row.reasons),
+                searcher=row.searcher,
+                round=row.round,
+            )
+            for row in self._rows(t.refusals, study)
+        ]
+
+    def _rows(self, table: Any, study: Study) -> list[Row[Any]]:
+        statement = select(table).where(table.c.study_id == study.id).order_by(table.c.id)
+        with self._engine.connect() as connection:
+            return list(connection.execute(statement))
+
+
+def _study(row: Row[Any]) -> Study:
+    return Study(row.id, row.name, row.created.replace(tzinfo=UTC), _SPEC.validate_python(row.spec), row.details)
+
+
+def _unbought(spend: Spend) -> Spend:
+    """The part of a trial's spend that the ledger of purchases does not hold."""
+    return Spend(
+        reused_prompt_tokens=spend.reused_prompt_tokens,
+        reused_completion_tokens=spend.reused_completion_tokens,
+        seconds=spend.seconds,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,19 @@
+"""Environments: they score allocations on examples, live or from recordings."""
+
+from agenttts.environments.client import ChatClient, Completions, OpenAIClient
+from agenttts.environments.examples import load_examples
+from agenttts.environments.live import LiveEnvironment
+from agenttts.environments.pool import Meter, SamplePool
+from agenttts.environments.registry import environment, environment_names
+
+__all__ = [
+    "ChatClient",
+    "Completions",
+    "LiveEnvironment",
+    "Meter",
+    "OpenAIClient",
+    "SamplePool",
+    "environment",
+    "environment_names",
+    "load_examples",
+]

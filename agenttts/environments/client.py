@@ -1,0 +1,315 @@
+"""The client of OpenAI-compatible endpoints: completions of one prompt, with honest token counts.
+
+Retries, back-off, Retry-After and time-outs are the official client's. What servers differ in is learned once per
+endpoint: how many choices they return at once (`n=`), and whether their usage counts all of them. llama.cpp counts
+only one choice, so its completions are counted with its own tokenizer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agenttts.db import Sample
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.pipeline import Message, Model, Sampling
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+    from openai.types.chat import ChatCompletion
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+TIMEOUT_S = 120.0
+MAX_RETRIES = 5
+MAX_IN_FLIGHT = 64
+_MAX_SEED = 2**31
+_REFUSED = (400, 422)
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Answers to one prompt, and what they took."""
+
+    samples: tuple[Sample, ...]
+    prompt_tokens: int
+    """Tokens of the prompt, once."""
+    requests: int
+    error: EndpointError | None = None
+    """Why there are fewer samples than asked for: what was bought before the failure is not lost."""
+
+
+class ChatClient(Protocol):
+    """Buys completions. The live environment draws every sample through one."""
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        """Completions of the messages: `samples` of them, or fewer with an error when the endpoint failed.
+
+        Args:
+            model: Who is asked.
+            messages: The prompt.
+            sampling: How to sample.
+            start: How many completions of this prompt were bought before: the position of the first new one.
+            samples: How many to buy.
+            seed: Seed of the prompt's first completion; the one at position p is drawn with seed + p.
+        """
+        ...
+
+    def route(self, urls: Mapping[str, str]) -> None:
+        """Ask these models (by served name) at these endpoints, whatever their `base_url`."""
+        ...
+
+    async def check(self, models: Sequence[Model]) -> None:
+        """Make sure that every model can be asked, before anything is bought.
+
+        Raises:
+            ConfigError: On a missing key or a model that its endpoint does not serve.
+            EndpointError: When an endpoint cannot be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+@dataclass
+class _Endpoint:
+    url: str
+    client: AsyncOpenAI
+    accepted_n: int = 1
+    """Most choices that the server has returned at once."""
+    refused_n: int | None = None
+    """Fewest choices that the server has refused."""
+    miscounts: bool = False
+    """Its usage counts one choice only (llama.cpp)."""
+    takes_seed: bool = True
+    probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class OpenAIClient:
+    """The official `openai` async client, one connection pool per endpoint.
+
+    Args:
+        max_in_flight: Requests under way at once, over all endpoints.
+        timeout_s: Seconds that one request may take.
+        max_retries: Retries of a request that timed out or was answered 408, 409, 429 or 5xx.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        timeout_s: float = TIMEOUT_S,
+        max_retries: int = MAX_RETRIES,
+    ) -> None:
+        self._timeout_s, self._max_retries = timeout_s, max_retries
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._endpoints: dict[tuple[str, str], _Endpoint] = {}
+        self._routes: dict[str, str] = {}
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        endpoint, body, seed = self._endpoint(model), _body(model, messages, sampling), seed + start
+        try:
+            first, prompt_tokens = await self._some(endpoint, model, body, samples, seed)
+        except EndpointError as error:
+            return Completions((), 0, 0, error)
+        starts = range(len(first), samples, endpoint.accepted_n)
+        rest = await asyncio.gather(
+            *(self._some(endpoint, model, body, samples - done, seed + done) for done in starts),
+            return_exceptions=True,
+        )
+        bought, requests, failure = list(first), 1, None
+        for outcome in rest:
+            if isinstance(outcome, EndpointError):
+                failure = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                bought += outcome[0]
+                requests += 1
+        return Completions(tuple(bought[:samples]), prompt_tokens, requests, failure)
+
+    async def _some(
+        self, endpoint: _Endpoint, model: Model, body: dict[str, Any], wanted: int, seed: int
+    ) -> tuple[list[Sample], int]:
+        """As many of the wanted completions as the server gives in one request."""
+        if wanted > endpoint.accepted_n and endpoint.refused_n != endpoint.accepted_n + 1:
+            async with endpoint.probing:
+                return await self._probe(endpoint, model, body, wanted, seed)
+        return await self._request(endpoint, model, body, min(wanted, endpoint.accepted_n), seed)
+
+    async def _probe(
+        self, endpoint: _Endpoint, model: Model, body: dict[str, Any], wanted: int, seed: int
+    ) -> tuple[list[Sample], int]:
+        """Ask for more choices than ever before, for fewer when refused, and remember what the server takes."""
+        n = wanted if endpoint.refused_n is None else min(wanted, endpoint.refused_n - 1)
+        refused = endpoint.refused_n
+        while True:
+            try:
+                choices, prompt_tokens = await self._request(endpoint, model, body, n, seed)
+            except EndpointError as error:
+                if n == 1 or not _is_refusal(error):
+                    raise
+                refused, n = n, max(endpoint.accepted_n, n // 2)
+                continue
+            if len(choices) < n:
+                refused = len(choices) + 1
+            endpoint.accepted_n = max(endpoint.accepted_n, min(n, len(choices)))
+            endpoint.refused_n = endpoint.accepted_n + 1 if refused else None
+            return choices, prompt_tokens
+
+    async def _request(
+        self, endpoint: _Endpoint, model: Model, body: dict[str, Any], n: int, seed: int
+    ) -> tuple[list[Sample], int]:
+        from openai import APIStatusError, OpenAIError
+
+        request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
+        try:
+            async with self._slots:
+                response = await endpoint.client.chat.completions.with_raw_response.create(**request)
+                completion = response.parse()
+        except APIStatusError as error:
+            if endpoint.takes_seed and error.status_code in _REFUSED and "seed" in error.message:
+                endpoint.takes_seed = False
+                return await self._request(endpoint, model, body, n, seed)
+            raise _endpoint_error(endpoint, model, error) from error
+        except OpenAIError as error:
+            reason = type(error.__cause__ or error).__name__
+            raise EndpointError(f"model {model.name!r} at {endpoint.url} did not answer: {reason}") from error
+        if not completion.choices:
+            raise EndpointError(f"model {model.name!r} at {endpoint.url} answered without a choice")
+        endpoint.miscounts |= response.headers.get("server") == "llama.cpp"
+        return await self._samples(endpoint, completion)
+
+    async def _samples(self, endpoint: _Endpoint, completion: ChatCompletion) -> tuple[list[Sample], int]:
+        texts = [choice.message.content or "" for choice in completion.choices]
+        usage = completion.usage
+        if endpoint.miscounts and len(texts) > 1:
+            counts = await self._count(endpoint, completion, texts)
+        else:
+            counts = _share(usage.completion_tokens if usage else 0, texts)
+        samples = [Sample(text, count) for text, count in zip(texts, counts, strict=True)]
+        return samples, usage.prompt_tokens if usage else 0
+
+    @staticmethod
+    async def _count(endpoint: _Endpoint, completion: ChatCompletion, texts: Sequence[str]) -> list[int]:
+        """Completion tokens per choice by llama.cpp's own tokenizer; a natural end is one more token."""
+        separator = 0
+        parts: list[str | int] = [part for text in texts for part in (text, separator)]
+        url = endpoint.url.removesuffix("/").removesuffix("/v1") + "/tokenize"
+        reply = await endpoint.client.post(url, cast_to=object, body={"content": parts})
+        counts, current = [], 0
+        for token in reply["tokens"]:  # type: ignore[index]  # llama.cpp's native reply, {"tokens": [int, ...]}
+            if token == separator:
+                counts.append(current)
+                current = 0
+            else:
+                current += 1
+        stops = [choice.finish_reason == "stop" for choice in completion.choices]
+        return [count + stop for count, stop in zip(counts, stops, strict=True)]
+
+    def route(self, urls: Mapping[str, str]) -> None:
+        self._routes.update(urls)
+
+    async def check(self, models: Sequence[Model]) -> None:
+        served: dict[str, list[str] | None] = {}
+        for model in models:
+            endpoint = self._endpoint(model)
+            if endpoint.url not in served:
+                served[endpoint.url] = await self._served(endpoint, model)
+            names = served[endpoint.url]
+            if names is not None and model.served_name not in names:
+                raise ConfigError(
+                    f"{endpoint.url} does not serve the model {model.served_name!r}; it serves {', '.join(names)}"
+                )
+
+    async def _served(self, endpoint: _Endpoint, model: Model) -> list[str] | None:
+        """Names that an endpoint serves; None when it does not tell."""
+        from openai import APIStatusError, OpenAIError
+
+        try:
+            return [served.id async for served in endpoint.client.models.list()]
+        except APIStatusError as error:
+            if error.status_code in (404, 405, 501):
+                return None
+            raise _endpoint_error(endpoint, model, error) from error
+        except OpenAIError as error:
+            raise EndpointError(
+                f"cannot reach {endpoint.url}, the endpoint of model {model.name!r}: "
+                "start its server, or mend base_url or OPENAI_BASE_URL"
+            ) from error
+
+    async def close(self) -> None:
+        for endpoint in self._endpoints.values():
+            await endpoint.client.close()
+        self._endpoints.clear()
+
+    def _endpoint(self, model: Model) -> _Endpoint:
+        url = self._routes.get(model.served_name) or model.base_url
+        url = url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        known = self._endpoints.get((url, model.api_key_env))
+        if known is None:
+            client = openai_client(url, model.api_key_env, timeout_s=self._timeout_s, max_retries=self._max_retries)
+            known = self._endpoints[url, model.api_key_env] = _Endpoint(url, client)
+        return known
+
+
+def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: int) -> AsyncOpenAI:
+    """An official client of one endpoint, with the key from the environment.
+
+    Raises:
+        ConfigError: When api.openai.com is meant and the key's environment variable is not set.
+    """
+    from openai import AsyncOpenAI
+
+    key = os.environ.get(api_key_env)
+    if not key and url == DEFAULT_BASE_URL:
+        raise ConfigError(
+            f"no key for {url}: set the environment variable {api_key_env}, or name another endpoint with "
+            "base_url or OPENAI_BASE_URL"
+        )
+    # Servers of one's own need no key, but the official client refuses to start without one.
+    return AsyncOpenAI(base_url=url, api_key=key or "none", timeout=timeout_s, max_retries=max_retries)
+
+
+def _body(model: Model, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": model.served_name,
+        "messages": list(messages),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    if sampling.extra:
+        body["extra_body"] = dict(sampling.extra)
+    return body
+
+
+def _share(total: int, texts: Sequence[str]) -> list[int]:
+    """Split the tokens of several choices in proportion to their lengths; the sum stays exact."""
+    weights = [len(text) + 1 for text in texts]
+    edges = [round(total * sum(weights[:i]) / sum(weights)) for i in range(len(weights) + 1)]
+    return [after - before for before, after in zip(edges, edges[1:], strict=False)]
+
+
+def _is_refusal(error: EndpointError) -> bool:
+    """Whether the server understood the request and declined it, as it does when `n` is unknown or too large."""
+    return error.status in _REFUSED
+
+
+def _endpoint_error(endpoint: _Endpoint, model: Model, error: APIStatusError) -> EndpointError:
+    reason = str(error.message).strip().splitlines()[0][:300]
+    for secret in filter(None, [endpoint.client.api_key, os.environ.get(model.api_key_env)]):
+        reason = reason.replace(secret, "***")
+    request = f" (request {error.request_id})" if error.request_id else ""
+    message = f"model {model.name!r} at {endpoint.url} answered {error.status_code}: {reason}{request}"
+    return EndpointError(message, status=error.status_code)

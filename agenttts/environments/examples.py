@@ -1,0 +1,42 @@
+"""Reading labelled examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from agenttts.errors import ConfigError
+from agenttts.pipeline import Example
+
+
+def load_examples(source: Iterable[Example] | str | Path) -> list[Example]:
+    """Examples from a JSON Lines file or from mappings; one without an `id` gets its number, from 1.
+
+    Raises:
+        ConfigError: When the file is missing, or a line is not a JSON object (the message says which).
+    """
+    rows = _read(Path(source)) if isinstance(source, str | Path) else list(source)
+    return [row if "id" in row else {"id": str(number), **row} for number, row in enumerate(rows, start=1)]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        # Split on newlines alone: JSON strings may hold other Unicode line separators.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise ConfigError(f"cannot read the examples file {str(path)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the examples file {str(path)!r} is not UTF-8 text: {error.reason}") from error
+    return [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(row, dict):
+        raise ConfigError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+    return row

@@ -1,0 +1,296 @@
+"""The live environment: runs a pipeline on served models, example by example.
+
+Every example walks the graph: a subtask starts when those it reads are done, draws its samples through the pool,
+parses each, aggregates, and passes its output on. Requests in flight are bounded by the client. A failed example
+scores 0 and is counted; only when every example fails is the trial refused, since it would say nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agenttts.aggregators import MajorityVote
+from agenttts.allocation import Allocation, Choice
+from agenttts.db import Store
+from agenttts.environments.client import ChatClient, OpenAIClient
+from agenttts.environments.examples import load_examples
+from agenttts.environments.pool import Draw, SamplePool
+from agenttts.environments.prompts import check_templates, render
+from agenttts.environments.serving import Serving
+from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ParseError, StoreError
+from agenttts.pipeline import Example, Message, Metric, Model, Pipeline, Sampling, Subtask, SubtaskInput
+from agenttts.trial import Evaluation, ExampleResult, Spend, SubtaskUsage
+
+_OUTPUT_LIMIT = 500
+_DEFAULT_AGGREGATOR = MajorityVote()
+
+
+class LiveEnvironment:
+    """Scores allocations by running the pipeline on its endpoints.
+
+    Args:
+        pipeline: What to run.
+        examples: The labelled examples to search on: mappings with distinct `id` fields, or the path of a JSON
+            Lines file (a missing `id` is the line's number).
+        held_out: Other examples, on which the winner is checked with fresh samples.
+        client: Where samples are bought.
+        serving: Servers to start and stop with the environment.
+        name: Shown in tables; the pipeline's name when empty.
+
+    Raises:
+        ConfigError: On no examples, duplicate ids, a broken line, or a template that names a missing field.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        examples: Iterable[Example] | str | Path,
+        *,
+        held_out: Iterable[Example] | str | Path = (),
+        client: ChatClient | None = None,
+        serving: Serving | None = None,
+        name: str = "",
+    ) -> None:
+        self.name = name or pipeline.name
+        self.pipeline = pipeline
+        self.client: ChatClient = client or OpenAIClient()
+        self.pool = SamplePool(Store())
+        self._serving = serving
+        search_rows, held_rows = load_examples(examples), load_examples(held_out)
+        if not search_rows:
+            raise ConfigError(f"environment {self.name!r} has no examples")
+        self._rows = {str(row["id"]): row for row in (*search_rows, *held_rows)}
+        if len(self._rows) < len(search_rows) + len(held_rows):
+            raise ConfigError(f"environment {self.name!r}: two examples have the same id")
+        self.examples = tuple(str(row["id"]) for row in search_rows)
+        self.held_out = tuple(str(row["id"]) for row in held_rows)
+        check_templates(pipeline, self._rows.values())
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the pipeline and of every example searched on."""
+        rows = json.dumps([self._rows[name] for name in self.examples], sort_keys=True, default=str)
+        return hashlib.sha256(f"{self.pipeline.fingerprint}{rows}".encode()).hexdigest()[:16]
+
+    async def __aenter__(self) -> Self:
+        """Start the servers, and check everything that can be checked before anything is bought.
+
+        Raises:
+            ConfigError: On a missing key, a model that is not served, or a metric that leaves [0, 1].
+            EndpointError: When an endpoint cannot be reached.
+        """
+        self._probe_metrics()
+        if self._serving is not None:
+            self.client.route(await self._serving.start())
+        try:
+            await self.client.check(self.pipeline.models)
+        except AgentTTSError:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await self.client.close()
+        if self._serving is not None:
+            await self._serving.stop()
+
+    def _probe_metrics(self) -> None:
+        """Score an empty output: a metric on another scale shows itself before anything is bought."""
+        example = self._rows[self.examples[0]]
+        try:
+            checked_score(self.pipeline.metric, "", example, f"pipeline {self.pipeline.name!r}")
+        except ConfigError:
+            raise
+        except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
+            return
+
+    async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+        """See `trial.Environment.evaluate`."""
+        started = time.perf_counter()
+        rows = [self._row(name) for name in (self.examples if examples is None else examples)]
+        runs = [_ExampleRun(self.pipeline, allocation, row, self.client, self.pool) for row in rows]
+        outcomes = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        results = tuple(outcome for outcome in outcomes if isinstance(outcome, ExampleResult))
+        if runs and all(run.unavailable for run in runs):
+            raise EndpointError(f"every example failed with {allocation}; the first said: {results[0].error}")
+        spend = sum((run.spend for run in runs), start=Spend())
+        return Evaluation(
+            results=results,
+            spend=replace(spend, seconds=time.perf_counter() - started),
+            usage={s.name: _usage([run.tallies[s.name] for run in runs]) for s in self.pipeline.subtasks},
+        )
+
+    def _row(self, name: str) -> Example:
+        if name not in self._rows:
+            raise ConfigError(f"environment {self.name!r} has no example {name!r}")
+        return self._rows[name]
+
+
+@dataclass
+class _Tally:
+    """What one subtask used for one example."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    samples: int = 0
+    completion_tokens: int = 0
+    unparsable: int = 0
+
+
+@dataclass
+class _ExampleRun:
+    """One example on its way through the graph."""
+
+    pipeline: Pipeline
+    allocation: Allocation
+    example: Example
+    client: ChatClient
+    pool: SamplePool
+    spend: Spend = Spend()
+    tallies: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
+    subtask_scores: dict[str, float] = field(default_factory=dict)
+    unavailable: bool = False
+    """It failed because a server did not answer: that says nothing of the allocation."""
+
+    async def result(self) -> ExampleResult:
+        """The example's score; a failure is a score of 0 with its reason."""
+        try:
+            output = await self._walk()
+            score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
+        except (LimitReached, ConfigError, StoreError):
+            raise
+        except AgentTTSError as error:
+            self.unavailable = isinstance(error, EndpointError) and error.unavailable
+            return self._result(0.0, error=str(error))
+        except Exception as error:  # the user's own functions may raise anything: a failed example is data
+            return self._result(0.0, error=f"{type(error).__name__}: {error}")
+        return self._result(score, output=_shorten(output))
+
+    def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
+        return ExampleResult(
+            example=str(self.example["id"]),
+            score=score,
+            error=error,
+            subtask_scores=dict(self.subtask_scores),
+            output=output,
+        )
+
+    async def _walk(self) -> Any:
+        tasks: dict[str, asyncio.Task[Any]] = {}
+        for subtask in self.pipeline.order:
+            parents = {name: tasks[name] for name in self.pipeline.parents(subtask.name)}
+            tasks[subtask.name] = asyncio.ensure_future(self._run(subtask, parents))
+        # A failure must not cut off a sibling whose purchase is under way.
+        outcomes = await asyncio.gather(*tasks.values(), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return tasks[self.pipeline.final.name].result()
+
+    async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
+        inputs = {name: await task for name, task in parents.items()}
+        run = _SubtaskRun(self, subtask, self.allocation[subtask.name], SubtaskInput(self.example, inputs))
+        output = await run.output()
+        if subtask.metric is not None:
+            where = f"subtask {subtask.name!r}"
+            self.subtask_scores[subtask.name] = checked_score(subtask.metric, output, self.example, where)
+        return output
+
+    async def draw(
+        self, subtask: Subtask, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
+    ) -> Draw:
+        drawn = await self.pool.draw(self.client, model, messages, sampling, samples)
+        self.spend += drawn.spend
+        tally = self.tallies[subtask.name]
+        tally.requests += 1
+        tally.prompt_tokens += drawn.prompt_tokens
+        tally.samples += len(drawn.samples)
+        tally.completion_tokens += sum(sample.completion_tokens for sample in drawn.samples)
+        return drawn
+
+
+class _SubtaskRun:
+    """The handle of `pipeline.SubtaskRun`: one subtask of one example."""
+
+    def __init__(self, owner: _ExampleRun, subtask: Subtask, choice: Choice, given: SubtaskInput) -> None:
+        self._owner = owner
+        self.subtask = subtask
+        self.model = subtask.model(choice.model)
+        self.samples = choice.samples
+        self.input = given
+        self.messages: Sequence[Message] = render(subtask, given)
+
+    async def output(self) -> Any:
+        if self.subtask.run is not None:
+            return await self.subtask.run(self)
+        parsed = [value for text in await self.draw(self.messages) if (value := self._parsed(text)) is not None]
+        if not parsed and self.subtask.default is not None:
+            return self.subtask.default
+        if not parsed:
+            raise ParseError(f"subtask {self.subtask.name!r}: none of {self.samples} samples could be parsed")
+        return await (self.subtask.aggregator or _DEFAULT_AGGREGATOR).aggregate(parsed, self)
+
+    def _parsed(self, text: str) -> Any:
+        try:
+            value = self.subtask.parser(text, self.input)
+        except ParseError:
+            value = None
+        if value is None:
+            self.count_unparsable()
+        return value
+
+    def count_unparsable(self) -> None:
+        self._owner.tallies[self.subtask.name].unparsable += 1
+
+    async def draw(
+        self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
+    ) -> list[str]:
+        drawn = await self._owner.draw(
+            self.subtask, self.model, messages, sampling or self.subtask.sampling, samples or self.samples
+        )
+        return [sample.text for sample in drawn.samples]
+
+
+def checked_score(metric: Metric, output: Any, example: Example, where: str) -> float:
+    """The metric's value.
+
+    Raises:
+        ConfigError: When it is not a number in [0, 1]: every later comparison would be wrong.
+    """
+    score = float(metric(output, example))
+    if math.isnan(score) or not 0 <= score <= 1:
+        raise ConfigError(f"the metric of {where} gave {score!r} for example {example['id']!r}: it must be in [0, 1]")
+    return score
+
+
+def _usage(tallies: Sequence[_Tally]) -> SubtaskUsage:
+    requests, samples = sum(t.requests for t in tallies), sum(t.samples for t in tallies)
+    return SubtaskUsage(
+        prompt_tokens=sum(t.prompt_tokens for t in tallies) / max(requests, 1),
+        completion_tokens=sum(t.completion_tokens for t in tallies) / max(samples, 1),
+        samples=samples,
+        unparsable=sum(t.unparsable for t in tallies),
+    )
+
+
+def _shorten(output: Any) -> str:
+    text = output if isinstance(output, str) else json.dumps(output, default=str)
+    return text if len(text) <= _OUTPUT_LIMIT else text[: _OUTPUT_LIMIT - 3] + "..."

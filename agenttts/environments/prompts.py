@@ -1,0 +1,59 @@
+"""Rendering a subtask's prompt: Jinja templates over the example's fields and the outputs before it, or a callable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from agenttts.errors import ConfigError
+from agenttts.pipeline import Example, Message, Pipeline, Subtask, SubtaskInput
+
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False, autoescape=False)
+_compiled = lru_cache(maxsize=256)(_JINJA.from_string)
+
+
+def render(subtask: Subtask, given: SubtaskInput) -> list[Message]:
+    """The messages of one request.
+
+    Raises:
+        ConfigError: When the template cannot be rendered for this example.
+    """
+    if isinstance(subtask.prompt, str):
+        try:
+            content: str | Sequence[Message] = _compiled(subtask.prompt).render({**given.example, **given.inputs})
+        except TemplateError as error:
+            raise ConfigError(f"the prompt of subtask {subtask.name!r} cannot be rendered: {error}") from error
+    elif subtask.prompt is not None:
+        content = subtask.prompt(given)
+    else:
+        return []
+    if not isinstance(content, str):
+        return [dict(message) for message in content]
+    system: list[Message] = [{"role": "system", "content": subtask.system}] if subtask.system is not None else []
+    return [*system, {"role": "user", "content": content}]
+
+
+def check_templates(pipeline: Pipeline, examples: Iterable[Example]) -> None:
+    """Make sure that every template finds its fields in every example.
+
+    Raises:
+        ConfigError: On a template that cannot be parsed, or that names a field which an example lacks.
+    """
+    rows = list(examples)
+    for subtask in pipeline.subtasks:
+        if not isinstance(subtask.prompt, str):
+            continue
+        try:
+            names = meta.find_undeclared_variables(_JINJA.parse(subtask.prompt))
+        except TemplateError as error:
+            raise ConfigError(f"the prompt of subtask {subtask.name!r} is not a valid template: {error}") from error
+        for name in sorted(names - set(pipeline.parents(subtask.name))):
+            for row in rows:
+                if name not in row:
+                    raise ConfigError(
+                        f"the prompt of subtask {subtask.name!r} names {name!r}, which example {row.get('id')!r} "
+                        f"lacks; it has {', '.join(sorted(map(str, row)))}"
+                    )

@@ -1,0 +1,77 @@
+"""Finding an environment: by registered name, `module:attribute` or `path.py:attribute`.
+
+Third parties register a name with the entry-point group `agenttts.environments`; the entry is an environment or a
+callable without arguments that returns one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from agenttts.errors import ConfigError
+from agenttts.trial import Environment
+
+GROUP = "agenttts.environments"
+_MINIHOP = "agenttts.environments.tasks.minihop"
+_BUILT_IN = {
+    "minihop": f"{_MINIHOP}:minihop",
+    "minihop-recorded": f"{_MINIHOP}:minihop_recorded",
+    "minihop-vote": f"{_MINIHOP}:minihop_vote",
+}
+
+
+def environment_names() -> dict[str, str]:
+    """Registered name -> where it is defined, built-in ones first."""
+    return {**_BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
+
+
+def environment(name: str) -> Environment:
+    """The environment of this name.
+
+    Raises:
+        ConfigError: When it cannot be found, or is not an environment.
+    """
+    target = environment_names().get(name, name)
+    module, separator, attribute = target.rpartition(":")
+    if not separator:
+        raise ConfigError(
+            f"there is no environment {name!r}; registered are {', '.join(environment_names())}, "
+            "and module:attribute or path.py:attribute name one of your own"
+        )
+    found = getattr(_load(module, name), attribute, None)
+    if callable(found) and not isinstance(found, Environment):
+        found = found()
+    if not isinstance(found, Environment):
+        raise ConfigError(f"{name!r} is not an environment, nor a function that returns one: it is {found!r}")
+    return found
+
+
+def _load(module: str, name: str) -> Any:
+    if module.endswith(".py"):
+        return _load_file(Path(module), name)
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigError(f"environment {name!r}: there is no module {error.name!r}") from error
+    finally:
+        sys.path.remove("")
+
+
+def _load_file(path: Path, name: str) -> Any:
+    if not path.is_file():
+        raise ConfigError(f"environment {name!r}: there is no file {str(path)!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"environment {name!r}: {str(path)!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

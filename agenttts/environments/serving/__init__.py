@@ -1,0 +1,6 @@
+"""Starting and stopping the model servers that a search needs."""
+
+from agenttts.environments.serving.base import Serving
+from agenttts.environments.serving.llamacpp import LlamaCppServing
+
+__all__ = ["LlamaCppServing", "Serving"]

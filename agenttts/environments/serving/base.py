@@ -1,0 +1,21 @@
+"""The one interface of everything that serves models."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Serving(Protocol):
+    """Servers that live exactly as long as the environment that uses them."""
+
+    async def start(self) -> Mapping[str, str]:
+        """Start them, wait until they answer, and return served model name -> base URL.
+
+        Raises:
+            ConfigError: When they cannot run on this machine.
+            EndpointError: When one does not come up.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Stop them; nothing is left running."""
+        ...

@@ -1,0 +1,94 @@
+"""llama.cpp servers for GGUF files, one child process per model, on free loopback ports.
+
+A child serves until its standard input closes. The parent holds the other end, so the children end with it however
+it ends, a kill -9 included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from agenttts.errors import ConfigError, EndpointError
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 5.0
+
+
+class LlamaCppServing:
+    """Serves GGUF files through llama.cpp (the PyPI package xllamacpp).
+
+    Args:
+        models: Served name -> GGUF file.
+        slots: Sequences that a server generates at once, and the most choices it returns per request.
+        context: Tokens per slot.
+        threads: CPU threads per server.
+    """
+
+    def __init__(self, models: Mapping[str, Path], *, slots: int = 16, context: int = 512, threads: int = 1) -> None:
+        self._models = dict(models)
+        self._slots, self._context, self._threads = slots, context, threads
+        self._children: list[asyncio.subprocess.Process] = []
+
+    async def start(self) -> dict[str, str]:
+        """See `base.Serving.start`."""
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise ConfigError(
+                "local models need llama.cpp: pip install 'agenttts[local]' (its wheels exist for Linux, macOS and "
+                f"Windows on x86-64 and arm64; this is {platform.system()} on {platform.machine()})"
+            )
+        for path in self._models.values():
+            if not path.is_file():
+                raise ConfigError(f"there is no model file {str(path)!r}")
+        try:
+            urls = await asyncio.gather(*(self._launch(name, path) for name, path in self._models.items()))
+        except EndpointError:
+            await self.stop()
+            raise
+        return dict(zip(self._models, urls, strict=True))
+
+    async def _launch(self, name: str, path: Path) -> str:
+        # Spinning OpenMP threads of several servers on few cores slow one another down by an order of magnitude.
+        env = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+        arguments = [str(path), name, str(self._slots), str(self._context), str(self._threads)]
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agenttts.environments.serving._llamacpp_child", *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=env,
+            # A terminal's interrupt reaches the whole group: the parent decides when its servers stop.
+            start_new_session=True,
+        )  # fmt: skip
+        self._children.append(child)
+        if child.stdout is None:
+            raise EndpointError(f"the llama.cpp server of {name!r} has no output to read its address from")
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                line = (await child.stdout.readline()).decode().strip()
+        except TimeoutError as error:
+            raise EndpointError(f"the llama.cpp server of {name!r} was not up after {_START_TIMEOUT_S:g} s") from error
+        if not line.startswith("http"):
+            raise EndpointError(f"the llama.cpp server of {name!r} did not start: {line or 'it ended at once'}")
+        return f"{line}/v1"
+
+    async def stop(self) -> None:
+        """See `base.Serving.stop`."""
+        children, self._children = self._children, []
+        await asyncio.gather(*(_stop(child) for child in children))
+
+
+async def _stop(child: asyncio.subprocess.Process) -> None:
+    if child.stdin is not None:
+        child.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await child.wait()
+    except TimeoutError:
+        child.kill()
+        await child.wait()

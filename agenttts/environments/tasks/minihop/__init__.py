@@ -1,0 +1,9 @@
+"""minihop: a two-stage question-answering world with tiny real models of its own.
+
+The world is synthetic (controlled English, generated from a seed), the four models were trained for it by the scripts
+in the repository's `zoo/`, and what they do is measured, not scripted. See MODEL_CARD.md beside this file.
+"""
+
+from agenttts.environments.tasks.minihop.pipeline import MODELS, minihop, minihop_recorded, minihop_vote, pipeline
+
+__all__ = ["MODELS", "minihop", "minihop_recorded", "minihop_vote", "pipeline"]

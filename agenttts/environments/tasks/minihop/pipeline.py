@@ -1,0 +1,146 @@
+"""The minihop pipeline: retrieve (quote the needed facts) -> answer (a short chain to a number).
+
+How the samples of `retrieve` become one output is a visible choice, since it decides which model size that stage
+prefers: `union` keeps every quote that really is in the list (a check that needs no model, so many cheap samples
+pay), `vote` is the paper's vote on ids (more samples of a small model hardly help).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from agenttts.aggregators import IdVote, MajorityVote
+from agenttts.environments.live import LiveEnvironment
+from agenttts.environments.serving import LlamaCppServing
+from agenttts.environments.tasks.minihop import world
+from agenttts.environments.tasks.minihop.recorded import ReplayClient
+from agenttts.errors import ParseError
+from agenttts.metrics import equal
+from agenttts.pipeline import Aggregator, Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
+
+HERE = Path(__file__).parent
+REVISION = "1"
+"""Raised whenever the weights change, so that pools of older weights are never reused."""
+
+EXAMPLES = range(100)
+HELD_OUT = range(100, 400)
+"""The recorded pools cover both."""
+
+_SHAPES = {"xs": (188_352, 3, 64), "s": (848_000, 4, 128), "m": (2_796_480, 6, 192), "l": (7_671_360, 6, 320)}
+MODELS = tuple(
+    Model(f"minihop-{size}", parameters, revision=REVISION, layers=layers, hidden_size=width)
+    for size, (parameters, layers, width) in _SHAPES.items()
+)
+
+# llama.cpp's sampler defaults differ from OpenAI's and vLLM's: switch its filters off for parity.
+_FILTERS_OFF = {"top_k": 0, "min_p": 0.0}
+
+
+@dataclass(frozen=True)
+class Union:
+    """Every quoted fact that really is in the list, in list order."""
+
+    name: str = "union"
+
+    async def aggregate(self, parsed: Sequence[Iterable[int]], run: SubtaskRun) -> tuple[int, ...]:
+        return tuple(sorted({fact for sample in parsed for fact in sample}))
+
+    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
+        return MajorityVote().extra_tokens(samples, prompt_tokens, completion_tokens)
+
+
+def pipeline(retrieve: Literal["union", "vote"] = "union") -> Pipeline:
+    """The pipeline, with the aggregator of its retrieve stage."""
+    aggregator: Aggregator = Union() if retrieve == "union" else IdVote()
+    return Pipeline(
+        "minihop" if retrieve == "union" else "minihop-vote",
+        (
+            Subtask(
+                "retrieve",
+                MODELS,
+                _retrieve_prompt,
+                parser=_quoted,
+                aggregator=aggregator,
+                default=(),
+                metric=_all_needed,
+                prompt_tokens=93,
+                completion_tokens=18,
+                max_samples=64,
+                sampling=Sampling(temperature=0.8, max_tokens=world.RETRIEVE_MAX_TOKENS, extra=_FILTERS_OFF),
+            ),
+            Subtask(
+                "answer",
+                MODELS,
+                _answer_prompt,
+                parser=_number,
+                aggregator=MajorityVote(),
+                default="unknown",
+                prompt_tokens=38,
+                completion_tokens=30,
+                max_samples=32,
+                sampling=Sampling(temperature=0.8, max_tokens=world.ANSWER_MAX_TOKENS, extra=_FILTERS_OFF),
+            ),
+        ),
+        metric=equal("answer"),
+    )
+
+
+def minihop() -> LiveEnvironment:
+    """Real models served by llama.cpp on this machine's CPU."""
+    weights = {model.served_name: HERE / "weights" / f"{model.name}.gguf" for model in MODELS}
+    return _environment(pipeline(), name="minihop", serving=LlamaCppServing(weights))
+
+
+def minihop_vote() -> LiveEnvironment:
+    """As `minihop`, with the paper's vote in the retrieve stage."""
+    weights = {model.served_name: HERE / "weights" / f"{model.name}.gguf" for model in MODELS}
+    return _environment(pipeline("vote"), name="minihop-vote", serving=LlamaCppServing(weights))
+
+
+def minihop_recorded() -> LiveEnvironment:
+    """Recorded samples of the same models: no model runs, every allocation of the landscape can be replayed."""
+    client = ReplayClient(HERE / "pools.jsonl.xz", pipeline(), _examples(range(400)))
+    return _environment(pipeline(), name="minihop-recorded", client=client)
+
+
+def _environment(pipeline: Pipeline, **options: Any) -> LiveEnvironment:
+    return LiveEnvironment(pipeline, _examples(EXAMPLES), held_out=_examples(HELD_OUT), **options)
+
+
+def _examples(indices: Iterable[int]) -> list[dict[str, Any]]:
+    return [world.make_example(index) for index in indices]
+
+
+def _retrieve_prompt(given: SubtaskInput) -> list[Message]:
+    return _messages("retrieve", world.retrieve_prompt(given.example["facts"], given.example["question"]))
+
+
+def _answer_prompt(given: SubtaskInput) -> list[Message]:
+    facts = [given.example["facts"][index] for index in given.inputs["retrieve"]]
+    return _messages("answer", world.answer_prompt(facts, given.example["question"]))
+
+
+def _messages(task: str, content: str) -> list[Message]:
+    return [{"role": "system", "content": task}, {"role": "user", "content": content}]
+
+
+def _quoted(sample: str, given: SubtaskInput) -> tuple[int, ...]:
+    quoted = world.quoted_facts(sample, given.example["facts"])
+    if not quoted:
+        raise ParseError("no quote of a listed fact")
+    return tuple(quoted)
+
+
+def _number(sample: str, _: SubtaskInput) -> int:
+    value = world.parse_answer(sample)
+    if value is None:
+        raise ParseError("no number, or unknown")
+    return value
+
+
+def _all_needed(kept: Iterable[int], example: Example) -> float:
+    """1 when every needed fact was kept."""
+    return float(set(example["needed"]) <= set(kept))

@@ -1,0 +1,59 @@
+"""Everything agenttts raises on purpose.
+
+    AgentTTSError
+    ├── ConfigError        the user can mend it; the command line prints the sentence and exits with 2
+    ├── EndpointError      a model server refused, failed or could not be reached (exit 3)
+    ├── ParseError         a sample held nothing usable: a counted non-vote, never a crash
+    ├── LimitReached       the search's own spending limit stopped a purchase (exit 0: what was bought is kept)
+    └── StoreError         the store is not ours, is newer than this version, or refused (exit 4)
+
+A failed example is data, not an exception: it is scored 0 and counted (see `trial.ExampleResult`).
+"""
+
+
+class AgentTTSError(Exception):
+    """Base class of every error that agenttts raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(AgentTTSError):
+    """The input is wrong: the message names the thing, its value and the mend."""
+
+    exit_code = 2
+
+
+class EndpointError(AgentTTSError):
+    """A model server refused, failed or could not be reached.
+
+    Args:
+        message: One sentence that names the model, the endpoint and the reason.
+        status: The HTTP status; None when no answer came.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether the server is at fault (down, overloaded, no access) rather than this request."""
+        return self.status is None or self.status >= 500 or self.status in (401, 403, 404, 408, 429)
+
+
+class LimitReached(AgentTTSError):
+    """Buying more would pass a limit that the user set on the search's spend."""
+
+    exit_code = 0
+
+
+class StoreError(AgentTTSError):
+    """The store cannot be used as it is."""
+
+    exit_code = 4
+
+
+class ParseError(AgentTTSError):
+    """A sample held nothing usable: a counted non-vote, never a crash."""

@@ -1,0 +1,70 @@
+"""Metrics: (output, example) -> score in [0, 1]."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from agenttts.pipeline import Example, Metric
+
+__all__ = ["equal", "exact_match", "normalise", "set_f1", "token_f1"]
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalise(answer: str) -> str:
+    """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
+
+
+def equal(field: str) -> Metric:
+    """1 when the output equals the example's field, else 0."""
+    return lambda output, example: float(output == example[field])
+
+
+def exact_match(field: str) -> Metric:
+    """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0."""
+
+    def score(output: Any, example: Example) -> float:
+        return float(normalise(str(output)) in {normalise(gold) for gold in _golds(example[field])})
+
+    return score
+
+
+def token_f1(field: str) -> Metric:
+    """Token F1 of SQuAD and HotpotQA against the best of the gold answers."""
+
+    def score(output: Any, example: Example) -> float:
+        return max(_token_f1(normalise(str(output)), normalise(gold)) for gold in _golds(example[field]))
+
+    return score
+
+
+def set_f1(field: str) -> Metric:
+    """F1 of the output as a set against the example's field as a set; 1 when both are empty."""
+
+    def score(output: Any, example: Example) -> float:
+        found, gold = set(output), set(example[field])
+        if not found and not gold:
+            return 1.0
+        return 2 * len(found & gold) / (len(found) + len(gold))
+
+    return score
+
+
+def _golds(gold: Any) -> Iterable[str]:
+    return [str(each) for each in gold] if isinstance(gold, list | tuple) else [str(gold)]
+
+
+def _token_f1(predicted: str, gold: str) -> float:
+    if predicted != gold and {predicted, gold} & {"yes", "no", "noanswer"}:
+        return 0.0
+    common = sum((Counter(predicted.split()) & Counter(gold.split())).values())
+    if common == 0:
+        return 0.0
+    precision, recall = common / len(predicted.split()), common / len(gold.split())
+    return 2 * precision * recall / (precision + recall)

@@ -1,0 +1,66 @@
+"""Parsers: one sample's text -> a value. An unusable sample raises ParseError and is counted, never guessed at."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from agenttts.errors import ParseError
+from agenttts.pipeline import Parser, SubtaskInput, text
+
+__all__ = ["ids", "json_object", "number", "tagged", "text"]
+
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
+_BRACKETED = re.compile(r"\[(\d+)\]")
+
+
+def number(sample: str, _: SubtaskInput) -> float:
+    """The last number in the sample."""
+    found = _NUMBER.findall(sample)
+    if not found:
+        raise ParseError("no number")
+    return float(found[-1].replace(",", ""))
+
+
+def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
+    """The first JSON object in the sample, whatever stands around it."""
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"\{", sample):
+        try:
+            value, _end = decoder.raw_decode(sample, match.start())
+        except json.JSONDecodeError:
+            continue
+        if isinstance(value, dict):
+            return value
+    raise ParseError("no JSON object")
+
+
+def ids(among: str) -> Parser:
+    """Bracketed numbers such as [3], each once, in order; those outside 1..len(example[among]) are dropped.
+
+    Args:
+        among: The example's field that holds the numbered list.
+    """
+
+    def parse(sample: str, given: SubtaskInput) -> tuple[int, ...]:
+        known = range(1, len(given.example[among]) + 1)
+        found = tuple(dict.fromkeys(i for i in map(int, _BRACKETED.findall(sample)) if i in known))
+        if not found:
+            raise ParseError("no [number] of a listed item")
+        return found
+
+    return parse
+
+
+def tagged(marker: str) -> Parser:
+    """What follows the last occurrence of a marker (such as "Answer:"), up to the end of its line."""
+
+    def parse(sample: str, _: SubtaskInput) -> str:
+        _before, found, after = sample.rpartition(marker)
+        value = after.strip().splitlines()[0].strip() if after.strip() else ""
+        if not found or not value:
+            raise ParseError(f"no {marker!r} with something behind it")
+        return value
+
+    return parse

@@ -1,0 +1,349 @@
+"""What a user declares: models, subtasks, and the pipeline that joins them.
+
+Pure values: nothing here talks to a model. A pipeline is a directed acyclic graph of subtasks; each subtask draws
+S samples from one model, parses each sample, and aggregates the parsed samples into one output, which the subtasks
+after it receive. Everything is validated on construction, so a mistake surfaces before anything is bought.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+from agenttts.errors import ConfigError
+
+Message = dict[str, str]
+"""One chat message: {"role": ..., "content": ...}."""
+
+Example = Mapping[str, Any]
+"""One labelled example: a mapping of fields, with an `id`."""
+
+_SUBTASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MODEL_NAME = re.compile(r"[^\s=*;,]+")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A served LLM.
+
+    Raises:
+        ConfigError: On an unusable name or a parameter count that is not positive.
+    """
+
+    name: str
+    """Name in allocations, tables and prompts of the search agent."""
+    parameters: float
+    """Parameter count; the active parameters for mixtures of experts."""
+    _: KW_ONLY
+    served_name: str = ""
+    """Name the endpoint knows the model by; `name` when empty."""
+    base_url: str | None = None
+    """OpenAI-compatible endpoint; the environment variable OPENAI_BASE_URL when None."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key. The key itself is never part of a value."""
+    revision: str = ""
+    """Which weights: part of the sample pool's key, so that retrained weights never reuse old samples."""
+    usd_per_million_prompt_tokens: float | None = None
+    usd_per_million_completion_tokens: float | None = None
+    layers: int | None = None
+    """Transformer layers; with `hidden_size`, lets the `flops` cost model count attention."""
+    hidden_size: int | None = None
+    prefill_tokens_per_s: float | None = None
+    """Measured prompt throughput of the serving GPU, for the `gpu_seconds` cost model."""
+    decode_tokens_per_s: float | None = None
+    """Measured generation throughput of the serving GPU, for the `gpu_seconds` cost model."""
+
+    def __post_init__(self) -> None:
+        if not _MODEL_NAME.fullmatch(self.name):
+            raise ConfigError(f"model name {self.name!r} must be non-empty, without spaces or any of = * ; ,")
+        if not (self.parameters > 0 and math.isfinite(self.parameters)):
+            raise ConfigError(f"model {self.name!r} needs a positive parameter count, not {self.parameters!r}")
+        if not self.served_name:
+            object.__setattr__(self, "served_name", self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4)."""
+
+    temperature: float = 0.9
+    top_p: float = 1.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the request body that a server understands (top_k, min_p, ...)."""
+
+
+@dataclass(frozen=True)
+class SubtaskInput:
+    """What a subtask sees of one example: the example's fields and the outputs of the subtasks before it."""
+
+    example: Example
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SubtaskRun(Protocol):
+    """The metered handle through which a subtask draws samples while it runs.
+
+    A user's coroutine (`Subtask.run`) and the aggregators receive it; every draw goes through the sample pool, so it
+    is recorded, counted, reused and never bought twice.
+    """
+
+    @property
+    def subtask(self) -> Subtask: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def input(self) -> SubtaskInput: ...
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The rendered prompt; empty when the whole stage is a coroutine."""
+        ...
+
+    def count_unparsable(self) -> None:
+        """Count one sample that could not be used."""
+        ...
+
+    async def draw(
+        self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
+    ) -> list[str]:
+        """Return the first `samples` completions of these messages (the allocation's number when None)."""
+        ...
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """Turns the parsed samples of one subtask into its one output."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
+        """Return the output; `parsed` holds the usable samples in draw order and is never empty."""
+        ...
+
+    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
+        """Prompt and completion tokens of the aggregator's own calls, vectorised over `samples`.
+
+        Args:
+            samples: Sample counts, a number or an array.
+            prompt_tokens: Mean prompt length of the subtask (Np).
+            completion_tokens: Mean generation length of the subtask (Nd).
+        """
+        ...
+
+
+Prompt = str | Callable[[SubtaskInput], str | Sequence[Message]]
+Parser = Callable[[str, SubtaskInput], Any]
+Metric = Callable[[Any, Example], float]
+Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
+
+
+def text(sample: str, _: SubtaskInput) -> str:
+    """The default parser: the sample without surrounding white space."""
+    return sample.strip()
+
+
+@dataclass(frozen=True)
+class Subtask:
+    """One stage of a pipeline.
+
+    Give either a `prompt` (with `parser` and `aggregator`) or `run`, a coroutine that is the whole stage and draws
+    through its handle. A string prompt is a Jinja template over the example's fields and the names of the subtasks
+    before it; a callable returns the user message or a list of messages.
+
+    Raises:
+        ConfigError: On an unusable name, no or duplicate models, lengths or limits that are not positive.
+    """
+
+    name: str
+    models: tuple[Model, ...]
+    prompt: Prompt | None = None
+    _: KW_ONLY
+    system: str | None = None
+    """System message put before a string prompt."""
+    parser: Parser = text
+    """Sample -> value; raises `errors.ParseError` (or returns None) for an unusable sample, a counted non-vote."""
+    aggregator: Aggregator | None = None
+    """Samples -> output; majority vote when None."""
+    default: Any = None
+    """Output when none of the samples is usable; None makes the example fail."""
+    metric: Metric | None = None
+    """Optional score of this subtask's output in [0, 1]: evidence for the search, not its objective."""
+    run: Coroutine | None = None
+    """A coroutine that is the whole stage, instead of prompt, parser and aggregator."""
+    after: tuple[str, ...] | None = None
+    """Names of the subtasks whose outputs this one reads; None means the one declared before it."""
+    prompt_tokens: float = 1024
+    """Mean prompt length in tokens (the paper's Np)."""
+    completion_tokens: float = 256
+    """Mean length of one sample in tokens (the paper's Nd)."""
+    max_samples: int | None = 100
+    """Largest number of samples the search may try; None leaves the budget as the only bound."""
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(self.models))
+        if self.after is not None:
+            object.__setattr__(self, "after", tuple(self.after))
+        where = f"subtask {self.name!r}"
+        if not _SUBTASK_NAME.fullmatch(self.name):
+            raise ConfigError(f"{where} must be named with letters, digits and underscores")
+        if not self.models:
+            raise ConfigError(f"{where} has no candidate model: list at least one")
+        _reject_duplicates(f"{where} lists the model", [model.name for model in self.models])
+        if (self.prompt is None) == (self.run is None):
+            raise ConfigError(f"{where} needs either a prompt or a run coroutine, not both and not neither")
+        if self.run is not None and not inspect.iscoroutinefunction(self.run):
+            raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
+        for name in ("prompt_tokens", "completion_tokens"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{where}: {name} must be positive, not {getattr(self, name)!r}")
+        if self.max_samples is not None and self.max_samples < 1:
+            raise ConfigError(f"{where}: max_samples must be at least 1, not {self.max_samples!r}")
+
+    def model(self, name: str) -> Model:
+        """The candidate model of this name.
+
+        Raises:
+            ConfigError: When the subtask has no such model; the message lists those it has.
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        known = ", ".join(model.name for model in self.models)
+        raise ConfigError(f"subtask {self.name!r} has no model {name!r}; it has {known}")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Subtasks in a directed acyclic graph, and the metric of the last one's output.
+
+    Raises:
+        ConfigError: On no subtasks, duplicate names, or an `after` that is dangling or cyclic.
+    """
+
+    name: str
+    subtasks: tuple[Subtask, ...]
+    metric: Metric
+    """(output of the last declared subtask, example) -> score in [0, 1]: what the search maximises."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subtasks", tuple(self.subtasks))
+        if not self.subtasks:
+            raise ConfigError(f"pipeline {self.name!r} has no subtasks")
+        _reject_duplicates(f"pipeline {self.name!r} names the subtask", [s.name for s in self.subtasks])
+        for subtask in self.subtasks:
+            for parent in self.parents(subtask.name):
+                self.subtask(parent)
+        self.order  # noqa: B018  (raises on a cycle)
+
+    def subtask(self, name: str) -> Subtask:
+        """The subtask of this name.
+
+        Raises:
+            ConfigError: When there is none; the message lists those there are.
+        """
+        for subtask in self.subtasks:
+            if subtask.name == name:
+                return subtask
+        known = ", ".join(subtask.name for subtask in self.subtasks)
+        raise ConfigError(f"pipeline {self.name!r} has no subtask {name!r}; it has {known}")
+
+    def parents(self, name: str) -> tuple[str, ...]:
+        """Names of the subtasks whose outputs this subtask reads."""
+        names = [subtask.name for subtask in self.subtasks]
+        position = names.index(name)
+        after = self.subtasks[position].after
+        if after is not None:
+            return after
+        return (names[position - 1],) if position else ()
+
+    @cached_property
+    def order(self) -> tuple[Subtask, ...]:
+        """The subtasks in an order in which each comes after those it reads."""
+        done: dict[str, Subtask] = {}
+        waiting = list(self.subtasks)
+        while waiting:
+            ready = [s for s in waiting if all(parent in done for parent in self.parents(s.name))]
+            if not ready:
+                cycle = ", ".join(s.name for s in waiting)
+                raise ConfigError(f"pipeline {self.name!r}: the `after` of {cycle} form a cycle")
+            done.update((subtask.name, subtask) for subtask in ready)
+            waiting = [s for s in waiting if s.name not in done]
+        return tuple(done.values())
+
+    @property
+    def final(self) -> Subtask:
+        """The subtask whose output the metric scores: the last declared."""
+        return self.subtasks[-1]
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Every distinct model that some subtask can use."""
+        return tuple(dict.fromkeys(model for subtask in self.subtasks for model in subtask.models))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""
+        return hashlib.sha256(describe(self).encode()).hexdigest()[:16]
+
+    def with_lengths(self, lengths: Mapping[str, tuple[float, float]]) -> Pipeline:
+        """A copy whose subtasks declare these measured (prompt, completion) token lengths."""
+        return replace(
+            self,
+            subtasks=tuple(
+                replace(
+                    s,
+                    prompt_tokens=lengths.get(s.name, (s.prompt_tokens, s.completion_tokens))[0],
+                    completion_tokens=lengths.get(s.name, (s.prompt_tokens, s.completion_tokens))[1],
+                )
+                for s in self.subtasks
+            ),
+        )
+
+
+# Fields that change cost or placement but never a score: they must not change a fingerprint.
+_NOT_SCORED = {
+    "base_url", "api_key_env", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "layers",
+    "hidden_size", "prefill_tokens_per_s", "decode_tokens_per_s", "prompt_tokens", "completion_tokens",
+    "max_samples", "parameters",
+}  # fmt: skip
+
+
+def describe(value: Any) -> str:
+    """A stable text of a value for fingerprints: dataclasses by field, functions by their source."""
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = [f"{f.name}={describe(getattr(value, f.name))}" for f in fields(value) if f.name not in _NOT_SCORED]
+        return f"{type(value).__name__}({', '.join(parts)})"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in sorted(value.items())) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(describe, value)) + "]"
+    if callable(value):
+        return _describe_callable(value)
+    return repr(value)
+
+
+def _describe_callable(function: Any) -> str:
+    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        source = ""
+    cells = [describe(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    return f"{name}:{source}:{cells}"
+
+
+def _reject_duplicates(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{what} {name!r} twice: names must be unique")

@@ -1,0 +1,224 @@
+"""A posterior over the true score of every allocation, given the trials so far.
+
+A Gaussian process whose kernel states what is believed of multi-stage test-time scaling, the paper's three insights
+(section 4.2) as assumptions that data can overrule and that can be switched off one by one (`Structure`):
+
+1. ordered     models of a subtask are ordered by size: neighbours in size behave alike
+2. saturating  the effect of samples flattens: it is smooth in S^(-1/2), not in S
+3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
+
+The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. Its
+hyperparameters are not tuned to a point: predictions average over a fixed set of draws from their prior, weighted by
+marginal likelihood, so that few trials give wide intervals. Noise is binomial per example, scaled by a further
+hyperparameter, since trials share their examples. Pure numpy, deterministic, well under a second at 500 trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.pipeline import Pipeline
+from agenttts.trial import Trial
+
+Floats = NDArray[np.float64]
+
+_DRAWS = 48
+_DRAWS_OF_MANY = 16
+_MANY_TRIALS = 150
+_LEVEL_SD = 0.3
+_KEPT_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """Which of the paper's insights the surrogate assumes."""
+
+    ordered: bool = True
+    saturating: bool = True
+    interacting: bool = True
+
+
+class Posterior(NamedTuple):
+    """Marginal posterior of true scores, one entry per allocation."""
+
+    mean: Floats
+    sd: Floats
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Allocations as arrays of shape (allocations, subtasks)."""
+
+    model: NDArray[np.int64]
+    size: Floats
+    """Rank of the model by size within its subtask, scaled to [0, 1]."""
+    samples: Floats
+    """The sample axis on which effects are smooth, scaled to about [0, 1]."""
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+
+@dataclass(frozen=True)
+class _Hyper:
+    amplitude: Floats
+    size_scale: float
+    own_share: float
+    """Share of a model's effect that its size does not explain."""
+    samples_scale: float
+    interaction: float
+    noise: float
+
+
+class Encoder:
+    """Turns allocations of a pipeline into arrays."""
+
+    def __init__(self, pipeline: Pipeline, structure: Structure) -> None:
+        self._structure = structure
+        self._subtasks = [subtask.name for subtask in pipeline.subtasks]
+        self._models = [{model.name: i for i, model in enumerate(s.models)} for s in pipeline.subtasks]
+        self._sizes = [_size_ranks([model.parameters for model in s.models]) for s in pipeline.subtasks]
+
+    def allocations(self, allocations: Sequence[Allocation]) -> Encoded:
+        """Encode allocation objects."""
+        shape = (len(allocations), len(self._subtasks))
+        models, samples = np.zeros(shape, dtype=np.int64), np.ones(shape)
+        for row, allocation in enumerate(allocations):
+            for column, name in enumerate(self._subtasks):
+                models[row, column] = self._models[column][allocation[name].model]
+                samples[row, column] = allocation[name].samples
+        return self.arrays(models, samples)
+
+    def arrays(self, models: NDArray[np.int64], samples: NDArray[np.float64]) -> Encoded:
+        """Encode model indices and sample counts, both of shape (allocations, subtasks)."""
+        sizes = np.stack([ranks[models[:, i]] for i, ranks in enumerate(self._sizes)], axis=1)
+        axis = 1 - samples**-0.5 if self._structure.saturating else np.log2(samples) / 6
+        return Encoded(models, sizes, axis)
+
+
+class Surrogate:
+    """The posterior after some trials.
+
+    Args:
+        pipeline: Spans the allocations.
+        trials: At least one.
+        structure: Which insights to assume.
+    """
+
+    def __init__(self, pipeline: Pipeline, trials: Sequence[Trial], structure: Structure | None = None) -> None:
+        self.structure = structure or Structure()
+        self.encoder = Encoder(pipeline, self.structure)
+        self._data = self.encoder.allocations([trial.allocation for trial in trials])
+        scores = np.array([trial.evaluation.score for trial in trials])
+        counts = np.array([len(trial.evaluation.results) for trial in trials])
+        # A mean of 0 or 1 is not free of noise: shrink towards one half before taking the variance.
+        shrunk = (scores * counts + 1) / (counts + 2)
+        self._fit(scores, shrunk * (1 - shrunk) / counts, len(pipeline.subtasks))
+
+    def _fit(self, scores: Floats, variances: Floats, subtasks: int) -> None:
+        self._level = float(scores.mean())
+        draws = _draw_hypers(subtasks, _DRAWS if len(scores) <= _MANY_TRIALS else _DRAWS_OF_MANY)
+        fits = [_Fit(hyper, self._data, scores - self._level, variances, self.structure) for hyper in draws]
+        evidence = np.array([fit.log_evidence for fit in fits])
+        weights = np.exp(evidence - evidence.max())
+        kept = weights > _KEPT_WEIGHT
+        self._fits = [fit for fit, keep in zip(fits, kept, strict=True) if keep]
+        self._weights = weights[kept] / weights[kept].sum()
+
+    def predict(self, encoded: Encoded) -> Posterior:
+        """Marginal posterior of the true scores."""
+        parts = [fit.predict(encoded) for fit in self._fits]
+        means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
+        mean = self._weights @ means
+        variance = self._weights @ (variances + means**2) - mean**2
+        return Posterior(mean + self._level, np.sqrt(np.maximum(variance, 1e-12)))
+
+    def predict_allocations(self, allocations: Sequence[Allocation]) -> Posterior:
+        """`predict` for allocation objects."""
+        return self.predict(self.encoder.allocations(allocations))
+
+
+class _Fit:
+    """The process under one draw of the hyperparameters."""
+
+    def __init__(
+        self, hyper: _Hyper, data: Encoded, residuals: Floats, variances: Floats, structure: Structure
+    ) -> None:
+        self._hyper, self._data, self._structure = hyper, data, structure
+        covariance = self._kernel(data, data) + np.diag(variances * hyper.noise + 1e-6)
+        self._factor = np.linalg.cholesky(covariance)
+        self._whitened = np.linalg.solve(self._factor, residuals)
+        self.log_evidence = -0.5 * float(self._whitened @ self._whitened) - float(np.log(np.diag(self._factor)).sum())
+
+    @cached_property
+    def _prior_variance(self) -> float:
+        first = Encoded(self._data.model[:1], self._data.size[:1], self._data.samples[:1])
+        return float(self._kernel(first, first)[0, 0])
+
+    def predict(self, encoded: Encoded) -> Posterior:
+        whitened = np.linalg.solve(self._factor, self._kernel(self._data, encoded))
+        variance = self._prior_variance - np.einsum("ij,ij->j", whitened, whitened)
+        return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
+
+    def _kernel(self, left: Encoded, right: Encoded) -> Floats:
+        hyper = self._hyper
+        terms = [hyper.amplitude[i] * self._subtask_kernel(left, right, i) for i in range(left.model.shape[1])]
+        total: Floats = _LEVEL_SD**2 + sum(hyper.amplitude[i] * term for i, term in enumerate(terms))
+        if self._structure.interacting:
+            pairs = [(i, j) for i in range(len(terms)) for j in range(i)]
+            total = total + hyper.interaction * sum(terms[i] * terms[j] for i, j in pairs)
+        return total
+
+    def _subtask_kernel(self, left: Encoded, right: Encoded, subtask: int) -> Floats:
+        hyper = self._hyper
+        same = left.model[:, None, subtask] == right.model[None, :, subtask]
+        if self._structure.ordered:
+            distance = (left.size[:, None, subtask] - right.size[None, :, subtask]) / hyper.size_scale
+            model = hyper.own_share * same + (1 - hyper.own_share) * np.exp(-0.5 * distance**2)
+        else:
+            model = same.astype(float)
+        steps = (left.samples[:, None, subtask] - right.samples[None, :, subtask]) / hyper.samples_scale
+        result: Floats = model * np.exp(-0.5 * steps**2)
+        return result
+
+
+def recommend(space: SearchSpace, trials: Sequence[Trial], structure: Structure | None = None) -> Trial:
+    """The trial with the highest posterior mean, the cheaper of equals: never merely the luckiest.
+
+    Args:
+        space: What was searched.
+        trials: At least one.
+        structure: Which insights the posterior assumes.
+    """
+    posterior = Surrogate(space.pipeline, trials, structure).predict_allocations([t.allocation for t in trials])
+    return max(zip(posterior.mean, trials, strict=True), key=lambda pair: (round(pair[0], 4), -pair[1].cost))[1]
+
+
+def _size_ranks(parameters: Sequence[float]) -> Floats:
+    """Log sizes scaled to [0, 1]."""
+    logs = np.log(np.asarray(parameters, dtype=float))
+    spread = logs.max() - logs.min()
+    result: Floats = (logs - logs.min()) / spread if spread > 0 else np.zeros_like(logs)
+    return result
+
+
+def _draw_hypers(subtasks: int, count: int) -> list[_Hyper]:
+    rng = np.random.default_rng(20250801)
+    return [
+        _Hyper(
+            amplitude=np.exp(rng.normal(np.log(0.2), 0.7, size=subtasks)),
+            size_scale=float(np.exp(rng.normal(np.log(0.5), 0.5))),
+            own_share=float(rng.uniform(0.05, 0.6)),
+            samples_scale=float(np.exp(rng.normal(np.log(0.4), 0.5))),
+            interaction=float(np.exp(rng.normal(np.log(2.0), 1.0))),
+            noise=float(rng.choice([0.2, 0.4, 0.7, 1.0])),
+        )
+        for _ in range(count)
+    ]

@@ -1,0 +1,311 @@
+"""What a search produces and reads: evaluations, trials, the archive; and the two protocols it runs between.
+
+An `Environment` scores allocations on examples; a `Searcher` maps an archive to proposals. A searcher keeps nothing
+between calls: it is a pure function of (archive, space, count) and of its own constructor arguments, so a killed
+search resumes from the store alone and any searcher can continue any other's study.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.pipeline import Pipeline
+
+_Z95 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spend:
+    """What was really bought, and what the sample pool saved buying."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reused_prompt_tokens: int = 0
+    """Prompt tokens of draws that the pool answered, as a fresh purchase would have counted them."""
+    reused_completion_tokens: int = 0
+    usd: float = 0.0
+    """By the models' declared prices; models without prices add nothing."""
+    seconds: float = 0.0
+    """Wall-clock seconds."""
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Spend)})
+
+    @property
+    def tokens(self) -> int:
+        """Tokens bought, prompt and completion."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def reused_tokens(self) -> int:
+        """Tokens that the sample pool saved buying."""
+        return self.reused_prompt_tokens + self.reused_completion_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleResult:
+    """One example under one allocation. A failed example scores 0 and says why."""
+
+    example: str
+    score: float
+    error: str | None = None
+    subtask_scores: Mapping[str, float] = field(default_factory=dict)
+    """Scores of the subtasks that declare a metric."""
+    output: str = ""
+    """The final output, as text, shortened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubtaskUsage:
+    """Means over examples of what one subtask used, whether bought or reused."""
+
+    prompt_tokens: float = 0.0
+    """Prompt tokens of one request."""
+    completion_tokens: float = 0.0
+    """Completion tokens of one sample."""
+    samples: int = 0
+    """Samples drawn, over all examples."""
+    unparsable: int = 0
+    """Samples that the parser could not use: counted non-votes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of one allocation on some examples, and what obtaining them took."""
+
+    results: tuple[ExampleResult, ...]
+    spend: Spend = Spend()
+    usage: Mapping[str, SubtaskUsage] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """Mean score; failed examples count as 0."""
+        return float(np.mean([result.score for result in self.results]))
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean; NaN for a single example."""
+        scores = [result.score for result in self.results]
+        return float(np.std(scores, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.nan
+
+    @property
+    def interval(self) -> Interval:
+        """95 % Wilson interval of the mean: conservative for any score in [0, 1]."""
+        return wilson_interval(self.score, len(self.results))
+
+    @property
+    def failures(self) -> int:
+        """Examples that failed and were scored 0."""
+        return sum(result.error is not None for result in self.results)
+
+    @property
+    def subtask_scores(self) -> dict[str, float]:
+        """Mean score of each subtask that declares a metric, a failed example counting as 0."""
+        names = dict.fromkeys(name for result in self.results for name in result.subtask_scores)
+        return {n: float(np.mean([result.subtask_scores.get(n, 0.0) for result in self.results])) for n in names}
+
+
+def wilson_interval(mean: float, count: int) -> Interval:
+    """95 % Wilson score interval of a mean of `count` scores in [0, 1].
+
+    A score in [0, 1] has at most a coin's variance, mean * (1 - mean), so the binomial interval is conservative.
+    """
+    z2 = _Z95**2
+    centre = (mean + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z95 * math.sqrt(mean * (1 - mean) / count + z2 / (4 * count**2)) / (1 + z2 / count)
+    return Interval(max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean)))
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An allocation that a searcher wants tried, and why."""
+
+    allocation: Allocation
+    rationale: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """An allocation with its evaluation, where it came from and when."""
+
+    number: int
+    allocation: Allocation
+    cost: float
+    """Cost of one query, in the unit of the study's cost model."""
+    evaluation: Evaluation
+    searcher: str
+    rationale: str
+    round: int
+    """Number of trials in the archive when it was proposed: links the trial to the agent's steps."""
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A proposal that the loop refused: recorded and shown to the searcher, never evaluated."""
+
+    allocation: Allocation
+    reasons: tuple[str, ...]
+    searcher: str
+    round: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentStep:
+    """One node of the agent's graph, as it ran."""
+
+    round: int
+    """Number of trials in the archive when the graph ran."""
+    node: str
+    planner: str
+    text: str = ""
+    """What the node concluded, in words."""
+    evidence: Any = None
+    """The figures it rests on (plain data)."""
+    prompt: str = ""
+    reply: str = ""
+    spend: Spend = Spend()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guideline:
+    """What the agent had learned at some point, in words, with the evidence it rests on."""
+
+    round: int
+    text: str
+    evidence: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """The read-only view of one study."""
+
+    trials: tuple[Trial, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    guidelines: tuple[Guideline, ...] = ()
+
+    @cached_property
+    def tried(self) -> frozenset[str]:
+        """Keys of the allocations that have a trial."""
+        return frozenset(trial.allocation.key for trial in self.trials)
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the highest observed mean, the cheaper of equals; None before the first trial.
+
+        The luckiest mean of many is too good: a recommendation should come from `surrogate.recommend`.
+        """
+        return max(self.trials, key=lambda trial: (trial.evaluation.score, -trial.cost), default=None)
+
+    def rng(self, seed: int) -> np.random.Generator:
+        """Randomness that depends on the seed and the archive only, so that a resumed search takes the same way.
+
+        Refusals count: a searcher whose proposals were refused must not draw the same ones for ever.
+        """
+        return np.random.default_rng([seed, len(self.trials), len(self.refusals)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """What defines a study; running a search with the same spec again resumes it."""
+
+    environment: str
+    """How the user named the environment."""
+    pipeline: str
+    """The pipeline's name."""
+    subtasks: tuple[str, ...]
+    """Names of its subtasks, in declared order."""
+    fingerprint: str
+    """The environment's fingerprint: changes whenever scores could."""
+    cost_model: str
+    budget: float
+    method: str
+    seed: int
+    examples: int
+
+    def differences(self, other: StudySpec) -> list[str]:
+        """In words, what differs."""
+        mine, theirs = asdict(self), asdict(other)
+        return [f"{name} is {theirs[name]!r}, was {mine[name]!r}" for name in mine if mine[name] != theirs[name]]
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """Scores allocations of one pipeline on examples.
+
+    An environment that is also an async context manager is entered before the first evaluation (it starts its
+    servers and checks what can be checked without buying) and left after the last.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pipeline(self) -> Pipeline: ...
+    @property
+    def examples(self) -> Sequence[str]:
+        """Ids of the examples that a search uses."""
+        ...
+
+    @property
+    def held_out(self) -> Sequence[str]:
+        """Ids of other examples, on which the winner is checked; may be empty."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever scores could: pipeline, examples, model revisions."""
+        ...
+
+    async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+        """Score the allocation on these examples (all of them when None).
+
+        A failed example scores 0 and is counted, never dropped.
+
+        Raises:
+            LimitReached: When a limit on spending stops a purchase; what was bought stays in the pool.
+            EndpointError: When every request fails, so that scores would say nothing of the allocation.
+        """
+        ...
+
+
+class Searcher(Protocol):
+    """Decides what to try next."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        """At most `count` feasible, untried, distinct allocations; none when nothing is left to try.
+
+        Infeasible or repeated proposals are the searcher's bug: the loop refuses and records them.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """Where a searcher that explains itself (`JournaledSearcher`) writes its steps, as they happen."""
+
+    def __call__(self, step: AgentStep) -> None: ...
+
+
+@runtime_checkable
+class JournaledSearcher(Protocol):
+    """A searcher whose steps are recorded: the loop sets `journal` before the first call."""
+
+    journal: Journal | None
