@@ -1,0 +1,87 @@
+"""Which model should each stage of an LLM pipeline use, and how many samples should it get, under one budget?
+
+    import agenttts as at
+
+Names are loaded on first use, so that the import itself is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agenttts import aggregators, metrics, parsers
+    from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
+    from agenttts.allocation import Allocation, Choice, SearchSpace
+    from agenttts.cost import cost_model
+    from agenttts.db import Store
+    from agenttts.environments import LiveEnvironment, environment
+    from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
+    from agenttts.methods import searcher
+    from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
+    from agenttts.search import Limits, SearchResult, search
+    from agenttts.trial import Archive, Budget, Evaluation, Proposal, Trial
+
+_HOMES = {
+    "agenttts": ("aggregators", "metrics", "parsers"),
+    "agenttts.agent": ("AgentSearcher", "Insights", "LLMPlanner", "RulePlanner"),
+    "agenttts.allocation": ("Allocation", "Choice", "SearchSpace"),
+    "agenttts.cost": ("cost_model",),
+    "agenttts.db": ("Store",),
+    "agenttts.environments": ("LiveEnvironment", "environment"),
+    "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
+    "agenttts.methods": ("searcher",),
+    "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "Subtask", "SubtaskInput", "SubtaskRun"),
+    "agenttts.search": ("Limits", "SearchResult", "search"),
+    "agenttts.trial": ("Archive", "Budget", "Evaluation", "Proposal", "Trial"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AgentSearcher",
+    "AgentTTSError",
+    "Allocation",
+    "Archive",
+    "Budget",
+    "Choice",
+    "ConfigError",
+    "EndpointError",
+    "Evaluation",
+    "Insights",
+    "LLMPlanner",
+    "Limits",
+    "LiveEnvironment",
+    "Model",
+    "ParseError",
+    "Pipeline",
+    "Proposal",
+    "RulePlanner",
+    "Sampling",
+    "SearchResult",
+    "SearchSpace",
+    "Store",
+    "StoreError",
+    "Subtask",
+    "SubtaskInput",
+    "SubtaskRun",
+    "Trial",
+    "aggregators",
+    "cost_model",
+    "environment",
+    "metrics",
+    "parsers",
+    "search",
+    "searcher",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agenttts' has no attribute {name!r}")
+    return import_module(f"agenttts.{name}") if home == "agenttts" else getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

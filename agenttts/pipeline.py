@@ -291,6 +291,11 @@ class Pipeline:
         """Every distinct model that some subtask can use."""
         return tuple(dict.fromkeys(model for subtask in self.subtasks for model in subtask.models))
 
+    @property
+    def sizes(self) -> dict[str, dict[str, float]]:
+        """Subtask -> model -> parameter count, in declared order."""
+        return {s.name: {model.name: model.parameters for model in s.models} for s in self.subtasks}
+
     @cached_property
     def fingerprint(self) -> str:
         """Content hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""

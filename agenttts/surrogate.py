@@ -15,7 +15,8 @@ hyperparameter, since trials share their examples. Pure numpy, deterministic, we
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -23,17 +24,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocation import Allocation, SearchSpace
-from agenttts.pipeline import Pipeline
+from agenttts.allocation import Allocation
 from agenttts.trial import Trial
 
 Floats = NDArray[np.float64]
+Sizes = Mapping[str, Mapping[str, float]]
 
 _DRAWS = 48
 _DRAWS_OF_MANY = 16
 _MANY_TRIALS = 150
 _LEVEL_SD = 0.3
 _KEPT_WEIGHT = 1e-3
+_erf = np.vectorize(math.erf, otypes=[float])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +80,13 @@ class _Hyper:
 
 
 class Encoder:
-    """Turns allocations of a pipeline into arrays."""
+    """Turns allocations into arrays."""
 
-    def __init__(self, pipeline: Pipeline, structure: Structure) -> None:
+    def __init__(self, sizes: Sizes, structure: Structure) -> None:
         self._structure = structure
-        self._subtasks = [subtask.name for subtask in pipeline.subtasks]
-        self._models = [{model.name: i for i, model in enumerate(s.models)} for s in pipeline.subtasks]
-        self._sizes = [_size_ranks([model.parameters for model in s.models]) for s in pipeline.subtasks]
+        self._subtasks = list(sizes)
+        self._models = [{name: i for i, name in enumerate(models)} for models in sizes.values()]
+        self._sizes = [_size_ranks(list(models.values())) for models in sizes.values()]
 
     def allocations(self, allocations: Sequence[Allocation]) -> Encoded:
         """Encode allocation objects."""
@@ -107,20 +109,20 @@ class Surrogate:
     """The posterior after some trials.
 
     Args:
-        pipeline: Spans the allocations.
+        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
         structure: Which insights to assume.
     """
 
-    def __init__(self, pipeline: Pipeline, trials: Sequence[Trial], structure: Structure | None = None) -> None:
+    def __init__(self, sizes: Sizes, trials: Sequence[Trial], structure: Structure | None = None) -> None:
         self.structure = structure or Structure()
-        self.encoder = Encoder(pipeline, self.structure)
+        self.encoder = Encoder(sizes, self.structure)
         self._data = self.encoder.allocations([trial.allocation for trial in trials])
         scores = np.array([trial.evaluation.score for trial in trials])
         counts = np.array([len(trial.evaluation.results) for trial in trials])
         # A mean of 0 or 1 is not free of noise: shrink towards one half before taking the variance.
         shrunk = (scores * counts + 1) / (counts + 2)
-        self._fit(scores, shrunk * (1 - shrunk) / counts, len(pipeline.subtasks))
+        self._fit(scores, shrunk * (1 - shrunk) / counts, len(sizes))
 
     def _fit(self, scores: Floats, variances: Floats, subtasks: int) -> None:
         self._level = float(scores.mean())
@@ -189,16 +191,22 @@ class _Fit:
         return result
 
 
-def recommend(space: SearchSpace, trials: Sequence[Trial], structure: Structure | None = None) -> Trial:
+def recommend(sizes: Sizes, trials: Sequence[Trial], structure: Structure | None = None) -> Trial:
     """The trial with the highest posterior mean, the cheaper of equals: never merely the luckiest.
 
     Args:
-        space: What was searched.
+        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
         structure: Which insights the posterior assumes.
     """
-    posterior = Surrogate(space.pipeline, trials, structure).predict_allocations([t.allocation for t in trials])
+    posterior = Surrogate(sizes, trials, structure).predict_allocations([t.allocation for t in trials])
     return max(zip(posterior.mean, trials, strict=True), key=lambda pair: (round(pair[0], 4), -pair[1].cost))[1]
+
+
+def normal_cdf(z: float | Floats) -> Floats:
+    """Standard normal distribution function."""
+    result: Floats = 0.5 * (1 + _erf(np.asarray(z) / math.sqrt(2)))
+    return result
 
 
 def _size_ranks(parameters: Sequence[float]) -> Floats:

@@ -167,6 +167,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guideline:
+    """What the agent had learned at some point, in words, with the evidence it rests on."""
+
+    round: int
+    text: str
+    evidence: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentStep:
     """One node of the agent's graph, as it ran."""
 
@@ -182,14 +191,10 @@ class AgentStep:
     reply: str = ""
     spend: Spend = Spend()
 
-
-@dataclass(frozen=True, kw_only=True)
-class Guideline:
-    """What the agent had learned at some point, in words, with the evidence it rests on."""
-
-    round: int
-    text: str
-    evidence: Any = None
+    @property
+    def guideline(self) -> Guideline | None:
+        """The guideline that this step wrote; None for the other nodes."""
+        return Guideline(round=self.round, text=self.text, evidence=self.evidence) if self.node == "reflect" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,8 +234,8 @@ class StudySpec:
     """How the user named the environment."""
     pipeline: str
     """The pipeline's name."""
-    subtasks: tuple[str, ...]
-    """Names of its subtasks, in declared order."""
+    sizes: dict[str, dict[str, float]]
+    """Subtask -> candidate model -> parameter count, in declared order."""
     fingerprint: str
     """The environment's fingerprint: changes whenever scores could."""
     cost_model: str
@@ -243,6 +248,14 @@ class StudySpec:
         """In words, what differs."""
         mine, theirs = asdict(self), asdict(other)
         return [f"{name} is {theirs[name]!r}, was {mine[name]!r}" for name in mine if mine[name] != theirs[name]]
+
+
+class Budget(NamedTuple):
+    """A bound on the cost of one query."""
+
+    amount: float
+    cost_model: str
+    """Name of the cost model whose unit `amount` is in."""
 
 
 @runtime_checkable
@@ -265,6 +278,11 @@ class Environment(Protocol):
     @property
     def held_out(self) -> Sequence[str]:
         """Ids of other examples, on which the winner is checked; may be empty."""
+        ...
+
+    @property
+    def default_budget(self) -> Budget | None:
+        """The budget of a search that names none."""
         ...
 
     @property

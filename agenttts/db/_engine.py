@@ -19,7 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from agenttts.errors import StoreError
 
-HEAD = "0001"
+HEAD = "0002"
 _BUSY_TIMEOUT_MS = 30_000
 
 

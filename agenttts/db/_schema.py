@@ -50,6 +50,17 @@ trials = Table(
     UniqueConstraint("study_id", "allocation"),
 )
 
+validations = Table(
+    "validations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _study(),
+    Column("allocation", Text, nullable=False),
+    Column("created", DateTime(timezone=True), nullable=False),
+    Column("evaluation", JSON, nullable=False),  # trial.Evaluation on held-out examples, fresh samples
+    UniqueConstraint("study_id", "allocation"),
+)
+
 refusals = Table(
     "refusals",
     metadata,

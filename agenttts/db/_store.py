@@ -16,13 +16,11 @@ from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, transaction
 from agenttts.db._samples import SampleTable
 from agenttts.errors import ConfigError
-from agenttts.trial import AgentStep, Archive, Evaluation, Guideline, Proposal, Refusal, Spend, StudySpec, Trial
+from agenttts.trial import AgentStep, Archive, Evaluation, Proposal, Refusal, Spend, StudySpec, Trial
 
 _EVALUATION = TypeAdapter(Evaluation)
 _SPEND = TypeAdapter(Spend)
 _SPEC = TypeAdapter(StudySpec)
-GUIDELINE_NODE = "reflect"
-"""The node of the agent's graph whose text is a guideline."""
 
 
 @dataclass(frozen=True)
@@ -114,23 +112,34 @@ class Store:
 
     def add_trial(
         self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
-    ) -> None:
-        """Record a finished trial under the next number."""
+    ) -> Trial:
+        """Record a finished trial under the next number, and return it."""
         with transaction(self._engine) as connection:
             taken = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
+            trial = Trial(
+                number=connection.execute(taken).scalar_one() + 1,
+                allocation=proposal.allocation.in_order(study.spec.sizes),
+                cost=cost,
+                evaluation=evaluation,
+                searcher=searcher,
+                rationale=proposal.rationale,
+                round=round,
+                created=_now(),
+            )
             row = {
-                "study_id": study.id,
-                "number": connection.execute(taken).scalar_one() + 1,
-                "allocation": proposal.allocation.key,
-                "cost": cost,
+                **vars(trial),
+                "allocation": trial.allocation.key,
                 "score": evaluation.score,
-                "searcher": searcher,
-                "rationale": proposal.rationale,
-                "round": round,
-                "created": _now(),
                 "evaluation": _EVALUATION.dump_python(evaluation, mode="json"),
             }
-            connection.execute(insert(t.trials).values(**row))
+            connection.execute(insert(t.trials).values(study_id=study.id, **row))
+        return trial
+
+    def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
+        """Record the check of an allocation on held-out examples."""
+        row = {"allocation": allocation.key, "evaluation": _EVALUATION.dump_python(evaluation, mode="json")}
+        with transaction(self._engine) as connection:
+            connection.execute(insert(t.validations).values(study_id=study.id, created=_now(), **row))
 
     def add_refusal(self, study: Study, refusal: Refusal) -> None:
         """Record a proposal that was not evaluated."""
@@ -151,12 +160,15 @@ class Store:
         return Archive(
             trials=tuple(self._trials(study)),
             refusals=tuple(self._refusals(study)),
-            guidelines=tuple(
-                Guideline(round=step.round, text=step.text, evidence=step.evidence)
-                for step in self.steps(study)
-                if step.node == GUIDELINE_NODE
-            ),
+            guidelines=tuple(guideline for step in self.steps(study) if (guideline := step.guideline) is not None),
         )
+
+    def validation(self, study: Study, allocation: Allocation) -> Evaluation | None:
+        """The recorded check of an allocation on held-out examples; None when there is none."""
+        for row in self._rows(t.validations, study):
+            if row.allocation == allocation.key:
+                return _EVALUATION.validate_python(row.evaluation)
+        return None
 
     def steps(self, study: Study) -> list[AgentStep]:
         """Every step of the agent, in the order in which it ran."""
@@ -169,22 +181,23 @@ class Store:
     def spend(self, study: Study) -> Spend:
         """Everything a study bought: samples (finished trials or not) and the agent's own calls.
 
-        Reuse and seconds are known of finished trials only.
+        Reuse and seconds are known of finished trials and checks only.
         """
         columns = (t.purchases.c.requests, t.purchases.c.prompt_tokens, t.purchases.c.completion_tokens)
         sums = [func.coalesce(func.sum(column), 0) for column in (*columns, t.purchases.c.usd)]
         with self._engine.connect() as connection:
             row = connection.execute(select(*sums).where(t.purchases.c.study_id == study.id)).one()
         bought = Spend(requests=row[0], prompt_tokens=row[1], completion_tokens=row[2], usd=row[3])
-        for trial in self._trials(study):
-            bought += _unbought(trial.evaluation.spend)
+        checks = [_EVALUATION.validate_python(check.evaluation) for check in self._rows(t.validations, study)]
+        for evaluation in [*(trial.evaluation for trial in self._trials(study)), *checks]:
+            bought += _unbought(evaluation.spend)
         return sum((step.spend for step in self.steps(study)), start=bought)
 
     def _trials(self, study: Study) -> list[Trial]:
         return [
             Trial(
                 number=row.number,
-                allocation=Allocation.from_key(row.allocation).in_order(study.spec.subtasks),
+                allocation=Allocation.from_key(row.allocation).in_order(study.spec.sizes),
                 cost=row.cost,
                 evaluation=_EVALUATION.validate_python(row.evaluation),
                 searcher=row.searcher,

@@ -29,7 +29,7 @@ from agenttts.environments.prompts import check_templates, render
 from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ParseError, StoreError
 from agenttts.pipeline import Example, Message, Metric, Model, Pipeline, Sampling, Subtask, SubtaskInput
-from agenttts.trial import Evaluation, ExampleResult, Spend, SubtaskUsage
+from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
 _DEFAULT_AGGREGATOR = MajorityVote()
@@ -46,6 +46,7 @@ class LiveEnvironment:
         client: Where samples are bought.
         serving: Servers to start and stop with the environment.
         name: Shown in tables; the pipeline's name when empty.
+        default_budget: The budget of a search that names none.
 
     Raises:
         ConfigError: On no examples, duplicate ids, a broken line, or a template that names a missing field.
@@ -60,9 +61,11 @@ class LiveEnvironment:
         client: ChatClient | None = None,
         serving: Serving | None = None,
         name: str = "",
+        default_budget: Budget | None = None,
     ) -> None:
         self.name = name or pipeline.name
         self.pipeline = pipeline
+        self.default_budget = default_budget
         self.client: ChatClient = client or OpenAIClient()
         self.pool = SamplePool(Store())
         self._serving = serving

@@ -92,6 +92,10 @@ class SamplePool:
         self._owner = uuid.uuid4().hex
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def joined(self, store: Store, study_id: int, meter: Meter) -> SamplePool:
+        """The same namespace on a study's store, charged to the study."""
+        return SamplePool(store, study_id=study_id, namespace=self._namespace, meter=meter)
+
     def fresh(self, namespace: str) -> SamplePool:
         """The same store, study and meter under another namespace."""
         return SamplePool(self._store, study_id=self._study_id, namespace=namespace, meter=self.meter)

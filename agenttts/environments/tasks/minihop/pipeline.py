@@ -20,7 +20,9 @@ from agenttts.environments.tasks.minihop.recorded import ReplayClient
 from agenttts.errors import ParseError
 from agenttts.metrics import equal
 from agenttts.pipeline import Aggregator, Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
+from agenttts.trial import Budget
 
+DEFAULT_BUDGET = Budget(700, "flops")
 HERE = Path(__file__).parent
 REVISION = "1"
 """Raised whenever the weights change, so that pools of older weights are never reused."""
@@ -107,7 +109,9 @@ def minihop_recorded() -> LiveEnvironment:
 
 
 def _environment(pipeline: Pipeline, **options: Any) -> LiveEnvironment:
-    return LiveEnvironment(pipeline, _examples(EXAMPLES), held_out=_examples(HELD_OUT), **options)
+    return LiveEnvironment(
+        pipeline, _examples(EXAMPLES), held_out=_examples(HELD_OUT), default_budget=DEFAULT_BUDGET, **options
+    )
 
 
 def _examples(indices: Iterable[int]) -> list[dict[str, Any]]:

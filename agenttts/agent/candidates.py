@@ -1,0 +1,77 @@
+"""Feasible allocations worth predicting: every combination of models, sample counts on a geometric ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.allocation import Allocation, Choice, Options, SearchSpace
+
+LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100)
+_LIMIT = 4000
+_PARTIAL_LIMIT = 200_000
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Allocations as arrays of shape (candidates, subtasks)."""
+
+    space: SearchSpace
+    models: NDArray[np.int64]
+    samples: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def allocation(self, index: int) -> Allocation:
+        """The candidate at this position."""
+        subtasks = self.space.pipeline.subtasks
+        return Allocation(
+            {
+                subtask.name: Choice(subtask.models[model].name, int(samples))
+                for subtask, model, samples in zip(subtasks, self.models[index], self.samples[index], strict=True)
+            }
+        )
+
+
+def candidates(space: SearchSpace, rng: np.random.Generator, limit: int = _LIMIT) -> Candidates:
+    """Feasible allocations on the ladder: all of them, or a random `limit` of them where there are more."""
+    options = [_on_ladder(each) for each in space.options]
+    least = [float(each.costs.min()) for each in options]
+    budget = space.budget * (1 + 1e-9)
+    chosen, costs = np.zeros((1, 0), dtype=np.int64), np.zeros(1)
+    for level, each in enumerate(options):
+        totals = costs[:, None] + each.costs[None, :]
+        rows, columns = np.nonzero(totals + sum(least[level + 1 :]) <= budget)
+        kept = _thin(len(rows), _PARTIAL_LIMIT, rng)
+        chosen = np.concatenate([chosen[rows[kept]], columns[kept, None]], axis=1)
+        costs = totals[rows[kept], columns[kept]]
+    chosen = chosen[_thin(len(chosen), limit, rng)]
+    models = np.stack([each.models[chosen[:, i]] for i, each in enumerate(options)], axis=1)
+    samples = np.stack([each.samples[chosen[:, i]] for i, each in enumerate(options)], axis=1)
+    return Candidates(space, models, samples)
+
+
+def from_allocations(space: SearchSpace, allocations: Iterable[Allocation]) -> Candidates:
+    """Candidates of given allocations."""
+    rows = list(allocations)
+    names = [subtask.name for subtask in space.pipeline.subtasks]
+    index = [{model.name: i for i, model in enumerate(s.models)} for s in space.pipeline.subtasks]
+    models = [[index[i][row[name].model] for i, name in enumerate(names)] for row in rows]
+    samples = [[row[name].samples for name in names] for row in rows]
+    shape = (len(rows), len(names))
+    return Candidates(space, np.reshape(models, shape).astype(np.int64), np.reshape(samples, shape).astype(np.int64))
+
+
+def _on_ladder(options: Options) -> Options:
+    kept = np.isin(options.samples, LADDER)
+    return Options(options.subtask, options.models[kept], options.samples[kept], options.costs[kept])
+
+
+def _thin(count: int, limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    if count <= limit:
+        return np.arange(count)
+    return np.sort(rng.choice(count, size=limit, replace=False))

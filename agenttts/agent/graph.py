@@ -1,0 +1,209 @@
+"""The agent's graph (LangGraph), run once per call of `propose`.
+
+    recall ──> initial ─────────────┐
+       └─────> reflect ──> propose ─┴─> check ──> end
+                              ^            │ faults, and rounds left
+                              └── repair <─┘
+
+`recall` turns the archive into a posterior with its evidence; while the paper's initial trials are not all done,
+`initial` proposes the next of them by rule. Otherwise `reflect` writes a new guideline and `propose` asks the planner
+for candidates. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back to the
+planner, a bounded number of times; what is still missing then is filled in by rule, and says so. Every node that runs
+is journaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from agenttts.agent.evidence import gather_evidence
+from agenttts.agent.initial import initial_allocations
+from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, View
+from agenttts.agent.rules import RulePlanner
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.surrogate import Surrogate
+from agenttts.trial import AgentStep, Archive, Proposal
+
+MAX_REPAIRS = 2
+
+
+class State(TypedDict, total=False):
+    """What flows through the graph."""
+
+    initial: list[Allocation]
+    """Initial trials that are still to be tried."""
+    view: View
+    guideline: str
+    pending: list[Proposal]
+    """Proposals that have not been checked."""
+    accepted: list[Proposal]
+    refused: list[Refused]
+    """What the last check declined."""
+    declined: list[Refused]
+    """Everything that was declined in this run."""
+    repairs: int
+
+
+@dataclass(frozen=True)
+class Agent:
+    """The nodes; each returns the part of the state that it changes."""
+
+    planner: Planner
+    insights: Insights
+    seed: int
+    archive: Archive
+    space: SearchSpace
+    count: int
+    journal: Callable[[AgentStep], None]
+
+    def recall(self, state: State) -> State:
+        """The archive as a posterior with its evidence, and which initial trials are left."""
+        left = [a for a in self._initial_design() if a.key not in self.archive.tried]
+        if not self.archive.trials:
+            self._record("recall", Thought("nothing tried yet"))
+            return State(initial=left, accepted=[], declined=[], repairs=0)
+        view = self._view()
+        trials, refusals = len(self.archive.trials), len(self.archive.refusals)
+        summary = f"{trials} trials, {refusals} refused proposals, {len(left)} initial trials left"
+        self._record("recall", Thought(summary))
+        return State(initial=left, view=view, accepted=[], declined=[], repairs=0)
+
+    def initial(self, state: State) -> State:
+        """The next of the paper's initial trials."""
+        chosen = state["initial"][: self.count]
+        why = (
+            "initial trial: the models of a subtask at one equal budget (Insight 1)"
+            if self.insights.model_preference
+            else "initial trial: drawn at random (Insight 1 is switched off)"
+        )
+        self._record("initial", Thought("\n".join(f"{allocation}" for allocation in chosen)))
+        return State(pending=[Proposal(allocation, why) for allocation in chosen])
+
+    async def reflect(self, state: State) -> State:
+        """A new guideline."""
+        thought = await self.planner.reflect(state["view"])
+        self._record("reflect", thought)
+        return State(guideline=thought.text)
+
+    async def propose(self, state: State) -> State:
+        """Candidates from the planner."""
+        return State(pending=await self._plan("propose", state, []))
+
+    def check(self, state: State) -> State:
+        """Let through what is feasible, new and distinct."""
+        accepted, refused = list(state["accepted"]), []
+        for proposal in state["pending"]:
+            reasons = self._faults(proposal.allocation, accepted)
+            if reasons:
+                refused.append(Refused(proposal, reasons))
+            elif len(accepted) < self.count:
+                accepted.append(proposal)
+        lines = [f"{len(accepted)} accepted"] + [f"{r.proposal.allocation}: {'; '.join(r.reasons)}" for r in refused]
+        self._record("check", Thought("\n".join(lines)))
+        return State(accepted=accepted, refused=refused, declined=state["declined"] + refused, pending=[])
+
+    async def repair(self, state: State) -> State:
+        """Hand the reasons back to the planner; after the last round, fill in by rule."""
+        repairs = state["repairs"] + 1
+        if repairs <= MAX_REPAIRS:
+            return State(pending=await self._plan("repair", state, state["declined"]), repairs=repairs)
+        missing = self.count - len(state["accepted"])
+        held = [Refused(proposal, ["already proposed"]) for proposal in state["accepted"]]
+        plan = await RulePlanner().propose(state["view"], "", missing, state["declined"] + held)
+        filled = [
+            Proposal(p.allocation, f"filled in by rule, the planner's own were refused: {p.rationale}")
+            for p in plan.proposals
+        ]
+        self._record("fill", Thought("\n".join(str(p.allocation) for p in filled), plan.thought.evidence))
+        return State(pending=filled, repairs=repairs)
+
+    # Where to go next
+
+    def after_recall(self, state: State) -> str:
+        """`initial` while the initial design is not done."""
+        return "initial" if state["initial"] or "view" not in state else "reflect"
+
+    def after_check(self, state: State) -> str:
+        """`repair` while proposals are missing and something may still bring them."""
+        short = len(state["accepted"]) < self.count
+        return "repair" if "guideline" in state and short and state["repairs"] <= MAX_REPAIRS else "end"
+
+    # Parts
+
+    async def _plan(self, node: str, state: State, refused: list[Refused]) -> list[Proposal]:
+        missing = self.count - len(state["accepted"])
+        plan: Plan = await self.planner.propose(state["view"], state["guideline"], missing, refused)
+        self._record(node, plan.thought)
+        return plan.proposals
+
+    def _view(self) -> View:
+        surrogate = Surrogate(self.space.pipeline.sizes, self.archive.trials, self.insights.structure)
+        first = not self.archive.guidelines
+        evidence = gather_evidence(
+            self.archive,
+            self.space,
+            surrogate,
+            preference=self.insights.model_preference,
+            saturation=self.insights.saturation,
+            interaction=self.insights.interaction,
+        )
+        return View(
+            archive=self.archive,
+            space=self.space,
+            insights=self.insights,
+            seed=self.seed,
+            first=first,
+            surrogate=surrogate,
+            evidence=evidence,
+        )
+
+    def _initial_design(self) -> list[Allocation]:
+        design = initial_allocations(self.space)
+        if self.insights.model_preference:
+            return design
+        rng = Archive().rng(self.seed)
+        return list(dict.fromkeys(self.space.sample(rng, len(design))))
+
+    def _faults(self, allocation: Allocation, accepted: list[Proposal]) -> list[str]:
+        if allocation.key in self.archive.tried:
+            return ["it has been tried already"]
+        if any(proposal.allocation == allocation for proposal in accepted):
+            return ["it is proposed twice"]
+        return self.space.faults(allocation)
+
+    def _record(self, node: str, thought: Thought) -> None:
+        self.journal(
+            AgentStep(
+                round=len(self.archive.trials),
+                node=node,
+                planner=self.planner.name,
+                text=thought.text,
+                evidence=thought.evidence,
+                prompt=thought.prompt,
+                reply=thought.reply,
+                spend=thought.spend,
+            )
+        )
+
+
+def build(agent: Agent) -> Any:
+    """The compiled graph of an agent."""
+    from langgraph.graph import END, START, StateGraph
+
+    graph = StateGraph(State)
+    graph.add_node("recall", agent.recall)
+    graph.add_node("initial", agent.initial)
+    graph.add_node("reflect", agent.reflect)
+    graph.add_node("propose", agent.propose)
+    graph.add_node("check", agent.check)
+    graph.add_node("repair", agent.repair)
+    graph.add_edge(START, "recall")
+    graph.add_conditional_edges("recall", agent.after_recall, ["initial", "reflect"])
+    graph.add_edge("reflect", "propose")
+    graph.add_edge("initial", "check")
+    graph.add_edge("propose", "check")
+    graph.add_conditional_edges("check", agent.after_check, {"repair": "repair", "end": END})
+    graph.add_edge("repair", "check")
+    return graph.compile()

@@ -1,0 +1,62 @@
+"""The paper's initial trials (section 5.1, Insight 1): every model of a subtask at one equal budget.
+
+For each subtask in turn, the budget of one pass of its largest model is given to each of its models (a small model
+gets as many samples as fit), while the other subtasks run their largest model once. Two defects of the authors' code
+are mended: the comparison with the remaining budget has a tolerance, so that the paper's own default budget (exactly
+the sum) keeps the largest models elsewhere; and where the budget does not allow that, the other subtasks step down one
+at a time, the dearest first, instead of all to the smallest. Duplicates are dropped.
+"""
+
+from __future__ import annotations
+
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.pipeline import Subtask
+
+_MOST_SAMPLES = 60
+_ROUNDING = 1e-9
+
+
+def initial_allocations(space: SearchSpace) -> list[Allocation]:
+    """Distinct feasible allocations, subtask by subtask, models from small to large."""
+    proposed = [
+        allocation
+        for subtask in space.pipeline.subtasks
+        for model in sorted(subtask.models, key=lambda model: model.parameters)
+        if (allocation := _equal_budget(space, subtask, model.name)) is not None
+    ]
+    return list(dict.fromkeys(proposed))
+
+
+def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocation | None:
+    """The model with as many samples as one pass of the subtask's largest model buys; None when not even one fits."""
+    cheapest = space.subtask_costs(space.cheapest)
+    others = sum(cost for name, cost in cheapest.items() if name != subtask.name)
+    largest = space.subtask_costs(space.largest_once)[subtask.name]
+    share = min(largest, space.budget - others)
+    samples = min(space.samples_within(subtask, model, share * (1 + _ROUNDING)), _MOST_SAMPLES)
+    if samples < 1:
+        return None
+    return _step_down(space, space.largest_once.replaced(subtask.name, model, samples), subtask.name)
+
+
+def _step_down(space: SearchSpace, allocation: Allocation, fixed: str) -> Allocation:
+    """Make the other subtasks smaller, the dearest first, until the whole fits the budget."""
+    while allocation not in space:
+        costs = space.subtask_costs(allocation)
+        smaller = {
+            s.name: next_smaller
+            for s in space.pipeline.subtasks
+            if s.name != fixed and (next_smaller := _next_smaller(space, s, allocation[s.name].model))
+        }
+        if not smaller:
+            return space.cheapest.replaced(fixed, allocation[fixed].model, allocation[fixed].samples)
+        dearest = max(smaller, key=lambda name: costs[name])
+        allocation = allocation.replaced(dearest, smaller[dearest], 1)
+    return allocation
+
+
+def _next_smaller(space: SearchSpace, subtask: Subtask, model: str) -> str | None:
+    """The next cheaper model of a subtask."""
+    prices = {m.name: float(space.cost_model.cost(subtask, m, 1)) for m in subtask.models}
+    cheaper = [name for name, price in prices.items() if price < prices[model]]
+    return max(cheaper, key=lambda name: prices[name], default=None)

@@ -1,0 +1,82 @@
+"""What the agent's graph asks of a planner. Two planners speak it: `RulePlanner` and `LLMPlanner`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from agenttts.agent.evidence import Evidence
+from agenttts.allocation import SearchSpace
+from agenttts.surrogate import Structure, Surrogate
+from agenttts.trial import Archive, Proposal, Spend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Insights:
+    """Which of the paper's insights (section 4.2) the agent uses; each can be switched off for ablation."""
+
+    model_preference: bool = True
+    """1: each subtask prefers a model size. Off: random initial trials, sizes carry no meaning."""
+    saturation: bool = True
+    """2: more samples help until they do not. Off: no knee is looked for, samples have no saturating shape."""
+    interaction: bool = True
+    """3: an earlier stage's choice moves a later one's optimum. Off: stages are taken as independent."""
+
+    @property
+    def structure(self) -> Structure:
+        """The assumptions of the surrogate that go with them."""
+        return Structure(ordered=self.model_preference, saturating=self.saturation, interacting=self.interaction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What the agent recalls before it thinks: the archive, the space, and the posterior with its evidence."""
+
+    archive: Archive
+    space: SearchSpace
+    insights: Insights
+    seed: int
+    first: bool
+    """Whether this is the first reflection, the one that Insight 1 belongs to."""
+    surrogate: Surrogate
+    evidence: Evidence
+
+
+class Thought(NamedTuple):
+    """What a planner concluded at one node, and what it took."""
+
+    text: str
+    evidence: Any = None
+    prompt: str = ""
+    reply: str = ""
+    spend: Spend = Spend()
+
+
+class Refused(NamedTuple):
+    """A proposal that the check refused, with the reasons."""
+
+    proposal: Proposal
+    reasons: Sequence[str]
+
+
+class Plan(NamedTuple):
+    """Proposals, and the thought that led to them."""
+
+    proposals: list[Proposal]
+    thought: Thought
+
+
+class Planner(Protocol):
+    """Thinks at the nodes of the agent's graph."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def reflect(self, view: View) -> Thought:
+        """A new guideline: what has been learned, in words, with its evidence."""
+        ...
+
+    async def propose(self, view: View, guideline: str, count: int, refused: Sequence[Refused]) -> Plan:
+        """About `count` new allocations. `refused` holds what the check has just declined, with the reasons."""
+        ...

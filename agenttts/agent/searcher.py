@@ -1,0 +1,46 @@
+"""The agent as a searcher: one run of its graph per call."""
+
+from __future__ import annotations
+
+from agenttts.agent.graph import Agent, build
+from agenttts.agent.planner import Insights, Planner
+from agenttts.agent.rules import RulePlanner
+from agenttts.allocation import SearchSpace
+from agenttts.trial import AgentStep, Archive, Journal, Proposal
+
+
+class AgentSearcher:
+    """The paper's agent (section 5), as a LangGraph graph with a planner that thinks at its nodes.
+
+    Args:
+        planner: Who thinks; the rule planner when None.
+        insights: Which of the paper's insights to use.
+        seed: Of its random choices.
+    """
+
+    name = "agent"
+
+    def __init__(self, planner: Planner | None = None, *, insights: Insights | None = None, seed: int = 0) -> None:
+        self.planner = planner or RulePlanner()
+        self.insights = insights or Insights()
+        self.journal: Journal | None = None
+        self._seed = seed
+
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        """See `trial.Searcher.propose`."""
+        agent = Agent(
+            planner=self.planner,
+            insights=self.insights,
+            seed=self._seed,
+            archive=archive,
+            space=space,
+            count=count,
+            journal=self.journal or _forget,
+        )
+        final = await build(agent).ainvoke({})
+        accepted: list[Proposal] = final["accepted"]
+        return accepted
+
+
+def _forget(_: AgentStep) -> None:
+    """The journal of an agent that nobody listens to."""

@@ -1,0 +1,135 @@
+"""Bayesian optimisation by Optuna: its TPE and its Gaussian process, with the budget as a constraint.
+
+A sampler is rebuilt from the archive at every call. It draws from the whole box of models and sample counts; what it
+draws outside the budget is shown to it as an infeasible trial, within the call, and never evaluated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agenttts.allocation import Allocation, Choice, SearchSpace
+from agenttts.baselines.random import RandomSearcher
+from agenttts.errors import ConfigError
+from agenttts.trial import Archive, Proposal
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+_ATTEMPTS = 100
+_BUDGET = "budget"
+
+
+class _OptunaSearcher:
+    name: str
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self._seed = seed
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        raise NotImplementedError
+
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        """See `trial.Searcher.propose`."""
+        study = self._study(archive, space)
+        box = _distributions(space)
+        chosen: dict[Allocation, None] = {}
+        for _ in range(_ATTEMPTS * count):
+            if len(chosen) == count:
+                break
+            allocation = _allocation(space, study.ask(box).params)
+            if space.faults(allocation):
+                study.add_trial(_frozen(space, box, allocation, 0.0))
+            elif allocation.key not in archive.tried and allocation not in chosen:
+                chosen[allocation] = None
+        proposals = [Proposal(allocation, f"drawn by Optuna's {self.name.upper()}") for allocation in chosen]
+        if len(proposals) < count:
+            proposals += await self._filled(archive, space, count, chosen)
+        return proposals
+
+    async def _filled(
+        self, archive: Archive, space: SearchSpace, count: int, chosen: dict[Allocation, None]
+    ) -> list[Proposal]:
+        """Uniform draws in place of those that the sampler did not find: it kept drawing what is tried or too dear."""
+        drawn = await RandomSearcher(seed=self._seed).propose(archive, space, count)
+        why = f"drawn uniformly: Optuna's {self.name.upper()} found nothing new within the budget"
+        fresh = [Proposal(each.allocation, why) for each in drawn if each.allocation not in chosen]
+        return fresh[: count - len(chosen)]
+
+    def _study(self, archive: Archive, space: SearchSpace) -> Study:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        seed = int(archive.rng(self._seed).integers(2**31))
+        study = optuna.create_study(direction="maximize", sampler=self._sampler(seed))
+        box = _distributions(space)
+        for trial in archive.trials:
+            study.add_trial(_frozen(space, box, trial.allocation, trial.evaluation.score))
+        return study
+
+
+class TPESearcher(_OptunaSearcher):
+    """Optuna's tree-structured Parzen estimator."""
+
+    name = "tpe"
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        from optuna.samplers import TPESampler
+
+        return TPESampler(seed=seed, multivariate=True)
+
+
+class GPSearcher(_OptunaSearcher):
+    """Optuna's Gaussian process with constrained expected improvement.
+
+    Raises:
+        ConfigError: When PyTorch or SciPy, which Optuna needs for it, is not installed.
+    """
+
+    name = "gp"
+
+    def __init__(self, *, seed: int = 0) -> None:
+        from importlib.util import find_spec
+
+        super().__init__(seed=seed)
+        for package in ("torch", "scipy"):
+            if find_spec(package) is None:
+                raise ConfigError(f"the method 'gp' needs {package}: pip install 'agenttts[gp]'")
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        from optuna.samplers import GPSampler
+
+        return GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    box: dict[str, BaseDistribution] = {}
+    for options in space.options:
+        name = options.subtask.name
+        box[f"{name}.model"] = CategoricalDistribution([model.name for model in options.subtask.models])
+        box[f"{name}.samples"] = IntDistribution(1, int(options.samples.max()), log=True)
+    return box
+
+
+def _allocation(space: SearchSpace, parameters: dict[str, Any]) -> Allocation:
+    names = [subtask.name for subtask in space.pipeline.subtasks]
+    return Allocation({name: Choice(parameters[f"{name}.model"], parameters[f"{name}.samples"]) for name in names})
+
+
+def _frozen(space: SearchSpace, box: dict[str, BaseDistribution], allocation: Allocation, score: float) -> FrozenTrial:
+    from optuna.trial import create_trial
+
+    parameters: dict[str, Any] = {}
+    for name, choice in allocation.items():
+        parameters |= {f"{name}.model": choice.model, f"{name}.samples": choice.samples}
+    # Another budget's study may hold more samples than fit here; Optuna accepts no value outside its box.
+    for options in space.options:
+        key = f"{options.subtask.name}.samples"
+        parameters[key] = min(parameters[key], int(options.samples.max()))
+    excess = space.cost(allocation) - space.budget
+    return create_trial(params=parameters, distributions=box, value=score, constraints={_BUDGET: excess})

@@ -1,0 +1,5 @@
+"""The command line: commands without logic of their own."""
+
+from agenttts.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,237 @@
+"""The `agenttts` command. Imports of what a command needs happen inside it: `--help` must be instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from agenttts.errors import AgentTTSError, ConfigError
+
+if TYPE_CHECKING:
+    from agenttts.db import Store
+
+CostName = Literal["paper", "flops", "usd", "gpu_seconds"]
+DEFAULT_STORE = "agenttts.db"
+
+app = typer.Typer(
+    name="agenttts",
+    help="Find which model each stage of an LLM pipeline should use, and how many samples it should draw, under one "
+    "compute budget per query.",
+    epilog="Exit codes: 0 done (also when a spending limit ended the search), 1 a bug of ours, 2 bad input, 3 a model "
+    "server failed, 4 the store is unusable, 130 interrupted (run the same command again to go on).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Env = Annotated[str, typer.Argument(help="Registered name, module:attribute or path.py:attribute.", metavar="ENV")]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or SQLAlchemy URL of the store.")
+]
+StudyArgument = Annotated[str | None, typer.Argument(help="Name of a study; the newest when left out.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BudgetOption = Annotated[
+    float | None, typer.Option("--budget", help="Most that one query may cost, in the cost's unit.")
+]
+CostOption = Annotated[CostName | None, typer.Option("--cost", help="Cost model: what the budget counts.")]
+TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
+ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
+MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
+MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
+LlmOption = Annotated[
+    str | None,
+    typer.Option("--llm", help="Model that the agent asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none' plans by rules."),
+]
+InsightsOption = Annotated[
+    list[int], typer.Option("--without-insight", help="Switch insight 1, 2 or 3 off (repeatable).")
+]
+MethodOption = Annotated[str, typer.Option("--method", help="agent, random, grid, tpe, gp, or a registered one.")]
+StudyOption = Annotated[
+    str | None, typer.Option("--study", help="Name of the study; made from the settings if left out.")
+]
+
+
+@app.callback()
+def options(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Options of the command itself."""
+    if show_version:
+        typer.echo(version("agenttts"))
+        raise typer.Exit
+
+
+@app.command()
+def search(
+    env: Env,
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    trials: TrialsOption = 30,
+    method: MethodOption = "agent",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the method's random choices.")] = 0,
+    parallel: ParallelOption = 2,
+    max_tokens: MaxTokensOption = None,
+    max_usd: MaxUsdOption = None,
+    llm: LlmOption = None,
+    without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
+    study: StudyOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Search an environment. Running the same command again resumes it."""
+    from agenttts.cli.run import Job, run_search
+    from agenttts.search import Limits
+
+    job = Job.create(env, budget=budget, cost=cost, store=store)
+    job.plan(method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
+    limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
+    run_search(job, limits, parallel=parallel)
+
+
+@app.command()
+def compare(
+    env: Env,
+    methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")] = 5,
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    trials: TrialsOption = 20,
+    parallel: ParallelOption = 2,
+    llm: LlmOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run several methods with several seeds on one environment, and print one table."""
+    from agenttts.cli.run import Job, run_comparison
+    from agenttts.report import comparison_table
+    from agenttts.search import Limits
+
+    if seeds < 1:
+        raise ConfigError(f"seeds must be at least 1, not {seeds}")
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    job = Job.create(env, budget=budget, cost=cost, store=store)
+    comparisons = run_comparison(job, names, seeds, Limits(trials=trials), parallel=parallel, llm=llm, quiet=as_json)
+    _show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
+
+
+@app.command()
+def studies(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """List the studies of a store."""
+    from agenttts.report import studies_table, study_row
+
+    opened = _open(store)
+    rows = [study_row(opened, study) for study in opened.studies()]
+    _show(rows, studies_table(rows), as_json)
+
+
+@app.command()
+def trials(
+    study: StudyArgument = None,
+    by_score: Annotated[bool, typer.Option("--by-score", help="Best first instead of in order.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the trials of a study."""
+    from agenttts.cost import cost_model
+    from agenttts.report import trial_row, trials_table
+
+    opened = _open(store)
+    found = opened.study(study)
+    listed = list(opened.archive(found).trials)
+    if by_score:
+        listed.sort(key=lambda trial: -trial.evaluation.score)
+    unit = cost_model(found.spec.cost_model).unit
+    _show([trial_row(trial) for trial in listed], trials_table(listed, unit), as_json)
+
+
+@app.command()
+def trace(
+    study: StudyArgument = None,
+    trial: Annotated[int | None, typer.Option("--trial", help="Only what led to this trial.")] = None,
+    prompts: Annotated[bool, typer.Option("--prompts", help="With the planner's prompts and replies.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show why each trial was tried: the agent's graph, node by node."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from agenttts.report import trace_lines
+    from agenttts.report.rows import step_row
+
+    opened = _open(store)
+    found = opened.study(study)
+    numbers = {each.number for each in opened.archive(found).trials}
+    if trial is not None and trial not in numbers:
+        raise ConfigError(f"study {found.name!r} has no trial {trial}; it has 1 to {max(numbers, default=0)}")
+    lines = trace_lines(opened, found, trial, prompts=prompts)
+    text = [Text.assemble((heading, "bold"), f"\n{body}\n" if body else "\n") for heading, body in lines]
+    _show([step_row(step) for step in opened.steps(found)], Group(Text(f"study {found.name}\n"), *text), as_json)
+
+
+@app.command()
+def best(
+    study: StudyArgument = None,
+    form: Annotated[Literal["yaml", "json"], typer.Option("--format", help="yaml or json.")] = "yaml",
+    as_json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Print the recommended allocation of a study, ready to be kept in a file."""
+    import yaml
+
+    from agenttts.cli.run import recommendation
+
+    opened = _open(store)
+    data = recommendation(opened, opened.study(study))
+    plain_json = as_json or form == "json"
+    typer.echo(json.dumps(data, indent=2) if plain_json else yaml.safe_dump(data, sort_keys=False).rstrip())
+
+
+@app.command()
+def environments(as_json: JsonOption = False) -> None:
+    """List the registered environments."""
+    from rich.text import Text
+
+    from agenttts.environments.registry import environment_names
+
+    names = environment_names()
+    rows = [{"name": name, "defined_in": target} for name, target in names.items()]
+    _show(rows, Text("\n".join(f"{name:<20} {target}" for name, target in names.items())), as_json)
+
+
+def main() -> None:
+    """Entry point: errors that agenttts raises on purpose are one sentence and an exit code."""
+    try:
+        app()
+    except AgentTTSError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: run the same command again to go on", err=True)
+        sys.exit(130)
+
+
+def _open(store: str) -> Store:
+    """A store that exists: reading commands must not create one."""
+    from agenttts.db import Store
+
+    if "://" not in store and not Path(store).expanduser().is_file():
+        raise ConfigError(f"there is no store {store!r}: run `agenttts search` first, or give another --store")
+    return Store(store)
+
+
+def _show(data: Any, renderable: Any, as_json: bool) -> None:
+    from rich.console import Console
+
+    if as_json:
+        typer.echo(json.dumps(data, indent=2))
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # A pipe has no width: long lines stay whole.
+        console = Console(highlight=False, width=10_000)
+    console.print(renderable, soft_wrap=not console.is_terminal)

@@ -1,0 +1,88 @@
+"""Several methods, several seeds: what each recommends, with intervals over the seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agenttts.search import SearchResult
+
+# 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 beyond.
+_T = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+class Mean(NamedTuple):
+    """A mean over seeds and the half width of its 95 % interval (NaN for one seed)."""
+
+    value: float
+    half_width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One method over several seeds."""
+
+    method: str
+    seeds: int
+    score: Mean
+    """Score of the recommended allocation: on held-out examples where there are any, else on those searched."""
+    trials_to_best: Mean
+    """Number of the recommended trial."""
+    tokens: Mean
+    """Tokens that the search would have bought with an empty sample pool of its own."""
+    seconds: Mean
+    """Wall-clock seconds of its evaluations, and of the agent's own calls."""
+    results: tuple[SearchResult, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        means = {name: getattr(self, name)._asdict() for name in ("score", "trials_to_best", "tokens", "seconds")}
+        runs = [
+            {
+                "study": result.study.name,
+                "allocation": result.best.allocation.as_dict(),
+                "cost": result.best.cost,
+                "score": _score(result),
+            }
+            for result in self.results
+        ]
+        return {"method": self.method, "seeds": self.seeds, **means, "runs": runs}
+
+
+def compare_runs(method: str, results: Sequence[SearchResult]) -> Comparison:
+    """Summarise one method's runs over its seeds."""
+    return Comparison(
+        method=method,
+        seeds=len(results),
+        score=mean_over_seeds([_score(result) for result in results]),
+        trials_to_best=mean_over_seeds([result.best.number for result in results]),
+        tokens=mean_over_seeds([_tokens(result) for result in results]),
+        seconds=mean_over_seeds([result.spend.seconds for result in results]),
+        results=tuple(results),
+    )
+
+
+def mean_over_seeds(values: Sequence[float]) -> Mean:
+    """Mean with the half width of its 95 % interval by Student's t."""
+    count = len(values)
+    if count < 2:
+        return Mean(float(np.mean(values)), math.nan)
+    quantile = _T[count - 2] if count - 2 < len(_T) else 1.96
+    return Mean(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(count)))
+
+
+def _score(result: SearchResult) -> float:
+    return (result.validation or result.best.evaluation).score
+
+
+def _tokens(result: SearchResult) -> int:
+    """Bought, and reused from what earlier searches had put into the pool or from its own trials."""
+    return sum(trial.evaluation.spend.tokens + trial.evaluation.spend.reused_tokens for trial in result.archive.trials)

@@ -1,0 +1,47 @@
+"""For tests of pipelines and searchers: a chat client that answers from a function, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from agenttts.db import Sample
+from agenttts.environments.client import Completions
+from agenttts.errors import EndpointError
+from agenttts.pipeline import Message, Model, Sampling
+
+
+class ScriptedClient:
+    """Answers each position of each prompt by calling a function.
+
+    Args:
+        reply: (model, messages, position) -> text; it may raise EndpointError.
+    """
+
+    def __init__(self, reply: Callable[[Model, Sequence[Message], int], str]) -> None:
+        self._reply = reply
+        self.requests = 0
+        """Requests answered so far."""
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        """See `environments.ChatClient.complete`; a token is a word."""
+        self.requests += 1
+        bought: list[Sample] = []
+        prompt_tokens = sum(len(message["content"].split()) for message in messages)
+        for position in range(start, start + samples):
+            try:
+                text = self._reply(model, messages, position)
+            except EndpointError as error:
+                return Completions(tuple(bought), prompt_tokens, 1, error)
+            bought.append(Sample(text, len(text.split())))
+        return Completions(tuple(bought), prompt_tokens, 1)
+
+    def route(self, urls: Mapping[str, str]) -> None:
+        """A script has no endpoint."""
+
+    async def check(self, models: Sequence[Model]) -> None:
+        """Every model can be asked."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
