@@ -254,12 +254,14 @@ class SearchSpace:
     @cached_property
     def _suffix_sums(self) -> tuple[_Sums, ...]:
         """For each subtask, the sums of all subtasks after it."""
+        least = list(self._cheapest_costs.values())
         sums = [_Sums(np.zeros(1), np.ones(1, dtype=np.int64))]
-        for options in reversed(self.options[1:]):
-            sums.append(self._add(options, sums[-1]))
+        for level in range(len(self.options) - 1, 0, -1):
+            # Costs may be negative (the paper's unit is), so the subtasks before can make room.
+            sums.append(self._add(self.options[level], sums[-1], self._limit - sum(least[:level])))
         return tuple(reversed(sums))
 
-    def _add(self, options: Options, rest: _Sums) -> _Sums:
+    def _add(self, options: Options, rest: _Sums, limit: float) -> _Sums:
         ways = np.diff(rest.ways, prepend=0)
         if len(options.costs) * len(rest.values) > _SUMS_LIMIT:
             raise ConfigError(
@@ -267,7 +269,7 @@ class SearchSpace:
             )
         values = (options.costs[:, None] + rest.values[None, :]).ravel()
         weights = np.broadcast_to(ways, (len(options.costs), len(ways))).ravel()
-        kept = values <= self._limit
+        kept = values <= limit
         # Costs lie on a lattice; equal sums that rounding split are merged far below the budget's tolerance.
         scale = 1e12 / max(1.0, abs(self.budget))
         distinct, index = np.unique(np.round(values[kept] * scale), return_inverse=True)

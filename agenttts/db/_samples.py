@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, insert, or_, select
+from sqlalchemy import Engine, bindparam, delete, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -37,22 +37,35 @@ class StoredPrompt:
     prompt_tokens: int
 
 
+# Built once: a search runs each of these thousands of times, and building costs more than running.
+_READ = (
+    select(t.prompts.c.prompt_tokens, t.samples.c.text, t.samples.c.completion_tokens)
+    .join(t.samples, t.samples.c.key == t.prompts.c.key)
+    .where(t.prompts.c.key == bindparam("wanted"), t.samples.c.position < bindparam("limit"))
+    .order_by(t.samples.c.position)
+)
+_FREE_STALE = delete(t.claims).where(
+    t.claims.c.key == bindparam("wanted"),
+    or_(t.claims.c.expires < bindparam("now"), t.claims.c.owner == bindparam("claimant")),
+)
+_CLAIM = insert(t.claims)
+_RELEASE = delete(t.claims).where(t.claims.c.key == bindparam("wanted"), t.claims.c.owner == bindparam("claimant"))
+_CHARGE = insert(t.purchases)
+
+
 class SampleTable:
     """Samples of one key are an ordered list: the first S of them answer a request for S."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+        self._add_prompt = dialect.insert(t.prompts).on_conflict_do_nothing()
+        self._add_samples = dialect.insert(t.samples).on_conflict_do_nothing()
 
     def read(self, key: str, limit: int) -> tuple[int, list[Sample]]:
         """The prompt tokens (0 when the key is new) and the first `limit` samples of a key."""
-        statement = (
-            select(t.prompts.c.prompt_tokens, t.samples.c.text, t.samples.c.completion_tokens)
-            .join(t.samples, t.samples.c.key == t.prompts.c.key)
-            .where(t.prompts.c.key == key, t.samples.c.position < limit)
-            .order_by(t.samples.c.position)
-        )
         with self._engine.connect() as connection:
-            rows = connection.execute(statement).all()
+            rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
         return (rows[0][0] if rows else 0), [Sample(row[1], row[2]) for row in rows]
 
     def claim(self, key: str, owner: str, seconds: float) -> bool:
@@ -60,9 +73,8 @@ class SampleTable:
         now = time.time()
         try:
             with self._engine.begin() as connection:
-                stale = or_(t.claims.c.expires < now, t.claims.c.owner == owner)
-                connection.execute(delete(t.claims).where(t.claims.c.key == key, stale))
-                connection.execute(insert(t.claims).values(key=key, owner=owner, expires=now + seconds))
+                connection.execute(_FREE_STALE, {"wanted": key, "now": now, "claimant": owner})
+                connection.execute(_CLAIM, {"key": key, "owner": owner, "expires": now + seconds})
         except IntegrityError:
             return False
         return True
@@ -70,7 +82,7 @@ class SampleTable:
     def release(self, key: str, owner: str) -> None:
         """Give a claim back."""
         with transaction(self._engine) as connection:
-            connection.execute(delete(t.claims).where(t.claims.c.key == key, t.claims.c.owner == owner))
+            connection.execute(_RELEASE, {"wanted": key, "claimant": owner})
 
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
@@ -81,18 +93,14 @@ class SampleTable:
             for i, s in enumerate(samples)
         ]
         with transaction(self._engine) as connection:
-            connection.execute(self._insert_new(t.prompts), [vars(prompt)])
-            connection.execute(self._insert_new(t.samples), rows)
-            connection.execute(insert(t.purchases).values(**_ledger_row(prompt.model, spend, study_id)))
+            connection.execute(self._add_prompt, vars(prompt))
+            connection.execute(self._add_samples, rows)
+            connection.execute(_CHARGE, _ledger_row(prompt.model, spend, study_id))
 
     def count(self) -> int:
         """Number of samples in the pool."""
         with self._engine.connect() as connection:
             return int(connection.execute(select(func.count()).select_from(t.samples)).scalar_one())
-
-    def _insert_new(self, table: Any) -> Any:
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        return dialect.insert(table).on_conflict_do_nothing()
 
 
 def _ledger_row(model: str, spend: Spend, study_id: int | None) -> dict[str, Any]:

@@ -90,6 +90,10 @@ class _Endpoint:
     takes_seed: bool = True
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def may_take(self, n: int) -> bool:
+        """Whether it is unknown if the server takes more choices than it ever has."""
+        return n > self.accepted_n and self.refused_n != self.accepted_n + 1
+
 
 class OpenAIClient:
     """The official `openai` async client, one connection pool per endpoint.
@@ -140,9 +144,10 @@ class OpenAIClient:
         self, endpoint: _Endpoint, model: Model, body: dict[str, Any], wanted: int, seed: int
     ) -> tuple[list[Sample], int]:
         """As many of the wanted completions as the server gives in one request."""
-        if wanted > endpoint.accepted_n and endpoint.refused_n != endpoint.accepted_n + 1:
+        if endpoint.may_take(wanted):
             async with endpoint.probing:
-                return await self._probe(endpoint, model, body, wanted, seed)
+                if endpoint.may_take(wanted):  # nobody else has found out meanwhile
+                    return await self._probe(endpoint, model, body, wanted, seed)
         return await self._request(endpoint, model, body, min(wanted, endpoint.accepted_n), seed)
 
     async def _probe(

@@ -116,19 +116,20 @@ class SamplePool:
             if len(held) >= samples:
                 return self._reused(prompt_tokens, held)
             self.meter.check()
-            prompt_tokens, held = await self._claim(key, samples)
-            if len(held) >= samples:
-                return self._reused(prompt_tokens, held)
+            await self._claim(key)
             try:
+                # Another process may have bought them between the look and the claim.
+                prompt_tokens, held = self._store.samples.read(key, samples)
+                if len(held) >= samples:
+                    return self._reused(prompt_tokens, held)
                 return await self._buy(client, key, model, messages, sampling, samples, held)
             finally:
                 self._store.samples.release(key, self._owner)
 
-    async def _claim(self, key: str, samples: int) -> tuple[int, list[Sample]]:
-        """Wait for the right to buy; what another process bought meanwhile is returned."""
+    async def _claim(self, key: str) -> None:
+        """Wait for the right to buy."""
         while not self._store.samples.claim(key, self._owner, _CLAIM_SECONDS):
             await asyncio.sleep(_POLL_SECONDS)
-        return self._store.samples.read(key, samples)
 
     async def _buy(
         self,

@@ -1,0 +1,69 @@
+"""What the tests share: a toy pipeline whose answers come from a function, and an endpoint that speaks HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from agenttts.allocation import SearchSpace
+from agenttts.cost import FlopsCost
+from agenttts.db import Store
+from agenttts.environments import LiveEnvironment
+from agenttts.metrics import equal
+from agenttts.pipeline import Message, Model, Pipeline, Subtask
+from agenttts.testing import ScriptedClient
+from tests.endpoint import FakeEndpoint
+
+# The machine that runs the tests may be busy: a slow example is no failure.
+settings.register_profile("agenttts", deadline=None, max_examples=40)
+settings.load_profile("agenttts")
+
+SMALL, LARGE = Model("small", 1e6), Model("large", 8e6)
+
+
+def toy_reply(model: Model, messages: Sequence[Message], position: int) -> str:
+    """The large model is right from the first sample on; the small one on every third, never on the last question."""
+    question = messages[-1]["content"]
+    right = model.name == "large" or (position % 3 == 0 and not question.startswith("9"))
+    return "yes" if right else f"no{position}"
+
+
+@pytest.fixture
+def toy_pipeline() -> Pipeline:
+    """find -> answer, two models each."""
+    find = Subtask("find", (SMALL, LARGE), "{{ question }}", prompt_tokens=10, completion_tokens=5, max_samples=6)
+    answer = Subtask(
+        "answer", (SMALL, LARGE), "{{ question }} {{ find }}", prompt_tokens=12, completion_tokens=4, max_samples=5
+    )
+    return Pipeline("toy", (find, answer), metric=equal("gold"))
+
+
+@pytest.fixture
+def toy_environment(toy_pipeline: Pipeline) -> LiveEnvironment:
+    """Ten examples and five held out, without any model."""
+    rows = [{"id": f"e{i}", "question": f"{i}?", "gold": "yes"} for i in range(15)]
+    return LiveEnvironment(toy_pipeline, rows[:10], held_out=rows[10:], client=ScriptedClient(toy_reply))
+
+
+@pytest.fixture
+def toy_space(toy_pipeline: Pipeline) -> SearchSpace:
+    """About half of the toy's allocations fit."""
+    return SearchSpace(toy_pipeline, FlopsCost(), 320)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store in a real file."""
+    opened = Store(str(tmp_path / "store.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    """An OpenAI-compatible HTTP server with faults on request."""
+    with FakeEndpoint() as server:
+        yield server

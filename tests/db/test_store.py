@@ -1,0 +1,186 @@
+"""The store: what is written comes back, older schemas are migrated, strangers are refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+import agenttts.db
+from agenttts.allocation import Allocation
+from agenttts.db import Sample, Store, StoredPrompt
+from agenttts.db._schema import metadata
+from agenttts.errors import ConfigError, StoreError
+from agenttts.trial import AgentStep, Evaluation, ExampleResult, Proposal, Refusal, Spend, StudySpec, SubtaskUsage
+
+SPEC = StudySpec(
+    environment="toy",
+    pipeline="toy",
+    sizes={"find": {"small": 1e6}, "answer": {"small": 1e6}},
+    fingerprint="f",
+    cost_model="flops",
+    budget=10,
+    method="random",
+    seed=0,
+    examples=2,
+)
+ALLOCATION = Allocation({"find": ("small", 1), "answer": ("small", 2)})
+EVALUATION = Evaluation(
+    results=(
+        ExampleResult(example="a", score=1.0, subtask_scores={"find": 0.5}, output="<b>yes</b>"),
+        ExampleResult(example="b", score=0.0, error="timed out"),
+    ),
+    spend=Spend(requests=2, prompt_tokens=10, completion_tokens=4, reused_completion_tokens=6, seconds=0.5),
+    usage={"find": SubtaskUsage(prompt_tokens=5.0, completion_tokens=2.0, samples=2, unparsable=1)},
+)
+PROMPT = StoredPrompt("k", "small", "search", [{"role": "user", "content": "?"}], {"temperature": 0.9}, 5)
+
+
+def migrated(path: Path, revision: str) -> None:
+    """A store as an older version left it."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(agenttts.db.__file__).parent / "migrations"))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
+    first = Store(str(tmp_path / "s.db"))
+    study = first.start("one", SPEC, {"command": "agenttts search toy"})
+    trial = first.add_trial(study, Proposal(ALLOCATION, "why"), EVALUATION, cost=3.5, searcher="random", round=0)
+    refusal = Refusal(allocation=ALLOCATION, reasons=("too dear",), searcher="random", round=1)
+    first.add_refusal(study, refusal)
+    step = AgentStep(round=0, node="reflect", planner="rules", text="small is fine", evidence={"gain": [0.1]})
+    first.add_step(study, step)
+    first.add_validation(study, ALLOCATION, EVALUATION)
+    first.close()
+
+    second = Store(str(tmp_path / "s.db"))
+    again = second.study("one")
+    archive = second.archive(again)
+    assert again == study and again.spec == SPEC
+    assert archive.trials == (trial,) and trial.number == 1
+    assert archive.refusals == (refusal,)
+    assert [guideline.text for guideline in archive.guidelines] == ["small is fine"]
+    assert second.steps(again) == [step]
+    assert second.validation(again, ALLOCATION) == EVALUATION
+    second.close()
+
+
+def test_spend_is_the_ledger_with_the_agents_own(store: Store) -> None:
+    study = store.start("one", SPEC)
+    store.samples.add(
+        PROMPT, 0, [Sample("a", 2)], spend=Spend(requests=1, prompt_tokens=5, completion_tokens=2), study_id=study.id
+    )
+    store.add_step(study, AgentStep(round=0, node="reflect", planner="x", spend=Spend(requests=1, prompt_tokens=7)))
+    store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    spend = store.spend(study)
+    assert (spend.requests, spend.prompt_tokens, spend.completion_tokens) == (2, 12, 2)
+    assert (spend.reused_completion_tokens, spend.seconds) == (6, 0.5)
+
+
+def test_samples_of_a_key_are_an_ordered_list(store: Store) -> None:
+    store.samples.add(PROMPT, 0, [Sample("a", 1), Sample("b", 1)], spend=Spend(), study_id=None)
+    store.samples.add(PROMPT, 2, [Sample("c", 1)], spend=Spend(), study_id=None)
+    assert store.samples.read("k", 2) == (5, [Sample("a", 1), Sample("b", 1)])
+    assert [sample.text for sample in store.samples.read("k", 9)[1]] == ["a", "b", "c"]
+    assert store.samples.read("unknown", 9) == (0, [])
+
+
+def test_a_claim_is_held_by_one_until_released_or_expired(store: Store) -> None:
+    assert store.samples.claim("k", "me", 60)
+    assert not store.samples.claim("k", "you", 60)
+    store.samples.release("k", "me")
+    assert store.samples.claim("k", "you", -1)  # expired as soon as it was taken
+    assert store.samples.claim("k", "me", 60)
+
+
+def test_resuming_with_other_settings_says_what_differs(store: Store) -> None:
+    store.start("one", SPEC)
+    with pytest.raises(ConfigError, match="budget is 20.*was 10.*--study"):
+        store.start("one", replace(SPEC, budget=20))
+
+
+def test_an_unknown_study_lists_those_there_are(store: Store) -> None:
+    with pytest.raises(ConfigError, match="no study yet"):
+        store.study()
+    store.start("one", SPEC)
+    assert store.study().name == "one"
+    with pytest.raises(ConfigError, match="no study 'two'; the store has one"):
+        store.study("two")
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_older_store_is_migrated_with_its_rows(tmp_path: Path, revision: str) -> None:
+    path = tmp_path / "old.db"
+    migrated(path, revision)
+    with sqlite3.connect(path) as old:
+        old.execute("INSERT INTO samples VALUES ('k', 0, 'kept', 1)")
+        old.execute("INSERT INTO prompts VALUES ('k', 'm', 'search', '[]', '{}', 3)")
+    old.close()
+    store = Store(str(path))
+    assert store.samples.read("k", 1) == (3, [Sample("kept", 1)])
+    study = store.start("one", SPEC)
+    store.add_validation(study, ALLOCATION, EVALUATION)
+    store.close()
+
+
+def test_migrations_lead_to_the_declared_schema(store: Store) -> None:
+    engine = create_engine(f"sqlite:///{store.location}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_a_newer_store_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    Store(str(path)).close()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match="newer agenttts.*9999.*upgrade"):
+        Store(str(path))
+
+
+def test_a_foreign_database_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE mine (x)")
+    other.close()
+    with pytest.raises(StoreError, match="not an agenttts store"):
+        Store(str(path))
+    with sqlite3.connect(path) as other:
+        assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["mine"]
+    other.close()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, whatever its name is, and long enough for a header to be read from it" * 20)
+    with pytest.raises(StoreError, match="cannot open the store"):
+        Store(str(path))
+
+
+def test_a_url_without_a_driver_is_one_sentence() -> None:
+    with pytest.raises(StoreError, match="cannot open the store nosuch://"):
+        Store("nosuch://user:secret@host/db")
+    with pytest.raises(StoreError) as caught:
+        Store("nosuch://user:secret@host/db")
+    assert "secret" not in str(caught.value)
+
+
+def test_the_store_is_in_wal_mode(store: Store) -> None:
+    with sqlite3.connect(store.location) as raw:
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    raw.close()

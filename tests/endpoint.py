@@ -1,0 +1,121 @@
+"""An OpenAI-compatible HTTP server for tests: answers from a function, counts tokens as words, fails on request."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+Reply = Callable[[Sequence[dict[str, str]], int], str]
+
+
+class Fault(NamedTuple):
+    """An answer other than a completion."""
+
+    status: int
+    message: str = "on request"
+    headers: dict[str, str] = {}
+
+
+class FakeEndpoint:
+    """Serves `/v1/models` and `/v1/chat/completions` on a free loopback port while entered.
+
+    Attributes set by a test before its requests:
+        reply: (messages, seed) -> text of one choice.
+        most_n: Largest `n` that is not refused with a 400; None has no bound.
+        ignores_n: Whether one choice is returned whatever `n` says.
+        refuses_seed: Whether a `seed` is refused with a 400.
+        refuses_schema: Whether a `response_format` is refused with a 400.
+        faults: Answers given to the next requests in turn; None lets one through.
+        delay_s: Seconds before each answer.
+    """
+
+    def __init__(self) -> None:
+        self.reply: Reply = lambda messages, seed: f"text{seed}"
+        self.models = ["small", "large"]
+        self.most_n: int | None = None
+        self.ignores_n = self.refuses_seed = self.refuses_schema = False
+        self.faults: list[Fault | None] = []
+        self.delay_s = 0.0
+        self.requests: list[dict[str, Any]] = []
+        self.authorizations: list[str] = []
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answer(self, body: dict[str, Any], authorization: str) -> Fault | dict[str, Any]:
+        with self._lock:
+            self.requests.append(body)
+            self.authorizations.append(authorization)
+            if self.faults and (fault := self.faults.pop(0)) is not None:
+                return fault
+        n = body.get("n", 1)
+        if self.most_n is not None and n > self.most_n:
+            return Fault(400, f"n must be at most {self.most_n}")
+        if self.refuses_seed and "seed" in body:
+            return Fault(400, "unknown field: seed")
+        if self.refuses_schema and "response_format" in body:
+            return Fault(400, "response_format is not supported")
+        texts = [self.reply(body["messages"], body.get("seed", 0) + i) for i in range(1 if self.ignores_n else n)]
+        prompt = sum(len(message["content"].split()) for message in body["messages"])
+        completion = sum(len(text.split()) for text in texts)
+        choices = [
+            {"index": i, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            for i, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": choices,
+                "usage": usage}  # fmt: skip
+
+
+def _handler(endpoint: FakeEndpoint) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in endpoint.models]
+            self._send(200, {"object": "list", "data": data}, {})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            threading.Event().wait(endpoint.delay_s)
+            answer = endpoint.answer(body, self.headers.get("Authorization", ""))
+            if isinstance(answer, Fault):
+                self._send(answer.status, {"error": {"message": answer.message}}, answer.headers)
+            else:
+                self._send(200, answer, {})
+
+        def _send(self, status: int, data: Any, headers: dict[str, str]) -> None:
+            payload = json.dumps(data).encode()
+            self.send_response(status)
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(payload)),
+                **headers,
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Tests need no access log."""
+
+    return Handler

@@ -1,0 +1,123 @@
+"""The client against a real HTTP server: n, seeds, faults, keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agenttts.environments import OpenAIClient
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.pipeline import Message, Model, Sampling
+from tests.endpoint import FakeEndpoint, Fault
+
+PROMPT: list[Message] = [{"role": "user", "content": "one two three"}]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[OpenAIClient]:
+    opened = OpenAIClient(max_retries=2, timeout_s=5)
+    yield opened
+    await opened.close()
+
+
+def model(endpoint: FakeEndpoint, name: str = "small") -> Model:
+    return Model(name, 1e9, base_url=endpoint.url)
+
+
+async def test_all_missing_samples_come_in_one_request(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    sampling = Sampling(temperature=0.7, stop=("\n",), extra={"top_k": 0})
+    bought = await client.complete(model(endpoint), PROMPT, sampling, start=0, samples=8, seed=100)
+    assert [sample.text for sample in bought.samples] == [f"text{100 + i}" for i in range(8)]
+    assert (bought.prompt_tokens, bought.requests, bought.error) == (3, 1, None)
+    assert sum(sample.completion_tokens for sample in bought.samples) == 8
+    (request,) = endpoint.requests
+    assert (request["n"], request["temperature"], request["stop"], request["top_k"]) == (8, 0.7, ["\n"], 0)
+
+
+async def test_a_server_that_caps_n_is_learned_once(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    endpoint.most_n = 4
+    first = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=16, seed=0)
+    assert sorted(sample.text for sample in first.samples) == sorted(f"text{i}" for i in range(16))
+    refused = sum(request.get("n", 1) > 4 for request in endpoint.requests)
+    assert refused == 2  # 16 and 8
+    await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=16, seed=0)
+    assert sum(request.get("n", 1) > 4 for request in endpoint.requests) == refused
+
+
+async def test_a_server_that_ignores_n_is_asked_again(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    endpoint.ignores_n = True
+    bought = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=5, seed=10)
+    assert [sample.text for sample in bought.samples] == [f"text{10 + i}" for i in range(5)]
+    assert bought.requests == 5
+
+
+async def test_a_server_that_refuses_seeds_gets_none(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    endpoint.refuses_seed = True
+    bought = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=2, seed=1)
+    assert len(bought.samples) == 2 and bought.error is None
+    assert "seed" not in endpoint.requests[-1]
+
+
+async def test_positions_go_on_where_they_stopped(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    bought = await client.complete(model(endpoint), PROMPT, Sampling(), start=3, samples=2, seed=100)
+    assert [sample.text for sample in bought.samples] == ["text103", "text104"]
+
+
+async def test_retries_honour_retry_after(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    endpoint.faults = [Fault(429, headers={"Retry-After": "0.2"}), Fault(500)]
+    bought = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=1, seed=0)
+    assert len(bought.samples) == 1 and len(endpoint.requests) == 3
+
+
+async def test_a_lasting_failure_names_model_endpoint_and_reason(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    endpoint.faults = [Fault(503, "overloaded")] * 3
+    bought = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=1, seed=0)
+    assert bought.samples == () and bought.error is not None
+    assert f"model 'small' at {endpoint.url} answered 503" in str(bought.error)
+    assert bought.error.unavailable
+
+
+async def test_a_refused_request_is_not_taken_for_a_refused_n(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    endpoint.faults = [Fault(400, "prompt too long")] * 4
+    bought = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=8, seed=0)
+    assert bought.error is not None and not bought.error.unavailable
+    again = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=8, seed=0)
+    assert again.requests == 1 and endpoint.requests[-1]["n"] == 8
+
+
+async def test_what_was_bought_before_a_failure_is_kept(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    endpoint.ignores_n = True
+    endpoint.faults = [None, Fault(400, "no more")]
+    bought = await client.complete(model(endpoint), PROMPT, Sampling(), start=0, samples=3, seed=0)
+    assert len(bought.samples) == 2 and bought.requests == 2
+    assert bought.error is not None and "no more" in str(bought.error)
+
+
+async def test_check_lists_what_is_served(endpoint: FakeEndpoint, client: OpenAIClient) -> None:
+    await client.check([model(endpoint), model(endpoint, "large")])
+    with pytest.raises(ConfigError, match="does not serve the model 'huge'; it serves small, large"):
+        await client.check([model(endpoint, "huge")])
+
+
+async def test_check_names_an_endpoint_that_cannot_be_reached(client: OpenAIClient) -> None:
+    with pytest.raises(EndpointError, match="cannot reach http://127.0.0.1:9/v1, the endpoint of model 'm'"):
+        await OpenAIClient(max_retries=0).check([Model("m", 1e9, base_url="http://127.0.0.1:9/v1")])
+
+
+async def test_a_missing_key_is_named(client: OpenAIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ConfigError, match="set the environment variable MY_KEY"):
+        await client.check([Model("m", 1e9, api_key_env="MY_KEY")])
+
+
+async def test_a_key_is_sent_and_never_shown(
+    endpoint: FakeEndpoint, client: OpenAIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    keyed = Model("small", 1e9, base_url=endpoint.url, api_key_env="MY_KEY")
+    endpoint.faults = [Fault(401, "bad key sk-very-secret")]
+    bought = await client.complete(keyed, PROMPT, Sampling(), start=0, samples=1, seed=0)
+    assert endpoint.authorizations == ["Bearer sk-very-secret"]
+    assert bought.error is not None and "sk-very-secret" not in str(bought.error)

@@ -1,0 +1,133 @@
+"""The sample pool: prefixes, no double purchase, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agenttts.db import Store
+from agenttts.environments import Meter, SamplePool
+from agenttts.errors import EndpointError, LimitReached
+from agenttts.pipeline import Message, Model, Sampling
+from agenttts.testing import ScriptedClient
+from tests.endpoint import FakeEndpoint
+
+MODEL = Model("m", 1e9, usd_per_million_prompt_tokens=1e6, usd_per_million_completion_tokens=2e6)
+
+
+def prompt(content: str) -> list[Message]:
+    return [{"role": "user", "content": content}]
+
+
+def client() -> ScriptedClient:
+    return ScriptedClient(lambda model, messages, position: f"{messages[0]['content']} {position}")
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 12)), min_size=1, max_size=20))
+def test_any_sequence_of_draws_buys_each_sample_once(draws: list[tuple[str, int]]) -> None:
+    scripted, pool = client(), SamplePool(Store())
+
+    async def run() -> None:
+        for content, samples in draws:
+            drawn = await pool.draw(scripted, MODEL, prompt(content), Sampling(), samples)
+            assert [sample.text for sample in drawn.samples] == [f"{content} {i}" for i in range(samples)]
+
+    asyncio.run(run())
+    largest = {content: max(n for c, n in draws if c == content) for content, _ in draws}
+    assert pool.meter.spent.completion_tokens == 2 * sum(largest.values())
+    assert pool.meter.spent.reused_completion_tokens == 2 * (sum(n for _, n in draws) - sum(largest.values()))
+
+
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=12))
+def test_coroutines_asking_at_once_buy_each_sample_once(counts: list[int]) -> None:
+    scripted, pool = client(), SamplePool(Store())
+
+    async def run() -> None:
+        await asyncio.gather(*(pool.draw(scripted, MODEL, prompt("a"), Sampling(), n) for n in counts))
+
+    asyncio.run(run())
+    assert pool.meter.spent.completion_tokens == 2 * max(counts)
+
+
+async def test_keys_differ_by_everything_that_matters() -> None:
+    scripted, pool = client(), SamplePool(Store())
+    base = (MODEL, prompt("a"), Sampling())
+    other_revision = Model("m", 1e9, revision="2")
+    for model, messages, sampling in (
+        base,
+        (other_revision, prompt("a"), Sampling()),
+        (MODEL, prompt("b"), Sampling()),
+        (MODEL, prompt("a"), Sampling(temperature=0.5)),
+        (MODEL, prompt("a"), Sampling(extra={"top_k": 1})),
+    ):
+        await pool.draw(scripted, model, messages, sampling, 1)
+    assert scripted.requests == 5
+    await pool.fresh("validation").draw(scripted, *base, 1)
+    assert scripted.requests == 6
+    await pool.draw(scripted, *base, 1)
+    assert scripted.requests == 6
+
+
+async def test_usd_by_the_declared_prices() -> None:
+    pool = SamplePool(Store())
+    await pool.draw(client(), MODEL, prompt("a"), Sampling(), 3)
+    assert pool.meter.spent.usd == pytest.approx(1 * 1 + 3 * 2 * 2)
+
+
+async def test_a_limit_stops_purchases_but_not_reuse() -> None:
+    pool = SamplePool(Store(), meter=Meter(max_tokens=4))
+    await pool.draw(client(), MODEL, prompt("a"), Sampling(), 2)
+    await pool.draw(client(), MODEL, prompt("a"), Sampling(), 1)
+    with pytest.raises(LimitReached, match="5 tokens of at most 4"):
+        await pool.draw(client(), MODEL, prompt("b"), Sampling(), 1)
+
+
+async def test_what_was_bought_before_a_failure_is_in_the_pool() -> None:
+    def reply(model: Model, messages: object, position: int) -> str:
+        if position == 2:
+            raise EndpointError("down")
+        return "fine"
+
+    store = Store()
+    pool = SamplePool(store)
+    with pytest.raises(EndpointError):
+        await pool.draw(ScriptedClient(reply), MODEL, prompt("a"), Sampling(), 4)
+    assert store.samples.count() == 2
+    again = await pool.draw(client(), MODEL, prompt("a"), Sampling(), 4)
+    assert [sample.text for sample in again.samples] == ["fine", "fine", "a 2", "a 3"]
+
+
+_PROCESS = """
+import asyncio, sys
+from agenttts.db import Store
+from agenttts.environments import OpenAIClient, SamplePool
+from agenttts.pipeline import Model, Sampling
+
+async def main(url, path):
+    client, pool = OpenAIClient(), SamplePool(Store(path))
+    prompts = [[{"role": "user", "content": str(i)}] for i in range(12)]
+    model = Model("small", 1e9, base_url=url)
+    await asyncio.gather(*(pool.draw(client, model, prompt, Sampling(), 3) for prompt in prompts))
+    await client.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_processes_sharing_a_store_buy_each_sample_once(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+    endpoint.delay_s = 0.3
+    path = str(tmp_path / "shared.db")
+    Store(path).close()
+    command = [sys.executable, "-c", _PROCESS, endpoint.url, path]
+    children = [subprocess.Popen(command) for _ in range(3)]
+    assert [child.wait(timeout=60) for child in children] == [0, 0, 0]
+    assert len(endpoint.requests) == 12
+    store = Store(path)
+    assert store.samples.count() == 36
+    store.close()

@@ -1,0 +1,175 @@
+"""Allocations and the search space: exact counts, uniform samples, reasons in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from agenttts.allocation import Allocation, Choice, SearchSpace
+from agenttts.cost import FlopsCost, PaperCost
+from agenttts.errors import ConfigError
+from agenttts.pipeline import Model, Pipeline, Subtask
+
+SIZES = {"3B": 3e9, "7B": 7e9, "8B": 8e9, "32B": 32e9, "70B": 70e9, "72B": 72e9}
+
+
+def pipeline(*stages: tuple[str, int, int], most: int | None) -> Pipeline:
+    """Stages as ("3B 70B", Np, Nd)."""
+    subtasks = tuple(
+        Subtask(
+            f"stage{i}",
+            tuple(Model(name, SIZES[name]) for name in models.split()),
+            "x",
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            max_samples=most,
+        )
+        for i, (models, prompt, completion) in enumerate(stages)
+    )
+    return Pipeline("test", subtasks, metric=lambda output, example: 0.0)
+
+
+CHATDEV = (("3B 70B", 1024, 1024), ("3B 70B", 1024, 512), ("3B 70B", 1024, 256))
+WIKI = (("7B 32B 72B", 2048, 128), ("3B 8B 70B", 256, 64))
+TASKBENCH = (("8B 70B", 1024, 64), ("8B 70B", 1024, 256), ("8B 70B", 1024, 2048))
+
+
+@pytest.mark.parametrize(
+    ("stages", "budget", "most", "size"),
+    [
+        (CHATDEV, 1768, None, 1_715_779),
+        (CHATDEV, 1768, 100, 759_511),
+        (WIKI, 929, 100, 27_190),
+        (WIKI, 929, None, 120_026),
+        (WIKI, 500, 100, 15_147),
+        (WIKI, 2000, None, 669_756),
+        (TASKBENCH, 2000, None, 483_318),
+        (TASKBENCH, 2000, 100, 180_722),
+    ],
+)
+def test_exact_sizes_of_the_papers_spaces(
+    stages: tuple[tuple[str, int, int], ...], budget: float, most: int | None, size: int
+) -> None:
+    assert SearchSpace(pipeline(*stages, most=most), PaperCost(), budget).size == size
+
+
+def test_the_papers_default_budget_holds_its_own_allocation() -> None:
+    chatdev = pipeline(*CHATDEV, most=None)
+    whole = SearchSpace(chatdev, PaperCost(), 1e6)
+    exact = SearchSpace(chatdev, PaperCost(), whole.cost(whole.largest_once))
+    assert exact.faults(exact.largest_once) == []
+
+
+small_spaces = st.builds(
+    lambda stages, share: (pipeline(*stages, most=6), share),
+    st.lists(
+        st.tuples(st.sampled_from(["3B", "3B 70B", "7B 8B 32B"]), st.integers(10, 3000), st.integers(10, 900)),
+        min_size=1,
+        max_size=3,
+    ),
+    st.floats(0.01, 1.2),
+)
+
+
+@given(small_spaces)
+def test_size_and_enumeration_agree_with_brute_force(case: tuple[Pipeline, float]) -> None:
+    tested, share = case
+    cost = PaperCost()
+    everything = [
+        Allocation({s.name: choice for s, choice in zip(tested.subtasks, choices, strict=True)})
+        for choices in product(*([Choice(m.name, n) for m in s.models for n in range(1, 7)] for s in tested.subtasks))
+    ]
+    prices = {
+        a: sum(float(cost.cost(s, s.model(a[s.name].model), a[s.name].samples)) for s in tested.subtasks)
+        for a in everything
+    }
+    budget = share * max(prices.values())
+    assume(budget >= min(prices.values()))
+    space = SearchSpace(tested, cost, budget)
+    expected = {a for a, price in prices.items() if price <= budget + 1e-9 * max(1, budget)}
+    listed = list(space.enumerate())
+    assert set(listed) == expected
+    assert len(listed) == len(expected) == space.size
+    assert all((a in space) == (a in expected) for a in everything)
+
+
+@given(small_spaces, st.integers(0, 2**32))
+def test_neighbours_cheapest_and_samples_are_feasible(case: tuple[Pipeline, float], seed: int) -> None:
+    tested, share = case
+    whole = SearchSpace(tested, PaperCost(), 1e9)
+    low, high = whole.cost(whole.cheapest), 5000.0
+    space = SearchSpace(tested, PaperCost(), low + share * high)
+    rng = np.random.default_rng(seed)
+    for allocation in [space.cheapest, *space.sample(rng, 5)]:
+        assert space.faults(allocation) == []
+        assert all(step in space and step != allocation for step in space.neighbours(allocation))
+        for name in allocation:
+            most = space.most_samples(allocation, name)
+            assert allocation.replaced(name, allocation[name].model, most) in space
+            assert allocation.replaced(name, allocation[name].model, most + 1) not in space
+
+
+def test_sampling_is_uniform_over_the_feasible_allocations() -> None:
+    space = SearchSpace(pipeline(("3B 70B", 1024, 256), ("3B 8B", 256, 64), most=4), PaperCost(), 500)
+    draws = 400 * space.size
+    counts = Counter(space.sample(np.random.default_rng(0), draws))
+    assert set(counts) == set(space.enumerate())
+    chi_square = sum((count - 400) ** 2 / 400 for count in counts.values())
+    freedom = space.size - 1
+    assert abs(chi_square - freedom) < 4 * (2 * freedom) ** 0.5
+
+
+def test_a_budget_below_the_cheapest_allocation_says_the_minimum() -> None:
+    with pytest.raises(ConfigError, match="budget 80 unit.*at least 80.3333 unit"):
+        SearchSpace(pipeline(*WIKI, most=100), PaperCost(), 80)
+
+
+def test_faults_say_what_to_do() -> None:
+    space = SearchSpace(pipeline(*WIKI, most=100), PaperCost(), 500)
+    dear = Allocation({"stage0": ("7B", 60), "stage1": ("70B", 9)})
+    (fault,) = space.faults(dear)
+    assert "costs 654 unit, over the budget of 500 unit" in fault
+    assert "7B in 'stage0' could have at most 27 samples" in fault
+    assert "70B in 'stage1' could have at most 2 samples" in fault
+    odd = Allocation({"stage0": ("9B", 1), "stage1": ("3B", 101), "stage7": ("3B", 1)})
+    faults = space.faults(odd)
+    assert "there is no subtask 'stage7'" in faults
+    assert "subtask 'stage0' has no model '9B'; choose one of 7B, 32B, 72B" in faults
+    assert "subtask 'stage1' takes at most 100 samples, not 101" in faults
+    assert space.faults(Allocation({"stage0": ("7B", 1)})) == ["subtask 'stage1' is missing"]
+
+
+def test_an_allocation_has_one_key_whatever_the_order() -> None:
+    one, other = Allocation({"a": ("x", 1), "b": ("y:z", 2)}), Allocation({"b": ("y:z", 2), "a": ("x", 1)})
+    assert one == other and hash(one) == hash(other) and one.key == "a=x*1;b=y:z*2"
+    assert Allocation.from_key(one.key) == Allocation.from_dict(one.as_dict()) == one
+    assert list(other.in_order(["a", "b"])) == ["a", "b"]
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1.5, True, "3"])
+def test_sample_counts_are_positive_whole_numbers(samples: object) -> None:
+    with pytest.raises(ConfigError, match="subtask 'a': samples must be a whole number >= 1"):
+        Allocation({"a": ("x", samples)})  # type: ignore[dict-item]  # the wrong types are the test
+
+
+@pytest.mark.parametrize("data", [{"a": {"model": "x"}}, {"a": "x"}, {}])
+def test_broken_allocation_data_is_refused(data: dict[str, dict[str, object]]) -> None:
+    with pytest.raises(ConfigError):
+        Allocation.from_dict(data)
+
+
+def test_a_broken_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not the key"):
+        Allocation.from_key("a=x")
+
+
+def test_a_ladder_holds_only_its_levels() -> None:
+    space = SearchSpace(pipeline(*WIKI, most=100), FlopsCost(), 2e8)
+    found = space.on_levels([1, 4, 16])
+    assert found and all(choice.samples in (1, 4, 16) for allocation in found for choice in allocation.values())
+    assert all(allocation in space for allocation in found)
