@@ -9,8 +9,9 @@ A Gaussian process whose kernel states what is believed of multi-stage test-time
 
 The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. Its
 hyperparameters are not tuned to a point: predictions average over a fixed set of draws from their prior, weighted by
-marginal likelihood, so that few trials give wide intervals. Noise is binomial per example, scaled by a further
-hyperparameter, since trials share their examples. Pure numpy, deterministic, well under a second at 500 trials.
+marginal likelihood, so that few trials give wide intervals. The noise of the mean scores is the covariance of their
+per-example scores: trials that failed on the same examples were unlucky together, so that they are compared pairwise.
+Pure numpy, deterministic, well under a second at 500 trials.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _DRAWS_OF_MANY = 16
 _MANY_TRIALS = 150
 _LEVEL_SD = 0.3
 _KEPT_WEIGHT = 1e-3
+_OWN_NOISE = 0.25
+"""Share of a trial's noise taken as its own: the sampled covariance of few examples is itself uncertain."""
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
@@ -76,7 +79,6 @@ class _Hyper:
     """Share of a model's effect that its size does not explain."""
     samples_scale: float
     interaction: float
-    noise: float
 
 
 class Encoder:
@@ -119,15 +121,10 @@ class Surrogate:
         self.encoder = Encoder(sizes, self.structure)
         self._data = self.encoder.allocations([trial.allocation for trial in trials])
         scores = np.array([trial.evaluation.score for trial in trials])
-        counts = np.array([len(trial.evaluation.results) for trial in trials])
-        # A mean of 0 or 1 is not free of noise: shrink towards one half before taking the variance.
-        shrunk = (scores * counts + 1) / (counts + 2)
-        self._fit(scores, shrunk * (1 - shrunk) / counts, len(sizes))
-
-    def _fit(self, scores: Floats, variances: Floats, subtasks: int) -> None:
         self._level = float(scores.mean())
-        draws = _draw_hypers(subtasks, _DRAWS if len(scores) <= _MANY_TRIALS else _DRAWS_OF_MANY)
-        fits = [_Fit(hyper, self._data, scores - self._level, variances, self.structure) for hyper in draws]
+        noise = _noise_covariance(trials)
+        draws = _draw_hypers(len(sizes), _DRAWS if len(trials) <= _MANY_TRIALS else _DRAWS_OF_MANY)
+        fits = [_Fit(hyper, self._data, scores - self._level, noise, self.structure) for hyper in draws]
         evidence = np.array([fit.log_evidence for fit in fits])
         weights = np.exp(evidence - evidence.max())
         kept = weights > _KEPT_WEIGHT
@@ -146,16 +143,19 @@ class Surrogate:
         """`predict` for allocation objects."""
         return self.predict(self.encoder.allocations(allocations))
 
+    def best(self, trials: Sequence[Trial]) -> Trial:
+        """The trial with the highest posterior mean, the cheaper of equals."""
+        posterior = self.predict_allocations([trial.allocation for trial in trials])
+        ranked = zip(posterior.mean, trials, strict=True)
+        return max(ranked, key=lambda pair: (round(float(pair[0]), 4), -pair[1].cost))[1]
+
 
 class _Fit:
     """The process under one draw of the hyperparameters."""
 
-    def __init__(
-        self, hyper: _Hyper, data: Encoded, residuals: Floats, variances: Floats, structure: Structure
-    ) -> None:
+    def __init__(self, hyper: _Hyper, data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> None:
         self._hyper, self._data, self._structure = hyper, data, structure
-        covariance = self._kernel(data, data) + np.diag(variances * hyper.noise + 1e-6)
-        self._factor = np.linalg.cholesky(covariance)
+        self._factor = np.linalg.cholesky(self._kernel(data, data) + noise)
         self._whitened = np.linalg.solve(self._factor, residuals)
         self.log_evidence = -0.5 * float(self._whitened @ self._whitened) - float(np.log(np.diag(self._factor)).sum())
 
@@ -191,16 +191,30 @@ class _Fit:
         return result
 
 
-def recommend(sizes: Sizes, trials: Sequence[Trial], structure: Structure | None = None) -> Trial:
-    """The trial with the highest posterior mean, the cheaper of equals: never merely the luckiest.
+def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
+    """The trial with the highest posterior mean over all of them: never merely the luckiest.
 
     Args:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
-        structure: Which insights the posterior assumes.
     """
-    posterior = Surrogate(sizes, trials, structure).predict_allocations([t.allocation for t in trials])
-    return max(zip(posterior.mean, trials, strict=True), key=lambda pair: (round(pair[0], 4), -pair[1].cost))[1]
+    return Surrogate(sizes, trials).best(trials)
+
+
+def _noise_covariance(trials: Sequence[Trial]) -> Floats:
+    """Covariance of the trials' mean scores over the choice of examples, shape (trials, trials)."""
+    column = {name: i for i, name in enumerate(dict.fromkeys(r.example for t in trials for r in t.evaluation.results))}
+    deviations = np.zeros((len(trials), len(column)))
+    floor = np.zeros(len(trials))
+    for row, trial in enumerate(trials):
+        results, count = trial.evaluation.results, len(trial.evaluation.results)
+        scores = np.array([result.score for result in results])
+        deviations[row, [column[result.example] for result in results]] = (scores - scores.mean()) / count
+        # A mean of 0 or 1 is not free of noise: shrink towards one half before taking a coin's variance.
+        shrunk = (scores.sum() + 1) / (count + 2)
+        floor[row] = shrunk * (1 - shrunk) / count
+    result: Floats = (1 - _OWN_NOISE) * deviations @ deviations.T + np.diag(_OWN_NOISE * floor + 1e-6)
+    return result
 
 
 def normal_cdf(z: float | Floats) -> Floats:
@@ -226,7 +240,6 @@ def _draw_hypers(subtasks: int, count: int) -> list[_Hyper]:
             own_share=float(rng.uniform(0.05, 0.6)),
             samples_scale=float(np.exp(rng.normal(np.log(0.4), 0.5))),
             interaction=float(np.exp(rng.normal(np.log(2.0), 1.0))),
-            noise=float(rng.choice([0.2, 0.4, 0.7, 1.0])),
         )
         for _ in range(count)
     ]

@@ -319,7 +319,7 @@ class Searcher(Protocol):
 class Journal(Protocol):
     """Where a searcher that explains itself (`JournaledSearcher`) writes its steps, as they happen."""
 
-    def __call__(self, step: AgentStep) -> None: ...
+    def __call__(self, step: AgentStep, /) -> None: ...
 
 
 @runtime_checkable

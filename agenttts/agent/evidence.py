@@ -10,6 +10,7 @@ highest posterior mean, so that it carries an uncertainty and is dropped as soon
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from agenttts.agent.candidates import LADDER, from_allocations
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.pipeline import Subtask
-from agenttts.surrogate import Posterior, Surrogate, normal_cdf, recommend
+from agenttts.surrogate import Posterior, Surrogate, normal_cdf
 from agenttts.trial import Archive
 
 KNEE_GAIN = 0.01
@@ -110,8 +111,9 @@ class Evidence:
         return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the store."""
-        return {**asdict(self), "incumbent": self.incumbent.as_dict()}
+        """Plain data for the store, as JSON gives it back."""
+        data: dict[str, Any] = json.loads(json.dumps({**asdict(self), "incumbent": self.incumbent.as_dict()}))
+        return data
 
 
 def gather_evidence(
@@ -127,7 +129,9 @@ def gather_evidence(
         saturation: Whether to report Insight 2.
         interaction: Whether to report Insight 3.
     """
-    incumbent = recommend(space.pipeline.sizes, archive.trials, surrogate.structure).allocation
+    # A study that began under a larger budget holds trials that do not fit this one.
+    feasible = [trial for trial in archive.trials if trial.allocation in space]
+    incumbent = surrogate.best(feasible).allocation if feasible else space.cheapest
     posterior = surrogate.predict_allocations([incumbent])
     subtasks = space.pipeline.subtasks
     return Evidence(

@@ -1,0 +1,163 @@
+"""The agent: its graph is what runs, the paper's initial trials, the insights, and an LLM behind HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
+from agenttts.agent.initial import initial_allocations
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.cost import PaperCost
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.trial import AgentStep, Archive
+from tests.baselines.test_searchers import SPACE, archive_of, continued
+from tests.endpoint import FakeEndpoint, Fault
+
+
+def wiki(budget: float) -> SearchSpace:
+    """The paper's 2WikiMultiHopQA space."""
+    retrievers = (Model("Q7", 7e9), Model("Q32", 32e9), Model("Q72", 72e9))
+    readers = (Model("L3", 3e9), Model("L8", 8e9), Model("L70", 70e9))
+    stages = (
+        Subtask("ret", retrievers, "x", prompt_tokens=2048, completion_tokens=128),
+        Subtask("qa", readers, "x", prompt_tokens=256, completion_tokens=64),
+    )
+    return SearchSpace(Pipeline("2wiki", stages, metric=lambda output, example: 0.0), PaperCost(), budget)
+
+
+def shown(allocations: Sequence[Allocation]) -> list[str]:
+    return [f"{a['ret']} {a['qa']}" for a in allocations]
+
+
+def test_initial_trials_at_the_papers_default_budget() -> None:
+    # Exactly the sum of the largest: the paper's table for a greater budget, without its duplicate.
+    space = wiki(814 + 344 / 3)
+    assert shown(initial_allocations(space)) == [
+        "Q7 x60 L70 x1", "Q32 x22 L70 x1", "Q72 x1 L70 x1", "Q72 x1 L3 x60", "Q72 x1 L8 x39",
+    ]  # fmt: skip
+
+
+def test_initial_trials_step_down_stage_by_stage_where_the_budget_is_small() -> None:
+    space = wiki(500)
+    found = initial_allocations(space)
+    assert all(allocation in space for allocation in found)
+    # The retriever steps down to the largest that fits beside the reader, not to the smallest.
+    assert "Q32 x1 L3 x60" in shown(found)
+    assert len(found) == len(set(found))
+
+
+async def test_the_graph_is_what_runs() -> None:
+    steps: list[AgentStep] = []
+    agent = AgentSearcher(RulePlanner())
+    agent.journal = steps.append
+    archive, rounds = Archive(), []
+    while len(archive.trials) < 12:
+        proposals = await agent.propose(archive, SPACE, 2)
+        rounds.append([step.node for step in steps])
+        steps.clear()
+        archive = archive_of(*(t.allocation for t in archive.trials), *(p.allocation for p in proposals))
+    assert rounds[0] == ["recall", "initial", "check"]
+    assert rounds[-1] == ["recall", "reflect", "propose", "check"]
+    assert len(initial_allocations(SPACE)) == sum(len(r) == 3 for r in rounds) * 2 - len(initial_allocations(SPACE)) % 2
+
+
+async def test_the_guideline_states_the_insights_that_are_on() -> None:
+    archive = await continued(AgentSearcher(), Archive(), 6)
+
+    async def guideline(insights: Insights) -> str:
+        steps: list[AgentStep] = []
+        agent = AgentSearcher(insights=insights)
+        agent.journal = steps.append
+        await agent.propose(archive, SPACE, 1)
+        return next((step.text for step in steps if step.node == "reflect"), "")
+
+    everything = await guideline(Insights())
+    assert all(word in everything for word in ("Model preference", "Samples:", "Stages:"))
+    assert "Samples:" not in await guideline(Insights(saturation=False))
+    assert "Stages:" not in await guideline(Insights(interaction=False))
+
+
+async def test_without_insight_1_the_initial_trials_are_random() -> None:
+    proposals = await AgentSearcher(insights=Insights(model_preference=False)).propose(Archive(), SPACE, 3)
+    assert not {p.allocation for p in proposals} <= set(initial_allocations(SPACE))
+    assert all("random" in proposal.rationale for proposal in proposals)
+
+
+# The LLM planner, against a scripted endpoint.
+
+
+def candidate(a: tuple[str, int], b: tuple[str, int]) -> dict[str, object]:
+    chosen = {"a": {"model": a[0], "samples": a[1]}, "b": {"model": b[0], "samples": b[1]}}
+    return {"rationale": "because", "allocation": chosen}
+
+
+async def asked(endpoint: FakeEndpoint, replies: list[str], count: int = 1) -> tuple[list[Allocation], list[AgentStep]]:
+    """What the agent proposes when its model answers these replies to the proposal prompts."""
+    archive = archive_of(*initial_allocations(SPACE))
+    steps: list[AgentStep] = []
+
+    def reply(messages: Sequence[dict[str, str]], seed: int) -> str:
+        wants_json = "Reply with JSON" in messages[-1]["content"]
+        return replies.pop(0) if wants_json else "1. prefer m\n2. four samples"
+
+    endpoint.reply = reply
+    agent = AgentSearcher(LLMPlanner("wise", base_url=endpoint.url))
+    agent.journal = steps.append
+    proposals = await agent.propose(archive, SPACE, count)
+    return [proposal.allocation for proposal in proposals], steps
+
+
+async def test_an_llm_reflects_and_proposes(endpoint: FakeEndpoint) -> None:
+    answer = json.dumps({"candidates": [candidate(("m", 3), ("s", 2))]})
+    proposed, steps = await asked(endpoint, [answer])
+    assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
+    assert [step.node for step in steps] == ["recall", "reflect", "propose", "check"]
+    reflect, propose = steps[1], steps[2]
+    assert reflect.guideline is not None and reflect.text.startswith("1. prefer m")
+    assert reflect.spend.prompt_tokens > 100 and propose.spend.completion_tokens > 0 and propose.spend.seconds > 0
+    assert "1. prefer m" in propose.prompt and "95 % interval" in propose.prompt and propose.reply == answer
+    assert endpoint.requests[-1]["response_format"]["json_schema"]["schema"]["required"] == ["candidates"]
+
+
+async def test_a_server_without_schemas_is_asked_without(endpoint: FakeEndpoint) -> None:
+    endpoint.refuses_schema = True
+    answer = f"Sure!\n```json\n{json.dumps({'candidates': [candidate(('m', 3), ('s', 2))]})}\n```"
+    proposed, _ = await asked(endpoint, [answer])
+    assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
+
+
+async def test_refused_proposals_go_back_with_the_reasons(endpoint: FakeEndpoint) -> None:
+    dear = json.dumps({"candidates": [candidate(("l", 16), ("l", 16))]})
+    mended = json.dumps({"candidates": [candidate(("m", 3), ("s", 2))]})
+    proposed, steps = await asked(endpoint, [dear, mended])
+    assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
+    assert [step.node for step in steps][2:] == ["propose", "check", "repair", "check"]
+    assert "over the budget of 2500 MFLOP" in steps[4].prompt
+
+
+async def test_an_llm_that_never_gives_anything_usable_is_filled_in_for_and_it_shows(endpoint: FakeEndpoint) -> None:
+    proposed, steps = await asked(endpoint, ["no idea", '{"candidates": [{"allocation": 3}]}', "still none"])
+    assert len(proposed) == 1 and SPACE.faults(proposed[0]) == []
+    assert [step.node for step in steps][-2:] == ["fill", "check"]
+    assert "unreadable reply: no JSON object" in steps[2].text
+
+
+async def test_a_failing_endpoint_is_an_error_and_the_key_is_not_in_it(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    endpoint.faults = [Fault(401, "bad key sk-very-secret")]
+    with pytest.raises(EndpointError, match="the agent's model 'wise' at .* answered 401") as caught:
+        await asked(endpoint, [])
+    assert "sk-very-secret" not in str(caught.value)
+
+
+def test_openais_own_endpoint_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ConfigError, match="'o3-mini' needs a key: set OPENAI_API_KEY.*--llm none"):
+        LLMPlanner()

@@ -1,0 +1,158 @@
+"""What every searcher owes the loop, and what is particular to each."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.cost import FlopsCost
+from agenttts.errors import ConfigError
+from agenttts.methods import method_names, searcher
+from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.trial import Archive, Evaluation, ExampleResult, Searcher, Trial
+
+HAS_GP = all(importlib.util.find_spec(package) for package in ("torch", "scipy"))
+METHODS = [
+    pytest.param(name, marks=pytest.mark.skipif(name == "gp" and not HAS_GP, reason="needs agenttts[gp]"))
+    for name in method_names()
+]
+
+MODELS = tuple(Model(name, size) for name, size in (("s", 1e6), ("m", 4e6), ("l", 16e6)))
+PIPELINE = Pipeline(
+    "p",
+    (
+        Subtask("a", MODELS, "x", prompt_tokens=50, completion_tokens=20, max_samples=16),
+        Subtask("b", MODELS, "x", prompt_tokens=30, completion_tokens=10, max_samples=16),
+    ),
+    metric=lambda output, example: 0.0,
+)
+SPACE = SearchSpace(PIPELINE, FlopsCost(), 2500)
+
+
+def truth(allocation: Allocation) -> float:
+    """Larger models and more samples help, with saturation; the stages multiply."""
+    quality = {"s": 0.3, "m": 0.6, "l": 0.8}
+    parts = [1 - (1 - quality[c.model]) * (0.5 + 0.5 / c.samples) for c in allocation.values()]
+    return parts[0] * parts[1]
+
+
+def archive_of(*tried: Allocation, space: SearchSpace = SPACE, rng: np.random.Generator | None = None) -> Archive:
+    """Trials on 40 examples, with scores as near the truth as they can be, or drawn from it."""
+    trials = []
+    for number, allocation in enumerate(tried, start=1):
+        luck = (np.arange(40) + 0.5) / 40 if rng is None else rng.random(40)
+        scores = (luck < truth(allocation)).astype(float)
+        results = tuple(ExampleResult(example=str(i), score=float(score)) for i, score in enumerate(scores))
+        trials.append(
+            Trial(
+                number=number,
+                allocation=allocation,
+                cost=space.cost(allocation),
+                evaluation=Evaluation(results=results),
+                searcher="test",
+                rationale="",
+                round=number - 1,
+                created=datetime.now(UTC),
+            )
+        )
+    return Archive(trials=tuple(trials))
+
+
+async def continued(method: Searcher, archive: Archive, rounds: int, count: int = 2) -> Archive:
+    """The archive after some rounds of a method."""
+    for _ in range(rounds):
+        proposals = await method.propose(archive, SPACE, count)
+        archive = archive_of(*(t.allocation for t in archive.trials), *(p.allocation for p in proposals))
+    return archive
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_proposals_are_feasible_untried_distinct_and_as_many_as_asked(name: str) -> None:
+    archive = await continued(searcher("random"), Archive(), 2)
+    for count in (1, 4):
+        proposals = await searcher(name, llm="none").propose(archive, SPACE, count)
+        keys = [proposal.allocation.key for proposal in proposals]
+        # The agent's initial trials may leave a last call short.
+        assert 1 <= len(keys) <= count and (len(keys) == count or name == "agent")
+        assert len(set(keys)) == len(keys) and not set(keys) & archive.tried
+        assert all(SPACE.faults(proposal.allocation) == [] and proposal.rationale for proposal in proposals)
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_a_searcher_is_a_pure_function_of_the_archive(name: str) -> None:
+    archive = await continued(searcher("random", seed=3), Archive(), 6)
+    used = searcher(name, seed=1, llm="none")
+    await used.propose(Archive(), SPACE, 3)
+    assert await used.propose(archive, SPACE, 3) == await searcher(name, seed=1, llm="none").propose(archive, SPACE, 3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_any_searcher_continues_any_others_study(name: str) -> None:
+    # A study begun under a larger budget holds allocations that do not fit here.
+    dear = Allocation({"a": ("l", 16), "b": ("l", 16)})
+    archive = archive_of(SPACE.cheapest, dear, SPACE.largest_once)
+    assert await searcher(name, llm="none").propose(archive, SPACE, 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_an_exhausted_space_brings_no_proposal(name: str) -> None:
+    tiny = SearchSpace(PIPELINE, FlopsCost(), 300)
+    assert 3 < tiny.size < 30
+    archive = archive_of(*tiny.enumerate(), space=tiny)
+    assert await searcher(name, llm="none").propose(archive, tiny, 2) == []
+    *rest, last = tiny.enumerate()
+    (proposal,) = await searcher(name, llm="none").propose(archive_of(*rest, space=tiny), tiny, 2)
+    assert proposal.allocation == last
+
+
+@pytest.mark.parametrize("name", ["random", "grid", "tpe"])
+@given(seed=st.integers(0, 9))
+def test_seeds_matter_and_only_seeds(name: str, seed: int) -> None:
+    def first(seed: int) -> list[Allocation]:
+        proposals = asyncio.run(searcher(name, seed=seed).propose(Archive(), SPACE, 6))
+        return [proposal.allocation for proposal in proposals]
+
+    assert first(seed) == first(seed)
+    assert first(seed) != first(seed + 1)
+
+
+async def test_the_grid_goes_from_coarse_to_fine() -> None:
+    proposals = await searcher("grid").propose(Archive(), SPACE, SPACE.size)
+    assert len(proposals) == SPACE.size
+    coarse = len(SPACE.on_levels([1, 4, 16]))
+    samples = [{choice.samples for choice in p.allocation.values()} for p in proposals]
+    assert all(each <= {1, 4, 16} for each in samples[:coarse])
+    assert not all(each <= {1, 4, 16} for each in samples[coarse : coarse + 5])
+
+
+@pytest.mark.parametrize("name", [p for p in METHODS if p.values[0] in ("tpe", "gp", "agent")])
+async def test_methods_that_learn_find_better_than_the_first_guess(name: str) -> None:
+    archive = await continued(searcher(name, seed=0, llm="none"), Archive(), 14)
+    best = max(truth(allocation) for allocation in SPACE.enumerate())
+    found = max(truth(trial.allocation) for trial in archive.trials)
+    assert found > best - 0.05
+
+
+def test_an_unknown_method_lists_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="no method 'magic'; choose one of agent, random, grid, tpe, gp"):
+        searcher("magic")
+
+
+@pytest.mark.skipif(HAS_GP, reason="PyTorch and SciPy are installed")
+def test_the_gaussian_process_says_what_it_needs() -> None:
+    with pytest.raises(ConfigError, match=r"pip install 'agenttts\[gp\]'"):
+        searcher("gp")
+
+
+def test_insights_belong_to_the_agent() -> None:
+    with pytest.raises(ConfigError, match="only the method 'agent' has insights"):
+        searcher("random", insights_off=frozenset({1}))
+    with pytest.raises(ConfigError, match="insights are 1, 2 and 3, not 4"):
+        searcher("agent", llm="none", insights_off=frozenset({4}))

@@ -1,0 +1,210 @@
+"""The loop: it refuses what it must, records everything, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.cost import FlopsCost
+from agenttts.db import Store
+from agenttts.environments import LiveEnvironment
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.methods import searcher
+from agenttts.search import Limits, Progress, SearchResult, search
+from agenttts.testing import ScriptedClient
+from agenttts.trial import Archive, Proposal
+from tests.conftest import toy_reply
+
+
+@dataclass
+class Fixed:
+    """Proposes what it is told, whatever it is."""
+
+    allocations: list[Allocation]
+    name: str = "fixed"
+
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        return [Proposal(allocation) for allocation in self.allocations]
+
+
+async def run(
+    environment: LiveEnvironment,
+    space: SearchSpace,
+    store: Store,
+    *,
+    trials: int = 6,
+    method: str = "random",
+    seed: int = 0,
+) -> SearchResult:
+    return await search(
+        environment,
+        searcher(method, llm="none"),
+        space,
+        store,
+        study_name="study",
+        limits=Limits(trials=trials),
+    )
+
+
+def allocations(result: SearchResult) -> list[Allocation]:
+    return [trial.allocation for trial in result.archive.trials]
+
+
+@pytest.mark.parametrize("method", ["random", "grid", "tpe", "agent"])
+async def test_a_search_in_pieces_takes_the_same_way_as_in_one(
+    method: str, toy_environment: LiveEnvironment, toy_space: SearchSpace, tmp_path: Path
+) -> None:
+    whole = await run(toy_environment, toy_space, Store(), trials=9, method=method)
+    path = str(tmp_path / "pieces.db")
+    for trials in (1, 4, 9):
+        store = Store(path)
+        pieces = await run(toy_environment, toy_space, store, trials=trials, method=method)
+        store.close()
+    assert allocations(pieces) == allocations(whole)
+    assert pieces.best.allocation == whole.best.allocation
+
+
+async def test_the_archive_in_memory_is_the_one_in_the_store(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    result = await run(toy_environment, toy_space, store, method="agent", trials=8)
+    assert store.archive(result.study) == result.archive
+
+
+async def test_a_repeated_study_is_free(toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store) -> None:
+    first = await run(toy_environment, toy_space, store)
+    again = await search(
+        toy_environment, searcher("random"), toy_space, store, study_name="again", limits=Limits(trials=6)
+    )
+    assert allocations(again) == allocations(first)
+    assert again.spend.tokens == 0 and again.spend.reused_tokens > 0
+    assert again.validation is not None and again.validation.spend.tokens == 0
+
+
+async def test_infeasible_and_repeated_proposals_are_refused_and_recorded(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = toy_space.cheapest
+    dear = Allocation({"find": ("large", 6), "answer": ("large", 5)})
+    with caplog.at_level(logging.WARNING):
+        result = await search(
+            toy_environment, Fixed([dear, good, good]), toy_space, store, study_name="s", limits=Limits(trials=3),
+            parallel=2,
+        )  # fmt: skip
+    assert allocations(result) == [good]
+    assert result.stopped == "fixed has nothing new to propose"
+    reasons = [refusal.reasons[0] for refusal in result.archive.refusals]
+    assert reasons[0].startswith("it costs") and reasons[1] == "it has been proposed before"
+    assert "refused" in caplog.text
+
+
+async def test_the_winner_is_checked_on_held_out_examples_with_fresh_samples(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    result = await run(toy_environment, toy_space, store)
+    assert result.validation is not None
+    assert [each.example for each in result.validation.results] == [f"e{i}" for i in range(10, 15)]
+    assert result.validation.spend.tokens > 0
+    assert store.validation(result.study, result.best.allocation) == result.validation
+
+
+async def test_a_token_limit_ends_the_search_and_keeps_what_was_bought(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    limits = Limits(trials=50, max_tokens=200)
+    result = await search(
+        toy_environment, searcher("random"), toy_space, store, study_name="s", limits=limits, validate=False
+    )
+    assert "tokens of at most 200 (--max-tokens)" in result.stopped
+    assert 200 <= store.spend(result.study).tokens < 400
+    assert store.samples.count() > 0
+    further = await search(
+        toy_environment, searcher("random"), toy_space, store, study_name="s", limits=Limits(trials=8), validate=False
+    )
+    assert len(further.archive.trials) == 8
+
+
+async def test_a_small_space_is_searched_to_its_end(
+    toy_environment: LiveEnvironment, toy_pipeline: object, store: Store
+) -> None:
+    space = SearchSpace(toy_environment.pipeline, FlopsCost(), 80)
+    result = await run(toy_environment, space, store, trials=10_000)
+    assert len(result.archive.trials) == space.size
+    assert result.stopped == "random has nothing new to propose"
+
+
+@pytest.mark.parametrize(
+    "limits", [{"trials": 0}, {"trials": -3}, {"max_tokens": 0}, {"max_usd": 0.0}, {"max_usd": float("nan")}]
+)
+def test_limits_that_allow_nothing_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must be"):
+        Limits(**limits)
+
+
+async def test_a_limit_in_usd_needs_prices(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    with pytest.raises(ConfigError, match="prices of model 'small'"):
+        await search(toy_environment, searcher("random"), toy_space, store, study_name="s", limits=Limits(max_usd=1.0))
+
+
+async def test_a_changed_pipeline_is_not_resumed(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    await run(toy_environment, toy_space, store, trials=1)
+    pipeline = toy_environment.pipeline
+    changed = replace(pipeline, subtasks=(replace(pipeline.subtasks[0], system="Be brief."), pipeline.subtasks[1]))
+    rows = [{"id": f"e{i}", "question": f"{i}?", "gold": "yes"} for i in range(10)]
+    other = LiveEnvironment(changed, rows, client=ScriptedClient(toy_reply))
+    with pytest.raises(ConfigError, match="study 'study' exists with other settings.*fingerprint is"):
+        await run(other, toy_space, store)
+
+
+async def test_a_server_that_dies_stops_the_search_and_loses_nothing(
+    toy_pipeline: object, toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    alive = True
+
+    def reply(model: object, messages: object, position: int) -> str:
+        if not alive:
+            raise EndpointError("model did not answer")
+        return "yes"
+
+    environment = LiveEnvironment(
+        toy_environment.pipeline,
+        [{"id": str(i), "question": f"{i}?", "gold": "yes"} for i in range(3)],
+        client=ScriptedClient(reply),
+    )
+
+    def die(progress: Progress) -> None:
+        nonlocal alive
+        alive = len(progress.archive.trials) < 3
+
+    with pytest.raises(EndpointError, match="every example failed"):
+        await search(
+            environment, searcher("random"), toy_space, store, study_name="s", limits=Limits(trials=9), on_progress=die
+        )
+    assert len(store.archive(store.study("s")).trials) == 3
+
+
+async def test_progress_tells_how_far_it_is(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    told: list[Progress] = []
+    await search(
+        toy_environment, searcher("random"), toy_space, store, study_name="s", limits=Limits(trials=3),
+        on_progress=told.append,
+    )  # fmt: skip
+    assert [len(each.archive.trials) for each in told if each.phase == "evaluating"] == [0, 1, 1, 2, 2, 3]
+    assert told[-1].phase == "validating" and told[-1].spent.tokens > 0
+    assert told[0].seconds_left is None and told[-1].seconds_left == 0
+
+
+def test_a_search_can_be_run_from_plain_code(toy_environment: LiveEnvironment, toy_space: SearchSpace) -> None:
+    result = asyncio.run(run(toy_environment, toy_space, Store(), trials=2))
+    assert len(result.archive.trials) == 2

@@ -1,0 +1,58 @@
+"""The posterior: it learns, it doubts, and its assumptions can be switched off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agenttts.allocation import Allocation
+from agenttts.surrogate import Structure, Surrogate, normal_cdf, recommend
+from agenttts.trial import Archive
+from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
+
+SIZES = PIPELINE.sizes
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("saturating", [True, False])
+@pytest.mark.parametrize("interacting", [True, False])
+def test_the_posterior_learns_under_any_assumptions(ordered: bool, saturating: bool, interacting: bool) -> None:
+    structure = Structure(ordered=ordered, saturating=saturating, interacting=interacting)
+    everything = list(SPACE.enumerate())
+    rng = np.random.default_rng(0)
+    tried = [everything[i] for i in rng.choice(len(everything), 40, replace=False)]
+    trials = archive_of(*tried, rng=rng).trials
+    posterior = Surrogate(SIZES, trials, structure).predict_allocations(everything)
+    errors = posterior.mean - np.array([truth(allocation) for allocation in everything])
+    assert float(np.sqrt(np.mean(errors**2))) < 0.065
+    assert float(np.mean(np.abs(errors) < 1.96 * posterior.sd)) > 0.8
+
+
+def test_it_doubts_more_where_nothing_was_tried() -> None:
+    near, far = Allocation({"a": ("s", 2), "b": ("s", 2)}), Allocation({"a": ("l", 2), "b": ("l", 1)})
+    surrogate = Surrogate(SIZES, archive_of(Allocation({"a": ("s", 2), "b": ("s", 1)})).trials)
+    sd = surrogate.predict_allocations([near, far]).sd
+    assert sd[0] < 0.7 * sd[1]
+
+
+def test_recommending_by_posterior_mean_beats_the_luckiest_mean() -> None:
+    regrets: dict[str, list[float]] = {"posterior": [], "luckiest": []}
+    everything = list(SPACE.enumerate())
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        tried = [everything[i] for i in rng.choice(len(everything), 30, replace=False)]
+        trials = archive_of(*tried, rng=rng).trials
+        best = max(truth(allocation) for allocation in tried)
+        luckiest = Archive(trials=trials).best
+        assert luckiest is not None
+        regrets["luckiest"].append(best - truth(luckiest.allocation))
+        regrets["posterior"].append(best - truth(recommend(SIZES, trials).allocation))
+    assert np.mean(regrets["posterior"]) < 0.6 * np.mean(regrets["luckiest"])
+
+
+def test_of_equals_the_cheaper_is_recommended() -> None:
+    assert recommend(SIZES, archive_of(SPACE.cheapest).trials).allocation == SPACE.cheapest
+
+
+def test_normal_distribution_function_against_tables() -> None:
+    assert normal_cdf(np.array([-1.96, 0.0, 1.0])) == pytest.approx([0.0249979, 0.5, 0.8413447], abs=1e-6)
