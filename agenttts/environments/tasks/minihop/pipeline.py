@@ -31,7 +31,8 @@ EXAMPLES = range(100)
 HELD_OUT = range(100, 400)
 """The recorded pools cover both."""
 
-_SHAPES = {"xs": (188_352, 3, 64), "s": (848_000, 4, 128), "m": (2_796_480, 6, 192), "l": (7_671_360, 6, 320)}
+# Parameters, layers, width; the token lengths below are means over the recorded pools (MODEL_CARD.md).
+_SHAPES = {"xs": (260_064, 2, 96), "s": (633_728, 3, 128), "m": (2_499_648, 5, 192), "l": (7_607_360, 6, 320)}
 MODELS = tuple(
     Model(f"minihop-{size}", parameters, revision=REVISION, layers=layers, hidden_size=width)
     for size, (parameters, layers, width) in _SHAPES.items()
@@ -68,8 +69,8 @@ def pipeline(retrieve: Literal["union", "vote"] = "union") -> Pipeline:
                 aggregator=aggregator,
                 default=(),
                 metric=_all_needed,
-                prompt_tokens=93,
-                completion_tokens=18,
+                prompt_tokens=115,
+                completion_tokens=23,
                 max_samples=64,
                 sampling=Sampling(temperature=0.8, max_tokens=world.RETRIEVE_MAX_TOKENS, extra=_FILTERS_OFF),
             ),
@@ -80,8 +81,8 @@ def pipeline(retrieve: Literal["union", "vote"] = "union") -> Pipeline:
                 parser=_number,
                 aggregator=MajorityVote(),
                 default="unknown",
-                prompt_tokens=38,
-                completion_tokens=30,
+                prompt_tokens=41,
+                completion_tokens=44,
                 max_samples=32,
                 sampling=Sampling(temperature=0.8, max_tokens=world.ANSWER_MAX_TOKENS, extra=_FILTERS_OFF),
             ),
