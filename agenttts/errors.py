@@ -29,13 +29,15 @@ class EndpointError(AgentTTSError):
     Args:
         message: One sentence that names the model, the endpoint and the reason.
         status: The HTTP status; None when no answer came.
+        unreachable: Whether not even a connection could be made: the server is gone.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(self, message: str, *, status: int | None = None, unreachable: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.unreachable = unreachable
 
     @property
     def unavailable(self) -> bool:

@@ -297,7 +297,8 @@ class Environment(Protocol):
 
         Raises:
             LimitReached: When a limit on spending stops a purchase; what was bought stays in the pool.
-            EndpointError: When every request fails, so that scores would say nothing of the allocation.
+            EndpointError: When a server is gone or answers nothing, so that scores would say nothing of the
+                allocation.
         """
         ...
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-_ATTEMPTS = 100
 _BUDGET = "budget"
 
 
 class _OptunaSearcher:
     name: str
+    attempts = 100
+    """Draws per proposal before a uniform one takes its place."""
 
     def __init__(self, *, seed: int = 0) -> None:
         self._seed = seed
@@ -37,7 +38,7 @@ class _OptunaSearcher:
         study = self._study(archive, space)
         box = _distributions(space)
         chosen: dict[Allocation, None] = {}
-        for _ in range(_ATTEMPTS * count):
+        for _ in range(self.attempts * count):
             if len(chosen) == count:
                 break
             allocation = _allocation(space, study.ask(box).params)
@@ -90,6 +91,7 @@ class GPSearcher(_OptunaSearcher):
     """
 
     name = "gp"
+    attempts = 6  # a draw fits the process anew and takes about a second
 
     def __init__(self, *, seed: int = 0) -> None:
         from importlib.util import find_spec

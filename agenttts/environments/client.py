@@ -25,6 +25,7 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 120.0
 MAX_RETRIES = 5
 MAX_IN_FLIGHT = 64
+_CHECK_TIMEOUT_S = 20.0
 _MAX_SEED = 2**31
 _REFUSED = (400, 422)
 
@@ -173,7 +174,7 @@ class OpenAIClient:
     async def _request(
         self, endpoint: _Endpoint, model: Model, body: dict[str, Any], n: int, seed: int
     ) -> tuple[list[Sample], int]:
-        from openai import APIStatusError, OpenAIError
+        from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
         request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
         try:
@@ -187,7 +188,9 @@ class OpenAIClient:
             raise _endpoint_error(endpoint, model, error) from error
         except OpenAIError as error:
             reason = type(error.__cause__ or error).__name__
-            raise EndpointError(f"model {model.name!r} at {endpoint.url} did not answer: {reason}") from error
+            gone = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
+            message = f"model {model.name!r} at {endpoint.url} did not answer: {reason}"
+            raise EndpointError(message, unreachable=gone) from error
         if not completion.choices:
             raise EndpointError(f"model {model.name!r} at {endpoint.url} answered without a choice")
         endpoint.miscounts |= response.headers.get("server") == "llama.cpp"
@@ -240,7 +243,8 @@ class OpenAIClient:
         from openai import APIStatusError, OpenAIError
 
         try:
-            return [served.id async for served in endpoint.client.models.list()]
+            impatient = endpoint.client.with_options(max_retries=1, timeout=_CHECK_TIMEOUT_S)
+            return [served.id async for served in impatient.models.list()]
         except APIStatusError as error:
             if error.status_code in (404, 405, 501):
                 return None

@@ -2,7 +2,8 @@
 
 Every example walks the graph: a subtask starts when those it reads are done, draws its samples through the pool,
 parses each, aggregates, and passes its output on. Requests in flight are bounded by the client. A failed example
-scores 0 and is counted; only when every example fails is the trial refused, since it would say nothing.
+scores 0 and is counted; only when a server is gone, or every example failed for want of an answer, is there no
+evaluation at all, since it would say nothing of the allocation.
 """
 
 from __future__ import annotations
@@ -180,8 +181,12 @@ class _ExampleRun:
             score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
         except (LimitReached, ConfigError, StoreError):
             raise
+        except EndpointError as error:
+            if error.unreachable:
+                raise
+            self.unavailable = error.unavailable
+            return self._result(0.0, error=str(error))
         except AgentTTSError as error:
-            self.unavailable = isinstance(error, EndpointError) and error.unavailable
             return self._result(0.0, error=str(error))
         except Exception as error:  # the user's own functions may raise anything: a failed example is data
             return self._result(0.0, error=f"{type(error).__name__}: {error}")

@@ -57,7 +57,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     """The end of a search, the answer first."""
     best, spend = result.best, result.spend
     lines = ["Best allocation (by posterior mean over all trials):"]
-    lines += [f"  {name}: {choice.model}, {choice.samples} samples" for name, choice in best.allocation.items()]
+    lines += [f"  {name}: {choice}" for name, choice in best.allocation.items()]
     if result.validation is not None:
         lines.append(f"Score on {len(result.validation.results)} held-out examples: {scored(result.validation)}")
     lines.append(f"Score on the {len(best.evaluation.results)} examples searched: {scored(best.evaluation)}")

@@ -1,0 +1,110 @@
+"""The package as users get it: public names, instant import, links, extension points."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+import agenttts
+from agenttts.environments import environment, environment_names
+from agenttts.environments.live import LiveEnvironment
+from agenttts.errors import ConfigError
+from agenttts.methods import method_names, searcher
+
+ROOT = Path(__file__).parent.parent
+
+
+def loaded_by(code: str) -> set[str]:
+    """Modules loaded in a fresh interpreter after this code, which prints them."""
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("name", ["db", "environments", "baselines"])
+def test_the_roots_folders_are_relative_links_into_the_package(name: str) -> None:
+    assert os.readlink(ROOT / name) == f"agenttts/{name}"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "agenttts", "agenttts.agent", "agenttts.aggregators", "agenttts.baselines", "agenttts.db",
+        "agenttts.environments", "agenttts.environments.serving", "agenttts.metrics", "agenttts.parsers",
+        "agenttts.report",
+    ],
+)  # fmt: skip
+def test_public_names_exist_and_are_sorted(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert loaded.__all__ == sorted(loaded.__all__)
+    assert all(getattr(loaded, name) is not None for name in loaded.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        agenttts.nonsense  # noqa: B018
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import agenttts, sys; print(*sys.modules)"
+    assert not loaded_by(code) & {"numpy", "openai", "sqlalchemy", "langgraph", "optuna", "pydantic", "typer", "rich"}
+
+
+def test_a_command_loads_only_what_it_needs() -> None:
+    code = "import sys; sys.argv = ['agenttts', '--version']\nfrom agenttts.cli import main\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    assert not loaded_by(code) & {"numpy", "openai", "sqlalchemy", "langgraph", "optuna"}
+
+
+def test_environments_are_found_by_name_module_and_file(tmp_path: Path) -> None:
+    assert "minihop" in environment_names()
+    assert isinstance(environment("agenttts.environments.tasks.minihop:minihop_recorded"), LiveEnvironment)
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import agenttts as at\n"
+        "stage = at.Subtask('s', (at.Model('m', 1e9),), '{{ question }}')\n"
+        "def build():\n"
+        "    pipeline = at.Pipeline('mine', (stage,), at.metrics.exact_match('gold'))\n"
+        "    return at.LiveEnvironment(pipeline, [{'id': '1', 'question': 'q', 'gold': 'g'}])\n"
+        "ready = build()\n"
+        "nothing = 3\n"
+    )
+    assert environment(f"{path}:build").name == environment(f"{path}:ready").name == "mine"
+    for name, message in [
+        ("nonsense", "no environment 'nonsense'; registered are minihop"),
+        (f"{path}:nothing", "is not an environment"),
+        (f"{path}:missing", "is not an environment"),
+        (f"{tmp_path}/none.py:x", "there is no file"),
+        ("no_such_module:x", "there is no module 'no_such_module'"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            environment(name)
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package that registers an environment and a searcher."""
+    registered = EntryPoints(
+        [
+            EntryPoint("theirs", "agenttts.environments.tasks.minihop:minihop_recorded", "agenttts.environments"),
+            EntryPoint("their-random", "agenttts.baselines:RandomSearcher", "agenttts.searchers"),
+        ]
+    )
+
+    def entry_points(*, group: str) -> EntryPoints:
+        return registered.select(group=group)
+
+    monkeypatch.setattr("agenttts.environments.registry.entry_points", entry_points)
+    monkeypatch.setattr("agenttts.methods.entry_points", entry_points)
+    yield
+
+
+@pytest.mark.usefixtures("third_party")
+def test_third_parties_add_environments_and_searchers() -> None:
+    assert "theirs" in environment_names() and environment("theirs").name == "minihop-recorded"
+    assert "their-random" in method_names() and searcher("their-random", seed=1).name == "random"
