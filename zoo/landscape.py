@@ -1,8 +1,8 @@
 """Replay every allocation of a grid from the sample pools: stage accuracies, end-to-end scores, costs.
 
 Retrieve samples are taken in draw order (the answer pools exist for these contexts), answer votes are averaged
-over random orders of the recorded samples. Cost in MFLOP per question is 2 x parameters x (prompt tokens + n x
-generated tokens) with the pools' mean token counts, the prompt read once per stage.
+over random orders of the recorded samples. Cost is the package's `flops` cost model in MFLOP per question, attention
+included, with each model's own mean token counts, the prompt read once per stage.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agenttts.cost import FlopsCost
+from agenttts.pipeline import Model, Subtask
 from zoo import tokenizer
 from zoo.config import CONFIGS
 from zoo.contexts import Kept, Rule, kept_facts
@@ -141,8 +143,11 @@ class Pools:
 
     def stage_cost(self, stage: str, choice: Choice) -> float:
         """Return the cost of one stage in MFLOP."""
+        config = next(config for config in CONFIGS.values() if config.name == choice.model)
         prompt, generated = self.lengths[stage, choice.model]
-        return 2e-6 * parameters(choice.model) * (prompt + choice.samples * generated)
+        model = Model(config.name, parameters(config.name), layers=config.layers, hidden_size=config.width)
+        subtask = Subtask(stage, (model,), "", prompt_tokens=prompt, completion_tokens=generated)
+        return float(FlopsCost().cost(subtask, model, choice.samples))
 
     def allocations(self, rule: Rule) -> list[Allocation]:
         """Score every allocation of the grid."""
