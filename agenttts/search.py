@@ -67,7 +67,8 @@ class Progress:
 
     study: Study
     archive: Archive
-    spent: Spend
+    meter: Meter
+    """Counts on while trials run."""
     limits: Limits
     started: float
     """`time.monotonic()` at the start of this run."""
@@ -75,6 +76,11 @@ class Progress:
     """Trials that the study had before this run."""
     phase: str
     """"proposing", "evaluating" or "validating"."""
+
+    @property
+    def spent(self) -> Spend:
+        """What the study has bought and reused up to now."""
+        return self.meter.spent
 
     @property
     def seconds_left(self) -> float | None:
@@ -311,7 +317,7 @@ class _Run:
                 Progress(
                     study=self.study,
                     archive=self.archive,
-                    spent=self.meter.spent,
+                    meter=self.meter,
                     limits=self.limits,
                     started=self.started,
                     trials_before=self.trials_before,

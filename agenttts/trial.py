@@ -110,6 +110,11 @@ class Evaluation:
         return wilson_interval(self.score, len(self.results))
 
     @property
+    def lengths(self) -> dict[str, tuple[float, float]]:
+        """Subtask -> measured mean (prompt, completion) tokens: calibrates a pipeline (`Pipeline.with_lengths`)."""
+        return {name: (usage.prompt_tokens, usage.completion_tokens) for name, usage in self.usage.items()}
+
+    @property
     def failures(self) -> int:
         """Examples that failed and were scored 0."""
         return sum(result.error is not None for result in self.results)

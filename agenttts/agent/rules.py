@@ -16,6 +16,7 @@ from agenttts.surrogate import Encoded, Posterior, normal_cdf
 from agenttts.trial import Proposal
 
 _REFINED = 5
+_UNIFORM = 50
 _CROWDING = 0.35
 
 
@@ -56,10 +57,14 @@ def _ranked(view: View, excluded: frozenset[str], count: int) -> list[_Ranked]:
     best = _top(view, pool, excluded, _REFINED)
     # The ladder is coarse: look around its best rungs before deciding.
     nearby = {neighbour for each in best for neighbour in view.space.neighbours(each.allocation)}
-    allocations = [each.allocation for each in best] + sorted(nearby, key=lambda a: a.key)
-    known = set(allocations)
-    ladder = [each.allocation for each in _top(view, pool, excluded, 4 * count + _REFINED)]
-    allocations += [allocation for allocation in ladder if allocation not in known]
+    ladder = _top(view, pool, excluded, 4 * count + _REFINED)
+    allocations = dict.fromkeys(
+        [
+            *(each.allocation for each in (*best, *ladder)),
+            *sorted(nearby, key=lambda allocation: allocation.key),
+            *view.space.sample(rng, _UNIFORM),  # off the ladder and far from the best there is something too
+        ]
+    )
     return _top(view, from_allocations(view.space, allocations), excluded, count)
 
 

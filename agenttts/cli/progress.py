@@ -23,11 +23,12 @@ def show_progress(console: Console | None, limits: Limits) -> Iterator[Callable[
     if not console.is_terminal:
         yield lambda progress: _print_new_trials(console, progress, printed)
         return
-    with Live(console=console, refresh_per_second=4) as live:
+    latest: list[Progress] = []
+    with Live(console=console, get_renderable=lambda: Text(_status(latest[-1]) if latest else "")) as live:
 
         def update(progress: Progress) -> None:
             _print_new_trials(live.console, progress, printed)
-            live.update(Text(_status(progress)))
+            latest[:] = [progress]
 
         yield update
 
@@ -41,14 +42,17 @@ def _print_new_trials(console: Console, progress: Progress, printed: set[int]) -
             printed.add(trial.number)
             score = f"{trial.evaluation.score:.3f} ({interval(trial.evaluation)})"
             line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}  {trial.allocation}"
-            shown = line if console.is_terminal else f"{line}  | {_counts(progress)}"
+            shown = line if console.is_terminal else f"{line}  | {_best(progress)} | {_counts(progress)}"
             console.print(shown, markup=False, soft_wrap=True)
 
 
 def _status(progress: Progress) -> str:
+    return f"{progress.phase} | {_best(progress)} | {_counts(progress)}"
+
+
+def _best(progress: Progress) -> str:
     best = progress.archive.best
-    seen = "none yet" if best is None else f"{best.evaluation.score:.3f} ({interval(best.evaluation)})"
-    return f"{progress.phase} | best seen {seen} | {_counts(progress)}"
+    return "best none yet" if best is None else f"best {best.evaluation.score:.3f} ({interval(best.evaluation)})"
 
 
 def _counts(progress: Progress) -> str:

@@ -43,6 +43,13 @@ async def test_scores_and_usage_by_hand(toy_environment: LiveEnvironment) -> Non
     assert again.results == evaluation.results
 
 
+async def test_measured_lengths_calibrate_a_pipeline(toy_environment: LiveEnvironment) -> None:
+    evaluation = await toy_environment.evaluate(Allocation({"find": ("large", 2), "answer": ("large", 1)}))
+    calibrated = toy_environment.pipeline.with_lengths(evaluation.lengths)
+    assert [(s.prompt_tokens, s.completion_tokens) for s in calibrated.subtasks] == [(1, 1), (2, 1)]
+    assert calibrated.fingerprint == toy_environment.pipeline.fingerprint
+
+
 async def test_fewer_samples_are_a_prefix_of_more(toy_environment: LiveEnvironment) -> None:
     more = Allocation({"find": ("small", 4), "answer": ("large", 5)})
     await toy_environment.evaluate(more)
