@@ -7,10 +7,10 @@ A Gaussian process whose kernel states what is believed of multi-stage test-time
 2. saturating  the effect of samples flattens: it is smooth in S^(-1/2), not in S
 3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
 
-The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. Its
-hyperparameters are not tuned to a point: predictions average over a fixed set of draws from their prior, weighted by
-marginal likelihood, so that few trials give wide intervals. The noise of the mean scores is the covariance of their
-per-example scores: trials that failed on the same examples were unlucky together, so that they are compared pairwise.
+The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. Predictions
+average over several settings of its hyperparameters, found by local search from prior draws and weighted by their
+posterior, so that few trials give wide intervals. The noise of the mean scores is a coin's per example, with
+the correlation that the per-example scores show: trials that share hard examples are unlucky together.
 Pure numpy, deterministic, well under a second at 500 trials.
 """
 
@@ -31,13 +31,17 @@ from agenttts.trial import Trial
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]
 
-_DRAWS = 48
-_DRAWS_OF_MANY = 16
-_MANY_TRIALS = 150
+_DRAWS = 32
+_PARENTS = 4
+_STEPS = (0.5, 0.35, 0.25, 0.15)
+"""Spread of each round of local search over the hyperparameters, in units of their prior's."""
+_CHILDREN = 3
+_KEPT_FITS = 8
+_LEARNED_FROM = 200
+"""Most trials that the hyperparameters are learned from; predictions use all."""
 _LEVEL_SD = 0.3
-_KEPT_WEIGHT = 1e-3
-_OWN_NOISE = 0.25
-"""Share of a trial's noise taken as its own: the sampled covariance of few examples is itself uncertain."""
+_PSEUDO_COUNT = 8.0
+_MOST_CORRELATION = 0.9
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
@@ -70,15 +74,33 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.model)
 
+    def rows(self, chosen: NDArray[np.int64]) -> Encoded:
+        """These allocations alone."""
+        return Encoded(self.model[chosen], self.size[chosen], self.samples[chosen])
 
-@dataclass(frozen=True)
-class _Hyper:
+
+class _Hyper(NamedTuple):
+    """Hyperparameters of the kernel; `_hyper` reads them off a vector of standard normal coordinates."""
+
     amplitude: Floats
+    """Standard deviation of each subtask's effect."""
     size_scale: float
     own_share: float
     """Share of a model's effect that its size does not explain."""
     samples_scale: float
     interaction: float
+
+
+def _hyper(z: Floats) -> _Hyper:
+    """The prior: log-normal scales, and a share that is a coin of its own."""
+    *amplitudes, size, own, samples, interaction = z
+    return _Hyper(
+        amplitude=0.2 * np.exp(0.8 * np.array(amplitudes)),
+        size_scale=float(0.5 * np.exp(0.5 * size)),
+        own_share=float(1 / (1 + np.exp(0.8 - own))),
+        samples_scale=float(0.4 * np.exp(0.5 * samples)),
+        interaction=float(2.0 * np.exp(interaction)),
+    )
 
 
 class Encoder:
@@ -122,14 +144,13 @@ class Surrogate:
         self._data = self.encoder.allocations([trial.allocation for trial in trials])
         scores = np.array([trial.evaluation.score for trial in trials])
         self._level = float(scores.mean())
-        noise = _noise_covariance(trials)
-        draws = _draw_hypers(len(sizes), _DRAWS if len(trials) <= _MANY_TRIALS else _DRAWS_OF_MANY)
-        fits = [_Fit(hyper, self._data, scores - self._level, noise, self.structure) for hyper in draws]
-        evidence = np.array([fit.log_evidence for fit in fits])
-        weights = np.exp(evidence - evidence.max())
-        kept = weights > _KEPT_WEIGHT
-        self._fits = [fit for fit, keep in zip(fits, kept, strict=True) if keep]
-        self._weights = weights[kept] / weights[kept].sum()
+        residuals, noise = scores - self._level, _noise_covariance(trials)
+        some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
+        learned = _learn(self._data.rows(some), residuals[some], noise[np.ix_(some, some)], self.structure)
+        self._fits = [_Fit(_hyper(z), self._data, residuals, noise, self.structure) for z, _ in learned]
+        chances = np.array([log_posterior for _, log_posterior in learned])
+        self._weights = np.exp(chances - chances.max())
+        self._weights /= self._weights.sum()
 
     def predict(self, encoded: Encoded) -> Posterior:
         """Marginal posterior of the true scores."""
@@ -161,7 +182,7 @@ class _Fit:
 
     @cached_property
     def _prior_variance(self) -> float:
-        first = Encoded(self._data.model[:1], self._data.size[:1], self._data.samples[:1])
+        first = self._data.rows(np.zeros(1, dtype=np.int64))
         return float(self._kernel(first, first)[0, 0])
 
     def predict(self, encoded: Encoded) -> Posterior:
@@ -171,8 +192,8 @@ class _Fit:
 
     def _kernel(self, left: Encoded, right: Encoded) -> Floats:
         hyper = self._hyper
-        terms = [hyper.amplitude[i] * self._subtask_kernel(left, right, i) for i in range(left.model.shape[1])]
-        total: Floats = _LEVEL_SD**2 + sum(hyper.amplitude[i] * term for i, term in enumerate(terms))
+        terms = [hyper.amplitude[i] ** 2 * self._subtask_kernel(left, right, i) for i in range(left.model.shape[1])]
+        total: Floats = _LEVEL_SD**2 + sum(terms)
         if self._structure.interacting:
             pairs = [(i, j) for i in range(len(terms)) for j in range(i)]
             total = total + hyper.interaction * sum(terms[i] * terms[j] for i, j in pairs)
@@ -202,19 +223,30 @@ def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
 
 
 def _noise_covariance(trials: Sequence[Trial]) -> Floats:
-    """Covariance of the trials' mean scores over the choice of examples, shape (trials, trials)."""
+    """Covariance of the trials' mean scores over the choice of examples, shape (trials, trials).
+
+    Every pair of trials gets the same correlation on the examples they share, the mean of all pairs: a correlation of
+    its own for each pair would be mostly noise, and overrule the kernel.
+    """
     column = {name: i for i, name in enumerate(dict.fromkeys(r.example for t in trials for r in t.evaluation.results))}
-    deviations = np.zeros((len(trials), len(column)))
-    floor = np.zeros(len(trials))
+    seen, standard = np.zeros((2, len(trials), len(column)))
+    deviation = np.zeros(len(trials))
+    overall = min(max(float(np.mean([trial.evaluation.score for trial in trials])), 0.05), 0.95)
     for row, trial in enumerate(trials):
-        results, count = trial.evaluation.results, len(trial.evaluation.results)
-        scores = np.array([result.score for result in results])
-        deviations[row, [column[result.example] for result in results]] = (scores - scores.mean()) / count
-        # A mean of 0 or 1 is not free of noise: shrink towards one half before taking a coin's variance.
-        shrunk = (scores.sum() + 1) / (count + 2)
-        floor[row] = shrunk * (1 - shrunk) / count
-    result: Floats = (1 - _OWN_NOISE) * deviations @ deviations.T + np.diag(_OWN_NOISE * floor + 1e-6)
-    return result
+        places = [column[result.example] for result in trial.evaluation.results]
+        scores = np.array([result.score for result in trial.evaluation.results])
+        # A coin's deviation, by a mean shrunk towards everyone's: few lucky scores must not pass for certain ones.
+        shrunk = (scores.sum() + _PSEUDO_COUNT * overall) / (len(scores) + _PSEUDO_COUNT)
+        deviation[row] = np.sqrt(shrunk * (1 - shrunk))
+        seen[row, places] = 1
+        standard[row, places] = (scores - scores.mean()) / deviation[row]
+    shared, counts = seen @ seen.T, seen.sum(axis=1)
+    pairs = ~np.eye(len(trials), dtype=bool)
+    correlation = (standard @ standard.T)[pairs].sum() / max(float(shared[pairs].sum()), 1.0)
+    correlation = min(max(float(correlation), 0.0), _MOST_CORRELATION)
+    covariance = correlation * shared * np.outer(deviation / counts, deviation / counts)
+    np.fill_diagonal(covariance, deviation**2 / counts + 1e-6)
+    return covariance
 
 
 def normal_cdf(z: float | Floats) -> Floats:
@@ -231,15 +263,18 @@ def _size_ranks(parameters: Sequence[float]) -> Floats:
     return result
 
 
-def _draw_hypers(subtasks: int, count: int) -> list[_Hyper]:
+def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> list[tuple[Floats, float]]:
+    """The best hyperparameters found, with their log posterior: prior draws, then local search around the best."""
     rng = np.random.default_rng(20250801)
-    return [
-        _Hyper(
-            amplitude=np.exp(rng.normal(np.log(0.2), 0.7, size=subtasks)),
-            size_scale=float(np.exp(rng.normal(np.log(0.5), 0.5))),
-            own_share=float(rng.uniform(0.05, 0.6)),
-            samples_scale=float(np.exp(rng.normal(np.log(0.4), 0.5))),
-            interaction=float(np.exp(rng.normal(np.log(2.0), 1.0))),
-        )
-        for _ in range(count)
-    ]
+    size = data.model.shape[1] + 4
+
+    def scored(z: Floats) -> tuple[Floats, float]:
+        fit = _Fit(_hyper(z), data, residuals, noise, structure)
+        return z, fit.log_evidence - 0.5 * float(z @ z)
+
+    found = [scored(rng.normal(size=size)) for _ in range(_DRAWS)]
+    for step in _STEPS:
+        found.sort(key=lambda each: -each[1])
+        found += [scored(z + step * rng.normal(size=size)) for z, _ in found[:_PARENTS] for _ in range(_CHILDREN)]
+    found.sort(key=lambda each: -each[1])
+    return found[:_KEPT_FITS]
