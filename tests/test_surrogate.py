@@ -19,13 +19,17 @@ SIZES = PIPELINE.sizes
 def test_the_posterior_learns_under_any_assumptions(ordered: bool, saturating: bool, interacting: bool) -> None:
     structure = Structure(ordered=ordered, saturating=saturating, interacting=interacting)
     everything = list(SPACE.enumerate())
-    rng = np.random.default_rng(0)
-    tried = [everything[i] for i in rng.choice(len(everything), 40, replace=False)]
-    trials = archive_of(*tried, rng=rng).trials
-    posterior = Surrogate(SIZES, trials, structure).predict_allocations(everything)
-    errors = posterior.mean - np.array([truth(allocation) for allocation in everything])
-    assert float(np.sqrt(np.mean(errors**2))) < 0.065
-    assert float(np.mean(np.abs(errors) < 1.96 * posterior.sd)) > 0.8
+    true = np.array([truth(allocation) for allocation in everything])
+    errors, covered = [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        tried = [everything[i] for i in rng.choice(len(everything), 40, replace=False)]
+        surrogate = Surrogate(SIZES, archive_of(*tried, rng=rng).trials, structure)
+        posterior = surrogate.predict_allocations(everything)
+        errors.append(np.sqrt(np.mean((posterior.mean - true) ** 2)))
+        covered.append(np.mean(np.abs(posterior.mean - true) < 1.96 * posterior.sd))
+    assert np.mean(errors) < 0.07
+    assert np.mean(covered) > 0.8
 
 
 def test_it_doubts_more_where_nothing_was_tried() -> None:
