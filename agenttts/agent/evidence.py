@@ -26,6 +26,7 @@ from agenttts.trial import Archive
 
 KNEE_GAIN = 0.01
 """A doubling of samples that is expected to gain less than this is beyond the knee."""
+_CURVE_POINTS = 4
 _RATES = np.geomspace(0.15, 4.0, 25)
 
 
@@ -75,7 +76,7 @@ class Saturation:
     def __str__(self) -> str:
         if self.knee >= self.most > 1:
             return f"{self.subtask}, {self.model}: still rising at the {self.most} samples that fit"
-        return f"{self.subtask}, {self.model}: flat from {self.knee} samples on (limit {self.limit:.3f})"
+        return f"{self.subtask}, {self.model}: flat from x{self.knee} on (limit {self.limit:.3f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,13 +183,13 @@ def _curve(
 
 
 def _saturations(archive: Archive, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate) -> list[Saturation]:
-    """One for every (subtask, model) that has been tried."""
+    """One for every (subtask, model) that has been tried and can have enough sample counts to fit a curve."""
     found = []
     for subtask in space.pipeline.subtasks:
         tried = {trial.allocation[subtask.name].model for trial in archive.trials}
         for model in subtask.models:
             counts, posterior = _curve(subtask, model.name, incumbent, space, surrogate)
-            if model.name in tried and counts:
+            if model.name in tried and len(counts) >= _CURVE_POINTS:
                 found.append(_fit_saturation(subtask.name, model.name, counts, posterior))
     return found
 

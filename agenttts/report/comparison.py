@@ -37,7 +37,7 @@ class Comparison:
     trials_to_best: Mean
     """Number of the recommended trial."""
     tokens: Mean
-    """Tokens that the search would have bought with an empty sample pool of its own."""
+    """Tokens that evaluating every trial from scratch would take: those bought and those the pool saved."""
     seconds: Mean
     """Wall-clock seconds of its evaluations, and of the agent's own calls."""
     results: tuple[SearchResult, ...]

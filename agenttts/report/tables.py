@@ -46,7 +46,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """One line per method, best first."""
     held_out = any(result.validation for each in comparisons for result in each.results)
     score = "score on held-out examples" if held_out else "score on the examples searched"
-    table = _table("method", ">seeds", f">{score}", ">trial of the winner", ">tokens a lone search buys", ">seconds")
+    table = _table("method", ">seeds", f">{score}", ">trial of the winner", ">tokens from scratch", ">seconds")
     for each in sorted(comparisons, key=lambda comparison: -comparison.score.value):
         cells = [each.method, each.seeds, _mean(each.score, ".3f"), _mean(each.trials_to_best, ".1f")]
         _add(table, *cells, _mean(each.tokens, ",.0f"), _mean(each.seconds, ".1f"))
