@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
     from agenttts.methods import searcher
     from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
+    from agenttts.racing import Racing
     from agenttts.search import Limits, SearchResult, search
     from agenttts.trial import Archive, Budget, Evaluation, Proposal, Trial
 
@@ -33,6 +34,7 @@ _HOMES = {
     "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
     "agenttts.methods": ("searcher",),
     "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "Subtask", "SubtaskInput", "SubtaskRun"),
+    "agenttts.racing": ("Racing",),
     "agenttts.search": ("Limits", "SearchResult", "search"),
     "agenttts.trial": ("Archive", "Budget", "Evaluation", "Proposal", "Trial"),
 }
@@ -56,6 +58,7 @@ __all__ = [
     "ParseError",
     "Pipeline",
     "Proposal",
+    "Racing",
     "RulePlanner",
     "Sampling",
     "SearchResult",

@@ -18,6 +18,7 @@ from agenttts.allocation import SearchSpace
 from agenttts.db import Store, Study
 from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import ConfigError, LimitReached
+from agenttts.racing import Racing
 from agenttts.surrogate import recommend
 from agenttts.trial import (
     AgentStep,
@@ -118,6 +119,7 @@ async def search(
     seed: int = 0,
     limits: Limits | None = None,
     parallel: int = 1,
+    racing: Racing | None = None,
     validate: bool = True,
     details: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -133,6 +135,7 @@ async def search(
         seed: Part of the study's identity (the searcher has been given it).
         limits: When to stop.
         parallel: Proposals asked for and evaluated at once.
+        racing: Stops a trial early that is surely worse than the best; None shows every trial every example.
         validate: Whether to check the winner on held-out examples at the end.
         details: What a reader needs to repeat the search, kept with the study.
         on_progress: Called whenever something has happened.
@@ -151,7 +154,7 @@ async def search(
             await stack.enter_async_context(environment)
         study = store.start(study_name, study_spec(environment, searcher, space, seed), details)
         meter = Meter(limits.max_tokens, limits.max_usd, store.spend(study))
-        run = _Run(environment, searcher, space, store, study, limits, meter, parallel, on_progress)
+        run = _Run(environment, searcher, space, store, study, limits, meter, parallel, racing, on_progress)
         run.connect()
         stopped = await run.loop()
         return await run.finish(stopped, validate=validate)
@@ -185,11 +188,12 @@ class _Run:
         limits: Limits,
         meter: Meter,
         parallel: int,
+        racing: Racing | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.environment, self.searcher, self.space = environment, searcher, space
         self.store, self.study, self.limits, self.meter = store, study, limits, meter
-        self.parallel, self.on_progress = parallel, on_progress
+        self.parallel, self.racing, self.on_progress = parallel, racing, on_progress
         self.archive = store.archive(study)
         self.started, self.trials_before = time.monotonic(), len(self.archive.trials)
 
@@ -264,7 +268,7 @@ class _Run:
                 raise outcome
 
     async def _evaluate(self, proposal: Proposal, round_: int) -> None:
-        evaluation = await self.environment.evaluate(proposal.allocation)
+        evaluation = await self._race(proposal)
         trial = self.store.add_trial(
             self.study,
             proposal,
@@ -275,6 +279,18 @@ class _Run:
         )
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
         self._report("evaluating")
+
+    async def _race(self, proposal: Proposal) -> Evaluation:
+        """Evaluate on all examples, or on as many as it takes to see that it is surely worse."""
+        if self.racing is None:
+            return await self.environment.evaluate(proposal.allocation)
+        first, *rest = self.racing.parts(self.environment.examples, self.study.spec.seed)
+        evaluation = await self.environment.evaluate(proposal.allocation, first)
+        for part in rest:
+            if self.racing.surely_worse(evaluation, self.archive, len(rest)):
+                break
+            evaluation += await self.environment.evaluate(proposal.allocation, part)
+        return evaluation
 
     async def finish(self, stopped: str, *, validate: bool) -> SearchResult:
         """Recommend, and check the recommendation."""

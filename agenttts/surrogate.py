@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.allocation import Allocation
-from agenttts.trial import Trial
+from agenttts.trial import Archive, Trial
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]
@@ -213,13 +213,13 @@ class _Fit:
 
 
 def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
-    """The trial with the highest posterior mean over all of them: never merely the luckiest.
+    """The complete trial with the highest posterior mean over all trials: never merely the luckiest.
 
     Args:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
     """
-    return Surrogate(sizes, trials).best(trials)
+    return Surrogate(sizes, trials).best(Archive(trials=tuple(trials)).complete)
 
 
 def _noise_covariance(trials: Sequence[Trial]) -> Floats:

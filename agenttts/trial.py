@@ -84,6 +84,16 @@ class SubtaskUsage:
     unparsable: int = 0
     """Samples that the parser could not use: counted non-votes."""
 
+    def __add__(self, other: SubtaskUsage) -> SubtaskUsage:
+        samples = self.samples + other.samples
+        share = self.samples / samples if samples else 0.5
+        return SubtaskUsage(
+            prompt_tokens=share * self.prompt_tokens + (1 - share) * other.prompt_tokens,
+            completion_tokens=share * self.completion_tokens + (1 - share) * other.completion_tokens,
+            samples=samples,
+            unparsable=self.unparsable + other.unparsable,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -92,6 +102,16 @@ class Evaluation:
     results: tuple[ExampleResult, ...]
     spend: Spend = Spend()
     usage: Mapping[str, SubtaskUsage] = field(default_factory=dict)
+
+    def __add__(self, other: Evaluation) -> Evaluation:
+        """Of the same allocation on further examples."""
+        names = dict.fromkeys([*self.usage, *other.usage])
+        none = SubtaskUsage()
+        return Evaluation(
+            results=self.results + other.results,
+            spend=self.spend + other.spend,
+            usage={name: self.usage.get(name, none) + other.usage.get(name, none) for name in names},
+        )
 
     @property
     def score(self) -> float:
@@ -216,12 +236,18 @@ class Archive:
         return frozenset(trial.allocation.key for trial in self.trials)
 
     @property
+    def complete(self) -> tuple[Trial, ...]:
+        """The trials that saw the most examples: racing stops the others early, since they are surely worse."""
+        most = max((len(trial.evaluation.results) for trial in self.trials), default=0)
+        return tuple(trial for trial in self.trials if len(trial.evaluation.results) == most)
+
+    @property
     def best(self) -> Trial | None:
-        """The trial with the highest observed mean, the cheaper of equals; None before the first trial.
+        """The complete trial with the highest observed mean, the cheaper of equals; None before the first trial.
 
         The luckiest mean of many is too good: a recommendation should come from `surrogate.recommend`.
         """
-        return max(self.trials, key=lambda trial: (trial.evaluation.score, -trial.cost), default=None)
+        return max(self.complete, key=lambda trial: (trial.evaluation.score, -trial.cost), default=None)
 
     def rng(self, seed: int) -> np.random.Generator:
         """Randomness that depends on the seed and the archive only, so that a resumed search takes the same way.

@@ -43,6 +43,9 @@ TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
 MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
 MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
+RacingOption = Annotated[
+    bool, typer.Option("--racing/--no-racing", help="Stop a trial early that is surely worse than the best.")
+]
 LlmOption = Annotated[
     str | None,
     typer.Option("--llm", help="Model that the agent asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none' plans by rules."),
@@ -77,6 +80,7 @@ def search(
     parallel: ParallelOption = 2,
     max_tokens: MaxTokensOption = None,
     max_usd: MaxUsdOption = None,
+    racing: RacingOption = True,
     llm: LlmOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     study: StudyOption = None,
@@ -89,7 +93,7 @@ def search(
     job = Job.create(env, budget=budget, cost=cost, store=store)
     job.plan(method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
-    run_search(job, limits, parallel=parallel)
+    run_search(job, limits, parallel=parallel, racing=racing)
 
 
 @app.command()
@@ -101,6 +105,7 @@ def compare(
     cost: CostOption = None,
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
+    racing: RacingOption = True,
     llm: LlmOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -114,7 +119,8 @@ def compare(
         raise ConfigError(f"seeds must be at least 1, not {seeds}")
     names = [name.strip() for name in methods.split(",") if name.strip()]
     job = Job.create(env, budget=budget, cost=cost, store=store)
-    comparisons = run_comparison(job, names, seeds, Limits(trials=trials), parallel=parallel, llm=llm, quiet=as_json)
+    limits = Limits(trials=trials)
+    comparisons = run_comparison(job, names, seeds, limits, parallel=parallel, racing=racing, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
 

@@ -40,7 +40,7 @@ def _print_new_trials(console: Console, progress: Progress, printed: set[int]) -
     for trial in progress.archive.trials:
         if trial.number not in printed:
             printed.add(trial.number)
-            score = f"{trial.evaluation.score:.3f} ({interval(trial.evaluation)})"
+            score = f"{trial.evaluation.score:.3f} ({interval(trial.evaluation)}) on {len(trial.evaluation.results):>3}"
             line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}  {trial.allocation}"
             shown = line if console.is_terminal else f"{line}  | {_best(progress)} | {_counts(progress)}"
             console.print(shown, markup=False, soft_wrap=True)

@@ -21,6 +21,7 @@ from agenttts.db import Store, Study
 from agenttts.environments import environment
 from agenttts.errors import ConfigError
 from agenttts.methods import searcher
+from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, summary_lines
 from agenttts.report.rows import evaluation_row
 from agenttts.search import Limits, SearchResult
@@ -78,12 +79,12 @@ class Job:
         self.study = study or f"{self.environment.name}-{cost}-{planned(self.searcher)}{without}-s{seed}"
 
 
-def run_search(job: Job, limits: Limits, *, parallel: int) -> None:
+def run_search(job: Job, limits: Limits, *, parallel: int, racing: bool) -> None:
     """Search and print how it goes and how it ends."""
     console = _console()
     for line in _heading(job):
         console.print(line, markup=False, soft_wrap=True)
-    result = asyncio.run(_run(job, limits, parallel, console))
+    result = asyncio.run(_run(job, limits, parallel, racing, console))
     console.print()
     for line in summary_lines(result, job.space.cost_model.unit, job.space.budget):
         console.print(line, markup=False, soft_wrap=True)
@@ -93,7 +94,15 @@ def run_search(job: Job, limits: Limits, *, parallel: int) -> None:
 
 
 def run_comparison(
-    job: Job, methods: Sequence[str], seeds: int, limits: Limits, *, parallel: int, llm: str | None, quiet: bool
+    job: Job,
+    methods: Sequence[str],
+    seeds: int,
+    limits: Limits,
+    *,
+    parallel: int,
+    racing: bool,
+    llm: str | None,
+    quiet: bool,
 ) -> list[Comparison]:
     """Every method with every seed; each run is a study of its own that can be resumed."""
     console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -104,7 +113,7 @@ def run_comparison(
         results = []
         for seed in range(seeds):
             job.plan(method, seed=seed, llm=llm)
-            results.append(asyncio.run(_run(job, limits, parallel, None)))
+            results.append(asyncio.run(_run(job, limits, parallel, racing, None)))
             console.print(f"{job.study}: {results[-1].best.allocation}", markup=False)
         comparisons.append(compare_runs(planned(_chosen(job)), results))
     return comparisons
@@ -148,7 +157,7 @@ def _scores(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("score", "interval", "examples", "failures")}
 
 
-async def _run(job: Job, limits: Limits, parallel: int, console: Console | None) -> SearchResult:
+async def _run(job: Job, limits: Limits, parallel: int, racing: bool, console: Console | None) -> SearchResult:
     chosen = _chosen(job)
     details = {
         "command": shlex.join(["agenttts", *sys.argv[1:]]),
@@ -166,6 +175,7 @@ async def _run(job: Job, limits: Limits, parallel: int, console: Console | None)
             seed=job.seed,
             limits=limits,
             parallel=parallel,
+            racing=Racing() if racing else None,
             details=details,
             on_progress=on_progress,
         )

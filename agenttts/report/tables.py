@@ -31,14 +31,14 @@ def studies_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 def trials_table(trials: Sequence[Trial], unit: str) -> Table:
     """One line per trial, in the order given."""
     names = list(trials[0].allocation) if trials else []
-    scores = (">score", "95 % interval", ">failed", ">tokens bought", ">reused")
+    scores = (">score", "95 % interval", ">examples", ">failed", ">tokens bought", ">reused")
     table = _table(">trial", *names, f">cost ({unit})", *scores)
     for trial in trials:
         evaluation = trial.evaluation
         choices = [str(trial.allocation[name]) for name in names]
         bought, reused = evaluation.spend.tokens, evaluation.spend.reused_tokens
         cells = [trial.number, *choices, f"{trial.cost:.4g}", f"{evaluation.score:.3f}", interval(evaluation)]
-        _add(table, *cells, evaluation.failures, f"{bought:,}", f"{reused:,}")
+        _add(table, *cells, len(evaluation.results), evaluation.failures, f"{bought:,}", f"{reused:,}")
     return table
 
 
