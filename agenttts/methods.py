@@ -24,6 +24,8 @@ _BUILT_IN = {
     "grid": "agenttts.baselines:GridSearcher",
     "tpe": "agenttts.baselines:TPESearcher",
     "gp": "agenttts.baselines:GPSearcher",
+    "evolution": "agenttts.baselines:EvolutionSearcher",
+    "coordinate": "agenttts.baselines:CoordinateSearcher",
 }
 
 

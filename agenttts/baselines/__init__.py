@@ -1,7 +1,16 @@
-"""Baselines on the same interface as the agent: random, grid, and Optuna's TPE and Gaussian process."""
+"""Baselines on the same interface as the agent: random, grid, evolution, coordinate ascent, and Optuna's."""
 
 from agenttts.baselines.bayesian import GPSearcher, TPESearcher
+from agenttts.baselines.coordinate import CoordinateSearcher
+from agenttts.baselines.evolution import EvolutionSearcher
 from agenttts.baselines.grid import GridSearcher
 from agenttts.baselines.random import RandomSearcher
 
-__all__ = ["GPSearcher", "GridSearcher", "RandomSearcher", "TPESearcher"]
+__all__ = [
+    "CoordinateSearcher",
+    "EvolutionSearcher",
+    "GPSearcher",
+    "GridSearcher",
+    "RandomSearcher",
+    "TPESearcher",
+]

@@ -53,7 +53,9 @@ LlmOption = Annotated[
 InsightsOption = Annotated[
     list[int], typer.Option("--without-insight", help="Switch insight 1, 2 or 3 off (repeatable).")
 ]
-MethodOption = Annotated[str, typer.Option("--method", help="agent, random, grid, tpe, gp, or a registered one.")]
+MethodOption = Annotated[
+    str, typer.Option("--method", help="agent, random, grid, tpe, gp, evolution, coordinate, or a registered one.")
+]
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="Name of the study; made from the settings if left out.")
 ]
