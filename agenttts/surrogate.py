@@ -37,7 +37,9 @@ _STEPS = (0.5, 0.35, 0.25, 0.15)
 """Spread of each round of local search over the hyperparameters, in units of their prior's."""
 _CHILDREN = 3
 _KEPT_FITS = 8
-_LEARNED_FROM = 200
+_KEPT_FITS_OF_MANY = 3
+_MANY_TRIALS = 120
+_LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
 _LEVEL_SD = 0.3
 _PSEUDO_COUNT = 8.0
@@ -73,6 +75,12 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.model)
+
+    def distinct(self, subtask: int) -> tuple[Encoded, NDArray[np.int64]]:
+        """The distinct options of one subtask, and which of them each allocation has: kernels need no more."""
+        options = np.stack([self.model[:, subtask], self.samples[:, subtask]], axis=1)
+        _, first, inverse = np.unique(options, axis=0, return_index=True, return_inverse=True)
+        return self.rows(first), inverse.ravel()
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -147,6 +155,7 @@ class Surrogate:
         residuals, noise = scores - self._level, _noise_covariance(trials)
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
         learned = _learn(self._data.rows(some), residuals[some], noise[np.ix_(some, some)], self.structure)
+        learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
         self._fits = [_Fit(_hyper(z), self._data, residuals, noise, self.structure) for z, _ in learned]
         chances = np.array([log_posterior for _, log_posterior in learned])
         self._weights = np.exp(chances - chances.max())
@@ -176,9 +185,11 @@ class _Fit:
 
     def __init__(self, hyper: _Hyper, data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> None:
         self._hyper, self._data, self._structure = hyper, data, structure
-        self._factor = np.linalg.cholesky(self._kernel(data, data) + noise)
-        self._whitened = np.linalg.solve(self._factor, residuals)
-        self.log_evidence = -0.5 * float(self._whitened @ self._whitened) - float(np.log(np.diag(self._factor)).sum())
+        factor = np.linalg.cholesky(self._kernel(data, data) + noise)
+        # Inverted once: a posterior is asked for many small predictions, and each solve would factor anew.
+        self._whitener = np.linalg.inv(factor)
+        self._whitened = self._whitener @ residuals
+        self.log_evidence = -0.5 * float(self._whitened @ self._whitened) - float(np.log(np.diag(factor)).sum())
 
     @cached_property
     def _prior_variance(self) -> float:
@@ -186,7 +197,7 @@ class _Fit:
         return float(self._kernel(first, first)[0, 0])
 
     def predict(self, encoded: Encoded) -> Posterior:
-        whitened = np.linalg.solve(self._factor, self._kernel(self._data, encoded))
+        whitened = self._whitener @ self._kernel(self._data, encoded)
         variance = self._prior_variance - np.einsum("ij,ij->j", whitened, whitened)
         return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
 
@@ -201,14 +212,15 @@ class _Fit:
 
     def _subtask_kernel(self, left: Encoded, right: Encoded, subtask: int) -> Floats:
         hyper = self._hyper
-        same = left.model[:, None, subtask] == right.model[None, :, subtask]
+        (one, rows), (other, columns) = left.distinct(subtask), right.distinct(subtask)
+        same = one.model[:, None, subtask] == other.model[None, :, subtask]
         if self._structure.ordered:
-            distance = (left.size[:, None, subtask] - right.size[None, :, subtask]) / hyper.size_scale
+            distance = (one.size[:, None, subtask] - other.size[None, :, subtask]) / hyper.size_scale
             model = hyper.own_share * same + (1 - hyper.own_share) * np.exp(-0.5 * distance**2)
         else:
             model = same.astype(float)
-        steps = (left.samples[:, None, subtask] - right.samples[None, :, subtask]) / hyper.samples_scale
-        result: Floats = model * np.exp(-0.5 * steps**2)
+        steps = (one.samples[:, None, subtask] - other.samples[None, :, subtask]) / hyper.samples_scale
+        result: Floats = (model * np.exp(-0.5 * steps**2))[np.ix_(rows, columns)]
         return result
 
 
@@ -276,5 +288,4 @@ def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure
     for step in _STEPS:
         found.sort(key=lambda each: -each[1])
         found += [scored(z + step * rng.normal(size=size)) for z, _ in found[:_PARENTS] for _ in range(_CHILDREN)]
-    found.sort(key=lambda each: -each[1])
-    return found[:_KEPT_FITS]
+    return sorted(found, key=lambda each: -each[1])

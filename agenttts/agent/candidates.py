@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agenttts.allocation import Allocation, Choice, Options, SearchSpace
 
 LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100)
-_LIMIT = 4000
+_LIMIT = 3000
 _PARTIAL_LIMIT = 200_000
 
 

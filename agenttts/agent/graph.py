@@ -61,14 +61,11 @@ class Agent:
     def recall(self, state: State) -> State:
         """The archive as a posterior with its evidence, and which initial trials are left."""
         left = [a for a in self._initial_design() if a.key not in self.archive.tried]
-        if not self.archive.trials:
-            self._record("recall", Thought("nothing tried yet"))
-            return State(initial=left, accepted=[], declined=[], repairs=0)
-        view = self._view()
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)
         summary = f"{trials} trials, {refusals} refused proposals, {len(left)} initial trials left"
         self._record("recall", Thought(summary))
-        return State(initial=left, view=view, accepted=[], declined=[], repairs=0)
+        state = State(initial=left, accepted=[], declined=[], repairs=0)
+        return state if left else State(**state, view=self._view())
 
     def initial(self, state: State) -> State:
         """The next of the paper's initial trials."""
@@ -123,7 +120,7 @@ class Agent:
 
     def after_recall(self, state: State) -> str:
         """`initial` while the initial design is not done."""
-        return "initial" if state["initial"] or "view" not in state else "reflect"
+        return "initial" if state["initial"] else "reflect"
 
     def after_check(self, state: State) -> str:
         """`repair` while proposals are missing and something may still bring them."""

@@ -54,13 +54,12 @@ class _Ranked:
 def _ranked(view: View, excluded: frozenset[str], count: int) -> list[_Ranked]:
     rng = view.archive.rng(view.seed)
     pool = candidates(view.space, rng)
-    best = _top(view, pool, excluded, _REFINED)
-    # The ladder is coarse: look around its best rungs before deciding.
-    nearby = {neighbour for each in best for neighbour in view.space.neighbours(each.allocation)}
     ladder = _top(view, pool, excluded, 4 * count + _REFINED)
+    # The ladder is coarse: look around its best rungs before deciding.
+    nearby = {step for each in ladder[:_REFINED] for step in view.space.neighbours(each.allocation)}
     allocations = dict.fromkeys(
         [
-            *(each.allocation for each in (*best, *ladder)),
+            *(each.allocation for each in ladder),
             *sorted(nearby, key=lambda allocation: allocation.key),
             *view.space.sample(rng, _UNIFORM),  # off the ladder and far from the best there is something too
         ]
