@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from agenttts.errors import ParseError
 from agenttts.pipeline import Message, Sampling, SubtaskRun
 
 __all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote"]
@@ -96,7 +97,16 @@ class Fuse:
         if len(parsed) == 1:
             return parsed[0]
         (fused,) = await run.draw(_candidates(run, self.instruction, parsed), 1, sampling=self.sampling)
-        return run.subtask.parser(fused, run.input)
+        try:
+            value = run.subtask.parser(fused, run.input)
+        except ParseError:
+            value = None
+        if value is None:
+            run.count_unparsable()
+            value = run.subtask.default
+        if value is None:
+            raise ParseError(f"subtask {run.subtask.name!r}: the fused answer could not be parsed")
+        return value
 
     def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
         many = np.asarray(samples, dtype=float) > 1
@@ -143,4 +153,9 @@ def _shown(value: Any) -> str:
 
 
 def _identity(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=repr)
+    return json.dumps(value, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Sets have no order of their own: equal ones must count as one vote."""
+    return sorted(map(_identity, value)) if isinstance(value, set | frozenset) else repr(value)

@@ -7,6 +7,8 @@ for counting and sampling, on the sorted sums that the remaining subtasks can ta
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,10 @@ from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
 
 _CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)")
-_SUMS_LIMIT = 20_000_000
+_NAME = re.compile(r"\w+")
+_MODEL = re.compile(r"[^\s*;=,]+")
+_SUMS_LIMIT = 10_000_000
+_BUCKETS = 20_000
 
 
 @dataclass(frozen=True, order=True)
@@ -49,6 +54,8 @@ class Allocation(Mapping[str, Choice]):
             raise ConfigError("an allocation needs at least one subtask")
         self._choices = {name: Choice(*_pair(choice)) for name, choice in choices.items()}
         for name, choice in self._choices.items():
+            if not _NAME.fullmatch(name) or not _MODEL.fullmatch(choice.model):
+                raise ConfigError(f"{name!r} with model {choice.model!r} cannot be part of an allocation")
             if isinstance(choice.samples, bool) or not isinstance(choice.samples, int) or choice.samples < 1:
                 raise ConfigError(f"subtask {name!r}: samples must be a whole number >= 1, not {choice.samples!r}")
         self.key = ";".join(f"{name}={c.model}*{c.samples}" for name, c in sorted(self._choices.items()))
@@ -127,12 +134,18 @@ class _Sums:
     """Distinct sums that some subtasks can take, ascending, with the number of ways up to and including each."""
 
     values: NDArray[np.float64]
-    ways: NDArray[np.int64]
+    ways: NDArray[np.float64]
+    """Whole numbers, exact up to 2^53."""
 
-    def count(self, limits: NDArray[np.float64]) -> NDArray[np.int64]:
+    def count(self, limits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Ways to stay within each limit."""
         index = np.searchsorted(self.values, limits, side="right")
-        return np.concatenate(([0], self.ways))[index]
+        return np.concatenate(([0.0], self.ways))[index]
+
+    def coarser(self, step: float) -> _Sums:
+        """The same sums rounded up to multiples of `step`: never cheaper than they are."""
+        values, last = np.unique(np.ceil(self.values / step)[::-1], return_index=True)
+        return _Sums(values * step, self.ways[len(self.values) - 1 - last])
 
 
 class SearchSpace:
@@ -175,6 +188,16 @@ class SearchSpace:
             s.name: float(self.cost_model.cost(s, s.model(allocation[s.name].model), allocation[s.name].samples))
             for s in self.pipeline.subtasks
         }
+
+    @cached_property
+    def pricing(self) -> str:
+        """Hash of the cost of 1, 2 and 3 samples of every model of every subtask."""
+        curves = [
+            [s.name, m.name, [float(f"{float(self.cost_model.cost(s, m, n)):.9g}") for n in (1, 2, 3)]]
+            for s in self.pipeline.subtasks
+            for m in s.models
+        ]
+        return hashlib.sha256(json.dumps(curves).encode()).hexdigest()[:16]
 
     # Membership
 
@@ -255,31 +278,32 @@ class SearchSpace:
     def _suffix_sums(self) -> tuple[_Sums, ...]:
         """For each subtask, the sums of all subtasks after it."""
         least = list(self._cheapest_costs.values())
-        sums = [_Sums(np.zeros(1), np.ones(1, dtype=np.int64))]
+        sums = [_Sums(np.zeros(1), np.ones(1))]
         for level in range(len(self.options) - 1, 0, -1):
             # Costs may be negative (the paper's unit is), so the subtasks before can make room.
             sums.append(self._add(self.options[level], sums[-1], self._limit - sum(least[:level])))
         return tuple(reversed(sums))
 
     def _add(self, options: Options, rest: _Sums, limit: float) -> _Sums:
-        ways = np.diff(rest.ways, prepend=0)
         if len(options.costs) * len(rest.values) > _SUMS_LIMIT:
-            raise ConfigError(
-                f"the space of pipeline {self.pipeline.name!r} is too large to count exactly: lower max_samples"
-            )
+            rest = rest.coarser(max(1.0, abs(self.budget)) / _BUCKETS)
+        ways = np.diff(rest.ways, prepend=0)
         values = (options.costs[:, None] + rest.values[None, :]).ravel()
         weights = np.broadcast_to(ways, (len(options.costs), len(ways))).ravel()
         kept = values <= limit
         # Costs lie on a lattice; equal sums that rounding split are merged far below the budget's tolerance.
         scale = 1e12 / max(1.0, abs(self.budget))
         distinct, index = np.unique(np.round(values[kept] * scale), return_inverse=True)
-        counts = np.zeros(len(distinct), dtype=np.int64)
+        counts = np.zeros(len(distinct))
         np.add.at(counts, index, weights[kept])
         return _Sums(distinct / scale, np.cumsum(counts))
 
     @cached_property
     def size(self) -> int:
-        """Exact number of feasible allocations."""
+        """Number of feasible allocations: exact, but for spaces with many millions of distinct costs.
+
+        There sums are rounded up to 1/20,000 of the budget, and this is a lower bound.
+        """
         return int(self._suffix_sums[0].count(self._limit - self.options[0].costs).sum())
 
     def sample(self, rng: np.random.Generator, count: int = 1) -> list[Allocation]:
@@ -290,7 +314,7 @@ class SearchSpace:
         remaining, choices = self._limit, {}
         for options, rest in zip(self.options, self._suffix_sums, strict=True):
             ways = np.cumsum(rest.count(remaining - options.costs))
-            index = int(np.searchsorted(ways, rng.integers(ways[-1]), side="right"))
+            index = int(np.searchsorted(ways, rng.random() * ways[-1], side="right"))
             choices[options.subtask.name] = options.choice(index)
             remaining -= options.costs[index]
         return Allocation(choices)

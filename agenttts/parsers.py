@@ -29,7 +29,7 @@ def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
     for match in re.finditer(r"\{", sample):
         try:
             value, _end = decoder.raw_decode(sample, match.start())
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             continue
         if isinstance(value, dict):
             return value

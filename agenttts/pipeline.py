@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
 from agenttts.errors import ConfigError
@@ -325,27 +325,49 @@ _NOT_SCORED = {
 
 
 def describe(value: Any) -> str:
-    """A stable text of a value for fingerprints: dataclasses by field, functions by their source."""
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = [f"{f.name}={describe(getattr(value, f.name))}" for f in fields(value) if f.name not in _NOT_SCORED]
-        return f"{type(value).__name__}({', '.join(parts)})"
+    """A stable text of a value for fingerprints: data by content, functions and classes by their source.
+
+    It sees a function's own source and what its closure holds, not the helpers that it calls.
+    """
+    return _describe(value, ())
+
+
+def _describe(value: Any, inside: tuple[int, ...]) -> str:
+    if id(value) in inside:
+        return "..."  # a function that refers to itself
+    inside = (*inside, id(value))
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in sorted(value.items())) + "}"
+        return "{" + ", ".join(f"{key!r}: {_describe(item, inside)}" for key, item in sorted(value.items())) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(describe, value)) + "]"
-    if callable(value):
-        return _describe_callable(value)
-    return repr(value)
+        return "[" + ", ".join(_describe(item, inside) for item in value) + "]"
+    if isinstance(value, set | frozenset):
+        return "{" + ", ".join(sorted(_describe(item, inside) for item in value)) + "}"
+    if isinstance(value, partial):
+        return f"partial({_describe([value.func, value.args, value.keywords], inside)})"
+    if inspect.isfunction(value) or inspect.ismethod(value) or inspect.isclass(value) or inspect.isbuiltin(value):
+        return _describe_code(value, inside)
+    if isinstance(value, str | bytes | int | float | complex | None):
+        return repr(value)
+    return _describe_instance(value, inside)
 
 
-def _describe_callable(function: Any) -> str:
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
+def _describe_code(code: Any, inside: tuple[int, ...]) -> str:
+    name = f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', '')}"
     try:
-        source = inspect.getsource(function)
+        source = inspect.getsource(code)
     except (OSError, TypeError):
         source = ""
-    cells = [describe(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    cells = [_describe(cell.cell_contents, inside) for cell in getattr(code, "__closure__", None) or ()]
     return f"{name}:{source}:{cells}"
+
+
+def _describe_instance(value: Any, inside: tuple[int, ...]) -> str:
+    """An instance by its fields, and by its class's source unless the class is one of ours, which has a version."""
+    kind = type(value)
+    names = [f.name for f in fields(value)] if is_dataclass(value) else sorted(getattr(value, "__dict__", {}))
+    parts = [f"{name}={_describe(getattr(value, name), inside)}" for name in names if name not in _NOT_SCORED]
+    source = kind.__qualname__ if kind.__module__.startswith("agenttts.") else _describe_code(kind, inside)
+    return f"{source}({', '.join(parts)})"
 
 
 def _reject_duplicates(what: str, names: Sequence[str]) -> None:

@@ -169,6 +169,7 @@ def study_spec(environment: Environment, searcher: Searcher, space: SearchSpace,
         fingerprint=environment.fingerprint,
         cost_model=space.cost_model.name,
         budget=space.budget,
+        pricing=space.pricing,
         method=searcher.name,
         seed=seed,
         examples=len(environment.examples),
@@ -311,7 +312,8 @@ class _Run:
         )
 
     async def _validate(self, best: Trial) -> Evaluation | None:
-        if (known := self.store.validation(self.study, best.allocation)) is not None:
+        known = self.store.validation(self.study, best.allocation)
+        if known is not None and [r.example for r in known.results] == list(self.environment.held_out):
             return known
         searched = self.environment.pool if isinstance(self.environment, Pooled) else None
         if searched is not None and isinstance(self.environment, Pooled):

@@ -28,14 +28,15 @@ class ScriptedClient:
         """See `environments.ChatClient.complete`; a token is a word."""
         self.requests += 1
         bought: list[Sample] = []
-        prompt_tokens = sum(len(message["content"].split()) for message in messages)
         for position in range(start, start + samples):
             try:
                 text = self._reply(model, messages, position)
-            except EndpointError as error:
-                return Completions(tuple(bought), prompt_tokens, 1, error)
+            except EndpointError:
+                if not bought:
+                    raise
+                break
             bought.append(Sample(text, len(text.split())))
-        return Completions(tuple(bought), prompt_tokens, 1)
+        return Completions(tuple(bought), sum(len(message["content"].split()) for message in messages))
 
     def route(self, urls: Mapping[str, str]) -> None:
         """A script has no endpoint."""

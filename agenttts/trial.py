@@ -271,6 +271,8 @@ class StudySpec:
     """The environment's fingerprint: changes whenever scores could."""
     cost_model: str
     budget: float
+    pricing: str
+    """Hash of what the cost model makes of every model: changes with token lengths, prices and throughputs."""
     method: str
     seed: int
     examples: int

@@ -13,7 +13,7 @@ Reply = Callable[[Sequence[dict[str, str]], int], str]
 
 
 class Fault(NamedTuple):
-    """An answer other than a completion."""
+    """An answer other than a completion; with status 200, the message is the whole body."""
 
     status: int
     message: str = "on request"
@@ -98,10 +98,20 @@ def _handler(endpoint: FakeEndpoint) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             threading.Event().wait(endpoint.delay_s)
             answer = endpoint.answer(body, self.headers.get("Authorization", ""))
-            if isinstance(answer, Fault):
+            if isinstance(answer, Fault) and answer.status == 200:
+                self._send_text(answer.message)
+            elif isinstance(answer, Fault):
                 self._send(answer.status, {"error": {"message": answer.message}}, answer.headers)
             else:
                 self._send(200, answer, {})
+
+        def _send_text(self, text: str) -> None:
+            payload = text.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html" if text.startswith("<") else "application/json")
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
 
         def _send(self, status: int, data: Any, headers: dict[str, str]) -> None:
             payload = json.dumps(data).encode()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from agenttts.agent import prompts
 from agenttts.agent.planner import Plan, Refused, Thought, View
 from agenttts.allocation import Allocation
-from agenttts.environments.client import DEFAULT_BASE_URL, openai_client
+from agenttts.environments.client import DEFAULT_BASE_URL, masked_reason, openai_client, shown_url
 from agenttts.errors import ConfigError, EndpointError, ParseError
 from agenttts.parsers import json_object
 from agenttts.pipeline import SubtaskInput
@@ -112,13 +112,12 @@ class LLMPlanner:
             if "response_format" in body and error.status_code in (400, 422):
                 self._takes_schema = False
                 return await self._ask(prompt, schema=schema)
-            reason = str(error.message).replace(client.api_key, "***").splitlines()[0][:300]
-            message = f"the agent's model {self.name!r} at {self._url} answered {error.status_code}: {reason}"
+            where = f"the agent's model {self.name!r} at {shown_url(self._url)}"
+            message = f"{where} answered {error.status_code}: {masked_reason(error, client.api_key)}"
             raise EndpointError(message, status=error.status_code) from error
-        except OpenAIError as error:
-            raise EndpointError(
-                f"the agent's model {self.name!r} at {self._url} did not answer: {type(error).__name__}"
-            ) from error
+        except (OpenAIError, ValueError) as error:
+            where = f"the agent's model {self.name!r} at {shown_url(self._url)}"
+            raise EndpointError(f"{where} did not answer: {type(error).__name__}") from error
         finally:
             await client.close()
         usage = completion.usage
@@ -144,7 +143,10 @@ def _read(reply: str, view: View) -> list[Proposal]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ParseError(f"{where}: {first['msg']}") from error
-    return [Proposal(_allocation(each, view), each.rationale) for each in candidates if each.allocation]
+    try:
+        return [Proposal(_allocation(each, view), each.rationale) for each in candidates if each.allocation]
+    except ConfigError as error:
+        raise ParseError(str(error)) from error
 
 
 def _allocation(candidate: _Candidate, view: View) -> Allocation:

@@ -102,10 +102,10 @@ def _task(space: SearchSpace) -> str:
         limit = subtask.max_samples or "unlimited"
         lines.append(f"- {subtask.name} (reads {after}; 1 to {limit} samples)")
         for model in subtask.models:
-            one, two = (float(space.cost_model.cost(subtask, model, n)) for n in (1, 2))
+            one, two, three = (float(space.cost_model.cost(subtask, model, n)) for n in (1, 2, 3))
             lines.append(
                 f"    {model.name}, {model.parameters:.4g} parameters: costs {one:.4g} {unit} with 1 sample, "
-                f"{two - one:.4g} more per further sample"
+                f"{two:.4g} with 2, and {three - two:.4g} more per further sample"
             )
     lines.append("The cost of an allocation is the sum over its subtasks.")
     return "\n".join(lines)

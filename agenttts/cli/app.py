@@ -78,7 +78,7 @@ def search(
     cost: CostOption = None,
     trials: TrialsOption = 30,
     method: MethodOption = "agent",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the method's random choices.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the method's random choices.")] = 0,
     parallel: ParallelOption = 2,
     max_tokens: MaxTokensOption = None,
     max_usd: MaxUsdOption = None,
@@ -178,7 +178,9 @@ def trace(
         raise ConfigError(f"study {found.name!r} has no trial {trial}; it has 1 to {max(numbers, default=0)}")
     lines = trace_lines(opened, found, trial, prompts=prompts)
     text = [Text.assemble((heading, "bold"), f"\n{body}\n" if body else "\n") for heading, body in lines]
-    _show([step_row(step) for step in opened.steps(found)], Group(Text(f"study {found.name}\n"), *text), as_json)
+    rounds = {each.round for each in opened.archive(found).trials if trial in (None, each.number)}
+    steps = [step for step in opened.steps(found) if trial is None or step.round in rounds]
+    _show([step_row(step) for step in steps], Group(Text(f"study {found.name}\n"), *text), as_json)
 
 
 @app.command()
@@ -236,7 +238,7 @@ def _show(data: Any, renderable: Any, as_json: bool) -> None:
     from rich.console import Console
 
     if as_json:
-        typer.echo(json.dumps(data, indent=2))
+        typer.echo(json.dumps(data, indent=2, allow_nan=False))
         return
     console = Console(highlight=False)
     if not console.is_terminal:

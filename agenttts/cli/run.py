@@ -19,6 +19,7 @@ from agenttts.cli.progress import show_progress
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments import environment
+from agenttts.environments.client import shown_url
 from agenttts.errors import ConfigError
 from agenttts.methods import searcher
 from agenttts.racing import Racing
@@ -160,7 +161,7 @@ def _scores(row: dict[str, Any]) -> dict[str, Any]:
 async def _run(job: Job, limits: Limits, parallel: int, racing: bool, console: Console | None) -> SearchResult:
     chosen = _chosen(job)
     details = {
-        "command": shlex.join(["agenttts", *sys.argv[1:]]),
+        "command": shlex.join(["agenttts", *map(_without_secrets, sys.argv[1:])]),
         "agenttts": version("agenttts"),
         "python": platform.python_version(),
         "planner": planned(chosen),
@@ -193,6 +194,12 @@ def _heading(job: Job) -> list[str]:
         f"method       {method}",
         f"study        {job.study} in {Path(job.store.location)}",
     ]
+
+
+def _without_secrets(argument: str) -> str:
+    """A command-line argument as it may be kept: of a URL, neither user nor query."""
+    option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{separator}{shown_url(value)}" if "://" in value else argument
 
 
 def _chosen(job: Job) -> Searcher:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -32,14 +32,14 @@ def open_engine(url: str) -> Engine:
     Raises:
         StoreError: When the database cannot be opened, is not an agenttts store, or is newer than this version.
     """
-    if "://" not in url:
-        Path(url).expanduser().resolve().parent.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{Path(url).expanduser()}"
     try:
+        if "://" not in url:
+            Path(url).expanduser().resolve().parent.mkdir(parents=True, exist_ok=True)
+            url = f"sqlite:///{Path(url).expanduser()}"
         engine = _connect(url)
         with engine.connect() as connection:
             revision = _revision(connection, url)
-    except (DatabaseError, ArgumentError, NoSuchModuleError, ImportError) as error:
+    except (DatabaseError, ArgumentError, NoSuchModuleError, ImportError, OSError, ValueError) as error:
         raise StoreError(f"cannot open the store {_shown(url)}: {_reason(error)}") from error
     if revision != HEAD:
         _migrate(engine, url)
@@ -85,10 +85,20 @@ def _migrate(engine: Engine, url: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
         with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            _lock(connection)
+            if _revision(connection, url) != HEAD:  # another process may have been faster
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
     except SQLAlchemyError as error:
         raise StoreError(f"cannot migrate the store {_shown(url)}: {_reason(error)}") from error
+
+
+def _lock(connection: Connection) -> None:
+    """Let no other process migrate meanwhile."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(text("SELECT pg_advisory_xact_lock(20250801)"))
 
 
 @contextmanager
@@ -98,14 +108,19 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except DatabaseError as error:
-        raise StoreError(f"the store {_shown(str(engine.url))} refused: {_reason(error)}") from error
+        raise refused(engine, error) from error
 
 
-def _shown(url: str) -> str:
-    """The URL without its password."""
+def refused(engine: Engine, error: DatabaseError) -> StoreError:
+    """The database's own complaint as one sentence."""
+    return StoreError(f"the store {_shown(engine.url)} refused: {_reason(error)}")
+
+
+def _shown(url: str | URL) -> str:
+    """The URL without anything that may be a secret: no password, no query."""
     try:
-        return make_url(url).render_as_string(hide_password=True).removeprefix("sqlite:///")
-    except ArgumentError:
+        return make_url(url).set(query={}).render_as_string(hide_password=True).removeprefix("sqlite:///")
+    except (ArgumentError, ValueError):
         return "given by its URL"
 
 

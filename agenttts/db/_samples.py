@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Engine, bindparam, delete, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from agenttts.db import _schema as t
-from agenttts.db._engine import transaction
+from agenttts.db._engine import refused, transaction
 from agenttts.trial import Spend
 
 
@@ -39,7 +39,7 @@ class StoredPrompt:
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
 _READ = (
-    select(t.prompts.c.prompt_tokens, t.samples.c.text, t.samples.c.completion_tokens)
+    select(t.prompts.c.prompt_tokens, t.samples.c.text, t.samples.c.completion_tokens, t.samples.c.position)
     .join(t.samples, t.samples.c.key == t.prompts.c.key)
     .where(t.prompts.c.key == bindparam("wanted"), t.samples.c.position < bindparam("limit"))
     .order_by(t.samples.c.position)
@@ -63,13 +63,20 @@ class SampleTable:
         self._add_samples = dialect.insert(t.samples).on_conflict_do_nothing()
 
     def read(self, key: str, limit: int) -> tuple[int, list[Sample]]:
-        """The prompt tokens (0 when the key is new) and the first `limit` samples of a key."""
-        with self._engine.connect() as connection:
+        """The prompt tokens (0 when the key is new) and the first samples of a key, `limit` at most, up to a gap."""
+        with transaction(self._engine) as connection:
             rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
-        return (rows[0][0] if rows else 0), [Sample(row[1], row[2]) for row in rows]
+        whole = [Sample(row[1], row[2]) for place, row in enumerate(rows) if row[3] == place]
+        return (rows[0][0] if rows else 0), whole
+
+    def missing(self, key: str, limit: int) -> list[int]:
+        """Positions below `limit` that hold no sample: a failed request may have left a gap."""
+        with transaction(self._engine) as connection:
+            rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
+        return sorted(set(range(limit)) - {row[3] for row in rows})
 
     def claim(self, key: str, owner: str, seconds: float) -> bool:
-        """Take the right to buy samples of a key, unless another process holds it; expired claims are free."""
+        """Take or renew the right to buy samples of a key, unless another holds it; expired claims are free."""
         now = time.time()
         try:
             with self._engine.begin() as connection:
@@ -77,6 +84,8 @@ class SampleTable:
                 connection.execute(_CLAIM, {"key": key, "owner": owner, "expires": now + seconds})
         except IntegrityError:
             return False
+        except DatabaseError as error:
+            raise refused(self._engine, error) from error
         return True
 
     def release(self, key: str, owner: str) -> None:
@@ -99,7 +108,7 @@ class SampleTable:
 
     def count(self) -> int:
         """Number of samples in the pool."""
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             return int(connection.execute(select(func.count()).select_from(t.samples)).scalar_one())
 
 

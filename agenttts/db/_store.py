@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, Row, func, insert, select
+from sqlalchemy import Engine, Row, delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from agenttts.allocation import Allocation
 from agenttts.db import _schema as t
@@ -72,9 +73,12 @@ class Store:
         study = self._find(name)
         if study is None:
             row = {"name": name, "created": _now(), "spec": asdict(spec), "details": dict(details or {})}
-            with transaction(self._engine) as connection:
-                connection.execute(insert(t.studies).values(**row))
-            return self.study(name)
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(insert(t.studies).values(**row))
+            except IntegrityError:
+                pass  # another process started it at this very moment
+            study = self.study(name)
         if differences := study.spec.differences(spec):
             raise ConfigError(
                 f"study {name!r} exists with other settings ({'; '.join(differences)}): "
@@ -113,8 +117,22 @@ class Store:
     def add_trial(
         self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
     ) -> Trial:
-        """Record a finished trial under the next number, and return it."""
-        with transaction(self._engine) as connection:
+        """Record a finished trial under the next number, and return it.
+
+        Another process that searches the same study may have been faster: its trial of the allocation then stands.
+        """
+        while True:
+            try:
+                return self._insert_trial(study, proposal, evaluation, cost=cost, searcher=searcher, round=round)
+            except IntegrityError:
+                for trial in self._trials(study):
+                    if trial.allocation == proposal.allocation:
+                        return trial
+
+    def _insert_trial(
+        self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
+    ) -> Trial:
+        with self._engine.begin() as connection:
             taken = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
             trial = Trial(
                 number=connection.execute(taken).scalar_one() + 1,
@@ -136,9 +154,13 @@ class Store:
         return trial
 
     def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
-        """Record the check of an allocation on held-out examples."""
+        """Record the check of an allocation on held-out examples, in place of an older one."""
         row = {"allocation": allocation.key, "evaluation": _EVALUATION.dump_python(evaluation, mode="json")}
+        older = delete(t.validations).where(
+            t.validations.c.study_id == study.id, t.validations.c.allocation == allocation.key
+        )
         with transaction(self._engine) as connection:
+            connection.execute(older)
             connection.execute(insert(t.validations).values(study_id=study.id, created=_now(), **row))
 
     def add_refusal(self, study: Study, refusal: Refusal) -> None:
@@ -164,8 +186,8 @@ class Store:
         )
 
     def validation(self, study: Study, allocation: Allocation) -> Evaluation | None:
-        """The recorded check of an allocation on held-out examples; None when there is none."""
-        for row in self._rows(t.validations, study):
+        """The newest recorded check of an allocation on held-out examples; None when there is none."""
+        for row in reversed(self._rows(t.validations, study)):
             if row.allocation == allocation.key:
                 return _EVALUATION.validate_python(row.evaluation)
         return None

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 from agenttts.db import Sample
 from agenttts.errors import ConfigError, EndpointError
@@ -32,14 +33,11 @@ _REFUSED = (400, 422)
 
 @dataclass(frozen=True)
 class Completions:
-    """Answers to one prompt, and what they took."""
+    """Answers of one request."""
 
     samples: tuple[Sample, ...]
+    """At least one."""
     prompt_tokens: int
-    """Tokens of the prompt, once."""
-    requests: int
-    error: EndpointError | None = None
-    """Why there are fewer samples than asked for: what was bought before the failure is not lost."""
 
 
 class ChatClient(Protocol):
@@ -48,15 +46,18 @@ class ChatClient(Protocol):
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
-        """Completions of the messages: `samples` of them, or fewer with an error when the endpoint failed.
+        """The completions of one request: at least one, at most `samples`.
 
         Args:
             model: Who is asked.
             messages: The prompt.
             sampling: How to sample.
-            start: How many completions of this prompt were bought before: the position of the first new one.
-            samples: How many to buy.
+            start: Position of the first completion among those of this prompt.
+            samples: How many are wanted.
             seed: Seed of the prompt's first completion; the one at position p is drawn with seed + p.
+
+        Raises:
+            EndpointError: When the endpoint refuses or keeps failing.
         """
         ...
 
@@ -113,6 +114,7 @@ class OpenAIClient:
         max_retries: int = MAX_RETRIES,
     ) -> None:
         self._timeout_s, self._max_retries = timeout_s, max_retries
+        self._max_in_flight = max_in_flight
         self._slots = asyncio.Semaphore(max_in_flight)
         self._endpoints: dict[tuple[str, str], _Endpoint] = {}
         self._routes: dict[str, str] = {}
@@ -121,62 +123,39 @@ class OpenAIClient:
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
         endpoint, body, seed = self._endpoint(model), _body(model, messages, sampling), seed + start
-        try:
-            first, prompt_tokens = await self._some(endpoint, model, body, samples, seed)
-        except EndpointError as error:
-            return Completions((), 0, 0, error)
-        starts = range(len(first), samples, endpoint.accepted_n)
-        rest = await asyncio.gather(
-            *(self._some(endpoint, model, body, samples - done, seed + done) for done in starts),
-            return_exceptions=True,
-        )
-        bought, requests, failure = list(first), 1, None
-        for outcome in rest:
-            if isinstance(outcome, EndpointError):
-                failure = outcome
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                bought += outcome[0]
-                requests += 1
-        return Completions(tuple(bought[:samples]), prompt_tokens, requests, failure)
-
-    async def _some(
-        self, endpoint: _Endpoint, model: Model, body: dict[str, Any], wanted: int, seed: int
-    ) -> tuple[list[Sample], int]:
-        """As many of the wanted completions as the server gives in one request."""
-        if endpoint.may_take(wanted):
+        if endpoint.may_take(samples):
             async with endpoint.probing:
-                if endpoint.may_take(wanted):  # nobody else has found out meanwhile
-                    return await self._probe(endpoint, model, body, wanted, seed)
-        return await self._request(endpoint, model, body, min(wanted, endpoint.accepted_n), seed)
+                if endpoint.may_take(samples):  # nobody else has found out meanwhile
+                    return await self._probe(endpoint, model, body, samples, seed)
+        return await self._request(endpoint, model, body, min(samples, endpoint.accepted_n), seed)
 
     async def _probe(
         self, endpoint: _Endpoint, model: Model, body: dict[str, Any], wanted: int, seed: int
-    ) -> tuple[list[Sample], int]:
+    ) -> Completions:
         """Ask for more choices than ever before, for fewer when refused, and remember what the server takes."""
         n = wanted if endpoint.refused_n is None else min(wanted, endpoint.refused_n - 1)
         refused = endpoint.refused_n
         while True:
             try:
-                choices, prompt_tokens = await self._request(endpoint, model, body, n, seed)
+                completions = await self._request(endpoint, model, body, n, seed)
             except EndpointError as error:
-                if n == 1 or not _is_refusal(error):
+                if n <= endpoint.accepted_n or not _is_refusal(error):
                     raise
                 refused, n = n, max(endpoint.accepted_n, n // 2)
                 continue
-            if len(choices) < n:
-                refused = len(choices) + 1
-            endpoint.accepted_n = max(endpoint.accepted_n, min(n, len(choices)))
+            given = len(completions.samples)
+            if given < n:
+                refused = given + 1
+            endpoint.accepted_n = max(endpoint.accepted_n, min(n, given))
             endpoint.refused_n = endpoint.accepted_n + 1 if refused else None
-            return choices, prompt_tokens
+            return completions
 
-    async def _request(
-        self, endpoint: _Endpoint, model: Model, body: dict[str, Any], n: int, seed: int
-    ) -> tuple[list[Sample], int]:
+    async def _request(self, endpoint: _Endpoint, model: Model, body: dict[str, Any], n: int, seed: int) -> Completions:
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+        from openai.types.chat import ChatCompletion
 
         request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
+        where = f"model {model.name!r} at {shown_url(endpoint.url)}"
         try:
             async with self._slots:
                 response = await endpoint.client.chat.completions.with_raw_response.create(**request)
@@ -187,41 +166,50 @@ class OpenAIClient:
                 return await self._request(endpoint, model, body, n, seed)
             raise _endpoint_error(endpoint, model, error) from error
         except OpenAIError as error:
-            reason = type(error.__cause__ or error).__name__
             gone = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
-            message = f"model {model.name!r} at {endpoint.url} did not answer: {reason}"
-            raise EndpointError(message, unreachable=gone) from error
-        if not completion.choices:
-            raise EndpointError(f"model {model.name!r} at {endpoint.url} answered without a choice")
+            reason = type(error.__cause__ or error).__name__
+            raise EndpointError(f"{where} did not answer: {reason}", unreachable=gone) from error
+        except ValueError as error:
+            raise EndpointError(f"{where} answered something that is not JSON") from error
+        if not isinstance(completion, ChatCompletion) or not completion.choices:
+            raise EndpointError(f"{where} answered without a completion")
         endpoint.miscounts |= response.headers.get("server") == "llama.cpp"
-        return await self._samples(endpoint, completion)
+        return await self._completions(endpoint, completion)
 
-    async def _samples(self, endpoint: _Endpoint, completion: ChatCompletion) -> tuple[list[Sample], int]:
-        texts = [choice.message.content or "" for choice in completion.choices]
+    async def _completions(self, endpoint: _Endpoint, completion: ChatCompletion) -> Completions:
+        # A lone surrogate cannot be stored: what is not text is replaced, never a reason to lose a purchase.
+        contents = [choice.message.content or "" for choice in completion.choices]
+        texts = [content.encode("utf-8", "replace").decode() for content in contents]
         usage = completion.usage
+        total = usage.completion_tokens if usage else 0
         if endpoint.miscounts and len(texts) > 1:
-            counts = await self._count(endpoint, completion, texts)
+            counts = await self._count(endpoint, completion, texts) or _share(total * len(texts), texts)
         else:
-            counts = _share(usage.completion_tokens if usage else 0, texts)
-        samples = [Sample(text, count) for text, count in zip(texts, counts, strict=True)]
-        return samples, usage.prompt_tokens if usage else 0
+            counts = _share(total, texts)
+        samples = tuple(Sample(text, count) for text, count in zip(texts, counts, strict=True))
+        return Completions(samples, usage.prompt_tokens if usage else 0)
 
     @staticmethod
-    async def _count(endpoint: _Endpoint, completion: ChatCompletion, texts: Sequence[str]) -> list[int]:
-        """Completion tokens per choice by llama.cpp's own tokenizer; a natural end is one more token."""
-        separator = 0
-        parts: list[str | int] = [part for text in texts for part in (text, separator)]
+    async def _count(endpoint: _Endpoint, completion: ChatCompletion, texts: Sequence[str]) -> list[int] | None:
+        """Completion tokens per choice by llama.cpp's own tokenizer, a natural end being one more; None if it fails.
+
+        One call counts them all, token 0 standing between the texts; where a text holds that token itself, the
+        numbers do not add up.
+        """
+        from openai import OpenAIError
+
+        parts: list[str | int] = [part for text in texts for part in (text, 0)]
         url = endpoint.url.removesuffix("/").removesuffix("/v1") + "/tokenize"
-        reply = await endpoint.client.post(url, cast_to=object, body={"content": parts})
-        counts, current = [], 0
-        for token in reply["tokens"]:  # type: ignore[index]  # llama.cpp's native reply, {"tokens": [int, ...]}
-            if token == separator:
-                counts.append(current)
-                current = 0
-            else:
-                current += 1
-        stops = [choice.finish_reason == "stop" for choice in completion.choices]
-        return [count + stop for count, stop in zip(counts, stops, strict=True)]
+        try:
+            reply: Any = await endpoint.client.post(url, cast_to=object, body={"content": parts})
+            tokens = [int(token) for token in reply["tokens"]]
+        except (OpenAIError, KeyError, TypeError, ValueError):
+            return None
+        ends = [place for place, token in enumerate(tokens) if token == 0]
+        if len(ends) != len(texts):
+            return None
+        lengths = [end - start - 1 for start, end in zip([-1, *ends], ends, strict=False)]
+        return [n + (c.finish_reason == "stop") for n, c in zip(lengths, completion.choices, strict=True)]
 
     def route(self, urls: Mapping[str, str]) -> None:
         self._routes.update(urls)
@@ -235,7 +223,8 @@ class OpenAIClient:
             names = served[endpoint.url]
             if names is not None and model.served_name not in names:
                 raise ConfigError(
-                    f"{endpoint.url} does not serve the model {model.served_name!r}; it serves {', '.join(names)}"
+                    f"{shown_url(endpoint.url)} does not serve the model {model.served_name!r}; "
+                    f"it serves {', '.join(names)}"
                 )
 
     async def _served(self, endpoint: _Endpoint, model: Model) -> list[str] | None:
@@ -251,14 +240,21 @@ class OpenAIClient:
             raise _endpoint_error(endpoint, model, error) from error
         except OpenAIError as error:
             raise EndpointError(
-                f"cannot reach {endpoint.url}, the endpoint of model {model.name!r}: "
+                f"cannot reach {shown_url(endpoint.url)}, the endpoint of model {model.name!r}: "
                 "start its server, or mend base_url or OPENAI_BASE_URL"
+            ) from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise EndpointError(
+                f"{shown_url(endpoint.url)} does not answer like an OpenAI-compatible endpoint: "
+                "its base URL usually ends in /v1"
             ) from error
 
     async def close(self) -> None:
         for endpoint in self._endpoints.values():
             await endpoint.client.close()
         self._endpoints.clear()
+        # A semaphore belongs to the event loop it was first waited for in; the next run may have another.
+        self._slots = asyncio.Semaphore(self._max_in_flight)
 
     def _endpoint(self, model: Model) -> _Endpoint:
         url = self._routes.get(model.served_name) or model.base_url
@@ -281,7 +277,7 @@ def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: 
     key = os.environ.get(api_key_env)
     if not key and url == DEFAULT_BASE_URL:
         raise ConfigError(
-            f"no key for {url}: set the environment variable {api_key_env}, or name another endpoint with "
+            f"no key for {shown_url(url)}: set the environment variable {api_key_env}, or name another endpoint with "
             "base_url or OPENAI_BASE_URL"
         )
     # Servers of one's own need no key, but the official client refuses to start without one.
@@ -316,9 +312,20 @@ def _is_refusal(error: EndpointError) -> bool:
 
 
 def _endpoint_error(endpoint: _Endpoint, model: Model, error: APIStatusError) -> EndpointError:
-    reason = str(error.message).strip().splitlines()[0][:300]
-    for secret in filter(None, [endpoint.client.api_key, os.environ.get(model.api_key_env)]):
-        reason = reason.replace(secret, "***")
+    reason = masked_reason(error, endpoint.client.api_key)
     request = f" (request {error.request_id})" if error.request_id else ""
-    message = f"model {model.name!r} at {endpoint.url} answered {error.status_code}: {reason}{request}"
+    message = f"model {model.name!r} at {shown_url(endpoint.url)} answered {error.status_code}: {reason}{request}"
     return EndpointError(message, status=error.status_code)
+
+
+def shown_url(url: str) -> str:
+    """The URL without anything that may be a secret: no user, no password, no query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def masked_reason(error: APIStatusError, key: str) -> str:
+    """The first line of a server's complaint, shortened, without the key."""
+    lines = str(error.message).replace(key, "***").strip().splitlines()
+    return (lines[0] if lines else "no reason given")[:300]

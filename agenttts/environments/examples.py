@@ -11,14 +11,14 @@ from agenttts.errors import ConfigError
 from agenttts.pipeline import Example
 
 
-def load_examples(source: Iterable[Example] | str | Path) -> list[Example]:
-    """Examples from a JSON Lines file or from mappings; one without an `id` gets its number, from 1.
+def load_examples(source: Iterable[Example] | str | Path, *, prefix: str = "") -> list[Example]:
+    """Examples from a JSON Lines file or from mappings; one without an `id` gets its number, from 1, after `prefix`.
 
     Raises:
         ConfigError: When the file is missing, or a line is not a JSON object (the message says which).
     """
     rows = _read(Path(source)) if isinstance(source, str | Path) else list(source)
-    return [row if "id" in row else {"id": str(number), **row} for number, row in enumerate(rows, start=1)]
+    return [row if "id" in row else {"id": f"{prefix}{number}", **row} for number, row in enumerate(rows, start=1)]
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

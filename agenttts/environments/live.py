@@ -33,6 +33,8 @@ from agenttts.pipeline import Example, Message, Metric, Model, Pipeline, Samplin
 from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
+_MOST_UNAVAILABLE = 0.1
+"""Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
 _DEFAULT_AGGREGATOR = MajorityVote()
 
 
@@ -70,7 +72,7 @@ class LiveEnvironment:
         self.client: ChatClient = client or OpenAIClient()
         self.pool = SamplePool(Store())
         self._serving = serving
-        search_rows, held_rows = load_examples(examples), load_examples(held_out)
+        search_rows, held_rows = load_examples(examples), load_examples(held_out, prefix="held-out-")
         if not search_rows:
             raise ConfigError(f"environment {self.name!r} has no examples")
         self._rows = {str(row["id"]): row for row in (*search_rows, *held_rows)}
@@ -133,8 +135,7 @@ class LiveEnvironment:
             if isinstance(outcome, BaseException):
                 raise outcome
         results = tuple(outcome for outcome in outcomes if isinstance(outcome, ExampleResult))
-        if runs and all(run.unavailable for run in runs):
-            raise EndpointError(f"every example failed with {allocation}; the first said: {results[0].error}")
+        _require_answers(runs, results, allocation)
         spend = sum((run.spend for run in runs), start=Spend())
         return Evaluation(
             results=results,
@@ -171,26 +172,29 @@ class _ExampleRun:
     spend: Spend = Spend()
     tallies: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     subtask_scores: dict[str, float] = field(default_factory=dict)
+    unanswered: bool = False
+    """It failed because a server gave no completion."""
     unavailable: bool = False
-    """It failed because a server did not answer: that says nothing of the allocation."""
+    """... and the server was at fault, not the request: that says nothing of the allocation."""
 
     async def result(self) -> ExampleResult:
         """The example's score; a failure is a score of 0 with its reason."""
         try:
             output = await self._walk()
             score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
+            shown = _shorten(output)
         except (LimitReached, ConfigError, StoreError):
             raise
         except EndpointError as error:
             if error.unreachable:
                 raise
-            self.unavailable = error.unavailable
+            self.unanswered, self.unavailable = True, error.unavailable
             return self._result(0.0, error=str(error))
         except AgentTTSError as error:
             return self._result(0.0, error=str(error))
         except Exception as error:  # the user's own functions may raise anything: a failed example is data
             return self._result(0.0, error=f"{type(error).__name__}: {error}")
-        return self._result(score, output=_shorten(output))
+        return self._result(score, output=shown)
 
     def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
         return ExampleResult(
@@ -223,10 +227,20 @@ class _ExampleRun:
         return output
 
     async def draw(
-        self, subtask: Subtask, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
+        self,
+        subtask: Subtask,
+        model: Model,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        samples: int,
+        *,
+        own: bool,
     ) -> Draw:
+        """Draw through the pool; `own` draws are the subtask's, the others its aggregator's: cost models part them."""
         drawn = await self.pool.draw(self.client, model, messages, sampling, samples)
         self.spend += drawn.spend
+        if not own:
+            return drawn
         tally = self.tallies[subtask.name]
         tally.requests += 1
         tally.prompt_tokens += drawn.prompt_tokens
@@ -272,9 +286,28 @@ class _SubtaskRun:
         self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
     ) -> list[str]:
         drawn = await self._owner.draw(
-            self.subtask, self.model, messages, sampling or self.subtask.sampling, samples or self.samples
+            self.subtask,
+            self.model,
+            messages,
+            sampling or self.subtask.sampling,
+            samples or self.samples,
+            own=self.subtask.run is not None or messages is self.messages,
         )
         return [sample.text for sample in drawn.samples]
+
+
+def _require_answers(runs: Sequence[_ExampleRun], results: Sequence[ExampleResult], allocation: Allocation) -> None:
+    """Refuse an evaluation that says more of the servers than of the allocation.
+
+    Raises:
+        EndpointError: When no example was answered, or many were not for the servers' fault.
+    """
+    unavailable = sum(run.unavailable for run in runs)
+    if runs and all(run.unanswered for run in runs):
+        raise EndpointError(f"every example failed with {allocation}; the first said: {results[0].error}")
+    if unavailable > _MOST_UNAVAILABLE * len(runs):
+        reason = next(result.error for run, result in zip(runs, results, strict=True) if run.unavailable)
+        raise EndpointError(f"{unavailable} of {len(runs)} examples got no answer with {allocation}: {reason}")
 
 
 def checked_score(metric: Metric, output: Any, example: Example, where: str) -> float:
@@ -300,5 +333,5 @@ def _usage(tallies: Sequence[_Tally]) -> SubtaskUsage:
 
 
 def _shorten(output: Any) -> str:
-    text = output if isinstance(output, str) else json.dumps(output, default=str)
+    text = output if isinstance(output, str) else repr(output)
     return text if len(text) <= _OUTPUT_LIMIT else text[: _OUTPUT_LIMIT - 3] + "..."

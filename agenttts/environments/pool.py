@@ -13,7 +13,8 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 from weakref import WeakValueDictionary
@@ -29,18 +30,26 @@ SEARCH = "search"
 VALIDATION = "validation"
 """Namespace of fresh samples, for checking a winner that the search's own samples may have flattered."""
 
-_CLAIM_SECONDS = 900.0
-_POLL_SECONDS = 0.05
+_CLAIM_SECONDS = 20.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+_CHARACTERS_PER_TOKEN = 3
 _MILLION = 1e6
 
 
-@dataclass
 class Meter:
-    """What has been bought so far, and how much may be."""
+    """What has been bought so far, and how much may be.
 
-    max_tokens: int | None = None
-    max_usd: float | None = None
-    spent: Spend = Spend()
+    Args:
+        max_tokens: Tokens that may be bought in all.
+        max_usd: US dollars that may be spent in all.
+        spent: What had been bought before.
+    """
+
+    def __init__(self, max_tokens: int | None = None, max_usd: float | None = None, spent: Spend | None = None) -> None:
+        self.max_tokens, self.max_usd, self.spent = max_tokens, max_usd, spent or Spend()
+        self._under_way = 0
+        self._settled = asyncio.Condition()
 
     def check(self) -> None:
         """Refuse the next purchase when a limit is used up.
@@ -52,6 +61,33 @@ class Meter:
             raise LimitReached(f"bought {self.spent.tokens:,} tokens of at most {self.max_tokens:,} (--max-tokens)")
         if self.max_usd is not None and self.spent.usd >= self.max_usd:
             raise LimitReached(f"spent {self.spent.usd:.4f} USD of at most {self.max_usd:g} (--max-usd)")
+
+    @asynccontextmanager
+    async def reserved(self, tokens: int) -> AsyncIterator[None]:
+        """Hold a purchase of at most `tokens` until those under way leave room: limits are passed by one at most.
+
+        Raises:
+            LimitReached: When a limit is used up.
+        """
+        if self.max_tokens is None and self.max_usd is None:
+            yield
+            return
+        async with self._settled:
+            await self._settled.wait_for(lambda: not self._under_way or self._has_room(tokens))
+            self.check()
+            self._under_way += tokens
+        try:
+            yield
+        finally:
+            async with self._settled:
+                self._under_way -= tokens
+                self._settled.notify_all()
+
+    def _has_room(self, tokens: int) -> bool:
+        """Whether the limits would hold even if this and everything under way came out at its longest."""
+        if self.max_usd is not None:
+            return False  # what a reservation costs depends on its model: one at a time is exact
+        return self.max_tokens is None or self.spent.tokens + self._under_way + tokens <= self.max_tokens
 
     def add(self, spend: Spend) -> None:
         """Count a purchase or a reuse."""
@@ -115,21 +151,26 @@ class SamplePool:
             prompt_tokens, held = self._store.samples.read(key, samples)
             if len(held) >= samples:
                 return self._reused(prompt_tokens, held)
-            self.meter.check()
             await self._claim(key)
+            keeping = asyncio.create_task(self._keep_claim(key))
             try:
-                # Another process may have bought them between the look and the claim.
-                prompt_tokens, held = self._store.samples.read(key, samples)
-                if len(held) >= samples:
-                    return self._reused(prompt_tokens, held)
-                return await self._buy(client, key, model, messages, sampling, samples, held)
+                return await self._buy(client, key, model, messages, sampling, samples)
             finally:
+                keeping.cancel()
                 self._store.samples.release(key, self._owner)
 
     async def _claim(self, key: str) -> None:
         """Wait for the right to buy."""
+        pause = _FIRST_PAUSE_SECONDS
         while not self._store.samples.claim(key, self._owner, _CLAIM_SECONDS):
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+    async def _keep_claim(self, key: str) -> None:
+        """Renew a claim while its purchase goes on; a dead process's claim is soon free again."""
+        while True:
+            await asyncio.sleep(_CLAIM_SECONDS / 4)
+            self._store.samples.claim(key, self._owner, _CLAIM_SECONDS)
 
     async def _buy(
         self,
@@ -139,22 +180,56 @@ class SamplePool:
         messages: Sequence[Message],
         sampling: Sampling,
         samples: int,
-        held: Sequence[Sample],
     ) -> Draw:
-        missing, seed = samples - len(held), int(key[:8], 16)
-        bought = await client.complete(model, messages, sampling, start=len(held), samples=missing, seed=seed)
-        spend = _purchase(model, bought.requests, bought.prompt_tokens, bought.samples)
-        prompt = StoredPrompt(
-            key, model.served_name, self._namespace, messages, _parameters(sampling), bought.prompt_tokens
-        )
-        if bought.samples:
-            self._store.samples.add(prompt, len(held), bought.samples, spend=spend, study_id=self._study_id)
-        if bought.error is not None:
-            self.meter.add(spend)
-            raise bought.error
-        spend += Spend(reused_completion_tokens=sum(sample.completion_tokens for sample in held))
+        """Buy what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
+        # Another process may have bought some between the look and the claim.
+        prompt_tokens, before = self._store.samples.read(key, samples)
+        reused = sum(sample.completion_tokens for sample in before)
+        spend, at_once, held = Spend(reused_completion_tokens=reused), samples, before
+        if len(before) >= samples:
+            return self._reused(prompt_tokens, before)
         self.meter.add(spend)
-        return Draw((*held, *bought.samples), bought.prompt_tokens, spend)
+        while len(held) < samples:
+            missing = self._store.samples.missing(key, samples)
+            starts = missing[:1] if held is before else missing[::at_once]
+            outcomes = await asyncio.gather(
+                *(
+                    self._purchase(client, key, model, messages, sampling, start, min(at_once, samples - start))
+                    for start in starts
+                ),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                spend += outcome[0]
+                at_once = outcome[1]
+            prompt_tokens, held = self._store.samples.read(key, samples)
+        return Draw(tuple(held), prompt_tokens, spend)
+
+    async def _purchase(
+        self,
+        client: ChatClient,
+        key: str,
+        model: Model,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        start: int,
+        samples: int,
+    ) -> tuple[Spend, int]:
+        """One request: what it cost, and how many samples it brought."""
+        words = sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN
+        async with self.meter.reserved(words + samples * sampling.max_tokens):
+            bought = await client.complete(
+                model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
+            )
+            spend = _purchase(model, bought.prompt_tokens, bought.samples)
+            prompt = StoredPrompt(
+                key, model.served_name, self._namespace, messages, _parameters(sampling), bought.prompt_tokens
+            )
+            self._store.samples.add(prompt, start, bought.samples, spend=spend, study_id=self._study_id)
+            self.meter.add(spend)
+        return spend, len(bought.samples)
 
     def _reused(self, prompt_tokens: int, held: Sequence[Sample]) -> Draw:
         completion_tokens = sum(sample.completion_tokens for sample in held)
@@ -180,11 +255,11 @@ def _parameters(sampling: Sampling) -> dict[str, object]:
     return asdict(sampling)
 
 
-def _purchase(model: Model, requests: int, prompt_tokens: int, samples: Sequence[Sample]) -> Spend:
-    # Each request of several choices pays its prompt once.
-    prompts, completions = prompt_tokens * requests, sum(sample.completion_tokens for sample in samples)
+def _purchase(model: Model, prompt_tokens: int, samples: Sequence[Sample]) -> Spend:
+    # A request of several choices pays its prompt once.
+    completions = sum(sample.completion_tokens for sample in samples)
     usd = (
-        prompts * (model.usd_per_million_prompt_tokens or 0)
+        prompt_tokens * (model.usd_per_million_prompt_tokens or 0)
         + completions * (model.usd_per_million_completion_tokens or 0)
     ) / _MILLION
-    return Spend(requests=requests, prompt_tokens=prompts, completion_tokens=completions, usd=usd)
+    return Spend(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completions, usd=usd)

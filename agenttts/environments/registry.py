@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -45,15 +46,25 @@ def environment(name: str) -> Environment:
         )
     found = getattr(_load(module, name), attribute, None)
     if callable(found) and not isinstance(found, Environment):
-        found = found()
+        found = _call(found, name)
     if not isinstance(found, Environment):
         raise ConfigError(f"{name!r} is not an environment, nor a function that returns one: it is {found!r}")
     return found
 
 
+def _call(factory: Any, name: str) -> Any:
+    try:
+        inspect.signature(factory).bind()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name!r} is not a function that can be called without arguments") from error
+    return factory()
+
+
 def _load(module: str, name: str) -> Any:
     if module.endswith(".py"):
         return _load_file(Path(module), name)
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(f"environment {name!r}: {module!r} is neither a module's name nor the path of a .py file")
     sys.path.insert(0, "")
     try:
         return importlib.import_module(module)

@@ -20,10 +20,10 @@ _T = (
 
 
 class Mean(NamedTuple):
-    """A mean over seeds and the half width of its 95 % interval (NaN for one seed)."""
+    """A mean over seeds and the half width of its 95 % interval (None for one seed)."""
 
     value: float
-    half_width: float
+    half_width: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,11 @@ class Comparison:
     """Number of the recommended trial."""
     tokens: Mean
     """Tokens that evaluating every trial from scratch would take: those bought and those the pool saved."""
-    seconds: Mean
-    """Wall-clock seconds of its evaluations, and of the agent's own calls."""
     results: tuple[SearchResult, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        means = {name: getattr(self, name)._asdict() for name in ("score", "trials_to_best", "tokens", "seconds")}
+        means = {name: getattr(self, name)._asdict() for name in ("score", "trials_to_best", "tokens")}
         runs = [
             {
                 "study": result.study.name,
@@ -65,7 +63,6 @@ def compare_runs(method: str, results: Sequence[SearchResult]) -> Comparison:
         score=mean_over_seeds([_score(result) for result in results]),
         trials_to_best=mean_over_seeds([result.best.number for result in results]),
         tokens=mean_over_seeds([_tokens(result) for result in results]),
-        seconds=mean_over_seeds([result.spend.seconds for result in results]),
         results=tuple(results),
     )
 
@@ -74,7 +71,7 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
     """Mean with the half width of its 95 % interval by Student's t."""
     count = len(values)
     if count < 2:
-        return Mean(float(np.mean(values)), math.nan)
+        return Mean(float(np.mean(values)), None)
     quantile = _T[count - 2] if count - 2 < len(_T) else 1.96
     return Mean(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(count)))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from math import isnan
 from typing import Any
 
 from rich.table import Table
@@ -46,10 +46,10 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """One line per method, best first."""
     held_out = any(result.validation for each in comparisons for result in each.results)
     score = "score on held-out examples" if held_out else "score on the examples searched"
-    table = _table("method", ">seeds", f">{score}", ">trial of the winner", ">tokens from scratch", ">seconds")
+    table = _table("method", ">seeds", f">{score}", ">trial of the winner", ">tokens from scratch")
     for each in sorted(comparisons, key=lambda comparison: -comparison.score.value):
         cells = [each.method, each.seeds, _mean(each.score, ".3f"), _mean(each.trials_to_best, ".1f")]
-        _add(table, *cells, _mean(each.tokens, ",.0f"), _mean(each.seconds, ".1f"))
+        _add(table, *cells, _mean(each.tokens, ",.0f"))
     return table
 
 
@@ -61,7 +61,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     if result.validation is not None:
         lines.append(f"Score on {len(result.validation.results)} held-out examples: {scored(result.validation)}")
     lines.append(f"Score on the {len(best.evaluation.results)} examples searched: {scored(best.evaluation)}")
-    lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit} ({best.cost / budget:.0%})")
+    lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
     lines.append(f"The search spent: {spent(spend)}")
     lines.append(f"Stopped: {result.stopped}")
     return lines
@@ -109,7 +109,7 @@ def trace_lines(
         for trial in (t for t in trials if t.round == number and trial_number in (None, t.number)):
             body = f"{trial.allocation}\n{scored(trial.evaluation)}, cost {trial.cost:.4g}\nwhy: {trial.rationale}"
             lines.append((f"trial {trial.number}", body))
-    return lines
+    return [(plain(heading), plain(body)) for heading, body in lines]
 
 
 def _step_lines(step: AgentStep, *, prompts: bool) -> list[tuple[str, str]]:
@@ -120,6 +120,11 @@ def _step_lines(step: AgentStep, *, prompts: bool) -> list[tuple[str, str]]:
     return lines
 
 
+def plain(text: str) -> str:
+    """The text without control characters: what a model wrote must not steer a terminal."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+
+
 def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
@@ -128,9 +133,9 @@ def _table(*headings: str) -> Table:
 
 
 def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(str(cell)) for cell in cells))
+    table.add_row(*(Text(plain(str(cell))) for cell in cells))
 
 
 def _mean(mean: Mean, form: str) -> str:
     value = f"{mean.value:{form}}"
-    return value if isnan(mean.half_width) else f"{value} ± {mean.half_width:{form}}"
+    return value if mean.half_width is None else f"{value} ± {mean.half_width:{form}}"

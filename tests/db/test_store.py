@@ -27,6 +27,7 @@ SPEC = StudySpec(
     fingerprint="f",
     cost_model="flops",
     budget=10,
+    pricing="p",
     method="random",
     seed=0,
     examples=2,

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttts.db import Store
-from agenttts.environments import Meter, SamplePool
+from agenttts.environments import Meter, OpenAIClient, SamplePool
+from agenttts.environments.pool import sample_key
 from agenttts.errors import EndpointError, LimitReached
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.testing import ScriptedClient
-from tests.endpoint import FakeEndpoint
+from tests.endpoint import FakeEndpoint, Fault
 
 MODEL = Model("m", 1e9, usd_per_million_prompt_tokens=1e6, usd_per_million_completion_tokens=2e6)
 
@@ -78,6 +79,39 @@ async def test_usd_by_the_declared_prices() -> None:
     pool = SamplePool(Store())
     await pool.draw(client(), MODEL, prompt("a"), Sampling(), 3)
     assert pool.meter.spent.usd == pytest.approx(1 * 1 + 3 * 2 * 2)
+
+
+async def test_a_gap_left_by_a_failure_is_filled_at_its_own_positions(endpoint: FakeEndpoint) -> None:
+    endpoint.ignores_n = True
+    endpoint.faults = [None, Fault(400, "no"), None, None]
+    asked = Model("small", 1e9, base_url=endpoint.url)
+    buying, pool = OpenAIClient(max_retries=0, max_in_flight=1), SamplePool(Store())
+    with pytest.raises(EndpointError):
+        await pool.draw(buying, asked, prompt("a"), Sampling(), 4)
+    drawn = await pool.draw(buying, asked, prompt("a"), Sampling(), 4)
+    first = int(drawn.samples[0].text.removeprefix("text"))
+    assert [sample.text for sample in drawn.samples] == [f"text{first + i}" for i in range(4)]
+    assert len(endpoint.requests) == 5
+    await buying.close()
+
+
+async def test_a_dead_processs_claim_is_soon_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agenttts.environments.pool._CLAIM_SECONDS", 0.3)
+    store = Store()
+    pool = SamplePool(store)
+    await pool.draw(client(), MODEL, prompt("a"), Sampling(), 1)
+    with_key = sample_key("search", MODEL, prompt("b"), Sampling())
+    assert store.samples.claim(with_key, "dead", 0.3)
+    assert len((await pool.draw(client(), MODEL, prompt("b"), Sampling(), 1)).samples) == 1
+
+
+async def test_a_limit_is_passed_by_one_purchase_at_most() -> None:
+    meter = Meter(max_tokens=100)
+    pool = SamplePool(Store(), meter=meter)
+    draws = [pool.draw(client(), MODEL, prompt(f"p{i}"), Sampling(max_tokens=8), 3) for i in range(200)]
+    outcomes = await asyncio.gather(*draws, return_exceptions=True)
+    assert any(isinstance(outcome, LimitReached) for outcome in outcomes)
+    assert 100 <= meter.spent.tokens < 110
 
 
 async def test_a_limit_stops_purchases_but_not_reuse() -> None:

@@ -55,7 +55,7 @@ class ReplayClient:
                 f"not {start + samples}"
             )
         replayed = tuple(Sample(entry["texts"][index], entry["completion_tokens"][index]) for index in recorded)
-        return Completions(replayed, entry["prompt_tokens"], 1)
+        return Completions(replayed, entry["prompt_tokens"])
 
     def route(self, urls: Mapping[str, str]) -> None:
         """A recording has no endpoint."""
