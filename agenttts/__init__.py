@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from agenttts.db import Store
     from agenttts.environments import LiveEnvironment, environment
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
+    from agenttts.loop import Limits, SearchResult, search
     from agenttts.methods import searcher
     from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
     from agenttts.racing import Racing
-    from agenttts.search import Limits, SearchResult, search
     from agenttts.trial import Archive, Budget, Evaluation, Proposal, Trial
 
 _HOMES = {
@@ -35,7 +35,7 @@ _HOMES = {
     "agenttts.methods": ("searcher",),
     "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "Subtask", "SubtaskInput", "SubtaskRun"),
     "agenttts.racing": ("Racing",),
-    "agenttts.search": ("Limits", "SearchResult", "search"),
+    "agenttts.loop": ("Limits", "SearchResult", "search"),
     "agenttts.trial": ("Archive", "Budget", "Evaluation", "Proposal", "Trial"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -45,6 +45,11 @@ def test_public_names_exist_and_are_sorted(module: str) -> None:
     assert all(getattr(loaded, name) is not None for name in loaded.__all__)
 
 
+def test_public_names_are_no_modules_whatever_was_imported_before() -> None:
+    code = "import agenttts as at, agenttts.loop, agenttts.report; at.Limits\nprint(callable(at.search), callable(at.searcher))"
+    assert loaded_by(code) == {"True"}
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         agenttts.nonsense  # noqa: B018
@@ -57,7 +62,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_a_command_loads_only_what_it_needs() -> None:
     code = "import sys; sys.argv = ['agenttts', '--version']\nfrom agenttts.cli import main\n"
-    code += "try:\n    main()\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    code += "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nprint(*sys.modules)"
     assert not loaded_by(code) & {"numpy", "openai", "sqlalchemy", "langgraph", "optuna"}
 
 

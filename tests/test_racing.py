@@ -13,10 +13,10 @@ from agenttts.allocation import SearchSpace
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
+from agenttts.loop import Limits, search
 from agenttts.methods import searcher
 from agenttts.pipeline import Pipeline
 from agenttts.racing import Racing
-from agenttts.search import Limits, search
 from agenttts.testing import ScriptedClient
 from agenttts.trial import Archive, Evaluation, ExampleResult
 from tests.baselines.test_searchers import SPACE, archive_of

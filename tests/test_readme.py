@@ -13,8 +13,8 @@ from agenttts.allocation import SearchSpace
 from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import environment
+from agenttts.loop import Limits, search
 from agenttts.methods import searcher
-from agenttts.search import Limits, search
 from tests.endpoint import FakeEndpoint
 
 README = Path(__file__).parent.parent / "README.md"

@@ -61,14 +61,19 @@ StudyOption = Annotated[
 ]
 
 
-@app.callback()
-def options(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    """Options of the command itself."""
-    if show_version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(version("agenttts"))
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 @app.command()
@@ -90,7 +95,7 @@ def search(
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.run import Job, run_search
-    from agenttts.search import Limits
+    from agenttts.loop import Limits
 
     job = Job.create(env, budget=budget, cost=cost, store=store)
     job.plan(method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
@@ -114,8 +119,8 @@ def compare(
 ) -> None:
     """Run several methods with several seeds on one environment, and print one table."""
     from agenttts.cli.run import Job, run_comparison
+    from agenttts.loop import Limits
     from agenttts.report import comparison_table
-    from agenttts.search import Limits
 
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1, not {seeds}")

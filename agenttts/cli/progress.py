@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from agenttts.loop import Limits, Progress
 from agenttts.report.tables import interval
-from agenttts.search import Limits, Progress
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from agenttts.db import Store, Study
 from agenttts.environments import environment
 from agenttts.environments.client import shown_url
 from agenttts.errors import ConfigError
+from agenttts.loop import Limits, SearchResult
+from agenttts.loop import search as run
 from agenttts.methods import searcher
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, summary_lines
 from agenttts.report.rows import evaluation_row
-from agenttts.search import Limits, SearchResult
-from agenttts.search import search as run
 from agenttts.surrogate import recommend
 from agenttts.trial import Environment, Searcher
 

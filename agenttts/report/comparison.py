@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agenttts.search import SearchResult
+from agenttts.loop import SearchResult
 
 # 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 beyond.
 _T = (

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
+from agenttts.loop import SearchResult
 from agenttts.report.comparison import Comparison, Mean
-from agenttts.search import SearchResult
 from agenttts.trial import AgentStep, Evaluation, Spend, Trial
 
 

@@ -18,8 +18,8 @@ from agenttts.environments.serving import LlamaCppServing
 from agenttts.environments.tasks.minihop import MODELS, minihop, minihop_recorded, pipeline
 from agenttts.environments.tasks.minihop.pipeline import HERE
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.loop import Limits, search
 from agenttts.methods import searcher
-from agenttts.search import Limits, search
 
 
 def both(retrieve: tuple[str, int], answer: tuple[str, int]) -> Allocation:

@@ -1,4 +1,4 @@
-"""The search loop: ask the searcher, refuse or evaluate, record; until a limit is reached.
+"""The search loop, `agenttts.search`: ask the searcher, refuse or evaluate, record; until a limit is reached.
 
 The loop keeps nothing that is not in the store: a search killed at any instant goes on where it was when the same
 command is run again. Whatever a trial bought is in the sample pool even if the trial was cut off.

@@ -14,8 +14,8 @@ from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.loop import Limits, Progress, SearchResult, search
 from agenttts.methods import searcher
-from agenttts.search import Limits, Progress, SearchResult, search
 from agenttts.testing import ScriptedClient
 from agenttts.trial import Archive, Proposal
 from tests.conftest import toy_reply
