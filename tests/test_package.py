@@ -46,7 +46,8 @@ def test_public_names_exist_and_are_sorted(module: str) -> None:
 
 
 def test_public_names_are_no_modules_whatever_was_imported_before() -> None:
-    code = "import agenttts as at, agenttts.loop, agenttts.report; at.Limits\nprint(callable(at.search), callable(at.searcher))"
+    code = "import agenttts as at, agenttts.loop, agenttts.report; at.Limits"
+    code += "\nprint(callable(at.search), callable(at.searcher))"
     assert loaded_by(code) == {"True"}
 
 
