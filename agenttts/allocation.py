@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ class SearchSpace:
         self.pipeline = pipeline
         self.cost_model = cost_model
         self.budget = float(budget)
+        if not math.isfinite(self.budget):
+            raise ConfigError(f"the budget must be a finite number, not {budget!r}")
         # The paper's default budget IS a sum of costs: rounding must not turn an equality into an excess.
         self._limit = self.budget + 1e-9 * max(1.0, abs(self.budget))
         self._cheapest_costs = {

@@ -296,7 +296,7 @@ class _Run:
     async def finish(self, stopped: str, *, validate: bool) -> SearchResult:
         """Recommend, and check the recommendation."""
         if not self.archive.trials:
-            raise ConfigError(f"the search ended before its first trial was complete: {stopped}")
+            raise LimitReached(f"the search ended before its first trial was complete: {stopped}")
         best = recommend(self.space.pipeline.sizes, self.archive.trials)
         validation = None
         if validate and self.environment.held_out:

@@ -225,9 +225,6 @@ def main() -> None:
     except AgentTTSError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted: run the same command again to go on", err=True)
-        sys.exit(130)
 
 
 def _open(store: str) -> Store:

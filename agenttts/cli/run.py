@@ -6,12 +6,13 @@ import asyncio
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 
 from agenttts.allocation import SearchSpace
@@ -85,7 +86,7 @@ def run_search(job: Job, limits: Limits, *, parallel: int, racing: bool) -> None
     console = _console()
     for line in _heading(job):
         console.print(line, markup=False, soft_wrap=True)
-    result = asyncio.run(_run(job, limits, parallel, racing, console))
+    result = _finished(_run(job, limits, parallel, racing, console))
     console.print()
     for line in summary_lines(result, job.space.cost_model.unit, job.space.budget):
         console.print(line, markup=False, soft_wrap=True)
@@ -114,8 +115,8 @@ def run_comparison(
         results = []
         for seed in range(seeds):
             job.plan(method, seed=seed, llm=llm)
-            results.append(asyncio.run(_run(job, limits, parallel, racing, None)))
-            console.print(f"{job.study}: {results[-1].best.allocation}", markup=False)
+            results.append(_finished(_run(job, limits, parallel, racing, None)))
+            console.print(f"{job.study}: {results[-1].best.allocation}", markup=False, soft_wrap=True)
         comparisons.append(compare_runs(planned(_chosen(job)), results))
     return comparisons
 
@@ -194,6 +195,15 @@ def _heading(job: Job) -> list[str]:
         f"method       {method}",
         f"study        {job.study} in {Path(job.store.location)}",
     ]
+
+
+def _finished(search: Coroutine[Any, Any, SearchResult]) -> SearchResult:
+    """The search's result; an interrupt ends the command with a hint."""
+    try:
+        return asyncio.run(search)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: run the same command again to go on", err=True)
+        raise typer.Exit(130) from None
 
 
 def _without_secrets(argument: str) -> str:

@@ -172,6 +172,8 @@ class _ExampleRun:
     spend: Spend = Spend()
     tallies: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     subtask_scores: dict[str, float] = field(default_factory=dict)
+    broken: bool = False
+    """It failed in a function of the user's."""
     unanswered: bool = False
     """It failed because a server gave no completion."""
     unavailable: bool = False
@@ -193,6 +195,7 @@ class _ExampleRun:
         except AgentTTSError as error:
             return self._result(0.0, error=str(error))
         except Exception as error:  # the user's own functions may raise anything: a failed example is data
+            self.broken = True
             return self._result(0.0, error=f"{type(error).__name__}: {error}")
         return self._result(score, output=shown)
 
@@ -301,7 +304,10 @@ def _require_answers(runs: Sequence[_ExampleRun], results: Sequence[ExampleResul
 
     Raises:
         EndpointError: When no example was answered, or many were not for the servers' fault.
+        ConfigError: When the user's own functions raised for every example.
     """
+    if len(runs) > 1 and all(run.broken for run in runs):
+        raise ConfigError(f"the pipeline's own functions failed for every example: {results[0].error}")
     unavailable = sum(run.unavailable for run in runs)
     if runs and all(run.unanswered for run in runs):
         raise EndpointError(f"every example failed with {allocation}; the first said: {results[0].error}")

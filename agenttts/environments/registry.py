@@ -84,5 +84,10 @@ def _load_file(path: Path, name: str) -> Any:
         raise ConfigError(f"environment {name!r}: {str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except Exception as error:  # the user's file may fail in any way
+        raise ConfigError(f"environment {name!r}: {str(path)!r} failed with {type(error).__name__}: {error}") from error
     return module

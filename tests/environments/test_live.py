@@ -143,11 +143,14 @@ async def test_a_coroutine_can_be_the_whole_stage() -> None:
 
 async def test_a_users_exception_is_a_failed_example_not_a_crash() -> None:
     def explode(given: SubtaskInput) -> str:
-        raise KeyError("passage") if given.example["id"] == "1" else ValueError
+        return str(given.example["passage"])
 
-    rows = [{"id": "1", "gold": "x"}, {"id": "2", "gold": "x"}]
-    evaluation = await single(Subtask("s", (M,), explode), lambda m, p: "x", rows).evaluate(allocation(1))
-    assert evaluation.failures == 2 and evaluation.results[0].error == "KeyError: 'passage'"
+    rows = [{"id": "1", "gold": "x"}, {"id": "2", "gold": "x", "passage": "p"}]
+    subtask = Subtask("s", (M,), explode)
+    evaluation = await single(subtask, lambda m, p: "x", rows).evaluate(allocation(1))
+    assert evaluation.failures == 1 and evaluation.results[0].error == "KeyError: 'passage'"
+    with pytest.raises(ConfigError, match="own functions failed for every example: KeyError: 'passage'"):
+        await single(subtask, lambda m, p: "x", [rows[0], {**rows[0], "id": "2"}]).evaluate(allocation(1))
 
 
 async def test_a_dead_endpoint_refuses_the_trial_instead_of_scoring_it_zero() -> None:
