@@ -140,6 +140,11 @@ class Evaluation:
         return sum(result.error is not None for result in self.results)
 
     @property
+    def first_error(self) -> str | None:
+        """Why the first failed example failed; None when none did."""
+        return next((result.error for result in self.results if result.error is not None), None)
+
+    @property
     def subtask_scores(self) -> dict[str, float]:
         """Mean score of each subtask that declares a metric, a failed example counting as 0."""
         names = dict.fromkeys(name for result in self.results for name in result.subtask_scores)

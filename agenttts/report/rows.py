@@ -50,6 +50,7 @@ def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
         "interval": list(evaluation.interval),
         "examples": len(evaluation.results),
         "failures": evaluation.failures,
+        "first_error": evaluation.first_error,
         "subtask_scores": evaluation.subtask_scores,
         "unparsable": {name: usage.unparsable for name, usage in evaluation.usage.items()},
         "tokens_bought": evaluation.spend.tokens,

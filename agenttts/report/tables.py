@@ -69,7 +69,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
 
 def scored(evaluation: Evaluation) -> str:
     """Score, interval and failures in words."""
-    failed = f", {evaluation.failures} failed" if evaluation.failures else ""
+    failed = f", {evaluation.failures} failed, the first with: {evaluation.first_error}" if evaluation.failures else ""
     return f"{evaluation.score:.3f} (95 % interval {interval(evaluation)}{failed})"
 
 
