@@ -6,6 +6,7 @@ draws outside the budget is shown to it as an infeasible trial, within the call,
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from agenttts.allocation import Allocation, Choice, SearchSpace
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _BUDGET = "budget"
 
 
-class _OptunaSearcher:
+class _OptunaSearcher(ABC):
     name: str
     attempts = 100
     """Draws per proposal before a uniform one takes its place."""
@@ -30,8 +31,9 @@ class _OptunaSearcher:
     def __init__(self, *, seed: int = 0) -> None:
         self._seed = seed
 
+    @abstractmethod
     def _sampler(self, seed: int) -> BaseSampler:
-        raise NotImplementedError
+        """Optuna's sampler of this method."""
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
         """See `trial.Searcher.propose`."""

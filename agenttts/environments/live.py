@@ -100,8 +100,8 @@ class LiveEnvironment:
             self.client.route(await self._serving.start())
         try:
             await self.client.check(self.pipeline.models)
-        except AgentTTSError:
-            await self._close()
+        except BaseException:
+            await self._close()  # whatever stopped the check must not leave servers running
             raise
         return self
 

@@ -223,9 +223,9 @@ class SamplePool:
             bought = await client.complete(
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
-            spend = _purchase(model, bought.prompt_tokens, bought.samples)
+            spend = _spend_of(model, bought.prompt_tokens, bought.samples)
             prompt = StoredPrompt(
-                key, model.served_name, self._namespace, messages, _parameters(sampling), bought.prompt_tokens
+                key, model.served_name, self._namespace, messages, asdict(sampling), bought.prompt_tokens
             )
             self._store.samples.add(prompt, start, bought.samples, spend=spend, study_id=self._study_id)
             self.meter.add(spend)
@@ -247,15 +247,11 @@ class Pooled(Protocol):
 
 def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
     """Content hash of everything that decides what a sample looks like."""
-    content = [namespace, model.served_name, model.revision, list(messages), _parameters(sampling)]
+    content = [namespace, model.served_name, model.revision, list(messages), asdict(sampling)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _parameters(sampling: Sampling) -> dict[str, object]:
-    return asdict(sampling)
-
-
-def _purchase(model: Model, prompt_tokens: int, samples: Sequence[Sample]) -> Spend:
+def _spend_of(model: Model, prompt_tokens: int, samples: Sequence[Sample]) -> Spend:
     # A request of several choices pays its prompt once.
     completions = sum(sample.completion_tokens for sample in samples)
     usd = (
