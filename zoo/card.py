@@ -76,7 +76,7 @@ def loss_table(_: Pools) -> str:
     """Training loss along the way."""
     with (RECORDS / "loss.csv").open() as file:
         rows = list(csv.DictReader(file))
-    marks = {0, 250, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 6_999, 7_999}
+    marks = {0, 250, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 6_950, 7_950}
     columns = [f"{size}_{task}" for size in CONFIGS for task in ("retrieve", "answer")]
     head = ["step", *(column.replace("_", " ") for column in columns)]
     return table(head, ([r["step"], *(r[c] or "-" for c in columns)] for r in rows if int(r["step"]) in marks))

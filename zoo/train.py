@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import tokenizer
-from zoo.config import CONFIGS, SEQUENCE, SEQUENCES, TASK_WEIGHTS, TASKS, Config
+from zoo.config import CONFIGS, SEQUENCE, SEQUENCES, TASKS, Config
 from zoo.model import Llama, initialise, rotary_tables
 from zoo.rows import step_batch
 
@@ -81,7 +81,7 @@ class Trainer:
         self.cos, self.sin = (table.to(device) for table in rotary_tables(SEQUENCE, config.head_width))
         self.rate = torch.zeros((), device=device) if self.cuda else 0.0
         self.losses = torch.zeros(len(TASKS), device=device)
-        self.weights = torch.tensor(TASK_WEIGHTS, device=device)
+        self.weights = torch.tensor(config.task_weights, device=device)
         self.optimiser = torch.optim.AdamW(
             self._groups(), lr=self.rate, betas=(0.9, 0.98), fused=self.cuda, capturable=self.cuda
         )

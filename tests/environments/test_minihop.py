@@ -77,7 +77,7 @@ async def test_more_than_was_recorded_is_an_error_not_an_invention() -> None:
 async def test_the_landscape_rewards_mixing_models() -> None:
     environment = minihop_recorded()
     everything = [*environment.examples, *environment.held_out]
-    mixed = await environment.evaluate(both(("xs", 33), ("m", 1)), everything)
+    mixed = await environment.evaluate(both(("s", 3), ("m", 1)), everything)
     space = SearchSpace(environment.pipeline, FlopsCost(), 700)
     alike = [
         both((size, space.most_samples(both((size, 1), (size, answers)), "retrieve")), (size, answers))

@@ -24,7 +24,7 @@ from agenttts.trial import Budget
 
 DEFAULT_BUDGET = Budget(700, "flops")
 HERE = Path(__file__).parent
-REVISION = "1"
+REVISION = "2"
 """Raised whenever the weights change, so that pools of older weights are never reused."""
 
 EXAMPLES = range(100)
@@ -70,7 +70,7 @@ def pipeline(retrieve: Literal["union", "vote"] = "union") -> Pipeline:
                 default=(),
                 metric=_all_needed,
                 prompt_tokens=115,
-                completion_tokens=23,
+                completion_tokens=23.5,
                 max_samples=64,
                 sampling=Sampling(temperature=0.8, max_tokens=world.RETRIEVE_MAX_TOKENS, extra=_FILTERS_OFF),
             ),
@@ -82,7 +82,7 @@ def pipeline(retrieve: Literal["union", "vote"] = "union") -> Pipeline:
                 aggregator=MajorityVote(),
                 default="unknown",
                 prompt_tokens=41,
-                completion_tokens=44,
+                completion_tokens=43.6,
                 max_samples=32,
                 sampling=Sampling(temperature=0.8, max_tokens=world.ANSWER_MAX_TOKENS, extra=_FILTERS_OFF),
             ),
