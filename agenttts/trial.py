@@ -342,7 +342,11 @@ class Environment(Protocol):
 
 
 class Searcher(Protocol):
-    """Decides what to try next."""
+    """Decides what to try next.
+
+    A searcher that is also an async context manager is entered before the environment, and so before the first call
+    and before anything is bought (it checks what it needs to ask), and left after the last.
+    """
 
     @property
     def name(self) -> str: ...

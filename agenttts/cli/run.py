@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 
 from agenttts.allocation import SearchSpace
+from agenttts.chat import shown_url
 from agenttts.cli.progress import show_progress
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments import environment
-from agenttts.environments.client import shown_url
 from agenttts.errors import ConfigError
 from agenttts.loop import Limits, SearchResult
 from agenttts.loop import search as run
