@@ -11,7 +11,8 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.trial import Spend
@@ -135,7 +136,7 @@ class Answer:
 
 
 class ChatModel:
-    """One chat model that a searcher asks. Nothing stays open between two questions.
+    """One chat model that a searcher asks. Entering it checks that it can be asked.
 
     Args:
         name: Its name at the endpoint.
@@ -157,6 +158,15 @@ class ChatModel:
             raise ConfigError(
                 f"{self._who} needs a key: set {api_key_env}, or OPENAI_BASE_URL for an endpoint of your own"
             )
+
+    async def __aenter__(self) -> Self:
+        await self.check()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close: no connection outlives its question."""
 
     async def check(self) -> None:
         """Make sure, without buying anything, that the model can be asked.

@@ -276,7 +276,7 @@ class _Run:
             proposal,
             evaluation,
             cost=self.space.cost(proposal.allocation),
-            searcher=self.searcher.name,
+            searcher=proposal.searcher or self.searcher.name,
             round=round_,
         )
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))

@@ -61,9 +61,7 @@ async def test_the_check_names_an_endpoint_that_is_not_there() -> None:
         await ChatModel("wise", base_url="http://127.0.0.1:9/v1").check()
 
 
-async def test_a_key_that_is_not_accepted_is_not_shown(
-    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_key_that_is_not_accepted_is_not_shown(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint.key = "another"
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     for asking in (model(endpoint).check(), model(endpoint).ask("q", system="s")):

@@ -36,14 +36,14 @@ class LLMPlanner:
         self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env)
 
     async def __aenter__(self) -> Self:
-        """Make sure that the model can be asked, before anything is bought (`chat.ChatModel.check`)."""
-        await self._model.check()
+        """Make sure that the model can be asked, before anything is bought."""
+        await self._model.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing stays open between two questions."""
+        await self._model.__aexit__(kind, error, trace)
 
     async def reflect(self, view: View) -> Thought:
         """See `planner.Planner.reflect`."""
