@@ -105,11 +105,11 @@ def allocation_request(
     if refused:
         lines = [f"- {allocation}: {'; '.join(reasons)}" for allocation, reasons in refused.items()]
         parts.append("These proposals were refused; mend or replace them:\n" + "\n".join(lines))
-    such = " that follow the guideline, within the budget, and not among the trials above" if guided else " within it"
+    such = " that follow the guideline, are not among the trials above, and fit" if guided else " that fit"
     choices = ", ".join(f'"{s.name}": {{"model": "...", "samples": 1}}' for s in space.pipeline.subtasks)
     parts.append(
-        f"Propose {count} new allocation{'s' * (count > 1)}{such}. Work out each cost with the formula before you "
-        "answer. Reply with JSON alone:\n"
+        f"Propose {count} new allocation{'s' * (count > 1)}{such} the budget. Work out each cost with the formula "
+        "before you answer. Reply with JSON alone:\n"
         f'{{"candidates": [{{"rationale": "...", "allocation": {{{choices}}}}}]}}'
     )
     return "\n\n".join(parts)
