@@ -39,7 +39,10 @@ INTERACTION = (
     "Stages: the budget is shared and an earlier stage's quality moves the best choice of a later one. If not every "
     "stage can have its optimum, which one comes first, and what should the others do then?"
 )
-EXPLORATION = "Where is too little known? Name what to explore if the scores hardly differ."
+EXPLORATION = (
+    "Where is too little known? If the scores hardly differ, name what to explore: good trials crossed, one choice "
+    "changed, or somewhere new."
+)
 
 _MOST_SAMPLES = 10**9
 """A reply with more samples than any budget allows is unreadable, not a number to reckon with."""
@@ -105,11 +108,11 @@ def allocation_request(
     if refused:
         lines = [f"- {allocation}: {'; '.join(reasons)}" for allocation, reasons in refused.items()]
         parts.append("These proposals were refused; mend or replace them:\n" + "\n".join(lines))
-    such = " that follow the guideline, are not among the trials above, and fit" if guided else " that fit"
+    such = ", following the guideline and not among the trials above" if guided else ""
     choices = ", ".join(f'"{s.name}": {{"model": "...", "samples": 1}}' for s in space.pipeline.subtasks)
     parts.append(
-        f"Propose {count} new allocation{'s' * (count > 1)}{such} the budget. Work out each cost with the formula "
-        "before you answer. Reply with JSON alone:\n"
+        f"Propose {count} new allocation{'s' * (count > 1)} within the budget{such}. Work out each cost with the "
+        "formula before you answer. Reply with JSON alone:\n"
         f'{{"candidates": [{{"rationale": "...", "allocation": {{{choices}}}}}]}}'
     )
     return "\n\n".join(parts)
