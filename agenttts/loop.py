@@ -150,8 +150,9 @@ async def search(
     if limits.max_usd is not None:
         _require_prices(environment)
     async with AsyncExitStack() as stack:
-        if isinstance(environment, AbstractAsyncContextManager):
-            await stack.enter_async_context(environment)
+        for each in (searcher, environment):
+            if isinstance(each, AbstractAsyncContextManager):
+                await stack.enter_async_context(each)
         study = store.start(study_name, study_spec(environment, searcher, space, seed), details)
         meter = Meter(limits.max_tokens, limits.max_usd, store.spend(study))
         run = _Run(environment, searcher, space, store, study, limits, meter, parallel, racing, on_progress)
@@ -275,7 +276,7 @@ class _Run:
             proposal,
             evaluation,
             cost=self.space.cost(proposal.allocation),
-            searcher=self.searcher.name,
+            searcher=proposal.searcher or self.searcher.name,
             round=round_,
         )
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))

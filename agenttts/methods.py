@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any, cast
 
 from agenttts.errors import ConfigError
-from agenttts.trial import Searcher
+from agenttts.trial import Archive, Searcher
 
 GROUP = "agenttts.searchers"
 NO_LLM = "none"
@@ -26,7 +26,12 @@ _BUILT_IN = {
     "gp": "agenttts.baselines:GPSearcher",
     "evolution": "agenttts.baselines:EvolutionSearcher",
     "coordinate": "agenttts.baselines:CoordinateSearcher",
+    "llm-zs": "agenttts.baselines:ZeroShotSearcher",
+    "agenthpo": "agenttts.baselines:AgentHPOSearcher",
+    "mlcopilot": "agenttts.baselines:MLCopilotSearcher",
+    "agenttts-paper": "agenttts.baselines:PaperSearcher",
 }
+_LLM_DRIVEN = frozenset({"llm-zs", "agenthpo", "mlcopilot", "agenttts-paper"})
 
 
 def method_names() -> dict[str, str]:
@@ -34,31 +39,73 @@ def method_names() -> dict[str, str]:
     return {**_BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
 
 
+def may_ask_llm(name: str) -> bool:
+    """Whether the method of this name asks an LLM: always, or, like the agent, if one is given."""
+    return name == "agent" or name in _LLM_DRIVEN
+
+
+def needs_llm(name: str) -> bool:
+    """Whether there is nothing to the method of this name without an LLM."""
+    return name in _LLM_DRIVEN
+
+
 def searcher(
-    name: str, *, seed: int = 0, llm: str | None = None, insights_off: frozenset[int] = frozenset()
+    name: str,
+    *,
+    seed: int = 0,
+    llm: str | None = None,
+    insights_off: frozenset[int] = frozenset(),
+    experience: Archive | None = None,
 ) -> Searcher:
     """The searcher of this name.
 
     Args:
         name: A registered method.
         seed: Of its random choices.
-        llm: Model that the agent asks; "none" for the rule planner; when None, the paper's model if OPENAI_API_KEY is
-            set, else the rule planner. Other methods ask no model.
+        llm: Model that is asked, by a method that asks one; when None, the paper's model if OPENAI_API_KEY is set.
+            "none" asks none: the agent then plans by rules, as it does when there is no key.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
+        experience: The archive of a study of a similar task, from which 'mlcopilot' learns.
 
     Raises:
-        ConfigError: When there is no such method, or an option does not fit it.
+        ConfigError: When there is no such method, an option does not fit it, or it needs one that is not given.
     """
     names = method_names()
     if name not in names:
         raise ConfigError(f"there is no method {name!r}; choose one of {', '.join(names)}")
+    _refuse_misfits(name, llm, insights_off, experience)
     if name == "agent":
         return _agent(seed, llm, insights_off)
-    if insights_off:
-        raise ConfigError(f"only the method 'agent' has insights to switch off, not {name!r}")
     module, _, attribute = names[name].partition(":")
     factory = cast(Callable[..., Any], getattr(import_module(module), attribute))
-    return cast(Searcher, factory(seed=seed))
+    arguments = _llm_arguments(name, llm, experience) if needs_llm(name) else {}
+    return cast(Searcher, factory(seed=seed, **arguments))
+
+
+def _refuse_misfits(name: str, llm: str | None, insights_off: frozenset[int], experience: Archive | None) -> None:
+    if insights_off and name != "agent":
+        raise ConfigError(f"only the method 'agent' has insights to switch off, not {name!r}")
+    if llm not in (None, NO_LLM) and not may_ask_llm(name):
+        raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
+    if experience is not None and name != "mlcopilot":
+        raise ConfigError(f"only the method 'mlcopilot' learns from the experience of another study, not {name!r}")
+
+
+def _llm_arguments(name: str, llm: str | None, experience: Archive | None) -> dict[str, Any]:
+    from agenttts.chat import ChatModel
+
+    if name == "mlcopilot" and experience is None:
+        raise ConfigError(
+            "the method 'mlcopilot' learns from another study, which only Python code can give it: "
+            "searcher('mlcopilot', experience=store.archive(store.study('NAME')))"
+        )
+    if llm == NO_LLM or not (llm or os.environ.get("OPENAI_API_KEY")):
+        raise ConfigError(
+            f"the method {name!r} asks an LLM: name one with --llm MODEL, and its endpoint with OPENAI_BASE_URL, "
+            "or set OPENAI_API_KEY for the paper's"
+        )
+    planner = ChatModel(llm) if llm else ChatModel()
+    return {"planner": planner, **({} if experience is None else {"experience": experience})}
 
 
 def _agent(seed: int, llm: str | None, insights_off: frozenset[int]) -> Searcher:

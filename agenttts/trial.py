@@ -20,6 +20,8 @@ from agenttts.allocation import Allocation, SearchSpace
 from agenttts.pipeline import Pipeline
 
 _Z95 = 1.959963984540054
+RULES = "rules"
+"""Who did what an LLM might have done and did not: the planner of a step, the searcher of a trial filled in by rule."""
 
 
 class Interval(NamedTuple):
@@ -168,6 +170,8 @@ class Proposal:
 
     allocation: Allocation
     rationale: str = ""
+    searcher: str = ""
+    """`RULES` where it was filled in because an LLM proposed nothing usable; else empty: who was asked proposes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +184,7 @@ class Trial:
     """Cost of one query, in the unit of the study's cost model."""
     evaluation: Evaluation
     searcher: str
+    """The method that proposed it; `RULES` where it was filled in by rule."""
     rationale: str
     round: int
     """Number of trials in the archive when it was proposed: links the trial to the agent's steps."""
@@ -213,6 +218,7 @@ class AgentStep:
     """Number of trials in the archive when the graph ran."""
     node: str
     planner: str
+    """Who did it: a planner by name, or `RULES` for what takes no LLM."""
     text: str = ""
     """What the node concluded, in words."""
     evidence: Any = None
@@ -342,7 +348,11 @@ class Environment(Protocol):
 
 
 class Searcher(Protocol):
-    """Decides what to try next."""
+    """Decides what to try next.
+
+    A searcher that is also an async context manager is entered before the environment, and so before the first call
+    and before anything is bought (it checks what it needs to ask), and left after the last.
+    """
 
     @property
     def name(self) -> str: ...

@@ -29,6 +29,8 @@ class FakeEndpoint:
         ignores_n: Whether one choice is returned whatever `n` says.
         refuses_seed: Whether a `seed` is refused with a 400.
         refuses_schema: Whether a `response_format` is refused with a 400.
+        key: The only key that is accepted; every key where it is empty.
+        tells_models: Whether `/v1/models` is there.
         faults: Answers given to the next requests in turn; None lets one through.
         delay_s: Seconds before each answer.
     """
@@ -38,6 +40,8 @@ class FakeEndpoint:
         self.models = ["small", "large"]
         self.most_n: int | None = None
         self.ignores_n = self.refuses_seed = self.refuses_schema = False
+        self.key = ""
+        self.tells_models = True
         self.faults: list[Fault | None] = []
         self.delay_s = 0.0
         self.requests: list[dict[str, Any]] = []
@@ -61,12 +65,26 @@ class FakeEndpoint:
         self._server.server_close()
         self._thread.join()
 
+    def listing(self, authorization: str) -> Fault | dict[str, Any]:
+        if not self.tells_models:
+            return Fault(404, "no such page")
+        if fault := self._refused_key(authorization):
+            return fault
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self.models]
+        return {"object": "list", "data": data}
+
+    def _refused_key(self, authorization: str) -> Fault | None:
+        given = authorization.removeprefix("Bearer ")
+        return Fault(401, f"incorrect key {given}") if self.key and given != self.key else None
+
     def answer(self, body: dict[str, Any], authorization: str) -> Fault | dict[str, Any]:
         with self._lock:
             self.requests.append(body)
             self.authorizations.append(authorization)
             if self.faults and (fault := self.faults.pop(0)) is not None:
                 return fault
+        if fault := self._refused_key(authorization):
+            return fault
         n = body.get("n", 1)
         if self.most_n is not None and n > self.most_n:
             return Fault(400, f"n must be at most {self.most_n}")
@@ -91,13 +109,14 @@ def _handler(endpoint: FakeEndpoint) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in endpoint.models]
-            self._send(200, {"object": "list", "data": data}, {})
+            self._answer(endpoint.listing(self.headers.get("Authorization", "")))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             threading.Event().wait(endpoint.delay_s)
-            answer = endpoint.answer(body, self.headers.get("Authorization", ""))
+            self._answer(endpoint.answer(body, self.headers.get("Authorization", "")))
+
+        def _answer(self, answer: Fault | dict[str, Any]) -> None:
             if isinstance(answer, Fault) and answer.status == 200:
                 self._send_text(answer.message)
             elif isinstance(answer, Fault):

@@ -9,7 +9,7 @@
 `initial` proposes the next of them by rule. Otherwise `reflect` writes a new guideline and `propose` asks the planner
 for candidates. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back to the
 planner, a bounded number of times; what is still missing then is filled in by rule, and says so. Every node that runs
-is journaled.
+is journaled with who did it: the planner at `reflect`, `propose` and `repair`, rules elsewhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, Vi
 from agenttts.agent.rules import RulePlanner
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.surrogate import Surrogate
-from agenttts.trial import AgentStep, Archive, Proposal
+from agenttts.trial import RULES, AgentStep, Archive, Proposal
 
 MAX_REPAIRS = 2
 
@@ -81,7 +81,7 @@ class Agent:
     async def reflect(self, state: State) -> State:
         """A new guideline."""
         thought = await self.planner.reflect(state["view"])
-        self._record("reflect", thought)
+        self._record("reflect", thought, self.planner.name)
         return State(guideline=thought.text)
 
     async def propose(self, state: State) -> State:
@@ -110,7 +110,7 @@ class Agent:
         held = [Refused(proposal, ["already proposed"]) for proposal in state["accepted"]]
         plan = await RulePlanner().propose(state["view"], "", missing, state["declined"] + held)
         filled = [
-            Proposal(p.allocation, f"filled in by rule, the planner's own were refused: {p.rationale}")
+            Proposal(p.allocation, f"filled in by rule, the planner's own were refused: {p.rationale}", searcher=RULES)
             for p in plan.proposals
         ]
         self._record("fill", Thought("\n".join(str(p.allocation) for p in filled), plan.thought.evidence))
@@ -132,7 +132,7 @@ class Agent:
     async def _plan(self, node: str, state: State, refused: list[Refused]) -> list[Proposal]:
         missing = self.count - len(state["accepted"])
         plan: Plan = await self.planner.propose(state["view"], state["guideline"], missing, refused)
-        self._record(node, plan.thought)
+        self._record(node, plan.thought, self.planner.name)
         return plan.proposals
 
     def _view(self) -> View:
@@ -170,12 +170,12 @@ class Agent:
             return ["it is proposed twice"]
         return self.space.faults(allocation)
 
-    def _record(self, node: str, thought: Thought) -> None:
+    def _record(self, node: str, thought: Thought, planner: str = RULES) -> None:
         self.journal(
             AgentStep(
                 round=len(self.archive.trials),
                 node=node,
-                planner=self.planner.name,
+                planner=planner,
                 text=thought.text,
                 evidence=thought.evidence,
                 prompt=thought.prompt,

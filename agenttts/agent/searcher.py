@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
 from agenttts.agent.graph import Agent, build
 from agenttts.agent.planner import Insights, Planner
 from agenttts.agent.rules import RulePlanner
@@ -13,7 +17,8 @@ class AgentSearcher:
     """The paper's agent (section 5), as a LangGraph graph with a planner that thinks at its nodes.
 
     Args:
-        planner: Who thinks; the rule planner when None.
+        planner: Who thinks; the rule planner when None. One that is also an async context manager is entered and left
+            with the searcher.
         insights: Which of the paper's insights to use.
         seed: Of its random choices.
     """
@@ -25,6 +30,18 @@ class AgentSearcher:
         self.insights = insights or Insights()
         self.journal: Journal | None = None
         self._seed = seed
+
+    async def __aenter__(self) -> Self:
+        """Let the planner check, before anything is bought, what it needs."""
+        if isinstance(self.planner, AbstractAsyncContextManager):
+            await self.planner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self.planner, AbstractAsyncContextManager):
+            await self.planner.__aexit__(kind, error, trace)
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
         """See `trial.Searcher.propose`."""

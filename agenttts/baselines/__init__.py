@@ -1,16 +1,24 @@
-"""Baselines on the same interface as the agent: random, grid, evolution, coordinate ascent, and Optuna's."""
+"""Baselines on the same interface as the agent: random, grid, evolution, coordinate, Optuna's, and LLM-driven ones."""
 
+from agenttts.baselines.agenthpo import AgentHPOSearcher
 from agenttts.baselines.bayesian import GPSearcher, TPESearcher
 from agenttts.baselines.coordinate import CoordinateSearcher
 from agenttts.baselines.evolution import EvolutionSearcher
 from agenttts.baselines.grid import GridSearcher
+from agenttts.baselines.mlcopilot import MLCopilotSearcher
+from agenttts.baselines.paper import PaperSearcher
 from agenttts.baselines.random import RandomSearcher
+from agenttts.baselines.zero_shot import ZeroShotSearcher
 
 __all__ = [
+    "AgentHPOSearcher",
     "CoordinateSearcher",
     "EvolutionSearcher",
     "GPSearcher",
     "GridSearcher",
+    "MLCopilotSearcher",
+    "PaperSearcher",
     "RandomSearcher",
     "TPESearcher",
+    "ZeroShotSearcher",
 ]

@@ -48,13 +48,20 @@ RacingOption = Annotated[
 ]
 LlmOption = Annotated[
     str | None,
-    typer.Option("--llm", help="Model that the agent asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none' plans by rules."),
+    typer.Option(
+        "--llm", help="Model that the method asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none': the agent plans by rules."
+    ),
 ]
 InsightsOption = Annotated[
     list[int], typer.Option("--without-insight", help="Switch insight 1, 2 or 3 off (repeatable).")
 ]
 MethodOption = Annotated[
-    str, typer.Option("--method", help="agent, random, grid, tpe, gp, evolution, coordinate, or a registered one.")
+    str,
+    typer.Option(
+        "--method",
+        help="agent, random, grid, tpe, gp, evolution, coordinate, or a registered one; by an LLM: agenttts-paper, "
+        "llm-zs, agenthpo.",
+    ),
 ]
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="Name of the study; made from the settings if left out.")

@@ -16,15 +16,15 @@ import typer
 from rich.console import Console
 
 from agenttts.allocation import SearchSpace
+from agenttts.chat import shown_url
 from agenttts.cli.progress import show_progress
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments import environment
-from agenttts.environments.client import shown_url
 from agenttts.errors import ConfigError
 from agenttts.loop import Limits, SearchResult
 from agenttts.loop import search as run
-from agenttts.methods import searcher
+from agenttts.methods import may_ask_llm, searcher
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, summary_lines
 from agenttts.report.rows import evaluation_row
@@ -108,13 +108,15 @@ def run_comparison(
 ) -> list[Comparison]:
     """Every method with every seed; each run is a study of its own that can be resumed."""
     console = Console(stderr=True, quiet=quiet, highlight=False)
+    asking = [method for method in methods if may_ask_llm(method)] or methods
+    llms = {method: llm if method in asking else None for method in methods}
     for method in methods:
-        searcher(method, llm=llm)  # an unknown method must show before the first run
+        searcher(method, llm=llms[method])  # an unknown method must show before the first run
     comparisons = []
     for method in methods:
         results = []
         for seed in range(seeds):
-            job.plan(method, seed=seed, llm=llm)
+            job.plan(method, seed=seed, llm=llms[method])
             results.append(_finished(_run(job, limits, parallel, racing, None)))
             console.print(f"{job.study}: {results[-1].best.allocation}", markup=False, soft_wrap=True)
         comparisons.append(compare_runs(planned(_chosen(job)), results))

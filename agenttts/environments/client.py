@@ -8,27 +8,32 @@ only one choice, so its completions are counted with its own tokenizer.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
+from agenttts.chat import (
+    REFUSED,
+    endpoint_url,
+    openai_client,
+    refusal,
+    require_served,
+    served_models,
+    shown_url,
+    storable,
+)
 from agenttts.db import Sample
-from agenttts.errors import ConfigError, EndpointError
+from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletion
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 120.0
 MAX_RETRIES = 5
 MAX_IN_FLIGHT = 64
-_CHECK_TIMEOUT_S = 20.0
 _MAX_SEED = 2**31
-_REFUSED = (400, 422)
 
 
 @dataclass(frozen=True)
@@ -155,16 +160,16 @@ class OpenAIClient:
         from openai.types.chat import ChatCompletion
 
         request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
-        where = f"model {model.name!r} at {shown_url(endpoint.url)}"
+        where = f"{_who(model)} at {shown_url(endpoint.url)}"
         try:
             async with self._slots:
                 response = await endpoint.client.chat.completions.with_raw_response.create(**request)
                 completion = response.parse()
         except APIStatusError as error:
-            if endpoint.takes_seed and error.status_code in _REFUSED and "seed" in error.message:
+            if endpoint.takes_seed and error.status_code in REFUSED and "seed" in error.message:
                 endpoint.takes_seed = False
                 return await self._request(endpoint, model, body, n, seed)
-            raise _endpoint_error(endpoint, model, error) from error
+            raise refusal(error, where, endpoint.client.api_key) from error
         except OpenAIError as error:
             gone = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
             reason = type(error.__cause__ or error).__name__
@@ -177,9 +182,7 @@ class OpenAIClient:
         return await self._completions(endpoint, completion)
 
     async def _completions(self, endpoint: _Endpoint, completion: ChatCompletion) -> Completions:
-        # A lone surrogate cannot be stored: what is not text is replaced, never a reason to lose a purchase.
-        contents = [choice.message.content or "" for choice in completion.choices]
-        texts = [content.encode("utf-8", "replace").decode() for content in contents]
+        texts = [storable(choice.message.content or "") for choice in completion.choices]
         usage = completion.usage
         total = usage.completion_tokens if usage else 0
         if endpoint.miscounts and len(texts) > 1:
@@ -219,35 +222,8 @@ class OpenAIClient:
         for model in models:
             endpoint = self._endpoint(model)
             if endpoint.url not in served:
-                served[endpoint.url] = await self._served(endpoint, model)
-            names = served[endpoint.url]
-            if names is not None and model.served_name not in names:
-                raise ConfigError(
-                    f"{shown_url(endpoint.url)} does not serve the model {model.served_name!r}; "
-                    f"it serves {', '.join(names)}"
-                )
-
-    async def _served(self, endpoint: _Endpoint, model: Model) -> list[str] | None:
-        """Names that an endpoint serves; None when it does not tell."""
-        from openai import APIStatusError, OpenAIError
-
-        try:
-            impatient = endpoint.client.with_options(max_retries=1, timeout=_CHECK_TIMEOUT_S)
-            return [served.id async for served in impatient.models.list()]
-        except APIStatusError as error:
-            if error.status_code in (404, 405, 501):
-                return None
-            raise _endpoint_error(endpoint, model, error) from error
-        except OpenAIError as error:
-            raise EndpointError(
-                f"cannot reach {shown_url(endpoint.url)}, the endpoint of model {model.name!r}: "
-                "start its server, or mend base_url or OPENAI_BASE_URL"
-            ) from error
-        except (AttributeError, TypeError, ValueError) as error:
-            raise EndpointError(
-                f"{shown_url(endpoint.url)} does not answer like an OpenAI-compatible endpoint: "
-                "its base URL usually ends in /v1"
-            ) from error
+                served[endpoint.url] = await served_models(endpoint.client, endpoint.url, who=_who(model))
+            require_served(model.served_name, served[endpoint.url], endpoint.url)
 
     async def close(self) -> None:
         for endpoint in self._endpoints.values():
@@ -257,8 +233,7 @@ class OpenAIClient:
         self._slots = asyncio.Semaphore(self._max_in_flight)
 
     def _endpoint(self, model: Model) -> _Endpoint:
-        url = self._routes.get(model.served_name) or model.base_url
-        url = url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        url = endpoint_url(self._routes.get(model.served_name) or model.base_url)
         known = self._endpoints.get((url, model.api_key_env))
         if known is None:
             client = openai_client(url, model.api_key_env, timeout_s=self._timeout_s, max_retries=self._max_retries)
@@ -266,22 +241,8 @@ class OpenAIClient:
         return known
 
 
-def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: int) -> AsyncOpenAI:
-    """An official client of one endpoint, with the key from the environment.
-
-    Raises:
-        ConfigError: When api.openai.com is meant and the key's environment variable is not set.
-    """
-    from openai import AsyncOpenAI
-
-    key = os.environ.get(api_key_env)
-    if not key and url == DEFAULT_BASE_URL:
-        raise ConfigError(
-            f"no key for {shown_url(url)}: set the environment variable {api_key_env}, or name another endpoint with "
-            "base_url or OPENAI_BASE_URL"
-        )
-    # Servers of one's own need no key, but the official client refuses to start without one.
-    return AsyncOpenAI(base_url=url, api_key=key or "none", timeout=timeout_s, max_retries=max_retries)
+def _who(model: Model) -> str:
+    return f"model {model.name!r}"
 
 
 def _body(model: Model, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
@@ -308,24 +269,4 @@ def _share(total: int, texts: Sequence[str]) -> list[int]:
 
 def _is_refusal(error: EndpointError) -> bool:
     """Whether the server understood the request and declined it, as it does when `n` is unknown or too large."""
-    return error.status in _REFUSED
-
-
-def _endpoint_error(endpoint: _Endpoint, model: Model, error: APIStatusError) -> EndpointError:
-    reason = masked_reason(error, endpoint.client.api_key)
-    request = f" (request {error.request_id})" if error.request_id else ""
-    message = f"model {model.name!r} at {shown_url(endpoint.url)} answered {error.status_code}: {reason}{request}"
-    return EndpointError(message, status=error.status_code)
-
-
-def shown_url(url: str) -> str:
-    """The URL without anything that may be a secret: no user, no password, no query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
-def masked_reason(error: APIStatusError, key: str) -> str:
-    """The first line of a server's complaint, shortened, without the key."""
-    lines = str(error.message).replace(key, "***").strip().splitlines()
-    return (lines[0] if lines else "no reason given")[:300]
+    return error.status in REFUSED

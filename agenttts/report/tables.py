@@ -14,7 +14,7 @@ from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.loop import SearchResult
 from agenttts.report.comparison import Comparison, Mean
-from agenttts.trial import AgentStep, Evaluation, Spend, Trial
+from agenttts.trial import RULES, AgentStep, Evaluation, Spend, Trial
 
 
 def studies_table(rows: Iterable[Mapping[str, Any]]) -> Table:
@@ -63,8 +63,15 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     lines.append(f"Score on the {len(best.evaluation.results)} examples searched: {scored(best.evaluation)}")
     lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
     lines.append(f"The search spent: {spent(spend)}")
+    lines += _filled(result.archive.trials)
     lines.append(f"Stopped: {result.stopped}")
     return lines
+
+
+def _filled(trials: Sequence[Trial]) -> list[str]:
+    count = sum(trial.searcher == RULES for trial in trials)
+    why = "the planner's own proposals were refused or unreadable"
+    return [f"{count} of {len(trials)} trials were filled in by rule: {why}"] if count else []
 
 
 def scored(evaluation: Evaluation) -> str:

@@ -13,7 +13,7 @@ from agenttts.allocation import Allocation, SearchSpace
 from agenttts.cost import PaperCost
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Model, Pipeline, Subtask
-from agenttts.trial import AgentStep, Archive
+from agenttts.trial import RULES, AgentStep, Archive, Proposal
 from tests.baselines.test_searchers import SPACE, archive_of, continued
 from tests.endpoint import FakeEndpoint, Fault
 
@@ -60,7 +60,7 @@ async def test_the_graph_is_what_runs() -> None:
         rounds.append([step.node for step in steps])
         steps.clear()
         archive = archive_of(*(t.allocation for t in archive.trials), *(p.allocation for p in proposals))
-    assert rounds[0] == ["recall", "initial", "check"]
+    assert rounds[0] == ["recall", "initial", "check"] and RulePlanner().name == RULES
     assert rounds[-1] == ["recall", "reflect", "propose", "check"]
     assert len(initial_allocations(SPACE)) == sum(len(r) == 3 for r in rounds) * 2 - len(initial_allocations(SPACE)) % 2
 
@@ -95,7 +95,14 @@ def candidate(a: tuple[str, int], b: tuple[str, int]) -> dict[str, object]:
     return {"rationale": "because", "allocation": chosen}
 
 
-async def asked(endpoint: FakeEndpoint, replies: list[str], count: int = 1) -> tuple[list[Allocation], list[AgentStep]]:
+async def asked(endpoint: FakeEndpoint, replies: list[str]) -> tuple[list[Allocation], list[AgentStep]]:
+    """The allocations that the agent proposes when its model answers these replies, and its steps."""
+    proposals, steps = await answered(endpoint, replies)
+    assert all(proposal.searcher == "" for proposal in proposals)
+    return [proposal.allocation for proposal in proposals], steps
+
+
+async def answered(endpoint: FakeEndpoint, replies: list[str]) -> tuple[list[Proposal], list[AgentStep]]:
     """What the agent proposes when its model answers these replies to the proposal prompts."""
     archive = archive_of(*initial_allocations(SPACE))
     steps: list[AgentStep] = []
@@ -107,8 +114,7 @@ async def asked(endpoint: FakeEndpoint, replies: list[str], count: int = 1) -> t
     endpoint.reply = reply
     agent = AgentSearcher(LLMPlanner("wise", base_url=endpoint.url))
     agent.journal = steps.append
-    proposals = await agent.propose(archive, SPACE, count)
-    return [proposal.allocation for proposal in proposals], steps
+    return await agent.propose(archive, SPACE, 1), steps
 
 
 async def test_an_llm_reflects_and_proposes(endpoint: FakeEndpoint) -> None:
@@ -116,6 +122,7 @@ async def test_an_llm_reflects_and_proposes(endpoint: FakeEndpoint) -> None:
     proposed, steps = await asked(endpoint, [answer])
     assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
     assert [step.node for step in steps] == ["recall", "reflect", "propose", "check"]
+    assert [step.planner for step in steps] == [RULES, "wise", "wise", RULES]
     reflect, propose = steps[1], steps[2]
     assert reflect.guideline is not None and reflect.text.startswith("1. prefer m")
     assert reflect.spend.prompt_tokens > 100 and propose.spend.completion_tokens > 0 and propose.spend.seconds > 0
@@ -136,13 +143,14 @@ async def test_refused_proposals_go_back_with_the_reasons(endpoint: FakeEndpoint
     proposed, steps = await asked(endpoint, [dear, mended])
     assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
     assert [step.node for step in steps][2:] == ["propose", "check", "repair", "check"]
+    assert steps[4].planner == "wise"
     assert "over the budget of 2500 MFLOP" in steps[4].prompt
 
 
 async def test_an_llm_that_never_gives_anything_usable_is_filled_in_for_and_it_shows(endpoint: FakeEndpoint) -> None:
-    proposed, steps = await asked(endpoint, ["no idea", '{"candidates": [{"allocation": 3}]}', "still none"])
-    assert len(proposed) == 1 and SPACE.faults(proposed[0]) == []
-    assert [step.node for step in steps][-2:] == ["fill", "check"]
+    proposals, steps = await answered(endpoint, ["no idea", '{"candidates": [{"allocation": 3}]}', "still none"])
+    assert len(proposals) == 1 and SPACE.faults(proposals[0].allocation) == [] and proposals[0].searcher == RULES
+    assert [(step.node, step.planner) for step in steps][-2:] == [("fill", RULES), ("check", RULES)]
     assert "unreadable reply: no JSON object" in steps[2].text
 
 
@@ -151,7 +159,7 @@ async def test_a_failing_endpoint_is_an_error_and_the_key_is_not_in_it(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     endpoint.faults = [Fault(401, "bad key sk-very-secret")]
-    with pytest.raises(EndpointError, match="the agent's model 'wise' at .* answered 401") as caught:
+    with pytest.raises(EndpointError, match="the planner's model 'wise' at .* answered 401") as caught:
         await asked(endpoint, [])
     assert "sk-very-secret" not in str(caught.value)
 
@@ -159,5 +167,5 @@ async def test_a_failing_endpoint_is_an_error_and_the_key_is_not_in_it(
 def test_openais_own_endpoint_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    with pytest.raises(ConfigError, match="'o3-mini' needs a key: set OPENAI_API_KEY.*--llm none"):
+    with pytest.raises(ConfigError, match="'o3-mini' needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL"):
         LLMPlanner()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.cost import FlopsCost
 from agenttts.errors import ConfigError
-from agenttts.methods import method_names, searcher
+from agenttts.methods import method_names, needs_llm, searcher
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.trial import Archive, Evaluation, ExampleResult, Searcher, Trial
 
@@ -22,6 +22,7 @@ HAS_GP = all(importlib.util.find_spec(package) for package in ("torch", "scipy")
 METHODS = [
     pytest.param(name, marks=pytest.mark.skipif(name == "gp" and not HAS_GP, reason="needs agenttts[gp]"))
     for name in method_names()
+    if not needs_llm(name)  # see test_llm.py
 ]
 
 MODELS = tuple(Model(name, size) for name, size in (("s", 1e6), ("m", 4e6), ("l", 16e6)))

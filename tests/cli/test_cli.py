@@ -134,6 +134,10 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search mine.py:environment --budget 100 --cost magic", "Invalid value for '--cost'"),
         ("search mine.py:environment --budget 100 --max-usd 1", "needs the prices of model 'small'"),
         ("search mine.py:environment --budget 100 --llm o3-mini", "needs a key: set OPENAI_API_KEY"),
+        ("search mine.py:environment --budget 100 --method random --llm o3-mini", "'random' asks no LLM"),
+        ("search mine.py:environment --budget 100 --method llm-zs", "'llm-zs' asks an LLM: name one with --llm MODEL"),
+        ("search mine.py:environment --budget 100 --method mlcopilot", "'mlcopilot' learns from another study"),
+        ("compare mine.py:environment --budget 100 --methods random,grid --llm o3-mini", "'random' asks no LLM"),
         ("search mine.py:environment --budget 100 --without-insight 7", "insights are 1, 2 and 3, not 7"),
         ("compare mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
         ("compare mine.py:environment --budget 100 --methods agent,magic", "there is no method 'magic'"),
@@ -190,11 +194,22 @@ def test_the_llm_planner_is_charged_and_traced(shell: Shell, endpoint: FakeEndpo
         return "1. stay <script>small</script>" if "guideline" in messages[-1]["content"] else "text"
 
     endpoint.reply = reply
+    endpoint.models.append("wise")
     said = shell("search mine.py:environment --budget 100 --trials 8 --llm wise", OPENAI_BASE_URL=endpoint.url)
     assert "method       agent-wise" in said
     steps = shell.json("trace")
     assert any(step["node"] == "reflect" and step["planner"] == "wise" and step["tokens"] > 0 for step in steps)
     assert "<script>" in shell("trace")
+
+
+def test_a_comparison_gives_the_llm_to_the_methods_that_ask_one(shell: Shell, endpoint: FakeEndpoint) -> None:
+    endpoint.models.append("wise")
+    said = shell(
+        "compare mine.py:environment --budget 100 --trials 2 --methods llm-zs,random --seeds 1 --llm wise --json",
+        OPENAI_BASE_URL=endpoint.url,
+    )
+    assert [row["method"] for row in json.loads(said)] == ["llm-zs-wise", "random"]
+    assert "filled in by rule" in shell("trace mine-flops100-llm-zs-wise-s0")
 
 
 def test_minihop_has_its_own_default_budget() -> None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from agenttts.chat import shown_url
 from agenttts.environments import OpenAIClient
-from agenttts.environments.client import shown_url
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 from tests.endpoint import FakeEndpoint, Fault

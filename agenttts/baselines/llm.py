@@ -1,0 +1,185 @@
+"""What the LLM-driven baselines share: a chat model proposes, and whatever it proposes is checked.
+
+What is infeasible, tried or unreadable goes back to the model with the reasons, a bounded number of times; what is
+still missing then is drawn uniformly, by rule, and says so. Every step is journaled like the agent's. A searcher keeps
+nothing between calls: guidelines are read from the archive, and one that was written in the round that a killed search
+had reached is used, not asked for again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from agenttts import dialogue
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.baselines.random import RandomSearcher
+from agenttts.chat import ChatModel
+from agenttts.trial import RULES, AgentStep, Archive, Journal, Proposal, Spend, Trial
+
+MAX_REPAIRS = 2
+"""How often refused proposals go back to the model before others are drawn in their place."""
+
+
+class LLMSearcher(ABC):
+    """Asks a chat model for allocations.
+
+    Args:
+        planner: The chat model; the paper's (`chat.DEFAULT_MODEL`) when None.
+        seed: Of what is drawn where the model gives nothing usable.
+
+    Raises:
+        ConfigError: When OpenAI's endpoint is meant and the key is not set.
+    """
+
+    name: str
+    guided = False
+    """Whether the model is shown guidelines and trials."""
+
+    def __init__(self, planner: ChatModel | None = None, *, seed: int = 0) -> None:
+        self.planner = planner or ChatModel()
+        self.journal: Journal | None = None
+        self._seed = seed
+
+    async def __aenter__(self) -> Self:
+        """Make sure that the model can be asked, before anything is bought."""
+        await self.planner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.planner.__aexit__(kind, error, trace)
+
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        """See `trial.Searcher.propose`."""
+        drawn = await RandomSearcher(seed=self._seed).propose(archive, space, count)
+        if not drawn:
+            return []
+        checked = _Checked(archive, space, wanted=len(drawn))
+        briefing = await self._briefing(archive, space)
+        for node in ("propose", *["repair"] * MAX_REPAIRS):
+            await self._ask(node, briefing, checked)
+            if not checked.missing:
+                return checked.accepted
+        return checked.accepted + self._filled(checked, drawn)
+
+    @abstractmethod
+    async def _briefing(self, archive: Archive, space: SearchSpace) -> str:
+        """What the model is told before it is asked for allocations."""
+
+    async def _ask(self, node: str, briefing: str, checked: _Checked) -> None:
+        """Ask for what is missing, and check what comes."""
+        space = checked.space
+        request = dialogue.allocation_request(space, checked.missing, checked.refused, guided=self.guided)
+        prompt = "\n\n".join([briefing, *checked.complaint, request])
+        reply = await dialogue.ask_for_allocations(self.planner, prompt, space)
+        answer = reply.answer
+        self._record(checked.archive, node, reply.text, prompt=prompt, reply=answer.text, spend=answer.spend)
+        self._record(checked.archive, "check", checked.take(reply))
+
+    def _filled(self, checked: _Checked, drawn: Sequence[Proposal]) -> list[Proposal]:
+        why = f"filled in by rule, drawn uniformly: the proposals of {self.planner.name} were refused or unreadable"
+        accepted = {proposal.allocation for proposal in checked.accepted}
+        fresh = [Proposal(each.allocation, why, searcher=RULES) for each in drawn if each.allocation not in accepted]
+        filled = fresh[: checked.missing]
+        self._record(checked.archive, "fill", "\n".join(str(proposal.allocation) for proposal in filled))
+        return filled
+
+    def _record(
+        self, archive: Archive, node: str, text: str, *, prompt: str = "", reply: str = "", spend: Spend | None = None
+    ) -> None:
+        """Journal a step; one without a prompt was taken by rule."""
+        step = AgentStep(
+            round=len(archive.trials),
+            node=node,
+            planner=self.planner.name if prompt else RULES,
+            text=text,
+            prompt=prompt,
+            reply=reply,
+            spend=spend or Spend(),
+        )
+        if self.journal is not None:
+            self.journal(step)
+
+
+@dataclass
+class _Checked:
+    """What a model has proposed for one call, sorted into accepted and refused."""
+
+    archive: Archive
+    space: SearchSpace
+    wanted: int
+    accepted: list[Proposal] = field(default_factory=list)
+    refused: dict[Allocation, list[str]] = field(default_factory=dict)
+    complaint: list[str] = field(default_factory=list)
+    """Why the last reply could not be read; empty when it could."""
+
+    @property
+    def missing(self) -> int:
+        return self.wanted - len(self.accepted)
+
+    def take(self, reply: dialogue.Reply) -> str:
+        """Sort a reply's proposals; returns in words what became of them."""
+        self.complaint = [f"Your last reply could not be read: {reply.fault}."] if reply.fault else []
+        lines = []
+        for proposal in reply.proposals:
+            reasons = self._faults(proposal.allocation)
+            if reasons:
+                self.refused[proposal.allocation] = reasons
+                lines.append(f"{proposal.allocation}: {'; '.join(reasons)}")
+            elif self.missing:
+                self.accepted.append(proposal)
+        return "\n".join([f"{len(self.accepted)} accepted", *lines])
+
+    def _faults(self, allocation: Allocation) -> list[str]:
+        if allocation.key in self.archive.tried:
+            return ["it has been tried already"]
+        if any(proposal.allocation == allocation for proposal in self.accepted):
+            return ["it is proposed twice"]
+        return self.space.faults(allocation)
+
+
+class GuidedSearcher(LLMSearcher):
+    """Guideline and trials in turn: the model first writes what it has learned, then proposes by it.
+
+    The prompt for allocations shows every trial, and of the guidelines the first and the last two, as the paper's code
+    does.
+    """
+
+    guided = True
+
+    @abstractmethod
+    def _reflection(self, archive: Archive, space: SearchSpace) -> str:
+        """The prompt that asks for a guideline."""
+
+    async def _briefing(self, archive: Archive, space: SearchSpace) -> str:
+        texts = [guideline.text for guideline in archive.guidelines]
+        if not archive.guidelines or archive.guidelines[-1].round != len(archive.trials):
+            texts.append(await self._guideline(archive, space))
+        trials = shown_trials("Trials so far", archive.trials)
+        return "\n\n".join([dialogue.task(space), trials, "Guidelines:", *texts[:1], *texts[1:][-2:]])
+
+    async def _guideline(self, archive: Archive, space: SearchSpace) -> str:
+        prompt = self._reflection(archive, space)
+        answer = await self.planner.ask(prompt, system=dialogue.SYSTEM)
+        text = answer.text.strip()
+        self._record(archive, "reflect", text, prompt=prompt, reply=answer.text, spend=answer.spend)
+        return text
+
+
+def history(archive: Archive) -> str:
+    """Every trial, those of the time before the last guideline apart from those since."""
+    known = archive.guidelines[-1].round if archive.guidelines else 0
+    parts = [shown_trials("Trials before the last guideline", archive.trials[:known])] if known else []
+    return "\n\n".join([*parts, shown_trials("Trials since" if known else "Trials so far", archive.trials[known:])])
+
+
+def shown_trials(heading: str, trials: Sequence[Trial]) -> str:
+    if not trials:
+        return f"{heading}: none."
+    lines = [dialogue.trial_line(trial, interval=False) for trial in trials]
+    return "\n".join([f"{heading}: allocation | cost | score", *lines])

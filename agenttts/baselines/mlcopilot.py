@@ -1,0 +1,43 @@
+"""MLCopilot (Zhang et al., EACL 2024), as the paper compares with it (section 6): it starts from experience."""
+
+from __future__ import annotations
+
+from agenttts import dialogue
+from agenttts.allocation import SearchSpace
+from agenttts.baselines.agenthpo import AgentHPOSearcher
+from agenttts.baselines.llm import shown_trials
+from agenttts.chat import ChatModel
+from agenttts.errors import ConfigError
+from agenttts.trial import Archive
+
+_QUESTIONS = (
+    "What do the trials of the similar pipeline show: which sizes and sample counts paid off, and where?",
+    "What of that should hold for this pipeline, and which allocations should be tried first?",
+)
+
+
+class MLCopilotSearcher(AgentHPOSearcher):
+    """The first guideline comes from the search history of a similar task; then it goes on like AgentHPO.
+
+    Args:
+        experience: The archive of a study of a similar task.
+        planner: The chat model; the paper's (`chat.DEFAULT_MODEL`) when None.
+        seed: Of what is drawn where the model gives nothing usable.
+
+    Raises:
+        ConfigError: When the experience has no trial, or OpenAI's endpoint is meant and the key is not set.
+    """
+
+    name = "mlcopilot"
+
+    def __init__(self, experience: Archive, planner: ChatModel | None = None, *, seed: int = 0) -> None:
+        super().__init__(planner, seed=seed)
+        if not experience.trials:
+            raise ConfigError("the experience of 'mlcopilot' has no trial: give the archive of a study that has some")
+        self._experience = experience
+
+    def _reflection(self, archive: Archive, space: SearchSpace) -> str:
+        if archive.guidelines:
+            return super()._reflection(archive, space)
+        similar = shown_trials("Trials of a similar pipeline, with costs in its own unit", self._experience.trials)
+        return "\n\n".join([dialogue.task(space), similar, dialogue.guideline_request(_QUESTIONS)])

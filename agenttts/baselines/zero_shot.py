@@ -1,0 +1,20 @@
+"""LLM_ZS, a baseline of the paper (section 6): an LLM proposes from the task alone."""
+
+from __future__ import annotations
+
+from agenttts import dialogue
+from agenttts.allocation import SearchSpace
+from agenttts.baselines.llm import LLMSearcher
+from agenttts.trial import Archive
+
+
+class ZeroShotSearcher(LLMSearcher):
+    """The model is told the task, the models and the budget; no trial, no score and no guideline.
+
+    Of what it proposes in one call it is told what was refused and why, be it infeasible or tried already.
+    """
+
+    name = "llm-zs"
+
+    async def _briefing(self, archive: Archive, space: SearchSpace) -> str:
+        return dialogue.task(space)

@@ -1,0 +1,205 @@
+"""What an LLM that drives a search is told, asked, and how its reply is read: one place for the agent and baselines.
+
+The texts are our own words for the content of the paper's prompts (section A.10, figures 16 to 18). They are pure
+functions of the space and the archive: the same archive always gives the same prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.chat import Answer, ChatModel
+from agenttts.errors import ConfigError, ParseError
+from agenttts.parsers import json_object
+from agenttts.pipeline import Subtask, SubtaskInput
+from agenttts.trial import Proposal, Trial
+
+SYSTEM = (
+    "You are an expert in hyper-parameter optimisation. You tune the test-time compute of a pipeline of LLM calls: "
+    "for each subtask, which model it uses and how many samples it draws from that model before they are merged. "
+    "The whole pipeline has one compute budget per query. Maximise the final score within the budget."
+)
+
+# The paper's insights, as questions that the trials are to answer, and what it asks where they answer little.
+MODEL_SIZE = (
+    "Model size: for each subtask, compare the trials in which its models had about the same budget. Which size "
+    "should be pursued? Take a larger model only if it is clearly better than chance; else the smaller one, which "
+    "leaves budget for samples."
+)
+SATURATION = (
+    "Samples: for each subtask, from which number of samples on does more stop helping, or hurt? In which direction "
+    "should the search for that point go?"
+)
+INTERACTION = (
+    "Stages: the budget is shared and an earlier stage's quality moves the best choice of a later one. If not every "
+    "stage can have its optimum, which one comes first, and what should the others do then?"
+)
+EXPLORATION = (
+    "Where is too little known? If the scores hardly differ, name what to explore: good trials crossed, one choice "
+    "changed, or somewhere new."
+)
+
+_MOST_SAMPLES = 10**9
+"""A reply with more samples than any budget allows is unreadable, not a number to reckon with."""
+
+
+def task(space: SearchSpace) -> str:
+    """The pipeline, its subtasks with their models and lengths, and what everything costs."""
+    unit = space.cost_model.unit
+    lines = [f"Pipeline {space.pipeline.name!r}; budget {space.budget:g} {unit} per query. Subtasks:"]
+    for subtask in space.pipeline.subtasks:
+        lines += _subtask(space, subtask)
+    lines.append("The cost of an allocation is the sum over its subtasks.")
+    return "\n".join(lines)
+
+
+def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
+    unit = space.cost_model.unit
+    after = ", ".join(space.pipeline.parents(subtask.name)) or "the input"
+    limit = subtask.max_samples or "unlimited"
+    lengths = f"about {subtask.prompt_tokens:.4g} tokens of prompt and {subtask.completion_tokens:.4g} of each sample"
+    lines = [f"- {subtask.name} (reads {after}; {lengths}; 1 to {limit} samples)"]
+    for model in subtask.models:
+        one, two, three = (float(space.cost_model.cost(subtask, model, n)) for n in (1, 2, 3))
+        lines.append(
+            f"    {model.name}, {model.parameters:.4g} parameters: costs {one:.4g} {unit} with 1 sample, "
+            f"{two:.4g} with 2, and {three - two:.4g} more per further sample"
+        )
+    return lines
+
+
+def trial_line(trial: Trial, *, interval: bool) -> str:
+    """One trial: allocation | cost | score | scores of the subtasks that have one.
+
+    Args:
+        trial: The trial.
+        interval: Whether the score comes with its 95 % interval, or else with the number of examples it is a mean of.
+    """
+    evaluation = trial.evaluation
+    low, high = evaluation.interval
+    sure = f"[{low:.3f}, {high:.3f}]" if interval else f"on {len(evaluation.results)} examples"
+    stages = "".join(f" | {name} {score:.3f}" for name, score in evaluation.subtask_scores.items())
+    return f"{trial.allocation} | {trial.cost:.4g} | {evaluation.score:.3f} {sure}{stages}"
+
+
+def guideline_request(questions: Sequence[str]) -> str:
+    """Ask for a guideline that answers these questions."""
+    asked = "\n".join(f"{number}. {question}" for number, question in enumerate(questions, start=1))
+    return f"Write the guideline for the next trials. Answer item by item, very concisely:\n{asked}"
+
+
+def allocation_request(
+    space: SearchSpace, count: int, refused: Mapping[Allocation, Sequence[str]], *, guided: bool
+) -> str:
+    """Ask for new allocations.
+
+    Args:
+        space: What is searched.
+        count: How many are wanted.
+        refused: What was proposed for this and declined, with the reasons.
+        guided: Whether a guideline and trials have been shown.
+    """
+    parts = []
+    if refused:
+        lines = [f"- {allocation}: {'; '.join(reasons)}" for allocation, reasons in refused.items()]
+        parts.append("These proposals were refused; mend or replace them:\n" + "\n".join(lines))
+    such = ", following the guideline and not among the trials above" if guided else ""
+    choices = ", ".join(f'"{s.name}": {{"model": "...", "samples": 1}}' for s in space.pipeline.subtasks)
+    parts.append(
+        f"Propose {count} new allocation{'s' * (count > 1)} within the budget{such}. Work out each cost with the "
+        "formula before you answer. Reply with JSON alone:\n"
+        f'{{"candidates": [{{"rationale": "...", "allocation": {{{choices}}}}}]}}'
+    )
+    return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model proposed, as far as it could be read."""
+
+    proposals: list[Proposal]
+    fault: str
+    """Why the reply could not be read; empty when it could."""
+    answer: Answer
+
+    @property
+    def text(self) -> str:
+        """The proposals, or why there are none, in words."""
+        lines = [f"{proposal.allocation}: {proposal.rationale}" for proposal in self.proposals]
+        return f"unreadable reply: {self.fault}" if self.fault else "\n".join(lines)
+
+
+async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace) -> Reply:
+    """Put a prompt that ends in `allocation_request` to a model, and read what comes back.
+
+    Raises:
+        EndpointError: When its endpoint refuses or keeps failing.
+    """
+    answer = await model.ask(prompt, system=SYSTEM, schema=_schema(space))
+    try:
+        return Reply(read_allocations(answer.text, space), "", answer)
+    except ParseError as error:
+        return Reply([], str(error), answer)
+
+
+def _schema(space: SearchSpace) -> dict[str, Any]:
+    subtasks = {
+        s.name: _object(
+            {
+                "model": {"type": "string", "enum": [model.name for model in s.models]},
+                "samples": {"type": "integer", "minimum": 1, **({"maximum": s.max_samples} if s.max_samples else {})},
+            }
+        )
+        for s in space.pipeline.subtasks
+    }
+    candidate = _object({"rationale": {"type": "string"}, "allocation": _object(subtasks)})
+    return _object({"candidates": {"type": "array", "items": candidate}})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+class _Choice(BaseModel):
+    model: str
+    samples: int = Field(ge=1, le=_MOST_SAMPLES)
+
+
+class _Candidate(BaseModel):
+    rationale: str = ""
+    allocation: dict[str, _Choice]
+
+
+class _Candidates(BaseModel):
+    candidates: list[_Candidate]
+
+
+def read_allocations(reply: str, space: SearchSpace) -> list[Proposal]:
+    """Proposals in a reply, whatever stands around the JSON. They may well be infeasible.
+
+    Raises:
+        ParseError: When there is no JSON of the asked form.
+    """
+    data = json_object(reply, SubtaskInput({}))
+    try:
+        found = _Candidates.model_validate(data if "candidates" in data else {"candidates": [data]})
+        return [Proposal(_allocation(each, space), each.rationale) for each in found.candidates if each.allocation]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ParseError(f"{where}: {first['msg']}") from error
+    except ConfigError as error:
+        raise ParseError(str(error)) from error
+
+
+def _allocation(candidate: _Candidate, space: SearchSpace) -> Allocation:
+    chosen = {name: (choice.model, choice.samples) for name, choice in candidate.allocation.items()}
+    # Known subtasks in the pipeline's order; unknown ones stay, for the check to name them.
+    names = [subtask.name for subtask in space.pipeline.subtasks]
+    ordered = sorted(chosen, key=lambda name: (name not in names, names.index(name) if name in names else 0))
+    return Allocation({name: chosen[name] for name in ordered})
