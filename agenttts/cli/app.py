@@ -41,7 +41,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BudgetOption = Annotated[
     float | None, typer.Option("--budget", help="Most that one query may cost, in the cost's unit.")
 ]
-CostOption = Annotated[CostName | None, typer.Option("--cost", help="Cost model: what the budget counts.")]
+CostOption = Annotated[
+    CostName | None,
+    typer.Option("--cost", help="What the budget counts: paper, flops, usd or gpu_seconds.", metavar="NAME"),
+]
 TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
 MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
@@ -54,7 +57,7 @@ LlmOption = Annotated[
     typer.Option("--llm", help="Model that the agent asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none' plans by rules."),
 ]
 InsightsOption = Annotated[
-    list[int], typer.Option("--without-insight", help="Switch insight 1, 2 or 3 off (repeatable).")
+    list[int], typer.Option("--without-insight", metavar="N", help="Switch insight 1, 2 or 3 off (repeatable).")
 ]
 MethodOption = Annotated[
     str, typer.Option("--method", help="agent, random, grid, tpe, gp, evolution, coordinate, or a registered one.")
@@ -86,7 +89,7 @@ def search(
     cost: CostOption = None,
     trials: TrialsOption = 30,
     method: MethodOption = "agent",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the method's random choices.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the method's random choices.")] = 0,
     parallel: ParallelOption = 2,
     max_tokens: MaxTokensOption = None,
     max_usd: MaxUsdOption = None,
@@ -97,13 +100,13 @@ def search(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
-    from agenttts.cli.run import Plan, Problem, Settings, run_search
+    from agenttts.cli.run import Job, Problem, Settings, run_search
     from agenttts.loop import Limits
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
     problem = Problem.create(env, budget=budget, cost=cost)
-    plan = Plan.create(problem, method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
-    run_search(problem, plan, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
+    job = Job.create(problem, method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
+    run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
 
 
 @app.command()

@@ -29,3 +29,9 @@ def print_wrapped(console: Console, line: str, *, indent: int = 0) -> None:
         break_on_hyphens=False,
     )
     console.print(text, soft_wrap=True)
+
+
+def print_pair(console: Console, first: str, second: str, *, gap: int, indent: int) -> None:
+    """Print two texts on one line, or on two where that is too narrow."""
+    fits = len(first) + gap + len(second) <= console.width
+    console.print(first + (" " * gap if fits else "\n" + " " * indent) + second, soft_wrap=True)

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from agenttts.cli.console import print_wrapped
+from agenttts.cli.console import print_pair, print_wrapped
 from agenttts.loop import Progress
 from agenttts.report.lines import compact, duration, interval
 from agenttts.trial import Trial
 
 _LABEL_WIDTH = 13
+_TRIAL_INDENT = 11
 
 
 @contextmanager
@@ -32,14 +33,14 @@ def show_progress(console: Console, heading: Sequence[tuple[str, str]]) -> Itera
     live = Live(console=console, get_renderable=status, transient=True)
 
     def update(progress: Progress) -> None:
+        before = len(shown[-1].archive.trials) if shown else progress.trials_before
         if not shown:
             print_heading(console, heading)
-            if progress.trials_before:
-                console.print(f"resumed with {progress.trials_before} trials")
-        before = len(shown[-1].archive.trials) if shown else progress.trials_before
+            if before:
+                console.print(f"resumed with {before} trials")
+        shown[:] = [progress]
         for trial in progress.archive.trials[before:]:
             _print_trial(console, trial, progress)
-        shown[:] = [progress]
         if console.is_terminal:
             live.start()
 
@@ -60,13 +61,8 @@ def _print_trial(console: Console, trial: Trial, progress: Progress) -> None:
     failed = f", {evaluation.failures} failed" if evaluation.failures else ""
     score = f"{evaluation.score:.3f} ({interval(evaluation)}) on {len(evaluation.results):>3}{failed}"
     line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}"
-    if not console.is_terminal:
-        line = f"{line}  {trial.allocation}  | {status_line(progress)}"
-    elif len(line) + len(str(trial.allocation)) + 2 <= console.width:
-        line = f"{line}  {trial.allocation}"
-    else:
-        line = f"{line}\n{' ' * 11}{trial.allocation}"
-    console.print(line, soft_wrap=True)
+    status = "" if console.is_terminal else f"  | {status_line(progress)}"
+    print_pair(console, line, f"{trial.allocation}{status}", gap=2, indent=_TRIAL_INDENT)
 
 
 def status_line(progress: Progress, width: int | None = None) -> str:

@@ -10,14 +10,13 @@ import platform
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from rich.console import Console
-
 from agenttts.allocation import SearchSpace
-from agenttts.cli.console import open_console, print_wrapped
+from agenttts.cli.app import DEFAULT_STORE
+from agenttts.cli.console import open_console, print_pair, print_wrapped
 from agenttts.cli.progress import print_heading, show_progress
 from agenttts.cost import cost_model
 from agenttts.environments import environment
@@ -30,7 +29,6 @@ from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, summary_lines
 from agenttts.trial import Environment, Searcher
 
-DEFAULT_STORE = "agenttts.db"
 _DEFAULT_COST = "flops"
 
 
@@ -70,7 +68,7 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Job:
     """Who searches, and the study that it is recorded as."""
 
     searcher: Searcher
@@ -87,7 +85,7 @@ class Plan:
         llm: str | None,
         insights_off: frozenset[int] = frozenset(),
         study: str | None = None,
-    ) -> Plan:
+    ) -> Job:
         """Choose the method and name the study.
 
         Raises:
@@ -123,12 +121,12 @@ class Settings:
         return shown_url(self.store) if "://" in self.store else self.store
 
 
-def run_search(problem: Problem, plan: Plan, settings: Settings) -> None:
+def run_search(problem: Problem, job: Job, settings: Settings) -> None:
     """Search, and print how it goes and how it ends."""
     console = open_console()
-    heading = [*problem.heading, ("method", plan.method), ("study", f"{plan.study} in {settings.location}")]
+    heading = [*problem.heading, ("method", job.method), ("study", f"{job.study} in {settings.location}")]
     with show_progress(console, heading) as on_progress:
-        result = asyncio.run(_search(problem, plan, settings, on_progress))
+        result = asyncio.run(_search(problem, job, settings, on_progress))
     console.print()
     for line in summary_lines(result, problem.space.cost_model.unit, problem.space.budget):
         print_wrapped(console, line, indent=2)
@@ -149,22 +147,16 @@ def run_comparison(
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1, not {seeds}")
     _require_distinct(methods)
-    plans = {method: [Plan.create(problem, method, seed=seed, llm=llm) for seed in range(seeds)] for method in methods}
+    jobs = {method: [Job.create(problem, method, seed=seed, llm=llm) for seed in range(seeds)] for method in methods}
     console = open_console(stderr=True, quiet=quiet)
-    heading = iter(problem.heading)  # used up by the first report
-    return [
-        compare_runs(planned(runs[0].searcher), [_compared(problem, plan, settings, console, heading) for plan in runs])
-        for runs in plans.values()
-    ]
+    heading = iter(problem.heading)  # printed, and so used up, by the first report
 
+    def compared(job: Job) -> SearchResult:
+        result = asyncio.run(_search(problem, job, settings, lambda _: print_heading(console, heading)))
+        print_pair(console, f"{job.study}:", str(result.best.allocation), gap=1, indent=2)
+        return result
 
-def _compared(
-    problem: Problem, plan: Plan, settings: Settings, console: Console, heading: Iterator[tuple[str, str]]
-) -> SearchResult:
-    """One run of a comparison, told in one line."""
-    result = asyncio.run(_search(problem, plan, settings, lambda _: print_heading(console, heading)))
-    print_wrapped(console, f"{plan.study}: {result.best.allocation}", indent=2)
-    return result
+    return [compare_runs(planned(runs[0].searcher), [compared(job) for job in runs]) for runs in jobs.values()]
 
 
 def _require_distinct(methods: Sequence[str]) -> None:
@@ -176,21 +168,21 @@ def _require_distinct(methods: Sequence[str]) -> None:
 
 
 async def _search(
-    problem: Problem, plan: Plan, settings: Settings, on_progress: Callable[[Progress], None]
+    problem: Problem, job: Job, settings: Settings, on_progress: Callable[[Progress], None]
 ) -> SearchResult:
     details = {
         "command": shlex.join(["agenttts", *map(_without_secrets, sys.argv[1:])]),
         "agenttts": version("agenttts"),
         "python": platform.python_version(),
-        "planner": planned(plan.searcher),
+        "planner": planned(job.searcher),
     }
     return await run(
         problem.environment,
-        plan.searcher,
+        job.searcher,
         problem.space,
         settings.store,
-        study_name=plan.study,
-        seed=plan.seed,
+        study_name=job.study,
+        seed=job.seed,
         limits=settings.limits,
         parallel=settings.parallel,
         racing=Racing() if settings.racing else None,

@@ -47,7 +47,7 @@ class Comparison:
     results: tuple[SearchResult, ...]
 
     @property
-    def sameness(self) -> str:
+    def agreement(self) -> str:
         """In words, that the runs agree; empty where they do not, or where there is one."""
         if self.seeds < 2 or self.score.interval is not None:
             return ""
@@ -66,7 +66,7 @@ class Comparison:
             }
             for result in self.results
         ]
-        return {"method": self.method, "seeds": self.seeds, **means, "sameness": self.sameness, "runs": runs}
+        return {"method": self.method, "seeds": self.seeds, **means, "agreement": self.agreement, "runs": runs}
 
 
 def compare_runs(method: str, results: Sequence[SearchResult]) -> Comparison:

@@ -82,7 +82,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Listing:
         [
             Column(heading="method", cells=[each.method for each in ranked]),
             column("seeds", [str(each.seeds) for each in ranked], rank=2),
-            column(score, [_mean(each.score, ".3f", each.sameness) for each in ranked]),
+            column(score, [_mean(each.score, ".3f", each.agreement) for each in ranked]),
             column("trial of the winner", [_mean(each.trials_to_best, ".1f") for each in ranked], rank=1),
             column("tokens from scratch", [_mean(each.tokens, "") for each in ranked], rank=3),
         ],
@@ -94,15 +94,15 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
     notes = []
     if any(each.score.interval for each in comparisons):
         notes.append(
-            "In brackets: 95 % interval of the mean over the seeds (Student's t, within what is possible). It holds "
-            "for these examples: others would move all methods alike."
+            "In parentheses: 95 % interval of the mean over the seeds (Student's t, within what is possible). It tells "
+            "how much a method depends on its random choices, not how much the scores depend on these examples."
         )
-    if any(each.sameness for each in comparisons):
+    if any(each.agreement for each in comparisons):
         notes.append("Runs that agree are as good as one: that they agree says nothing of how sure their score is.")
     return notes
 
 
-def _mean(mean: Mean, form: str, sameness: str = "") -> str:
+def _mean(mean: Mean, form: str, agreement: str = "") -> str:
     value, *bounds = (f"{x:{form}}" if form else compact(x) for x in (mean.value, *(mean.interval or ())))
-    note = " to ".join(bounds) or sameness
+    note = " to ".join(bounds) or agreement
     return f"{value} ({note})" if note else value
