@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agenttts.allocation import SearchSpace
@@ -73,10 +73,14 @@ class Progress:
     limits: Limits
     started: float
     """`time.monotonic()` at the start of this run."""
+    told: float
+    """`time.monotonic()` at this report."""
     trials_before: int
     """Trials that the study had before this run."""
+    held_out: int
+    """Examples on which the winner is to be checked at the end."""
     phase: str
-    """"proposing", "evaluating" or "validating"."""
+    """"starting" (nothing has been asked or bought), "proposing", "evaluating" or "validating"."""
 
     @property
     def spent(self) -> Spend:
@@ -85,12 +89,14 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from this run's pace; None before its first trial."""
-        done = len(self.archive.trials) - self.trials_before
-        if done < 1:
+        """To the end of the held-out check, by this run's pace per trial and example; None before its first trial."""
+        new = self.archive.trials[self.trials_before :]
+        if not new:
             return None
-        pace = (time.monotonic() - self.started) / done
-        return pace * max(self.limits.trials - len(self.archive.trials), 0)
+        trials = 0 if self.phase == "validating" else max(self.limits.trials - len(self.archive.trials), 0)
+        examples = sum(len(trial.evaluation.results) for trial in new)
+        left = (self.told - self.started) * (trials / len(new) + self.held_out / examples)
+        return max(left - (time.monotonic() - self.told), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +110,9 @@ class SearchResult:
     validation: Evaluation | None
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
     spend: Spend
-    """Everything the study bought and reused."""
+    """Everything the study bought and reused, in earlier runs too."""
+    seconds: float
+    """Wall-clock seconds of this run, parallel trials not counted twice."""
     stopped: str
     """Why it stopped."""
 
@@ -113,7 +121,7 @@ async def search(
     environment: Environment,
     searcher: Searcher,
     space: SearchSpace,
-    store: Store,
+    store: Store | str,
     *,
     study_name: str,
     seed: int = 0,
@@ -130,7 +138,8 @@ async def search(
         environment: Scores allocations.
         searcher: Decides what to try.
         space: Which allocations fit the budget.
-        store: Where everything is recorded.
+        store: Where everything is recorded. A path or URL is opened when all else has been checked, so that a refused
+            search leaves no file, and closed at the end.
         study_name: Names the study; one that exists is resumed.
         seed: Part of the study's identity (the searcher has been given it).
         limits: When to stop.
@@ -153,12 +162,29 @@ async def search(
         for each in (searcher, environment):
             if isinstance(each, AbstractAsyncContextManager):
                 await stack.enter_async_context(each)
-        study = store.start(study_name, study_spec(environment, searcher, space, seed), details)
-        meter = Meter(limits.max_tokens, limits.max_usd, store.spend(study))
-        run = _Run(environment, searcher, space, store, study, limits, meter, parallel, racing, on_progress)
+        opened = stack.enter_context(closing(Store(store))) if isinstance(store, str) else store
+        spec = study_spec(environment, searcher, space, seed)
+        study = opened.start(study_name, spec, {**(details or {}), "recorded": recorded(environment)})
+        run = _Run(
+            environment=environment,
+            searcher=searcher,
+            space=space,
+            store=opened,
+            study=study,
+            limits=limits,
+            meter=Meter(limits.max_tokens, limits.max_usd, opened.spend(study)),
+            parallel=parallel,
+            racing=racing,
+            validate=validate,
+            on_progress=on_progress,
+        )
         run.connect()
-        stopped = await run.loop()
-        return await run.finish(stopped, validate=validate)
+        return await run.finish(await run.loop())
+
+
+def recorded(environment: Environment) -> str:
+    """What an environment that replays samples calls them (its attribute `recorded`); empty where models run."""
+    return str(getattr(environment, "recorded", ""))
 
 
 def study_spec(environment: Environment, searcher: Searcher, space: SearchSpace, seed: int) -> StudySpec:
@@ -177,27 +203,33 @@ def study_spec(environment: Environment, searcher: Searcher, space: SearchSpace,
     )
 
 
+@dataclass(kw_only=True)
 class _Run:
     """One run of the loop on one study."""
 
-    def __init__(
-        self,
-        environment: Environment,
-        searcher: Searcher,
-        space: SearchSpace,
-        store: Store,
-        study: Study,
-        limits: Limits,
-        meter: Meter,
-        parallel: int,
-        racing: Racing | None,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.environment, self.searcher, self.space = environment, searcher, space
-        self.store, self.study, self.limits, self.meter = store, study, limits, meter
-        self.parallel, self.racing, self.on_progress = parallel, racing, on_progress
-        self.archive = store.archive(study)
-        self.started, self.trials_before = time.monotonic(), len(self.archive.trials)
+    environment: Environment
+    searcher: Searcher
+    space: SearchSpace
+    store: Store
+    study: Study
+    limits: Limits
+    meter: Meter
+    parallel: int
+    racing: Racing | None
+    validate: bool
+    on_progress: Callable[[Progress], None] | None
+    archive: Archive = field(init=False)
+    trials_before: int = field(init=False)
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.archive = self.store.archive(self.study)
+        self.trials_before = len(self.archive.trials)
+
+    @property
+    def held_out(self) -> Sequence[str]:
+        """The examples that the winner is checked on."""
+        return self.environment.held_out if self.validate else ()
 
     def connect(self) -> None:
         """Give the environment the study's sample pool and the searcher its journal."""
@@ -214,6 +246,7 @@ class _Run:
 
     async def loop(self) -> str:
         """Ask and evaluate until a limit; returns why it stopped."""
+        self._report("starting")
         empty_rounds = 0
         while len(self.archive.trials) < self.limits.trials:
             try:
@@ -294,13 +327,13 @@ class _Run:
             evaluation += await self.environment.evaluate(proposal.allocation, part)
         return evaluation
 
-    async def finish(self, stopped: str, *, validate: bool) -> SearchResult:
+    async def finish(self, stopped: str) -> SearchResult:
         """Recommend, and check the recommendation."""
         if not self.archive.trials:
             raise LimitReached(f"the search ended before its first trial was complete: {stopped}")
         best = recommend(self.space.pipeline.sizes, self.archive.trials)
         validation = None
-        if validate and self.environment.held_out:
+        if self.held_out:
             self._report("validating")
             validation = await self._validate(best)
         return SearchResult(
@@ -309,6 +342,7 @@ class _Run:
             best=best,
             validation=validation,
             spend=self.store.spend(self.study),
+            seconds=time.monotonic() - self.started,
             stopped=stopped,
         )
 
@@ -339,7 +373,9 @@ class _Run:
                     meter=self.meter,
                     limits=self.limits,
                     started=self.started,
+                    told=time.monotonic(),
                     trials_before=self.trials_before,
+                    held_out=len(self.held_out),
                     phase=phase,
                 )
             )

@@ -8,6 +8,7 @@ search resumes from the store alone and any searcher can continue any other's st
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
@@ -142,9 +143,9 @@ class Evaluation:
         return sum(result.error is not None for result in self.results)
 
     @property
-    def first_error(self) -> str | None:
-        """Why the first failed example failed; None when none did."""
-        return next((result.error for result in self.results if result.error is not None), None)
+    def errors(self) -> dict[str, int]:
+        """Reason -> examples that failed for it, the most frequent first."""
+        return dict(Counter(result.error for result in self.results if result.error is not None).most_common())
 
     @property
     def subtask_scores(self) -> dict[str, float]:

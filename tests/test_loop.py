@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -200,9 +201,49 @@ async def test_progress_tells_how_far_it_is(
         toy_environment, searcher("random"), toy_space, store, study_name="s", limits=Limits(trials=3),
         on_progress=told.append,
     )  # fmt: skip
+    assert told[0].phase == "starting"
     assert [len(each.archive.trials) for each in told if each.phase == "evaluating"] == [0, 1, 1, 2, 2, 3]
     assert told[-1].phase == "validating" and told[-1].spent.tokens > 0
-    assert told[0].seconds_left is None and told[-1].seconds_left == 0
+
+
+async def test_the_time_left_includes_the_check_on_held_out_examples(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Progress] = []
+    await search(
+        toy_environment, searcher("random"), toy_space, store, study_name="s", limits=Limits(trials=3),
+        on_progress=told.append,
+    )  # fmt: skip
+    # A clock on which each trial of 10 examples takes 20 s, read 4 s after the report.
+    monkeypatch.setattr("agenttts.loop.time.monotonic", lambda: 104.0)
+    left = [
+        replace(each, started=100.0 - 20 * len(each.archive.trials), told=100.0).seconds_left
+        for each in told
+        if each.phase in ("starting", "evaluating", "validating")
+    ]
+    # 5 held-out examples are 10 s.
+    assert left == [None, None, 46.0, 46.0, 26.0, 26.0, 6.0, 6.0]
+
+
+async def test_a_store_given_by_its_path_is_opened_last(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, tmp_path: Path
+) -> None:
+    class Unreachable(LiveEnvironment):
+        async def __aenter__(self) -> Self:
+            raise EndpointError("cannot reach it")
+
+    rows = [{"id": "e0", "question": "0?", "gold": "yes"}]
+    unreachable = Unreachable(toy_environment.pipeline, rows, client=ScriptedClient(toy_reply))
+    path = tmp_path / "new.db"
+    with pytest.raises(EndpointError):
+        await search(unreachable, searcher("random"), toy_space, str(path), study_name="s", limits=Limits(trials=2))
+    assert not path.exists()
+    result = await search(
+        toy_environment, searcher("random"), toy_space, str(path), study_name="s", limits=Limits(trials=2)
+    )
+    store = Store(str(path))
+    assert store.archive(store.study("s")) == result.archive
+    store.close()
 
 
 def test_a_search_can_be_run_from_plain_code(toy_environment: LiveEnvironment, toy_space: SearchSpace) -> None:

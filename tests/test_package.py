@@ -79,12 +79,15 @@ def test_environments_are_found_by_name_module_and_file(tmp_path: Path) -> None:
         "    return at.LiveEnvironment(pipeline, [{'id': '1', 'question': 'q', 'gold': 'g'}])\n"
         "ready = build()\n"
         "nothing = 3\n"
+        "def broken():\n"
+        "    raise RuntimeError('no\\nway')\n"
     )
     assert environment(f"{path}:build").name == environment(f"{path}:ready").name == "mine"
     for name, message in [
         ("nonsense", "no environment 'nonsense'; registered are minihop"),
         (f"{path}:nothing", "is not an environment"),
         (f"{path}:missing", "is not an environment"),
+        (f"{path}:broken", "failed with RuntimeError: no"),
         (f"{tmp_path}/none.py:x", "there is no file"),
         ("no_such_module:x", "there is no module 'no_such_module'"),
     ]:

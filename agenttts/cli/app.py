@@ -6,9 +6,10 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from agenttts.errors import AgentTTSError, ConfigError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 CostName = Literal["paper", "flops", "usd", "gpu_seconds"]
 DEFAULT_STORE = "agenttts.db"
+_INTERRUPTED = 130
+"""What typer makes of a KeyboardInterrupt."""
 
 app = typer.Typer(
     name="agenttts",
@@ -38,7 +41,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BudgetOption = Annotated[
     float | None, typer.Option("--budget", help="Most that one query may cost, in the cost's unit.")
 ]
-CostOption = Annotated[CostName | None, typer.Option("--cost", help="Cost model: what the budget counts.")]
+CostOption = Annotated[
+    CostName | None,
+    typer.Option("--cost", help="What the budget counts: paper, flops, usd or gpu_seconds.", metavar="NAME"),
+]
 TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
 MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
@@ -53,7 +59,7 @@ LlmOption = Annotated[
     ),
 ]
 InsightsOption = Annotated[
-    list[int], typer.Option("--without-insight", help="Switch insight 1, 2 or 3 off (repeatable).")
+    list[int], typer.Option("--without-insight", metavar="N", help="Switch insight 1, 2 or 3 off (repeatable).")
 ]
 MethodOption = Annotated[
     str,
@@ -90,7 +96,7 @@ def search(
     cost: CostOption = None,
     trials: TrialsOption = 30,
     method: MethodOption = "agent",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the method's random choices.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the method's random choices.")] = 0,
     parallel: ParallelOption = 2,
     max_tokens: MaxTokensOption = None,
     max_usd: MaxUsdOption = None,
@@ -101,13 +107,13 @@ def search(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
-    from agenttts.cli.run import Job, run_search
+    from agenttts.cli.run import Job, Problem, Settings, run_search
     from agenttts.loop import Limits
 
-    job = Job.create(env, budget=budget, cost=cost, store=store)
-    job.plan(method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
-    run_search(job, limits, parallel=parallel, racing=racing)
+    problem = Problem.create(env, budget=budget, cost=cost)
+    job = Job.create(problem, method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
+    run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
 
 
 @app.command()
@@ -125,16 +131,14 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Run several methods with several seeds on one environment, and print one table."""
-    from agenttts.cli.run import Job, run_comparison
+    from agenttts.cli.run import Problem, Settings, run_comparison
     from agenttts.loop import Limits
     from agenttts.report import comparison_table
 
-    if seeds < 1:
-        raise ConfigError(f"seeds must be at least 1, not {seeds}")
+    settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=racing, store=store)
+    problem = Problem.create(env, budget=budget, cost=cost)
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    job = Job.create(env, budget=budget, cost=cost, store=store)
-    limits = Limits(trials=trials)
-    comparisons = run_comparison(job, names, seeds, limits, parallel=parallel, racing=racing, llm=llm, quiet=as_json)
+    comparisons = run_comparison(problem, names, seeds, settings, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
 
@@ -164,8 +168,9 @@ def trials(
     listed = list(opened.archive(found).trials)
     if by_score:
         listed.sort(key=lambda trial: -trial.evaluation.score)
-    unit = cost_model(found.spec.cost_model).unit
-    _show([trial_row(trial) for trial in listed], trials_table(listed, unit), as_json)
+    rows = [trial_row(trial, opened.validation(found, trial.allocation)) for trial in listed]
+    unit, recorded = cost_model(found.spec.cost_model).unit, bool(found.details.get("recorded"))
+    _show(rows, trials_table(listed, unit, recorded=recorded), as_json)
 
 
 @app.command()
@@ -180,8 +185,7 @@ def trace(
     from rich.console import Group
     from rich.text import Text
 
-    from agenttts.report import trace_lines
-    from agenttts.report.rows import step_row
+    from agenttts.report import step_row, trace_lines
 
     opened = _open(store)
     found = opened.study(study)
@@ -205,7 +209,7 @@ def best(
     """Print the recommended allocation of a study, ready to be kept in a file."""
     import yaml
 
-    from agenttts.cli.run import recommendation
+    from agenttts.report import recommendation
 
     opened = _open(store)
     data = recommendation(opened, opened.study(study))
@@ -226,12 +230,26 @@ def environments(as_json: JsonOption = False) -> None:
 
 
 def main() -> None:
-    """Entry point: errors that agenttts raises on purpose are one sentence and an exit code."""
+    """Entry point: errors are one sentence and an exit code, ours as well as typer's own."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except AgentTTSError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except TyperException as error:
+        usage = error.format_message().rstrip(".")
+        # Without arguments it has printed the help already, and has no more to say.
+        _fail(f"{usage}; --help tells more" if usage else "", error.exit_code)
+    if code == _INTERRUPTED:
+        typer.echo("interrupted: run the same command again to go on", err=True)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    """Say it in one line, whatever it quotes, and end."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
+    if line:
+        typer.echo(f"error: {line}" if code else line, err=True)
+    sys.exit(code)
 
 
 def _open(store: str) -> Store:
@@ -244,13 +262,9 @@ def _open(store: str) -> Store:
 
 
 def _show(data: Any, renderable: Any, as_json: bool) -> None:
-    from rich.console import Console
+    from agenttts.cli.console import open_console
 
     if as_json:
         typer.echo(json.dumps(data, indent=2, allow_nan=False))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # A pipe has no width: long lines stay whole.
-        console = Console(highlight=False, width=10_000)
-    console.print(renderable, soft_wrap=not console.is_terminal)
+    open_console().print(renderable)

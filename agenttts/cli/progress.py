@@ -1,64 +1,93 @@
-"""Showing a search while it runs: a live line in a terminal, plain lines elsewhere."""
+"""Showing a search while it runs: a live line in a terminal, plain lines elsewhere.
+
+Nothing is shown until the study has started: before that only errors can happen, and an error stands alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from agenttts.loop import Limits, Progress
-from agenttts.report.tables import interval
+from agenttts.cli.console import print_pair, print_wrapped
+from agenttts.loop import Progress
+from agenttts.report.lines import compact, duration, interval
+from agenttts.trial import Trial
+
+_LABEL_WIDTH = 13
+_TRIAL_INDENT = 11
 
 
 @contextmanager
-def show_progress(console: Console | None, limits: Limits) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback that shows progress on the console; None shows nothing."""
-    if console is None:
-        yield None
-        return
-    printed: set[int] = set()
-    if not console.is_terminal:
-        yield lambda progress: _print_new_trials(console, progress, printed)
-        return
-    latest: list[Progress] = []
-    with Live(console=console, get_renderable=lambda: Text(_status(latest[-1]) if latest else "")) as live:
+def show_progress(console: Console, heading: Sequence[tuple[str, str]]) -> Iterator[Callable[[Progress], None]]:
+    """A callback that shows a search on the console: the heading, each trial, and in a terminal a live line below."""
+    shown: list[Progress] = []
 
-        def update(progress: Progress) -> None:
-            _print_new_trials(live.console, progress, printed)
-            latest[:] = [progress]
+    def status() -> Text:
+        line = status_line(shown[-1], console.width) if shown else ""
+        return Text(line, no_wrap=True, overflow="ellipsis")
 
+    live = Live(console=console, get_renderable=status, transient=True)
+
+    def update(progress: Progress) -> None:
+        before = len(shown[-1].archive.trials) if shown else progress.trials_before
+        if not shown:
+            print_heading(console, heading)
+            if before:
+                console.print(f"resumed with {before} trials")
+        shown[:] = [progress]
+        for trial in progress.archive.trials[before:]:
+            _print_trial(console, trial, progress)
+        if console.is_terminal:
+            live.start()
+
+    try:
         yield update
+    finally:
+        live.stop()
 
 
-def _print_new_trials(console: Console, progress: Progress, printed: set[int]) -> None:
-    if not printed and progress.trials_before:
-        printed.update(range(progress.trials_before + 1))
-        console.print(f"resumed with {progress.trials_before} trials", markup=False)
-    for trial in progress.archive.trials:
-        if trial.number not in printed:
-            printed.add(trial.number)
-            score = f"{trial.evaluation.score:.3f} ({interval(trial.evaluation)}) on {len(trial.evaluation.results):>3}"
-            line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}  {trial.allocation}"
-            shown = line if console.is_terminal else f"{line}  | {_best(progress)} | {_counts(progress)}"
-            console.print(shown, markup=False, soft_wrap=True)
+def print_heading(console: Console, heading: Iterable[tuple[str, str]]) -> None:
+    """Lines of (label, text)."""
+    for label, text in heading:
+        print_wrapped(console, f"{label:<{_LABEL_WIDTH}}{text}", indent=_LABEL_WIDTH)
 
 
-def _status(progress: Progress) -> str:
-    return f"{progress.phase} | {_best(progress)} | {_counts(progress)}"
+def _print_trial(console: Console, trial: Trial, progress: Progress) -> None:
+    evaluation = trial.evaluation
+    failed = f", {evaluation.failures} failed" if evaluation.failures else ""
+    score = f"{evaluation.score:.3f} ({interval(evaluation)}) on {len(evaluation.results):>3}{failed}"
+    line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}"
+    status = "" if console.is_terminal else f"  | {status_line(progress)}"
+    print_pair(console, line, f"{trial.allocation}{status}", gap=2, indent=_TRIAL_INDENT)
 
 
-def _best(progress: Progress) -> str:
+def status_line(progress: Progress, width: int | None = None) -> str:
+    """How far a search is, in as much detail as the width allows; in full when None."""
+    spent, left = progress.spent, progress.seconds_left
+    trials = f"{len(progress.archive.trials)}/{progress.limits.trials}"
+    time = "" if left is None else f" | {duration(left)} left"
+    bought = "replayed" if progress.study.details.get("recorded") else "bought"
+    counts = f"{spent.tokens:,} tokens {bought}, {spent.reused_tokens:,} reused"
+    full = f"{_best(progress, 3)} | {trials} trials | {counts}{time}"
+    if width is None:
+        return full
+    where = "held-out" if progress.phase == "validating" else trials
+    short = f"{compact(spent.tokens)} {bought}, {compact(spent.reused_tokens)} reused"
+    forms = [
+        f"{progress.phase} | {full}",
+        f"{where} | {_best(progress, 2)} | tokens {short}{time}",
+        f"{where} | {_best(progress, 2)} | {short}{time}",
+    ]
+    return next((form for form in forms if len(form) <= width), f"{where} | {_best(progress, 2)}{time}")
+
+
+def _best(progress: Progress, digits: int) -> str:
     best = progress.archive.best
-    return "best none yet" if best is None else f"best {best.evaluation.score:.3f} ({interval(best.evaluation)})"
-
-
-def _counts(progress: Progress) -> str:
-    left = "" if progress.seconds_left is None else f" | {progress.seconds_left:.0f} s left"
-    spent = progress.spent
-    return (
-        f"{len(progress.archive.trials)}/{progress.limits.trials} trials | "
-        f"{spent.tokens:,} tokens bought, {spent.reused_tokens:,} reused{left}"
-    )
+    if best is None:
+        return "best none yet"
+    low, high = best.evaluation.interval
+    return f"best {best.evaluation.score:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

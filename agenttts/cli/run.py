@@ -1,4 +1,7 @@
-"""Running searches for the command line: from its options to the library's objects, with progress shown."""
+"""Running searches for the command line: from its options to the library's objects, with progress shown.
+
+Everything that can be refused without a store is refused before one is opened, so that bad input leaves no file.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +9,39 @@ import asyncio
 import platform
 import shlex
 import sys
-from collections.abc import Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
-
-import typer
-from rich.console import Console
 
 from agenttts.allocation import SearchSpace
 from agenttts.chat import shown_url
-from agenttts.cli.progress import show_progress
+from agenttts.cli.app import DEFAULT_STORE
+from agenttts.cli.console import open_console, print_pair, print_wrapped
+from agenttts.cli.progress import print_heading, show_progress
 from agenttts.cost import cost_model
-from agenttts.db import Store, Study
 from agenttts.environments import environment
 from agenttts.errors import ConfigError
-from agenttts.loop import Limits, SearchResult
+from agenttts.loop import Limits, Progress, SearchResult, recorded
 from agenttts.loop import search as run
-from agenttts.methods import may_ask_llm, searcher
+from agenttts.methods import may_ask_llm, method_names, searcher
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, summary_lines
-from agenttts.report.rows import evaluation_row
-from agenttts.surrogate import recommend
 from agenttts.trial import Environment, Searcher
 
 _DEFAULT_COST = "flops"
 
 
-@dataclass
-class Job:
-    """An environment with its space and its store, and the method that is to search it."""
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is searched: an environment and the allocations that fit its budget."""
 
     environment: Environment
     space: SearchSpace
-    store: Store
-    searcher: Searcher | None = None
-    seed: int = 0
-    study: str = ""
 
     @classmethod
-    def create(cls, env: str, *, budget: float | None, cost: str | None, store: str) -> Job:
-        """Find the environment, work out the space, open the store.
+    def create(cls, env: str, *, budget: float | None, cost: str | None) -> Problem:
+        """Find the environment and work out the space.
 
         Raises:
             ConfigError: On an unknown environment or cost model, or a budget that is missing or too small.
@@ -58,97 +52,148 @@ class Job:
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
         amount = budget if budget is not None else default.amount if default else 0.0
         name = cost or (default.cost_model if default else _DEFAULT_COST)
-        return cls(found, SearchSpace(found.pipeline, cost_model(name), amount), Store(store))
+        return cls(environment=found, space=SearchSpace(found.pipeline, cost_model(name), amount))
 
-    def plan(
-        self,
+    @property
+    def heading(self) -> list[tuple[str, str]]:
+        """What a reader of the output needs to know of it."""
+        environment, space = self.environment, self.space
+        held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
+        label = f" ({recorded(environment)})" if recorded(environment) else ""
+        size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
+        return [
+            ("environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"),
+            ("space", size),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Who searches, and the study that it is recorded as."""
+
+    searcher: Searcher
+    seed: int
+    study: str
+
+    @classmethod
+    def create(
+        cls,
+        problem: Problem,
         method: str,
         *,
         seed: int,
         llm: str | None,
         insights_off: frozenset[int] = frozenset(),
         study: str | None = None,
-    ) -> None:
+    ) -> Job:
         """Choose the method and name the study.
 
         Raises:
             ConfigError: On an unknown method or an option that does not fit it.
         """
-        self.seed = seed
-        self.searcher = searcher(method, seed=seed, llm=llm, insights_off=insights_off)
+        chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off)
         without = "".join(f"-no{number}" for number in sorted(insights_off))
-        cost = f"{self.space.cost_model.name}{self.space.budget:g}"
-        self.study = study or f"{self.environment.name}-{cost}-{planned(self.searcher)}{without}-s{seed}"
+        cost = f"{problem.space.cost_model.name}{problem.space.budget:g}"
+        name = study or f"{problem.environment.name}-{cost}-{planned(chosen)}{without}-s{seed}"
+        return cls(searcher=chosen, seed=seed, study=name)
+
+    @property
+    def method(self) -> str:
+        """The method in words."""
+        name = planned(self.searcher)
+        if name == "agent-rules":
+            return "agent, planned by rules (no LLM: set OPENAI_API_KEY, or --llm MODEL with OPENAI_BASE_URL)"
+        return name
 
 
-def run_search(job: Job, limits: Limits, *, parallel: int, racing: bool) -> None:
-    """Search and print how it goes and how it ends."""
-    console = _console()
-    for line in _heading(job):
-        console.print(line, markup=False, soft_wrap=True)
-    result = _finished(_run(job, limits, parallel, racing, console))
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a search runs, whatever it searches."""
+
+    limits: Limits
+    parallel: int
+    racing: bool
+    store: str
+
+    @property
+    def location(self) -> str:
+        """The store, without anything that may be a secret."""
+        return shown_url(self.store) if "://" in self.store else self.store
+
+
+def run_search(problem: Problem, job: Job, settings: Settings) -> None:
+    """Search, and print how it goes and how it ends."""
+    console = open_console()
+    heading = [*problem.heading, ("method", job.method), ("study", f"{job.study} in {settings.location}")]
+    with show_progress(console, heading) as on_progress:
+        result = asyncio.run(_search(problem, job, settings, on_progress))
     console.print()
-    for line in summary_lines(result, job.space.cost_model.unit, job.space.budget):
-        console.print(line, markup=False, soft_wrap=True)
-    where = "" if job.store.location == "agenttts.db" else f" --store {shlex.quote(job.store.location)}"
-    console.print(f"See why:  agenttts trace {result.study.name}{where}", markup=False, soft_wrap=True)
-    console.print(f"Keep it:  agenttts best {result.study.name}{where} > allocation.yaml", markup=False, soft_wrap=True)
+    for line in summary_lines(result, problem.space.cost_model.unit, problem.space.budget):
+        print_wrapped(console, line, indent=2)
+    where = "" if settings.location == DEFAULT_STORE else f" --store {shlex.quote(settings.location)}"
+    # Commands are there to be copied: they are not broken into lines.
+    console.print(f"See why:  agenttts trace {result.study.name}{where}", soft_wrap=True)
+    console.print(f"Keep it:  agenttts best {result.study.name}{where} > allocation.yaml", soft_wrap=True)
 
 
 def run_comparison(
-    job: Job,
-    methods: Sequence[str],
-    seeds: int,
-    limits: Limits,
-    *,
-    parallel: int,
-    racing: bool,
-    llm: str | None,
-    quiet: bool,
+    problem: Problem, methods: Sequence[str], seeds: int, settings: Settings, *, llm: str | None, quiet: bool
 ) -> list[Comparison]:
-    """Every method with every seed; each run is a study of its own that can be resumed."""
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    asking = [method for method in methods if may_ask_llm(method)] or methods
-    llms = {method: llm if method in asking else None for method in methods}
-    for method in methods:
-        searcher(method, llm=llms[method])  # an unknown method must show before the first run
-    comparisons = []
-    for method in methods:
-        results = []
-        for seed in range(seeds):
-            job.plan(method, seed=seed, llm=llms[method])
-            results.append(_finished(_run(job, limits, parallel, racing, None)))
-            console.print(f"{job.study}: {results[-1].best.allocation}", markup=False, soft_wrap=True)
-        comparisons.append(compare_runs(planned(_chosen(job)), results))
-    return comparisons
-
-
-def recommendation(store: Store, study: Study) -> dict[str, Any]:
-    """The recommended allocation of a study as plain data.
+    """Every method with every seed; each run is a study of its own that can be resumed.
 
     Raises:
-        ConfigError: When the study has no finished trial.
+        ConfigError: On no method, a method named twice or unknown, or fewer than one seed.
     """
-    archive = store.archive(study)
-    if not archive.trials:
-        raise ConfigError(f"study {study.name!r} has no finished trial yet")
-    trial = recommend(study.spec.sizes, archive.trials)
-    validation = store.validation(study, trial.allocation)
-    return {
-        "pipeline": study.spec.pipeline,
-        "fingerprint": study.spec.fingerprint,
-        "allocation": trial.allocation.as_dict(),
-        "cost": {
-            "per_query": trial.cost,
-            "budget": study.spec.budget,
-            "unit": cost_model(study.spec.cost_model).unit,
-            "cost_model": study.spec.cost_model,
-        },
-        "searched": _scores(evaluation_row(trial.evaluation)),
-        "held_out": None if validation is None else _scores(evaluation_row(validation)),
-        "study": study.name,
-        "trial": trial.number,
+    if seeds < 1:
+        raise ConfigError(f"seeds must be at least 1, not {seeds}")
+    _require_distinct(methods)
+    # Without any method that asks one, an LLM that was given must show as the mistake it is.
+    asking = {method for method in methods if may_ask_llm(method)} or set(methods)
+    jobs = {
+        method: [Job.create(problem, method, seed=seed, llm=llm if method in asking else None) for seed in range(seeds)]
+        for method in methods
     }
+    console = open_console(stderr=True, quiet=quiet)
+    heading = iter(problem.heading)  # printed, and so used up, by the first report
+
+    def compared(job: Job) -> SearchResult:
+        result = asyncio.run(_search(problem, job, settings, lambda _: print_heading(console, heading)))
+        print_pair(console, f"{job.study}:", str(result.best.allocation), gap=1, indent=2)
+        return result
+
+    return [compare_runs(planned(runs[0].searcher), [compared(job) for job in runs]) for runs in jobs.values()]
+
+
+def _require_distinct(methods: Sequence[str]) -> None:
+    if not methods:
+        raise ConfigError(f"--methods names no method: give some of {', '.join(method_names())}, separated by commas")
+    for method, count in Counter(methods).items():
+        if count > 1:
+            raise ConfigError(f"--methods names {method!r} {count} times: name each method once")
+
+
+async def _search(
+    problem: Problem, job: Job, settings: Settings, on_progress: Callable[[Progress], None]
+) -> SearchResult:
+    details = {
+        "command": shlex.join(["agenttts", *map(_without_secrets, sys.argv[1:])]),
+        "agenttts": version("agenttts"),
+        "python": platform.python_version(),
+        "planner": planned(job.searcher),
+    }
+    return await run(
+        problem.environment,
+        job.searcher,
+        problem.space,
+        settings.store,
+        study_name=job.study,
+        seed=job.seed,
+        limits=settings.limits,
+        parallel=settings.parallel,
+        racing=Racing() if settings.racing else None,
+        details=details,
+        on_progress=on_progress,
+    )
 
 
 def planned(searcher: Searcher) -> str:
@@ -157,69 +202,7 @@ def planned(searcher: Searcher) -> str:
     return searcher.name if planner is None else f"{searcher.name}-{planner.name}"
 
 
-def _scores(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("score", "interval", "examples", "failures")}
-
-
-async def _run(job: Job, limits: Limits, parallel: int, racing: bool, console: Console | None) -> SearchResult:
-    chosen = _chosen(job)
-    details = {
-        "command": shlex.join(["agenttts", *map(_without_secrets, sys.argv[1:])]),
-        "agenttts": version("agenttts"),
-        "python": platform.python_version(),
-        "planner": planned(chosen),
-    }
-    with show_progress(console, limits) as on_progress:
-        return await run(
-            job.environment,
-            chosen,
-            job.space,
-            job.store,
-            study_name=job.study,
-            seed=job.seed,
-            limits=limits,
-            parallel=parallel,
-            racing=Racing() if racing else None,
-            details=details,
-            on_progress=on_progress,
-        )
-
-
-def _heading(job: Job) -> list[str]:
-    environment, space = job.environment, job.space
-    held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
-    method = planned(_chosen(job))
-    if method == "agent-rules":
-        method = "agent, planned by rules (no LLM: set OPENAI_API_KEY, or --llm MODEL with OPENAI_BASE_URL)"
-    return [
-        f"environment  {environment.name}: {len(environment.examples)} examples{held_out}",
-        f"space        {space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query",
-        f"method       {method}",
-        f"study        {job.study} in {Path(job.store.location)}",
-    ]
-
-
-def _finished(search: Coroutine[Any, Any, SearchResult]) -> SearchResult:
-    """The search's result; an interrupt ends the command with a hint."""
-    try:
-        return asyncio.run(search)
-    except KeyboardInterrupt:
-        typer.echo("interrupted: run the same command again to go on", err=True)
-        raise typer.Exit(130) from None
-
-
 def _without_secrets(argument: str) -> str:
     """A command-line argument as it may be kept: of a URL, neither user nor query."""
     option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     return f"{option}{separator}{shown_url(value)}" if "://" in value else argument
-
-
-def _chosen(job: Job) -> Searcher:
-    if job.searcher is None:
-        raise ConfigError("no method was chosen")
-    return job.searcher
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=10_000)

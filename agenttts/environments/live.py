@@ -50,6 +50,8 @@ class LiveEnvironment:
         serving: Servers to start and stop with the environment.
         name: Shown in tables; the pipeline's name when empty.
         default_budget: The budget of a search that names none.
+        recorded: What the client's answers are, where it replays a recording and no model runs: shown to whoever
+            searches, so that nobody reads a replay as a purchase.
 
     Raises:
         ConfigError: On no examples, duplicate ids, a broken line, or a template that names a missing field.
@@ -65,10 +67,12 @@ class LiveEnvironment:
         serving: Serving | None = None,
         name: str = "",
         default_budget: Budget | None = None,
+        recorded: str = "",
     ) -> None:
         self.name = name or pipeline.name
         self.pipeline = pipeline
         self.default_budget = default_budget
+        self.recorded = recorded
         self.client: ChatClient = client or OpenAIClient()
         self.pool = SamplePool(Store())
         self._serving = serving

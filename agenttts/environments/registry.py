@@ -10,11 +10,13 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from agenttts.errors import ConfigError
+from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.trial import Environment
 
 GROUP = "agenttts.environments"
@@ -57,7 +59,8 @@ def _call(factory: Any, name: str) -> Any:
         inspect.signature(factory).bind()
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name!r} is not a function that can be called without arguments") from error
-    return factory()
+    with _blamed_on(name):
+        return factory()
 
 
 def _load(module: str, name: str) -> Any:
@@ -67,11 +70,8 @@ def _load(module: str, name: str) -> Any:
         raise ConfigError(f"environment {name!r}: {module!r} is neither a module's name nor the path of a .py file")
     sys.path.insert(0, "")
     try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise ConfigError(f"environment {name!r}: there is no module {error.name!r}") from error
+        with _blamed_on(name):
+            return importlib.import_module(module)
     finally:
         sys.path.remove("")
 
@@ -84,10 +84,19 @@ def _load_file(path: Path, name: str) -> Any:
         raise ConfigError(f"environment {name!r}: {str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    try:
+    with _blamed_on(name):
         spec.loader.exec_module(module)
-    except ConfigError:
-        raise
-    except Exception as error:  # the user's file may fail in any way
-        raise ConfigError(f"environment {name!r}: {str(path)!r} failed with {type(error).__name__}: {error}") from error
     return module
+
+
+@contextmanager
+def _blamed_on(name: str) -> Iterator[None]:
+    """Whatever the user's own code raises is one sentence that names the environment."""
+    try:
+        yield
+    except AgentTTSError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"environment {name!r}: there is no module {error.name!r}") from error
+    except Exception as error:
+        raise ConfigError(f"environment {name!r} failed with {type(error).__name__}: {error}") from error

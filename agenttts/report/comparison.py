@@ -1,4 +1,9 @@
-"""Several methods, several seeds: what each recommends, with intervals over the seeds."""
+"""Several methods, several seeds: what each recommends, with 95 % intervals over the seeds.
+
+The intervals are Student's t for the mean over seeds, cut off where no value can be. They say how much a method depends
+on its random choices, given these examples. Equal values get none: a method that takes the same way whatever the seed
+has been run once, however often it was run.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agenttts.loop import SearchResult
+from agenttts.trial import Interval
 
 # 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 beyond.
 _T = (
@@ -20,10 +26,10 @@ _T = (
 
 
 class Mean(NamedTuple):
-    """A mean over seeds and the half width of its 95 % interval (None for one seed)."""
+    """A mean over seeds and its 95 % interval; None where the seeds show no spread."""
 
     value: float
-    half_width: float | None
+    interval: Interval | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,14 @@ class Comparison:
     """Tokens that evaluating every trial from scratch would take: those bought and those the pool saved."""
     results: tuple[SearchResult, ...]
 
+    @property
+    def agreement(self) -> str:
+        """In words, that the runs agree; empty where they do not, or where there is one."""
+        if self.seeds < 2 or self.score.interval is not None:
+            return ""
+        ways = {tuple(trial.allocation.key for trial in result.archive.trials) for result in self.results}
+        return f"{self.seeds} identical runs" if len(ways) == 1 else f"equal in {self.seeds} runs"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         means = {name: getattr(self, name)._asdict() for name in ("score", "trials_to_best", "tokens")}
@@ -52,7 +66,7 @@ class Comparison:
             }
             for result in self.results
         ]
-        return {"method": self.method, "seeds": self.seeds, **means, "runs": runs}
+        return {"method": self.method, "seeds": self.seeds, **means, "agreement": self.agreement, "runs": runs}
 
 
 def compare_runs(method: str, results: Sequence[SearchResult]) -> Comparison:
@@ -60,20 +74,21 @@ def compare_runs(method: str, results: Sequence[SearchResult]) -> Comparison:
     return Comparison(
         method=method,
         seeds=len(results),
-        score=mean_over_seeds([_score(result) for result in results]),
-        trials_to_best=mean_over_seeds([result.best.number for result in results]),
-        tokens=mean_over_seeds([_tokens(result) for result in results]),
+        score=mean_over_seeds([_score(result) for result in results], least=0, most=1),
+        trials_to_best=mean_over_seeds([result.best.number for result in results], least=1),
+        tokens=mean_over_seeds([_tokens(result) for result in results], least=0),
         results=tuple(results),
     )
 
 
-def mean_over_seeds(values: Sequence[float]) -> Mean:
-    """Mean with the half width of its 95 % interval by Student's t."""
-    count = len(values)
-    if count < 2:
-        return Mean(float(np.mean(values)), None)
+def mean_over_seeds(values: Sequence[float], *, least: float, most: float = math.inf) -> Mean:
+    """Mean with its 95 % interval by Student's t, cut off at the least and the most that a value can be."""
+    mean, count = float(np.mean(values)), len(values)
+    if len(set(values)) < 2:
+        return Mean(mean, None)
     quantile = _T[count - 2] if count - 2 < len(_T) else 1.96
-    return Mean(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(count)))
+    half = float(quantile * np.std(values, ddof=1) / math.sqrt(count))
+    return Mean(mean, Interval(max(mean - half, least), min(mean + half, most)))
 
 
 def _score(result: SearchResult) -> float:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from agenttts.cost import cost_model
 from agenttts.db import Store, Study
+from agenttts.errors import ConfigError
+from agenttts.surrogate import recommend
 from agenttts.trial import AgentStep, Evaluation, Trial
 
 
 def study_row(store: Store, study: Study) -> dict[str, Any]:
-    """One study: its settings, how far it is, what it spent."""
+    """One study: its settings, how far it is, what it spent (on held-out checks apart)."""
     archive, spend = store.archive(study), store.spend(study)
+    checks = [check for trial in archive.trials if (check := store.validation(study, trial.allocation)) is not None]
     best = archive.best
     return {
         "name": study.name,
         "created": study.created.isoformat(),
         "environment": study.spec.environment,
+        "recorded": study.details.get("recorded", ""),
         "method": study.spec.method,
         "budget": study.spec.budget,
         "cost_model": study.spec.cost_model,
@@ -24,19 +30,31 @@ def study_row(store: Store, study: Study) -> dict[str, Any]:
         "refused": len(archive.refusals),
         "best_observed": None if best is None else best.evaluation.score,
         "tokens_bought": spend.tokens,
+        "tokens_bought_for_held_out": sum(check.spend.tokens for check in checks),
         "tokens_reused": spend.reused_tokens,
         "usd": spend.usd,
-        "seconds": spend.seconds,
+        "seconds": wall_seconds(archive.trials) + sum(check.spend.seconds for check in checks),
     }
 
 
-def trial_row(trial: Trial) -> dict[str, Any]:
-    """One trial."""
+def wall_seconds(trials: Iterable[Trial]) -> float:
+    """Seconds during which at least one of the trials ran: parallel ones are not counted twice."""
+    spans = sorted((t.created.timestamp() - t.evaluation.spend.seconds, t.created.timestamp()) for t in trials)
+    total = until = 0.0
+    for start, end in spans:
+        total += max(end - max(start, until), 0.0)
+        until = max(until, end)
+    return total
+
+
+def trial_row(trial: Trial, check: Evaluation | None = None) -> dict[str, Any]:
+    """One trial, with the check of its allocation on held-out examples where there was one."""
     return {
         "number": trial.number,
         "allocation": trial.allocation.as_dict(),
         "cost": trial.cost,
         **evaluation_row(trial.evaluation),
+        "held_out": None if check is None else evaluation_row(check),
         "searcher": trial.searcher,
         "rationale": trial.rationale,
         "created": trial.created.isoformat(),
@@ -44,19 +62,52 @@ def trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
-    """Score, interval and spend of an evaluation."""
+    """Score, interval, reasons of failure and spend of an evaluation."""
     return {
         "score": evaluation.score,
         "interval": list(evaluation.interval),
         "examples": len(evaluation.results),
         "failures": evaluation.failures,
-        "first_error": evaluation.first_error,
+        "errors": evaluation.errors,
         "subtask_scores": evaluation.subtask_scores,
         "unparsable": {name: usage.unparsable for name, usage in evaluation.usage.items()},
         "tokens_bought": evaluation.spend.tokens,
         "tokens_reused": evaluation.spend.reused_tokens,
         "seconds": evaluation.spend.seconds,
     }
+
+
+def recommendation(store: Store, study: Study) -> dict[str, Any]:
+    """The recommended allocation of a study, as a person would keep it in a file.
+
+    Raises:
+        ConfigError: When the study has no finished trial.
+    """
+    archive = store.archive(study)
+    if not archive.trials:
+        raise ConfigError(f"study {study.name!r} has no finished trial yet")
+    trial = recommend(study.spec.sizes, archive.trials)
+    check = store.validation(study, trial.allocation)
+    return {
+        "pipeline": study.spec.pipeline,
+        "fingerprint": study.spec.fingerprint,
+        "allocation": trial.allocation.as_dict(),
+        "cost": {
+            "per_query": trial.cost,
+            "budget": study.spec.budget,
+            "unit": cost_model(study.spec.cost_model).unit,
+            "cost_model": study.spec.cost_model,
+        },
+        "searched": _scores(trial.evaluation),
+        "held_out": None if check is None else _scores(check),
+        "study": study.name,
+        "trial": trial.number,
+    }
+
+
+def _scores(evaluation: Evaluation) -> dict[str, Any]:
+    row = evaluation_row(evaluation)
+    return {name: row[name] for name in ("score", "interval", "examples", "failures")}
 
 
 def step_row(step: AgentStep) -> dict[str, Any]:

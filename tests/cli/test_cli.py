@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +12,17 @@ import pytest
 import yaml
 
 from agenttts.environments.tasks.minihop import MODELS
+from tests.cli.conftest import PIPELINE, SEARCH, Shell
 from tests.endpoint import FakeEndpoint, Fault
 
-PIPELINE = """
-import agenttts as at
-
-models = [at.Model("small", 1e6, base_url="{url}"), at.Model("large", 8e6, base_url="{url}")]
-find = at.Subtask("find", models, "find {{{{ question }}}}", prompt_tokens=5, completion_tokens=2, max_samples=4)
-answer = at.Subtask("answer", models, "{{{{ question }}}} {{{{ find }}}}", prompt_tokens=6, completion_tokens=2,
-                    max_samples=4)
-rows = [{{"id": str(i), "question": f"q{{i}}", "gold": "text"}} for i in range(8)]
-pipeline = at.Pipeline("mine", (find, answer), at.metrics.exact_match("gold"))
-environment = at.LiveEnvironment(pipeline, rows[:5], held_out=rows[5:])
-"""
-
-
-class Shell:
-    """Runs `agenttts` in an empty folder without any key."""
-
-    def __init__(self, folder: Path, endpoint: FakeEndpoint) -> None:
-        self.folder = folder
-        (folder / "mine.py").write_text(PIPELINE.format(url=endpoint.url))
-
-    def __call__(self, command: str, code: int = 0, **variables: str) -> str:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "AGENTTTS_"))} | variables
-        done = subprocess.run(
-            [sys.executable, "-c", "from agenttts.cli import main; main()", *command.split()],
-            capture_output=True, text=True, cwd=self.folder, env=environment, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout if code == 0 else done.stderr
-
-    def json(self, command: str) -> Any:
-        return json.loads(self(f"{command} --json"))
-
-
-@pytest.fixture
-def shell(tmp_path: Path, endpoint: FakeEndpoint) -> Shell:
-    endpoint.reply = lambda messages, seed: "text" if seed % 3 else "other"
-    return Shell(tmp_path, endpoint)
-
-
-SEARCH = "search mine.py:environment --budget 100 --trials 5 --method random"
+FAILING = """
+def metric(output, example):
+    if example["id"] in ("1", "4"):
+        raise ValueError("no gold")
+    if example["id"] == "3":
+        raise KeyError("gold")
+    return 1.0
+""" + PIPELINE.replace('at.metrics.exact_match("gold")', "metric")
 
 
 def test_a_search_tells_the_answer_and_where_it_is_kept(shell: Shell) -> None:
@@ -65,8 +32,9 @@ def test_a_search_tells_the_answer_and_where_it_is_kept(shell: Shell) -> None:
     assert lines[3] == "study        mine-flops100-random-s0 in agenttts.db"
     assert sum(line.startswith("trial ") for line in lines) == 5
     text = "\n".join(lines)
-    for part in ("Best allocation", "held-out examples: ", "95 % interval", "MFLOP of 100 MFLOP", "tokens in",
-                 "sample pool", "agenttts trace mine-flops100-random-s0"):  # fmt: skip
+    for part in ("Best allocation", "held-out examples: ", "95 % interval", "MFLOP of 100 MFLOP",
+                 "The search bought: ", "of which the held-out check ", "sample pool", "This run took: ",
+                 "agenttts trace mine-flops100-random-s0"):  # fmt: skip
         assert part in text
     assert "\x1b" not in text
 
@@ -85,11 +53,14 @@ def test_what_was_found_can_be_listed_and_kept(shell: Shell) -> None:
     shell("search mine.py:environment --budget 100 --trials 9 --llm none")
     studies = shell.json("studies")
     assert [study["method"] for study in studies] == ["random", "agent"]
-    assert studies[0]["trials"] == 5 and studies[0]["tokens_bought"] > 0
+    assert studies[0]["trials"] == 5 and studies[0]["recorded"] == ""
     assert "mine-flops100-agent-rules-s0" in shell("studies")
     trials = shell.json("trials mine-flops100-random-s0")
     assert [trial["number"] for trial in trials] == [1, 2, 3, 4, 5]
     assert trials[0]["allocation"]["find"]["model"] in ("small", "large")
+    (check,) = [trial["held_out"] for trial in trials if trial["held_out"]]
+    assert check["examples"] == 3
+    assert studies[0]["tokens_bought"] > studies[0]["tokens_bought_for_held_out"] == check["tokens_bought"] > 0
     scores = [trial["score"] for trial in shell.json("trials --by-score")]
     assert scores == sorted(scores, reverse=True)
     kept = yaml.safe_load(shell("best"))
@@ -108,12 +79,35 @@ def test_a_trace_shows_the_nodes_of_the_graph(shell: Shell) -> None:
     assert "has no trial 99; it has 1 to 9" in shell("trace --trial 99", code=2)
 
 
+COMPARE = "compare mine.py:environment --budget 100 --trials 6 --methods agent,random --seeds 2 --llm none"
+
+
 def test_methods_are_compared_in_one_table(shell: Shell) -> None:
-    rows = shell.json("compare mine.py:environment --budget 100 --trials 6 --methods agent,random --seeds 2 --llm none")
+    rows = shell.json(COMPARE)
     assert [(row["method"], row["seeds"]) for row in rows] == [("agent-rules", 2), ("random", 2)]
-    assert all(0 <= row["score"]["value"] <= 1 for row in rows)
-    table = shell("compare mine.py:environment --budget 100 --trials 6 --methods agent,random --seeds 2 --llm none")
-    assert "±" in table and "score on held-out examples" in table
+    for row in rows:
+        low, high = row["score"]["interval"] or (0, 1)
+        assert 0 <= low <= row["score"]["value"] <= high <= 1
+    table = shell(COMPARE)
+    assert "score on held-out examples" in table and "agent-rules" in table and "±" not in table
+
+
+def test_a_recording_is_not_called_a_purchase(shell: Shell) -> None:
+    said = shell("search minihop-recorded --llm none --trials 2")
+    assert said.splitlines()[0].endswith("(recorded samples of real models; no model runs)")
+    assert "The search replayed (nothing was bought): " in said and "tokens replayed" in said
+    assert "tokens bought" not in said
+    assert "tokens replayed" in shell("trials") and " replayed" in shell("studies")
+    assert shell.json("studies")[0]["recorded"] == "recorded samples of real models; no model runs"
+
+
+def test_every_reason_of_failure_is_counted(shell: Shell, endpoint: FakeEndpoint) -> None:
+    shell.folder.joinpath("mine.py").write_text(FAILING.format(url=endpoint.url))
+    said = shell(SEARCH)
+    assert "on   5, 3 failed" in said and "  2 failed: ValueError: no gold\n  1 failed: KeyError: 'gold'" in said
+    first = shell.json("trials")[0]
+    assert first["failures"] == 3 and first["errors"] == {"ValueError: no gold": 2, "KeyError: 'gold'": 1}
+    assert "  2 failed: ValueError: no gold\n  1 failed: KeyError: 'gold'\nwhy: " in shell("trace --trial 1")
 
 
 def test_environments_are_listed(shell: Shell) -> None:
@@ -131,7 +125,6 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search mine.py:environment --budget 100 --parallel 0", "parallel must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --method magic", "there is no method 'magic'"),
         ("search mine.py:environment --budget 100 --cost usd", "needs usd_per_million_prompt_tokens of model 'small'"),
-        ("search mine.py:environment --budget 100 --cost magic", "Invalid value for '--cost'"),
         ("search mine.py:environment --budget 100 --max-usd 1", "needs the prices of model 'small'"),
         ("search mine.py:environment --budget 100 --llm o3-mini", "needs a key: set OPENAI_API_KEY"),
         ("search mine.py:environment --budget 100 --method random --llm o3-mini", "'random' asks no LLM"),
@@ -141,17 +134,39 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search mine.py:environment --budget 100 --without-insight 7", "insights are 1, 2 and 3, not 7"),
         ("compare mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
         ("compare mine.py:environment --budget 100 --methods agent,magic", "there is no method 'magic'"),
+        ("compare mine.py:environment --budget 100 --methods ' , '", "--methods names no method"),
+        ("compare mine.py:environment --budget 100 --methods grid,random,grid", "--methods names 'grid' 2 times"),
         ("studies", "there is no store 'agenttts.db'"),
-        ("best nothing --store mine.py", "cannot open the store"),
+        # What typer finds is said in the same way.
+        ("search", "Missing argument 'ENV'; --help tells more"),
+        ("search mine.py:environment --nope", "No such option: --nope"),
+        ("search mine.py:environment --trials many", "Invalid value for '--trials'"),
+        ("search mine.py:environment --cost magic", "Invalid value for '--cost'"),
+        ("find", "No such command 'find'"),
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_is_bought(
     shell: Shell, endpoint: FakeEndpoint, command: str, message: str
 ) -> None:
-    code = 4 if "--store mine.py" in command else 2
-    said = shell(command, code=code)
-    assert message in " ".join(said.split())
-    assert endpoint.requests == []
+    assert message in shell(command, code=2)
+    assert endpoint.requests == [] and shell.files == set()
+
+
+@pytest.mark.parametrize(
+    "command", ["best nothing --store mine.py", "search mine.py:environment --budget 100 --store mine.py"]
+)
+def test_a_file_that_is_no_store_is_left_alone(shell: Shell, endpoint: FakeEndpoint, command: str) -> None:
+    before = shell.folder.joinpath("mine.py").read_text()
+    assert "cannot open the store" in shell(command, code=4)
+    assert endpoint.requests == [] and shell.files == set()
+    assert shell.folder.joinpath("mine.py").read_text() == before
+
+
+def test_without_arguments_the_help_is_shown_once(shell: Shell) -> None:
+    with shell.start("") as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 2 and err == ""
+    assert out.count("Usage: ") == 1 and out.strip() == shell("--help").strip()
 
 
 def test_a_study_with_other_settings_is_not_resumed(shell: Shell, endpoint: FakeEndpoint) -> None:
@@ -168,17 +183,21 @@ def test_a_model_that_is_not_served_is_named(shell: Shell, endpoint: FakeEndpoin
     endpoint.models = ["small", "medium"]
     said = shell(SEARCH, code=2)
     assert "does not serve the model 'large'; it serves small, medium" in said
-    assert endpoint.requests == []
+    assert endpoint.requests == [] and shell.files == set()
 
 
 def test_an_endpoint_that_cannot_be_reached_is_named(shell: Shell) -> None:
     shell.folder.joinpath("mine.py").write_text(PIPELINE.format(url="http://127.0.0.1:9/v1"))
     assert "cannot reach http://127.0.0.1:9/v1" in shell(SEARCH, code=3)
+    assert shell.files == set()
 
 
 def test_a_failing_server_ends_the_search_with_its_own_code(shell: Shell, endpoint: FakeEndpoint) -> None:
     endpoint.faults = [Fault(401, "no access")] * 100
-    assert "every example failed" in shell(SEARCH, code=3)
+    with shell.start(SEARCH) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 3 and err.startswith("error: every example failed") and err.count("\n") == 1
+    assert out.startswith("environment  mine")  # by then the study had started
 
 
 def test_spending_limits_end_a_search_well(shell: Shell) -> None:
@@ -217,3 +236,37 @@ def test_minihop_has_its_own_default_budget() -> None:
 
     assert environment("minihop").default_budget == (700, "flops")
     assert [model.name for model in MODELS] == ["minihop-xs", "minihop-s", "minihop-m", "minihop-l"]
+
+
+def test_an_interrupt_ends_cleanly_and_the_search_goes_on(shell: Shell, endpoint: FakeEndpoint) -> None:
+    endpoint.delay_s = 0.05
+    with shell.start(SEARCH) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("trial"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == "interrupted: run the same command again to go on\n"
+    endpoint.delay_s = 0.0
+    again = shell(SEARCH)
+    assert "resumed with " in again and len(shell.json("trials")) == 5
+
+
+@pytest.mark.parametrize("phase", ["starting", "searching"])
+def test_an_interrupt_leaves_no_model_server(shell: Shell, phase: str) -> None:
+    with shell.start("search minihop --llm none --trials 1") as process:
+        assert process.stdout is not None
+        if phase == "searching":
+            process.stdout.readline()
+        while len(servers := children(process.pid)) < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == "interrupted: run the same command again to go on\n"
+    assert "trial" not in out
+    assert not any(Path(f"/proc/{server}").exists() for server in servers)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]

@@ -17,7 +17,6 @@ from pathlib import Path
 from agenttts.errors import ConfigError, EndpointError
 
 _START_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 5.0
 
 
 class LlamaCppServing:
@@ -46,17 +45,19 @@ class LlamaCppServing:
             if not path.is_file():
                 raise ConfigError(f"there is no model file {str(path)!r}")
         try:
-            urls = await asyncio.gather(*(self._launch(name, path) for name, path in self._models.items()))
-        except EndpointError:
-            await self.stop()
+            for name, path in self._models.items():
+                self._children.append(await self._spawn(name, path))
+            urls = await asyncio.gather(*map(_url, self._models, self._children))
+        except BaseException:
+            await self.stop()  # whatever stopped the start, an interrupt too, must not leave servers running
             raise
         return dict(zip(self._models, urls, strict=True))
 
-    async def _launch(self, name: str, path: Path) -> str:
+    async def _spawn(self, name: str, path: Path) -> asyncio.subprocess.Process:
         # Spinning OpenMP threads of several servers on few cores slow one another down by an order of magnitude.
         env = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
         arguments = [str(path), name, str(self._slots), str(self._context), str(self._threads)]
-        child = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agenttts.environments.serving._llamacpp_child", *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -65,30 +66,25 @@ class LlamaCppServing:
             # A terminal's interrupt reaches the whole group: the parent decides when its servers stop.
             start_new_session=True,
         )  # fmt: skip
-        self._children.append(child)
-        if child.stdout is None:
-            raise EndpointError(f"the llama.cpp server of {name!r} has no output to read its address from")
-        try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
-                line = (await child.stdout.readline()).decode().strip()
-        except TimeoutError as error:
-            raise EndpointError(f"the llama.cpp server of {name!r} was not up after {_START_TIMEOUT_S:g} s") from error
-        if not line.startswith("http"):
-            raise EndpointError(f"the llama.cpp server of {name!r} did not start: {line or 'it ended at once'}")
-        return f"{line}/v1"
 
     async def stop(self) -> None:
         """See `base.Serving.stop`."""
         children, self._children = self._children, []
-        await asyncio.gather(*(_stop(child) for child in children))
+        for child in children:
+            if child.returncode is None:
+                child.kill()  # it holds nothing that could be lost, and may be in the middle of a long generation
+        await asyncio.gather(*(child.wait() for child in children))
 
 
-async def _stop(child: asyncio.subprocess.Process) -> None:
-    if child.stdin is not None:
-        child.stdin.close()
+async def _url(name: str, child: asyncio.subprocess.Process) -> str:
+    """The base URL of a server, as soon as it answers there."""
+    if child.stdout is None:
+        raise EndpointError(f"the llama.cpp server of {name!r} has no output to read its address from")
     try:
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            await child.wait()
-    except TimeoutError:
-        child.kill()
-        await child.wait()
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            line = (await child.stdout.readline()).decode().strip()
+    except TimeoutError as error:
+        raise EndpointError(f"the llama.cpp server of {name!r} was not up after {_START_TIMEOUT_S:g} s") from error
+    if not line.startswith("http"):
+        raise EndpointError(f"the llama.cpp server of {name!r} did not start: {line or 'it ended at once'}")
+    return f"{line}/v1"

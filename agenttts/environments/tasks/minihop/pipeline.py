@@ -106,7 +106,8 @@ def minihop_vote() -> LiveEnvironment:
 def minihop_recorded() -> LiveEnvironment:
     """Recorded samples of the same models: no model runs, every allocation of the landscape can be replayed."""
     client = ReplayClient(HERE / "pools.jsonl.xz", pipeline(), _examples(range(400)))
-    return _environment(pipeline(), name="minihop-recorded", client=client)
+    label = "recorded samples of real models; no model runs"
+    return _environment(pipeline(), name="minihop-recorded", client=client, recorded=label)
 
 
 def _environment(pipeline: Pipeline, **options: Any) -> LiveEnvironment:

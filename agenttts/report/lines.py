@@ -1,0 +1,126 @@
+"""Lines of text: a score with its interval, the end of a search, a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from agenttts.db import Store, Study
+from agenttts.loop import SearchResult
+from agenttts.report.layout import plain
+from agenttts.trial import RULES, AgentStep, Evaluation, Spend, Trial
+
+_MOST_REASONS = 3
+
+
+def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
+    """The end of a search, the answer first."""
+    best, check = result.best, result.validation
+    lines = ["Best allocation (by posterior mean over all trials):"]
+    lines += [f"  {name}: {choice}" for name, choice in best.allocation.items()]
+    if check is not None:
+        lines += scored(check, f"Score on {len(check.results)} held-out examples: ")
+    lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
+    lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
+    lines.append(spent(result.spend, check, recorded=bool(result.study.details.get("recorded"))))
+    lines += _filled(result.archive.trials)
+    lines.append(f"This run took: {duration(result.seconds)}")
+    lines.append(f"Stopped: {result.stopped}")
+    return [plain(line) for line in lines]
+
+
+def _filled(trials: Sequence[Trial]) -> list[str]:
+    count = sum(trial.searcher == RULES for trial in trials)
+    why = "the planner's own proposals were refused or unreadable"
+    return [f"{count} of {len(trials)} trials were filled in by rule: {why}"] if count else []
+
+
+def scored(evaluation: Evaluation, label: str = "", *, reasons: int | None = _MOST_REASONS) -> list[str]:
+    """Score and interval, then a line for each distinct reason of failure.
+
+    Args:
+        evaluation: What was scored.
+        label: Put before the score.
+        reasons: Most reasons to list; None lists all.
+    """
+    lines = [f"{label}{evaluation.score:.3f} (95 % interval {interval(evaluation)})"]
+    counted = list(evaluation.errors.items())
+    lines += [f"  {count} failed: {' '.join(reason.split())}" for reason, count in counted[:reasons]]
+    if others := len(counted) - len(counted[:reasons]):
+        lines.append(
+            f"  {evaluation.failures} failed in all, for {others} other reasons too (trace --trial shows them)"
+        )
+    return lines
+
+
+def interval(evaluation: Evaluation) -> str:
+    """The 95 % interval of an evaluation."""
+    return f"{evaluation.interval.low:.3f} to {evaluation.interval.high:.3f}"
+
+
+def spent(spend: Spend, check: Evaluation | None = None, *, recorded: bool = False) -> str:
+    """What was bought and reused, in words; of a recording nothing was bought."""
+    usd = f", {spend.usd:.4f} USD" if spend.usd else ""
+    tokens = check.spend.tokens if check is not None else 0
+    held_out = f", of which the held-out check {tokens:,} tokens" if tokens else ""
+    verb = "replayed (nothing was bought)" if recorded else "bought"
+    return (
+        f"The search {verb}: {spend.tokens:,} tokens in {spend.requests:,} requests{usd}{held_out}; "
+        f"{spend.reused_tokens:,} further tokens came from the sample pool"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def compact(count: float) -> str:
+    """A large number in five characters or so: 331k, 1.23M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
+def trace_lines(
+    store: Store, study: Study, trial_number: int | None = None, *, prompts: bool = False
+) -> list[tuple[str, str]]:
+    """(heading, body) pairs: the agent's steps round by round, each with the trials that came of it.
+
+    Args:
+        store: Holds the study.
+        study: Which study.
+        trial_number: Only the round that led to this trial, which then shows every reason of failure.
+        prompts: Whether to include the planner's prompts and replies.
+    """
+    trials = store.archive(study).trials
+    rounds = {trial.round for trial in trials if trial_number in (None, trial.number)}
+    lines: list[tuple[str, str]] = []
+    steps = {number: list(group) for number, group in groupby(store.steps(study), key=lambda step: step.round)}
+    for number in sorted(rounds | (set(steps) if trial_number is None else set())):
+        lines.append((f"after {number} trials", ""))
+        for step in steps.get(number, []):
+            lines += _step_lines(step, prompts=prompts)
+        for trial in (t for t in trials if t.round == number and trial_number in (None, t.number)):
+            reasons = _MOST_REASONS if trial_number is None else None
+            lines.append((f"trial {trial.number}", _trial_text(trial, reasons)))
+    return [(plain(heading), plain(body)) for heading, body in lines]
+
+
+def _trial_text(trial: Trial, reasons: int | None) -> str:
+    score, *failures = scored(trial.evaluation, reasons=reasons)
+    examples = len(trial.evaluation.results)
+    lines = [str(trial.allocation), f"{score} on {examples} examples, cost {trial.cost:.4g}", *failures]
+    return "\n".join([*lines, f"why: {trial.rationale}"])
+
+
+def _step_lines(step: AgentStep, *, prompts: bool) -> list[tuple[str, str]]:
+    spend = f", {step.spend.tokens:,} tokens, {step.spend.seconds:.1f} s" if step.spend.tokens else ""
+    lines = [(f"{step.node} ({step.planner}{spend})", step.text)]
+    if prompts and step.prompt:
+        lines += [(f"{step.node}: prompt", step.prompt), (f"{step.node}: reply", step.reply)]
+    return lines
