@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from agenttts.allocation import SearchSpace
 from agenttts.db import Store, Study
@@ -106,7 +109,7 @@ class SearchResult:
     study: Study
     archive: Archive
     best: Trial
-    """The recommended trial, by posterior mean over all trials (`surrogate.recommend`)."""
+    """The recommended trial, by posterior mean over all trials (`surrogate.recommend`), seen on all examples."""
     validation: Evaluation | None
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
     spend: Spend
@@ -144,7 +147,7 @@ async def search(
         seed: Part of the study's identity (the searcher has been given it).
         limits: When to stop.
         parallel: Proposals asked for and evaluated at once.
-        racing: Stops a trial early that is surely worse than the best; None shows every trial every example.
+        racing: Shows a trial more examples only where that may change which is best; None shows all to each.
         validate: Whether to check the winner on held-out examples at the end.
         details: What a reader needs to repeat the search, kept with the study.
         on_progress: Called whenever something has happened.
@@ -226,6 +229,13 @@ class _Run:
         self.archive = self.store.archive(self.study)
         self.trials_before = len(self.archive.trials)
 
+    @cached_property
+    def order(self) -> list[str]:
+        """The examples in the study's order, in which every trial sees them."""
+        return [
+            str(name) for name in np.random.default_rng(self.study.spec.seed).permutation(self.environment.examples)
+        ]
+
     @property
     def held_out(self) -> Sequence[str]:
         """The examples that the winner is checked on."""
@@ -253,6 +263,7 @@ class _Run:
                 self.meter.check()
                 proposals = await self._ask()
                 await self._evaluate_all(proposals)
+                await self._look_again(len(proposals))
             except LimitReached as limit:
                 return str(limit)
             empty_rounds = 0 if proposals else empty_rounds + 1
@@ -297,13 +308,10 @@ class _Run:
         if proposals:
             self._report("evaluating")
         round_ = len(self.archive.trials)
-        outcomes = await asyncio.gather(*(self._evaluate(p, round_) for p in proposals), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await _all(self._evaluate(proposal, round_) for proposal in proposals)
 
     async def _evaluate(self, proposal: Proposal, round_: int) -> None:
-        evaluation = await self._race(proposal)
+        evaluation = await self.environment.evaluate(proposal.allocation, self._unseen(None, self.racing))
         trial = self.store.add_trial(
             self.study,
             proposal,
@@ -315,23 +323,32 @@ class _Run:
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
         self._report("evaluating")
 
-    async def _race(self, proposal: Proposal) -> Evaluation:
-        """Evaluate on all examples, or on as many as it takes to see that it is surely worse."""
-        if self.racing is None:
-            return await self.environment.evaluate(proposal.allocation)
-        first, *rest = self.racing.parts(self.environment.examples, self.study.spec.seed)
-        evaluation = await self.environment.evaluate(proposal.allocation, first)
-        for part in rest:
-            if self.racing.surely_worse(evaluation, self.archive, len(rest)):
-                break
-            evaluation += await self.environment.evaluate(proposal.allocation, part)
-        return evaluation
+    async def _look_again(self, count: int) -> None:
+        """Show more examples to the trials, at most `count`, where that is worth most."""
+        if self.racing is not None:
+            total = len(self.environment.examples)
+            worthy = self.racing.worth_another(self.archive, self.space.pipeline.sizes, total, count)
+            await _all(self._show(trial, self._unseen(trial, self.racing)) for trial in worthy)
+
+    def _unseen(self, trial: Trial | None, racing: Racing | None) -> list[str]:
+        """What a trial (None: a new one) is to see next: all that is left, or a look at it where trials race."""
+        seen = {result.example for result in trial.evaluation.results} if trial is not None else set()
+        left = [name for name in self.order if name not in seen]
+        return left if racing is None else left[: racing.look]
+
+    async def _show(self, trial: Trial, examples: Sequence[str]) -> None:
+        """Evaluate a trial on further examples."""
+        evaluation = await self.environment.evaluate(trial.allocation, examples)
+        extended = self.store.extend_trial(self.study, trial, evaluation)
+        trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
+        self.archive = replace(self.archive, trials=trials)
+        self._report("evaluating")
 
     async def finish(self, stopped: str) -> SearchResult:
         """Recommend, and check the recommendation."""
         if not self.archive.trials:
             raise LimitReached(f"the search ended before its first trial was complete: {stopped}")
-        best = recommend(self.space.pipeline.sizes, self.archive.trials)
+        best = await self._complete_best()
         validation = None
         if self.held_out:
             self._report("validating")
@@ -345,6 +362,19 @@ class _Run:
             seconds=time.monotonic() - self.started,
             stopped=stopped,
         )
+
+    async def _complete_best(self) -> Trial:
+        """The recommended trial, seen on all examples: showing it what it has not seen may change which one it is."""
+        while True:
+            best = recommend(self.space.pipeline.sizes, self.archive.trials)
+            unseen = self._unseen(best, None)
+            if not unseen:
+                return best
+            try:
+                await self._show(best, unseen)
+            except LimitReached as limit:
+                _log.warning("the winner was not seen on %d of the examples searched: %s", len(unseen), limit)
+                return best
 
     async def _validate(self, best: Trial) -> Evaluation | None:
         known = self.store.validation(self.study, best.allocation)
@@ -379,6 +409,13 @@ class _Run:
                     phase=phase,
                 )
             )
+
+
+async def _all(evaluations: Iterable[Awaitable[None]]) -> None:
+    """Wait for all of them; a failure must not cut off what another is buying, and is raised only then."""
+    for outcome in await asyncio.gather(*evaluations, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _require_prices(environment: Environment) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.allocation import Allocation
-from agenttts.trial import Archive, Trial
+from agenttts.trial import Trial
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]
@@ -106,7 +106,7 @@ def _hyper(z: Floats) -> _Hyper:
         amplitude=0.2 * np.exp(0.8 * np.array(amplitudes)),
         size_scale=float(0.5 * np.exp(0.5 * size)),
         own_share=float(1 / (1 + np.exp(0.8 - own))),
-        samples_scale=float(0.4 * np.exp(0.5 * samples)),
+        samples_scale=float(0.5 * np.exp(0.5 * samples)),
         interaction=float(2.0 * np.exp(interaction)),
     )
 
@@ -225,31 +225,36 @@ class _Fit:
 
 
 def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
-    """The complete trial with the highest posterior mean over all trials: never merely the luckiest.
+    """The trial with the highest posterior mean over all trials: never merely the luckiest.
 
     Args:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
     """
-    return Surrogate(sizes, trials).best(Archive(trials=tuple(trials)).complete)
+    return Surrogate(sizes, trials).best(trials)
 
 
 def _noise_covariance(trials: Sequence[Trial]) -> Floats:
     """Covariance of the trials' mean scores over the choice of examples, shape (trials, trials).
 
-    Every pair of trials gets the same correlation on the examples they share, the mean of all pairs: a correlation of
-    its own for each pair would be mostly noise, and overrule the kernel.
+    A score's variance is a coin's, times the share of it that scores within trials really show: 1 for right or wrong,
+    less for graded scores, 0 for exact ones (a single example can show none: it is the whole truth). Every pair of
+    trials gets the same correlation on the examples they share, the mean of all pairs: a correlation of its own for
+    each pair would be mostly noise, and overrule the kernel.
     """
     column = {name: i for i, name in enumerate(dict.fromkeys(r.example for t in trials for r in t.evaluation.results))}
     seen, standard = np.zeros((2, len(trials), len(column)))
     deviation = np.zeros(len(trials))
     overall = min(max(float(np.mean([trial.evaluation.score for trial in trials])), 0.05), 0.95)
+    shown, possible = 0.0, 0.0
     for row, trial in enumerate(trials):
         places = [column[result.example] for result in trial.evaluation.results]
         scores = np.array([result.score for result in trial.evaluation.results])
         # A coin's deviation, by a mean shrunk towards everyone's: few lucky scores must not pass for certain ones.
         shrunk = (scores.sum() + _PSEUDO_COUNT * overall) / (len(scores) + _PSEUDO_COUNT)
         deviation[row] = np.sqrt(shrunk * (1 - shrunk))
+        shown += float(((scores - scores.mean()) ** 2).sum())
+        possible += (len(scores) - 1) * deviation[row] ** 2
         seen[row, places] = 1
         standard[row, places] = (scores - scores.mean()) / deviation[row]
     shared, counts = seen @ seen.T, seen.sum(axis=1)
@@ -257,13 +262,22 @@ def _noise_covariance(trials: Sequence[Trial]) -> Floats:
     correlation = (standard @ standard.T)[pairs].sum() / max(float(shared[pairs].sum()), 1.0)
     correlation = min(max(float(correlation), 0.0), _MOST_CORRELATION)
     covariance = correlation * shared * np.outer(deviation / counts, deviation / counts)
-    np.fill_diagonal(covariance, deviation**2 / counts + 1e-6)
-    return covariance
+    np.fill_diagonal(covariance, deviation**2 / counts)
+    # One pseudo-observation of a coin: a few equal scores do not make a certainty.
+    share = min((shown + 1) / (possible + 1), 1.0) if possible else 0.0
+    result: Floats = share * covariance + 1e-6 * np.eye(len(trials))
+    return result
 
 
 def normal_cdf(z: float | Floats) -> Floats:
     """Standard normal distribution function."""
     result: Floats = 0.5 * (1 + _erf(np.asarray(z) / math.sqrt(2)))
+    return result
+
+
+def normal_density(z: float | Floats) -> Floats:
+    """Standard normal density."""
+    result: Floats = np.exp(-0.5 * np.asarray(z, dtype=float) ** 2) / math.sqrt(2 * math.pi)
     return result
 
 

@@ -249,7 +249,7 @@ class Archive:
 
     @property
     def complete(self) -> tuple[Trial, ...]:
-        """The trials that saw the most examples: racing stops the others early, since they are surely worse."""
+        """The trials that saw the most examples: racing shows the others fewer, as they are hardly the best."""
         most = max((len(trial.evaluation.results) for trial in self.trials), default=0)
         return tuple(trial for trial in self.trials if len(trial.evaluation.results) == most)
 

@@ -131,7 +131,7 @@ def gather_evidence(
         interaction: Whether to report Insight 3.
     """
     # A study that began under a larger budget holds trials that do not fit this one.
-    feasible = [trial for trial in archive.complete if trial.allocation in space]
+    feasible = [trial for trial in archive.trials if trial.allocation in space]
     incumbent = surrogate.best(feasible).allocation if feasible else space.cheapest
     posterior = surrogate.predict_allocations([incumbent])
     subtasks = space.pipeline.subtasks

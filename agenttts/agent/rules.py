@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from agenttts.agent.candidates import Candidates, candidates, from_allocations
 from agenttts.agent.planner import Plan, Refused, Thought, View
 from agenttts.allocation import Allocation
-from agenttts.surrogate import Encoded, Posterior, normal_cdf
+from agenttts.surrogate import Encoded, Posterior, normal_cdf, normal_density
 from agenttts.trial import Proposal
 
 _REFINED = 5
@@ -90,8 +89,7 @@ def _top(view: View, pool: Candidates, excluded: frozenset[str], count: int) -> 
 def expected_improvement(posterior: Posterior, incumbent: float) -> NDArray[np.float64]:
     """E[max(f - incumbent, 0)] under a normal posterior."""
     z = (posterior.mean - incumbent) / posterior.sd
-    density = np.exp(-0.5 * z**2) / np.sqrt(2 * pi)
-    result: NDArray[np.float64] = np.maximum(posterior.sd * (z * normal_cdf(z) + density), 0.0)
+    result: NDArray[np.float64] = np.maximum(posterior.sd * (z * normal_cdf(z) + normal_density(z)), 0.0)
     return result
 
 

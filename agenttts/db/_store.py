@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, Row, delete, func, insert, select
+from sqlalchemy import Engine, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agenttts.allocation import Allocation
@@ -152,6 +152,19 @@ class Store:
             }
             connection.execute(insert(t.trials).values(study_id=study.id, **row))
         return trial
+
+    def extend_trial(self, study: Study, trial: Trial, evaluation: Evaluation) -> Trial:
+        """Add further examples to a trial, and return it; those that another process has added meanwhile stand."""
+        mine = (t.trials.c.study_id == study.id) & (t.trials.c.number == trial.number)
+        with transaction(self._engine) as connection:
+            row = connection.execute(select(t.trials.c.evaluation).where(mine).with_for_update()).one()
+            held = _EVALUATION.validate_python(row.evaluation)
+            seen = {result.example for result in held.results}
+            fresh = tuple(result for result in evaluation.results if result.example not in seen)
+            whole = held + replace(evaluation, results=fresh)
+            values = {"score": whole.score, "evaluation": _EVALUATION.dump_python(whole, mode="json")}
+            connection.execute(update(t.trials).where(mine).values(**values))
+        return replace(trial, evaluation=whole)
 
     def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
         """Record the check of an allocation on held-out examples, in place of an older one."""
