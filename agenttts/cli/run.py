@@ -9,7 +9,6 @@ import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -193,7 +192,7 @@ def _heading(job: Job) -> list[str]:
         f"environment  {environment.name}: {len(environment.examples)} examples{held_out}",
         f"space        {space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query",
         f"method       {method}",
-        f"study        {job.study} in {Path(job.store.location)}",
+        f"study        {job.study} in {job.store.location}",
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 import agenttts.db
 from agenttts.allocation import Allocation
@@ -44,19 +46,26 @@ EVALUATION = Evaluation(
 PROMPT = StoredPrompt("k", "small", "search", [{"role": "user", "content": "?"}], {"temperature": 0.9}, 5)
 
 
-def migrated(path: Path, revision: str) -> None:
-    """A store as an older version left it."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(agenttts.db.__file__).parent / "migrations"))
-    engine = create_engine(f"sqlite:///{path}")
+@contextmanager
+def database(url: str) -> Iterator[Connection]:
+    """The database behind a store, without the store."""
+    address = url.replace("postgresql:", "postgresql+psycopg:") if "://" in url else f"sqlite:///{url}"
+    engine = create_engine(address)
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        yield connection
     engine.dispose()
 
 
-def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
-    first = Store(str(tmp_path / "s.db"))
+def migrate(connection: Connection, revision: str) -> None:
+    """Leave the database as an older version would have."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(agenttts.db.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def test_a_study_comes_back_as_it_was(any_url: str) -> None:
+    first = Store(any_url)
     study = first.start("one", SPEC, {"command": "agenttts search toy"})
     trial = first.add_trial(study, Proposal(ALLOCATION, "why"), EVALUATION, cost=3.5, searcher="random", round=0)
     refusal = Refusal(allocation=ALLOCATION, reasons=("too dear",), searcher="random", round=1)
@@ -66,7 +75,7 @@ def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
     first.add_validation(study, ALLOCATION, EVALUATION)
     first.close()
 
-    second = Store(str(tmp_path / "s.db"))
+    second = Store(any_url)
     again = second.study("one")
     archive = second.archive(again)
     assert again == study and again.spec == SPEC
@@ -78,92 +87,83 @@ def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
     second.close()
 
 
-def test_spend_is_the_ledger_with_the_agents_own(store: Store) -> None:
-    study = store.start("one", SPEC)
-    store.samples.add(
+def test_spend_is_the_ledger_with_the_agents_own(any_store: Store) -> None:
+    study = any_store.start("one", SPEC)
+    any_store.samples.add(
         PROMPT, 0, [Sample("a", 2)], spend=Spend(requests=1, prompt_tokens=5, completion_tokens=2), study_id=study.id
     )
-    store.add_step(study, AgentStep(round=0, node="reflect", planner="x", spend=Spend(requests=1, prompt_tokens=7)))
-    store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
-    spend = store.spend(study)
+    any_store.add_step(study, AgentStep(round=0, node="reflect", planner="x", spend=Spend(requests=1, prompt_tokens=7)))
+    any_store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    spend = any_store.spend(study)
     assert (spend.requests, spend.prompt_tokens, spend.completion_tokens) == (2, 12, 2)
     assert (spend.reused_completion_tokens, spend.seconds) == (6, 0.5)
 
 
-def test_samples_of_a_key_are_an_ordered_list(store: Store) -> None:
-    store.samples.add(PROMPT, 0, [Sample("a", 1), Sample("b", 1)], spend=Spend(), study_id=None)
-    store.samples.add(PROMPT, 2, [Sample("c", 1)], spend=Spend(), study_id=None)
-    assert store.samples.read("k", 2) == (5, [Sample("a", 1), Sample("b", 1)])
-    assert [sample.text for sample in store.samples.read("k", 9)[1]] == ["a", "b", "c"]
-    assert store.samples.read("unknown", 9) == (0, [])
+def test_samples_of_a_key_are_an_ordered_list(any_store: Store) -> None:
+    any_store.samples.add(PROMPT, 0, [Sample("a", 1), Sample("b", 1)], spend=Spend(), study_id=None)
+    any_store.samples.add(PROMPT, 2, [Sample("c", 1)], spend=Spend(), study_id=None)
+    assert any_store.samples.read("k", 2) == (5, [Sample("a", 1), Sample("b", 1)])
+    assert [sample.text for sample in any_store.samples.read("k", 9)[1]] == ["a", "b", "c"]
+    assert any_store.samples.read("unknown", 9) == (0, [])
 
 
-def test_a_claim_is_held_by_one_until_released_or_expired(store: Store) -> None:
-    assert store.samples.claim("k", "me", 60)
-    assert not store.samples.claim("k", "you", 60)
-    store.samples.release("k", "me")
-    assert store.samples.claim("k", "you", -1)  # expired as soon as it was taken
-    assert store.samples.claim("k", "me", 60)
+def test_a_claim_is_held_by_one_until_released_or_expired(any_store: Store) -> None:
+    assert any_store.samples.claim("k", "me", 60)
+    assert not any_store.samples.claim("k", "you", 60)
+    any_store.samples.release("k", "me")
+    assert any_store.samples.claim("k", "you", -1)  # expired as soon as it was taken
+    assert any_store.samples.claim("k", "me", 60)
 
 
-def test_resuming_with_other_settings_says_what_differs(store: Store) -> None:
-    store.start("one", SPEC)
+def test_resuming_with_other_settings_says_what_differs(any_store: Store) -> None:
+    any_store.start("one", SPEC)
     with pytest.raises(ConfigError, match="budget is 20.*was 10.*--study"):
-        store.start("one", replace(SPEC, budget=20))
+        any_store.start("one", replace(SPEC, budget=20))
 
 
-def test_an_unknown_study_lists_those_there_are(store: Store) -> None:
+def test_an_unknown_study_lists_those_there_are(any_store: Store) -> None:
     with pytest.raises(ConfigError, match="no study yet"):
-        store.study()
-    store.start("one", SPEC)
-    assert store.study().name == "one"
+        any_store.study()
+    any_store.start("one", SPEC)
+    assert any_store.study().name == "one"
     with pytest.raises(ConfigError, match="no study 'two'; the store has one"):
-        store.study("two")
+        any_store.study("two")
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002"])
-def test_an_older_store_is_migrated_with_its_rows(tmp_path: Path, revision: str) -> None:
-    path = tmp_path / "old.db"
-    migrated(path, revision)
-    with sqlite3.connect(path) as old:
-        old.execute("INSERT INTO samples VALUES ('k', 0, 'kept', 1)")
-        old.execute("INSERT INTO prompts VALUES ('k', 'm', 'search', '[]', '{}', 3)")
-    old.close()
-    store = Store(str(path))
+def test_an_older_store_is_migrated_with_its_rows(any_url: str, revision: str) -> None:
+    with database(any_url) as old:
+        migrate(old, revision)
+        old.execute(text("INSERT INTO samples VALUES ('k', 0, 'kept', 1)"))
+        old.execute(text("INSERT INTO prompts VALUES ('k', 'm', 'search', '[]', '{}', 3)"))
+    store = Store(any_url)
     assert store.samples.read("k", 1) == (3, [Sample("kept", 1)])
     study = store.start("one", SPEC)
     store.add_validation(study, ALLOCATION, EVALUATION)
     store.close()
 
 
-def test_migrations_lead_to_the_declared_schema(store: Store) -> None:
-    engine = create_engine(f"sqlite:///{store.location}")
-    with engine.connect() as connection:
+def test_migrations_lead_to_the_declared_schema(any_url: str) -> None:
+    Store(any_url).close()
+    with database(any_url) as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    engine.dispose()
 
 
-def test_a_newer_store_is_refused_untouched(tmp_path: Path) -> None:
-    path = tmp_path / "new.db"
-    Store(str(path)).close()
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
+def test_a_newer_store_is_refused_untouched(any_url: str) -> None:
+    Store(any_url).close()
+    with database(any_url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
     with pytest.raises(StoreError, match="newer agenttts.*9999.*upgrade"):
-        Store(str(path))
+        Store(any_url)
 
 
-def test_a_foreign_database_is_refused_untouched(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE mine (x)")
-    other.close()
+def test_a_foreign_database_is_refused_untouched(any_url: str) -> None:
+    with database(any_url) as other:
+        other.execute(text("CREATE TABLE mine (x INTEGER)"))
     with pytest.raises(StoreError, match="not an agenttts store"):
-        Store(str(path))
-    with sqlite3.connect(path) as other:
-        assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["mine"]
-    other.close()
+        Store(any_url)
+    with database(any_url) as other:
+        assert inspect(other).get_table_names() == ["mine"]
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
