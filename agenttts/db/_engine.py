@@ -65,7 +65,7 @@ def _address(url: str) -> URL:
         raise StoreError(
             "the store's URL cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with the special "
             "characters of the password as %XX"
-        ) from None
+        )
     backend = address.drivername.partition("+")[0]
     if backend in ("postgres", "postgresql"):
         return address.set(drivername="postgresql+psycopg", query={**_POSTGRESQL_DEFAULTS, **address.query})

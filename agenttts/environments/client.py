@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from agenttts.db import Sample
 from agenttts.errors import ConfigError, EndpointError
@@ -319,10 +319,10 @@ def _endpoint_error(endpoint: _Endpoint, model: Model, error: APIStatusError) ->
 
 
 def shown_url(url: str) -> str:
-    """The URL without anything that may be a secret: no user, no password, no query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    """The URL without anything that may be a secret: no user, no password (whatever is in it), no query."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    place = re.split(r"[?#]", rest.rpartition("@")[2])[0]
+    return f"{scheme}{separator}{place}"
 
 
 def masked_reason(error: APIStatusError, key: str) -> str:

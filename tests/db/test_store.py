@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from agenttts.db import Sample, Store, StoredPrompt
 from agenttts.db._schema import metadata
 from agenttts.errors import ConfigError, StoreError
 from agenttts.trial import AgentStep, Evaluation, ExampleResult, Proposal, Refusal, Spend, StudySpec, SubtaskUsage
+from tests.postgresql import ESCAPED_PASSWORD, PASSWORD, PostgreSQL, find_programs
 
 SPEC = StudySpec(
     environment="toy",
@@ -43,6 +46,7 @@ EVALUATION = Evaluation(
     spend=Spend(requests=2, prompt_tokens=10, completion_tokens=4, reused_completion_tokens=6, seconds=0.5),
     usage={"find": SubtaskUsage(prompt_tokens=5.0, completion_tokens=2.0, samples=2, unparsable=1)},
 )
+SECRET = "s3cret"
 PROMPT = StoredPrompt("k", "small", "search", [{"role": "user", "content": "?"}], {"temperature": 0.9}, 5)
 
 
@@ -173,12 +177,120 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Store(str(path))
 
 
-def test_a_url_without_a_driver_is_one_sentence() -> None:
-    with pytest.raises(StoreError, match="cannot open the store nosuch://"):
-        Store("nosuch://user:secret@host/db")
+def test_what_a_database_refuses_is_mended_rather_than_lost(any_store: Store) -> None:
+    prompt = replace(PROMPT, model="m" * 300, messages=[{"role": "user", "content": "\0"}])
+    any_store.samples.add(prompt, 0, [Sample("a\0b", 1), Sample("\ud800", 1)], spend=Spend(requests=1), study_id=None)
+    assert [sample.text for sample in any_store.samples.read("k", 2)[1]] == ["a\ufffdb", "?"]
+    study = any_store.start("one", SPEC)
+    evidence = {"sd": [float("nan"), float("inf"), 0.5]}
+    step = AgentStep(round=0, node="reflect", planner="p" * 300, text="\0", evidence=evidence, reply="\0")
+    any_store.add_step(study, step)
+    assert any_store.steps(study)[0].evidence == {"sd": [None, None, 0.5]}
+    failed = Evaluation(results=(ExampleResult(example="a\0", score=0.0, error="\0 in \ud800"),))
+    trial = any_store.add_trial(study, Proposal(ALLOCATION, "\0"), failed, cost=1, searcher="s" * 300, round=0)
+    assert any_store.archive(study).trials[0].evaluation == trial.evaluation
+
+
+def test_times_are_in_utc(any_store: Store) -> None:
+    study = any_store.start("one", SPEC)
+    assert study.created.tzinfo is UTC
+    assert abs(datetime.now(UTC) - study.created) < timedelta(hours=1)
+
+
+def test_a_study_of_too_long_a_name_is_not_begun(any_store: Store) -> None:
+    any_store.start("n" * 200, SPEC)
+    with pytest.raises(ConfigError, match="at most 200 characters"):
+        any_store.start("n" * 201, SPEC)
+
+
+def test_a_trial_of_the_same_number_or_allocation_stands(any_url: str) -> None:
+    first, second = Store(any_url), Store(any_url)
+    study = first.start("one", SPEC)
+    kept = first.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    assert second.start("one", SPEC) == study
+    again = second.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="grid", round=0)
+    other = second.add_trial(
+        study, Proposal(ALLOCATION.replaced("answer", "small", 3)), EVALUATION, cost=2, searcher="grid", round=1
+    )
+    assert again == kept and other.number == 2
+    first.close()
+    second.close()
+
+
+def test_a_connection_that_the_server_dropped_is_replaced(postgresql: PostgreSQL) -> None:
+    store = Store(postgresql.new_database())
+    study = store.start("one", SPEC)
+    postgresql.disconnect_all()
+    assert store.study("one") == study
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (
+            "nosuch://user:{password}@host/db",
+            "cannot open the store nosuch://user:***@host/db: give the path of a SQLite",
+        ),
+        ("postgresql://user:{password}@127.0.0.1:9/db", "cannot open the store postgresql://user:***@127.0.0.1:9/db: "),
+        ("postgres://127.0.0.1:9/db?password={password}", "cannot open the store postgres"),
+        ("postgresql://user:{password}/db", "URL cannot be read: write postgresql://USER:PASSWORD@HOST"),
+        ("postgresql://user:p@{password}@127.0.0.1:9/db", "special characters of the password as %XX"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_one_sentence_without_its_password(url: str, reason: str) -> None:
     with pytest.raises(StoreError) as caught:
-        Store("nosuch://user:secret@host/db")
-    assert "secret" not in str(caught.value)
+        Store(url.format(password=SECRET))
+    assert reason in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_refuses_is_one_sentence_without_the_password(postgresql: PostgreSQL) -> None:
+    for url, reason in (
+        (postgresql.url("postgres", password="wr0ng"), ': password authentication failed for user "agenttts"'),
+        (postgresql.url("none"), ': database "none" does not exist'),
+        (postgresql.url("none") + "?nonsense=1", "invalid connection option"),
+    ):
+        with pytest.raises(StoreError) as caught:
+            Store(url)
+        said = "".join(traceback.format_exception(caught.value))
+        assert str(caught.value).startswith("cannot open the store postgresql://agenttts:***@127.0.0.1:")
+        assert reason in str(caught.value) and "\n" not in str(caught.value)
+        assert "wr0ng" not in said and PASSWORD not in said and ESCAPED_PASSWORD not in said
+
+
+def test_a_store_tells_where_it_is_but_not_its_password(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    url = postgresql.new_database()
+    for given in (
+        url,
+        f"{url}?password={ESCAPED_PASSWORD}&application_name=mine",
+        url.replace("postgresql", "postgres"),
+    ):
+        store = Store(given)
+        assert store.location == url.replace(ESCAPED_PASSWORD, "***")
+        store.close()
+    file = Store(str(tmp_path / "50%20 off?.db"))
+    assert file.location == str(tmp_path / "50%20 off?.db") and Path(file.location).exists()
+    file.close()
+
+
+def test_a_server_that_dies_is_one_sentence() -> None:
+    programs = find_programs()
+    pytest.importorskip("psycopg")
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with PostgreSQL(programs) as server:
+        store = Store(server.new_database())
+        study = store.start("one", SPEC)
+    for use in (
+        lambda: store.archive(study),
+        lambda: store.samples.claim("k", "me", 60),
+        lambda: store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0),
+    ):
+        with pytest.raises(StoreError, match=r"the store postgresql://agenttts:\*\*\*@127.0.0.1:\d+/test1 refused: "):
+            use()
+    store.close()
 
 
 def test_the_store_is_in_wal_mode(store: Store) -> None:
