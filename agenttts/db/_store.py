@@ -188,6 +188,12 @@ class Store:
             guidelines=tuple(guideline for step in self.steps(study) if (guideline := step.guideline) is not None),
         )
 
+    def count_trials(self, study: Study) -> int:
+        """How many trials a study has, those of other processes included."""
+        counted = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
+        with transaction(self._engine) as connection:
+            return int(connection.execute(counted).scalar_one())
+
     def validation(self, study: Study, allocation: Allocation) -> Evaluation | None:
         """The newest recorded check of an allocation on held-out examples; None when there is none."""
         for row in reversed(self._rows(t.validations, study)):
