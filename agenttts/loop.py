@@ -25,6 +25,7 @@ from agenttts.trial import (
     Archive,
     Environment,
     Evaluation,
+    Itemised,
     JournaledSearcher,
     Proposal,
     Refusal,
@@ -173,6 +174,7 @@ def study_spec(environment: Environment, searcher: Searcher, space: SearchSpace,
         method=searcher.name,
         seed=seed,
         examples=len(environment.examples),
+        fingerprints=dict(environment.fingerprints) if isinstance(environment, Itemised) else {},
     )
 
 

@@ -7,16 +7,16 @@ after it receive. Everything is validated on construction, so a mistake surfaces
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
-from functools import cached_property, partial
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 from agenttts.errors import ConfigError
+from agenttts.fingerprint import combined, describe, fingerprint
 
 Message = dict[str, str]
 """One chat message: {"role": ..., "content": ...}."""
@@ -297,9 +297,17 @@ class Pipeline:
         return {s.name: {model.name: model.parameters for model in s.models} for s in self.subtasks}
 
     @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Content hashes of the parts that decide scores: each subtask with what it reads, and the metric."""
+        parts = {
+            f"subtask {s.name!r}": fingerprint(describe(s) + describe(self.parents(s.name))) for s in self.subtasks
+        }
+        return {**parts, "the metric": fingerprint(describe(self.metric) + self.final.name)}
+
+    @property
     def fingerprint(self) -> str:
-        """Content hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""
-        return hashlib.sha256(describe(self).encode()).hexdigest()[:16]
+        """One hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""
+        return combined(self.fingerprints)
 
     def with_lengths(self, lengths: Mapping[str, tuple[float, float]]) -> Pipeline:
         """A copy whose subtasks declare these measured (prompt, completion) token lengths."""
@@ -314,60 +322,6 @@ class Pipeline:
                 for s in self.subtasks
             ),
         )
-
-
-# Fields that change cost or placement but never a score: they must not change a fingerprint.
-_NOT_SCORED = {
-    "base_url", "api_key_env", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "layers",
-    "hidden_size", "prefill_tokens_per_s", "decode_tokens_per_s", "prompt_tokens", "completion_tokens",
-    "max_samples", "parameters",
-}  # fmt: skip
-
-
-def describe(value: Any) -> str:
-    """A stable text of a value for fingerprints: data by content, functions and classes by their source.
-
-    It sees a function's own source and what its closure holds, not the helpers that it calls.
-    """
-    return _describe(value, ())
-
-
-def _describe(value: Any, inside: tuple[int, ...]) -> str:
-    if id(value) in inside:
-        return "..."  # a function that refers to itself
-    inside = (*inside, id(value))
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_describe(item, inside)}" for key, item in sorted(value.items())) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_describe(item, inside) for item in value) + "]"
-    if isinstance(value, set | frozenset):
-        return "{" + ", ".join(sorted(_describe(item, inside) for item in value)) + "}"
-    if isinstance(value, partial):
-        return f"partial({_describe([value.func, value.args, value.keywords], inside)})"
-    if inspect.isfunction(value) or inspect.ismethod(value) or inspect.isclass(value) or inspect.isbuiltin(value):
-        return _describe_code(value, inside)
-    if isinstance(value, str | bytes | int | float | complex | None):
-        return repr(value)
-    return _describe_instance(value, inside)
-
-
-def _describe_code(code: Any, inside: tuple[int, ...]) -> str:
-    name = f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', '')}"
-    try:
-        source = inspect.getsource(code)
-    except (OSError, TypeError):
-        source = ""
-    cells = [_describe(cell.cell_contents, inside) for cell in getattr(code, "__closure__", None) or ()]
-    return f"{name}:{source}:{cells}"
-
-
-def _describe_instance(value: Any, inside: tuple[int, ...]) -> str:
-    """An instance by its fields, and by its class's source unless the class is one of ours, which has a version."""
-    kind = type(value)
-    names = [f.name for f in fields(value)] if is_dataclass(value) else sorted(getattr(value, "__dict__", {}))
-    parts = [f"{name}={_describe(getattr(value, name), inside)}" for name in names if name not in _NOT_SCORED]
-    source = kind.__qualname__ if kind.__module__.startswith("agenttts.") else _describe_code(kind, inside)
-    return f"{source}({', '.join(parts)})"
 
 
 def _reject_duplicates(what: str, names: Sequence[str]) -> None:

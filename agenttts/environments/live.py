@@ -9,13 +9,12 @@ evaluation at all, since it would say nothing of the allocation.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +28,7 @@ from agenttts.environments.pool import Draw, SamplePool
 from agenttts.environments.prompts import check_templates, render
 from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ParseError, StoreError
+from agenttts.fingerprint import combined, describe, fingerprint
 from agenttts.pipeline import Example, Message, Metric, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
 
@@ -82,11 +82,20 @@ class LiveEnvironment:
         self.held_out = tuple(str(row["id"]) for row in held_rows)
         check_templates(pipeline, self._rows.values())
 
+    @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """See `trial.Itemised`: the pipeline's parts and the two sets of examples.
+
+        Taken once: what a function keeps in globals while it runs is no change of the pipeline.
+        """
+        sets = {"the examples": self.examples, "the held-out examples": self.held_out}
+        rows = {name: fingerprint(describe([self._rows[id_] for id_ in ids])) for name, ids in sets.items()}
+        return {**self.pipeline.fingerprints, **rows}
+
     @property
     def fingerprint(self) -> str:
-        """Hash of the pipeline and of every example searched on."""
-        rows = json.dumps([self._rows[name] for name in self.examples], sort_keys=True, default=str)
-        return hashlib.sha256(f"{self.pipeline.fingerprint}{rows}".encode()).hexdigest()[:16]
+        """One hash of the pipeline and of every example, held-out ones included."""
+        return combined(self.fingerprints)
 
     async def __aenter__(self) -> Self:
         """Start the servers, and check everything that can be checked before anything is bought.
