@@ -9,6 +9,7 @@ evaluation at all, since it would say nothing of the allocation.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 from collections import defaultdict
@@ -33,8 +34,10 @@ from agenttts.pipeline import Example, Message, Metric, Model, Pipeline, Samplin
 from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
+_SHOWN_OUTPUT = 60
 _MOST_UNAVAILABLE = 0.1
 """Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
+_PROBED_EXAMPLES = 5
 _DEFAULT_AGGREGATOR = MajorityVote()
 
 
@@ -125,14 +128,14 @@ class LiveEnvironment:
             await self._serving.stop()
 
     def _probe_metrics(self) -> None:
-        """Score an empty output: a metric on another scale shows itself before anything is bought."""
-        example = self._rows[self.examples[0]]
-        try:
-            checked_score(self.pipeline.metric, "", example, f"pipeline {self.pipeline.name!r}")
-        except ConfigError:
-            raise
-        except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
-            return
+        """Score plausible outputs of a few examples: a metric on another scale shows before anything is bought."""
+        scored = [(self.pipeline.metric, f"pipeline {self.pipeline.name!r}")]
+        scored += [(s.metric, f"subtask {s.name!r}") for s in self.pipeline.subtasks if s.metric is not None]
+        for example in (self._rows[name] for name in self.examples[:_PROBED_EXAMPLES]):
+            # A gold answer is usually among the example's own fields.
+            outputs = ["", [], (), *(v for v in example.values() if isinstance(v, str | int | float | list | tuple))]
+            for (metric, where), output in itertools.product(scored, outputs):
+                _probe(metric, output, example, where)
 
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """See `trial.Environment.evaluate`."""
@@ -333,8 +336,18 @@ def checked_score(metric: Metric, output: Any, example: Example, where: str) -> 
     """
     score = float(metric(output, example))
     if math.isnan(score) or not 0 <= score <= 1:
-        raise ConfigError(f"the metric of {where} gave {score!r} for example {example['id']!r}: it must be in [0, 1]")
+        given = f"for the output {repr(output)[:_SHOWN_OUTPUT]} of example {example['id']!r}"
+        raise ConfigError(f"the metric of {where} gave {score!r} {given}: it must be in [0, 1]")
     return score
+
+
+def _probe(metric: Metric, output: Any, example: Example, where: str) -> None:
+    try:
+        checked_score(metric, output, example, where)
+    except ConfigError:
+        raise
+    except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
+        return
 
 
 def _usage(tallies: Sequence[_Tally]) -> SubtaskUsage:
