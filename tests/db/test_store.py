@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import traceback
 from collections.abc import Iterator
@@ -123,6 +124,24 @@ def test_resuming_with_other_settings_says_what_differs(any_store: Store) -> Non
     any_store.start("one", SPEC)
     with pytest.raises(ConfigError, match="budget is 20.*was 10.*--study"):
         any_store.start("one", replace(SPEC, budget=20))
+
+
+def test_a_study_of_an_older_version_is_resumed_unless_it_changed(any_url: str) -> None:
+    Store(any_url).close()
+    with database(any_url) as old:
+        spec = {name: value for name, value in vars(SPEC).items() if name != "fingerprints"}
+        old.execute(
+            text(
+                "INSERT INTO studies (name, created, spec, details) VALUES ('one', '2026-01-01 00:00:00', :spec, '{}')"
+            ),
+            {"spec": json.dumps(spec)},
+        )
+    store = Store(any_url)
+    now = replace(SPEC, fingerprints={"the metric": "m"})
+    assert store.start("one", now).spec == SPEC
+    with pytest.raises(ConfigError, match="the pipeline or its examples changed, or the study was begun by an agent"):
+        store.start("one", replace(now, fingerprint="g"))
+    store.close()
 
 
 def test_an_unknown_study_lists_those_there_are(any_store: Store) -> None:
