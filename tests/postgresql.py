@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -54,6 +55,8 @@ class PostgreSQL:
                 file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
             self._run("pg_ctl", "start", "-w", "-t", "60", "-l", str(self._folder / "log"))
         except BaseException:
+            with suppress(RuntimeError):  # it may have started after all
+                self._run("pg_ctl", "stop", "-m", "immediate")
             shutil.rmtree(self._folder)
             raise
         return self

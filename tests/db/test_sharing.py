@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_processes_that_share_a_study_buy_nothing_twice(
     assert len(trials) >= 6 and [trial.number for trial in trials] == list(range(1, len(trials) + 1))
     assert len({trial.allocation for trial in trials}) == len(trials)
     assert any_store.spend(study).requests == len(endpoint.requests)
+
+
+def test_a_store_is_created_once_however_many_open_it_first(any_url: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        stores = list(threads.map(Store, [any_url] * 8))
+    for store in stores:
+        assert store.studies() == []
+        store.close()
 
 
 @pytest.mark.parametrize(("max_tokens", "stopped"), [(None, "4 trials done"), (900, "of at most 900")])
