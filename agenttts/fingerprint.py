@@ -77,7 +77,7 @@ class _Description:
             declared: Whether it is what the user declared, and not what that refers to.
         """
         if isinstance(value, Enum):
-            return f"{type(value).__qualname__}.{value.name}"
+            return f"{type(value).__qualname__}.{value.name}={self.of(value.value)}"
         if isinstance(value, _PLAIN):
             return repr(value)
         if id(value) in self._inside:
@@ -156,11 +156,11 @@ class _Description:
         name = self.of(kind) if users else f"{kind.__qualname__} {getattr(value, '__name__', '')}"
         if isinstance(value, re.Pattern):
             return f"{name}({value.pattern!r}, {value.flags})"
-        if callable(getattr(value, "tolist", None)):  # arrays of NumPy and its kin
-            return f"{name}({self.of(value.tolist())})"
+        if kind.__module__ == "numpy" and hasattr(value, "dtype") and not value.dtype.hasobject:
+            return f"{name}({value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()})"
         own: Mapping[str, Any] = {}
         if is_dataclass(value) and (users or ours or declared):
-            own = {f.name: getattr(value, f.name) for f in fields(value)}
+            own = {f.name: getattr(value, f.name, None) for f in fields(value)}
         elif users or declared:  # the state of a library's object changes by itself
             own = vars(value) if hasattr(value, "__dict__") else {}
         scored = sorted(own.keys() - _NOT_SCORED if ours else own)
