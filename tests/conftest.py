@@ -76,11 +76,11 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store can be created: a SQLite file, or a database of its own in a real PostgreSQL."""
+    """Where a store can be created: a SQLite file, or a schema of its own in a real PostgreSQL."""
     if request.param == "sqlite":
         return str(tmp_path / "any.db")
     server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.new_database()
+    return server.new_schema()
 
 
 @pytest.fixture

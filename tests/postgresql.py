@@ -35,7 +35,7 @@ class PostgreSQL:
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
-        self._databases = 0
+        self._made = 0
         # PostgreSQL refuses to run as root, and pytest's own folders are closed to other users.
         self._user = _unprivileged_user() if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self._folder = Path(tempfile.mkdtemp(prefix="agenttts-", dir="/tmp"))
@@ -71,15 +71,21 @@ class PostgreSQL:
         """Where a database of this name is, or would be."""
         return f"postgresql://agenttts:{password}@127.0.0.1:{self._port}/{database}"
 
+    def new_schema(self) -> str:
+        """The URL of a fresh, empty schema: quicker made and removed than a database."""
+        return f"{self._url_of_a_new('SCHEMA', 'postgres')}?options=-c%20search_path%3Dtest{self._made}"
+
     def new_database(self) -> str:
         """The URL of a fresh, empty database."""
+        return self._url_of_a_new("DATABASE", f"test{self._made + 1}")
+
+    def _url_of_a_new(self, kind: str, database: str) -> str:
         import psycopg
 
-        self._databases += 1
-        name = f"test{self._databases}"
+        self._made += 1
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return self.url(name)
+            connection.execute(f"CREATE {kind} test{self._made}".encode())
+        return self.url(database)
 
     def disconnect_all(self) -> None:
         """Drop every connection, as a restart of the server does."""

@@ -59,7 +59,7 @@ def test_processes_that_share_a_study_buy_nothing_twice(
     endpoint.delay_s = 0.05
     (tmp_path / "mine.py").write_text(PIPELINE.format(url=endpoint.url))
     command = "search mine.py:environment --budget 100 --trials 6 --study shared --method random"
-    processes = [agenttts(tmp_path, command, any_url) for _ in range(3)]
+    processes = [agenttts(tmp_path, command, any_url) for _ in range(2)]
     for process in processes:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
