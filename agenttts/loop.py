@@ -28,6 +28,7 @@ from agenttts.trial import (
     Archive,
     Environment,
     Evaluation,
+    Itemised,
     JournaledSearcher,
     Proposal,
     Refusal,
@@ -203,6 +204,7 @@ def study_spec(environment: Environment, searcher: Searcher, space: SearchSpace,
         method=searcher.name,
         seed=seed,
         examples=len(environment.examples),
+        fingerprints=dict(environment.fingerprints) if isinstance(environment, Itemised) else {},
     )
 
 
@@ -266,10 +268,16 @@ class _Run:
                 await self._look_again(len(proposals))
             except LimitReached as limit:
                 return str(limit)
+            self._catch_up()
             empty_rounds = 0 if proposals else empty_rounds + 1
             if empty_rounds == _MAX_EMPTY_ROUNDS or (empty_rounds and self._exhausted()):
                 return f"{self.searcher.name} has nothing new to propose"
         return f"{len(self.archive.trials)} trials done"
+
+    def _catch_up(self) -> None:
+        """Take in what other processes that search this study have recorded and bought meanwhile."""
+        if self.store.count_trials(self.study) > len(self.archive.trials):
+            self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
 
     def _exhausted(self) -> bool:
         return len(self.archive.tried) >= self.space.size

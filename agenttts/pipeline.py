@@ -7,16 +7,29 @@ after it receive. Everything is validated on construction, so a mistake surfaces
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
-from functools import cached_property, partial
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
+from agenttts.checks import (
+    COUNT,
+    FRACTION,
+    FUNCTION,
+    MAPPING,
+    NOT_NEGATIVE,
+    POSITIVE,
+    TEXT,
+    Kind,
+    instance,
+    members,
+    require,
+    require_fields,
+)
 from agenttts.errors import ConfigError
+from agenttts.fingerprint import combined, describe, fingerprint
 
 Message = dict[str, str]
 """One chat message: {"role": ..., "content": ...}."""
@@ -33,7 +46,7 @@ class Model:
     """A served LLM.
 
     Raises:
-        ConfigError: On an unusable name or a parameter count that is not positive.
+        ConfigError: On an unusable name, or a field of another type or range.
     """
 
     name: str
@@ -60,17 +73,31 @@ class Model:
     """Measured generation throughput of the serving GPU, for the `gpu_seconds` cost model."""
 
     def __post_init__(self) -> None:
+        require(TEXT, self.name, "a model's name")
         if not _MODEL_NAME.fullmatch(self.name):
             raise ConfigError(f"model name {self.name!r} must be non-empty, without spaces or any of = * ; ,")
-        if not (self.parameters > 0 and math.isfinite(self.parameters)):
-            raise ConfigError(f"model {self.name!r} needs a positive parameter count, not {self.parameters!r}")
+        require_fields(self, f"model {self.name!r}", _MODEL_FIELDS)
         if not self.served_name:
             object.__setattr__(self, "served_name", self.name)
 
 
+_MODEL_FIELDS = {
+    "parameters": POSITIVE,
+    **dict.fromkeys(("served_name", "api_key_env", "revision"), TEXT),
+    "base_url": TEXT.or_none,
+    **dict.fromkeys(("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"), NOT_NEGATIVE.or_none),
+    **dict.fromkeys(("layers", "hidden_size"), COUNT.or_none),
+    **dict.fromkeys(("prefill_tokens_per_s", "decode_tokens_per_s"), POSITIVE.or_none),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4)."""
+    """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4).
+
+    Raises:
+        ConfigError: On a field of another type or range.
+    """
 
     temperature: float = 0.9
     top_p: float = 1.0
@@ -78,6 +105,13 @@ class Sampling:
     stop: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the request body that a server understands (top_k, min_p, ...)."""
+
+    def __post_init__(self) -> None:
+        require_fields(self, "sampling", _SAMPLING_FIELDS)
+        object.__setattr__(self, "stop", members(self.stop, TEXT, "sampling: stop"))
+
+
+_SAMPLING_FIELDS = {"temperature": NOT_NEGATIVE, "top_p": FRACTION, "max_tokens": COUNT, "extra": MAPPING}
 
 
 @dataclass(frozen=True)
@@ -161,7 +195,7 @@ class Subtask:
     before it; a callable returns the user message or a list of messages.
 
     Raises:
-        ConfigError: On an unusable name, no or duplicate models, lengths or limits that are not positive.
+        ConfigError: On an unusable name, no or duplicate models, or a field of another type or range.
     """
 
     name: str
@@ -191,12 +225,13 @@ class Subtask:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "models", tuple(self.models))
-        if self.after is not None:
-            object.__setattr__(self, "after", tuple(self.after))
+        require(TEXT, self.name, "a subtask's name")
         where = f"subtask {self.name!r}"
         if not _SUBTASK_NAME.fullmatch(self.name):
             raise ConfigError(f"{where} must be named with letters, digits and underscores")
+        object.__setattr__(self, "models", members(self.models, _MODEL, f"{where}: models"))
+        if self.after is not None:
+            object.__setattr__(self, "after", members(self.after, _NAME, f"{where}: after"))
         if not self.models:
             raise ConfigError(f"{where} has no candidate model: list at least one")
         _reject_duplicates(f"{where} lists the model", [model.name for model in self.models])
@@ -204,11 +239,7 @@ class Subtask:
             raise ConfigError(f"{where} needs either a prompt or a run coroutine, not both and not neither")
         if self.run is not None and not inspect.iscoroutinefunction(self.run):
             raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
-        for name in ("prompt_tokens", "completion_tokens"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{where}: {name} must be positive, not {getattr(self, name)!r}")
-        if self.max_samples is not None and self.max_samples < 1:
-            raise ConfigError(f"{where}: max_samples must be at least 1, not {self.max_samples!r}")
+        require_fields(self, where, _SUBTASK_FIELDS)
 
     def model(self, name: str) -> Model:
         """The candidate model of this name.
@@ -223,12 +254,30 @@ class Subtask:
         raise ConfigError(f"subtask {self.name!r} has no model {name!r}; it has {known}")
 
 
+_MODEL = instance(Model, "Model objects")
+_NAME = TEXT._replace(words="names of subtasks")
+_SUBTASK = instance(Subtask, "Subtask objects")
+_SUBTASK_FIELDS = {
+    "prompt": Kind(
+        "a Jinja template or a function", lambda prompt: isinstance(prompt, str) or callable(prompt)
+    ).or_none,
+    "system": TEXT.or_none,
+    "parser": FUNCTION,
+    "aggregator": instance(Aggregator, "an aggregator such as MajorityVote()").or_none,
+    "metric": FUNCTION.or_none,
+    **dict.fromkeys(("prompt_tokens", "completion_tokens"), POSITIVE),
+    "max_samples": COUNT.or_none,
+    "sampling": instance(Sampling, "a Sampling"),
+}
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
 
     Raises:
-        ConfigError: On no subtasks, duplicate names, or an `after` that is dangling or cyclic.
+        ConfigError: On no subtasks, duplicate names, an `after` that is dangling or cyclic, or a field of another
+            type.
     """
 
     name: str
@@ -237,9 +286,12 @@ class Pipeline:
     """(output of the last declared subtask, example) -> score in [0, 1]: what the search maximises."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "subtasks", tuple(self.subtasks))
+        require(TEXT, self.name, "a pipeline's name")
+        where = f"pipeline {self.name!r}"
+        object.__setattr__(self, "subtasks", members(self.subtasks, _SUBTASK, f"{where}: subtasks"))
         if not self.subtasks:
-            raise ConfigError(f"pipeline {self.name!r} has no subtasks")
+            raise ConfigError(f"{where} has no subtasks")
+        require(FUNCTION, self.metric, f"{where}: metric")
         _reject_duplicates(f"pipeline {self.name!r} names the subtask", [s.name for s in self.subtasks])
         for subtask in self.subtasks:
             for parent in self.parents(subtask.name):
@@ -297,9 +349,17 @@ class Pipeline:
         return {s.name: {model.name: model.parameters for model in s.models} for s in self.subtasks}
 
     @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Content hashes of the parts that decide scores: each subtask with what it reads, and the metric."""
+        parts = {
+            f"subtask {s.name!r}": fingerprint(describe(s) + describe(self.parents(s.name))) for s in self.subtasks
+        }
+        return {**parts, "the metric": fingerprint(describe(self.metric) + self.final.name)}
+
+    @property
     def fingerprint(self) -> str:
-        """Content hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""
-        return hashlib.sha256(describe(self).encode()).hexdigest()[:16]
+        """One hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""
+        return combined(self.fingerprints)
 
     def with_lengths(self, lengths: Mapping[str, tuple[float, float]]) -> Pipeline:
         """A copy whose subtasks declare these measured (prompt, completion) token lengths."""
@@ -314,60 +374,6 @@ class Pipeline:
                 for s in self.subtasks
             ),
         )
-
-
-# Fields that change cost or placement but never a score: they must not change a fingerprint.
-_NOT_SCORED = {
-    "base_url", "api_key_env", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "layers",
-    "hidden_size", "prefill_tokens_per_s", "decode_tokens_per_s", "prompt_tokens", "completion_tokens",
-    "max_samples", "parameters",
-}  # fmt: skip
-
-
-def describe(value: Any) -> str:
-    """A stable text of a value for fingerprints: data by content, functions and classes by their source.
-
-    It sees a function's own source and what its closure holds, not the helpers that it calls.
-    """
-    return _describe(value, ())
-
-
-def _describe(value: Any, inside: tuple[int, ...]) -> str:
-    if id(value) in inside:
-        return "..."  # a function that refers to itself
-    inside = (*inside, id(value))
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_describe(item, inside)}" for key, item in sorted(value.items())) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_describe(item, inside) for item in value) + "]"
-    if isinstance(value, set | frozenset):
-        return "{" + ", ".join(sorted(_describe(item, inside) for item in value)) + "}"
-    if isinstance(value, partial):
-        return f"partial({_describe([value.func, value.args, value.keywords], inside)})"
-    if inspect.isfunction(value) or inspect.ismethod(value) or inspect.isclass(value) or inspect.isbuiltin(value):
-        return _describe_code(value, inside)
-    if isinstance(value, str | bytes | int | float | complex | None):
-        return repr(value)
-    return _describe_instance(value, inside)
-
-
-def _describe_code(code: Any, inside: tuple[int, ...]) -> str:
-    name = f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', '')}"
-    try:
-        source = inspect.getsource(code)
-    except (OSError, TypeError):
-        source = ""
-    cells = [_describe(cell.cell_contents, inside) for cell in getattr(code, "__closure__", None) or ()]
-    return f"{name}:{source}:{cells}"
-
-
-def _describe_instance(value: Any, inside: tuple[int, ...]) -> str:
-    """An instance by its fields, and by its class's source unless the class is one of ours, which has a version."""
-    kind = type(value)
-    names = [f.name for f in fields(value)] if is_dataclass(value) else sorted(getattr(value, "__dict__", {}))
-    parts = [f"{name}={_describe(getattr(value, name), inside)}" for name in names if name not in _NOT_SCORED]
-    source = kind.__qualname__ if kind.__module__.startswith("agenttts.") else _describe_code(kind, inside)
-    return f"{source}({', '.join(parts)})"
 
 
 def _reject_duplicates(what: str, names: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -288,11 +288,48 @@ class StudySpec:
     method: str
     seed: int
     examples: int
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Part of the environment (in words) -> its fingerprint; none where the environment, or the agenttts that began
+    the study, does not tell parts apart."""
 
     def differences(self, other: StudySpec) -> list[str]:
         """In words, what differs."""
-        mine, theirs = asdict(self), asdict(other)
-        return [f"{name} is {theirs[name]!r}, was {mine[name]!r}" for name in mine if mine[name] != theirs[name]]
+        in_words = {"sizes": _sizes_differ, "fingerprint": _scores_differ, "pricing": _pricing_differs}
+        found = []
+        for name in (each.name for each in fields(self) if each.name != "fingerprints"):
+            was, now = getattr(self, name), getattr(other, name)
+            if was != now:
+                found.append(in_words[name](self, other) if name in in_words else f"{name} is {now!r}, was {was!r}")
+        return found
+
+
+def _sizes_differ(was: StudySpec, now: StudySpec) -> str:
+    """Which subtask has other models than it had."""
+    changes = []
+    for name in {**was.sizes, **now.sizes}:
+        before, after = was.sizes.get(name), now.sizes.get(name)
+        if before is None or after is None:
+            changes.append(f"subtask {name!r} is {'new' if before is None else 'gone'}")
+        elif before != after:
+            changes.append(f"the models of subtask {name!r} are {_models(after)}, were {_models(before)}")
+    return ", ".join(changes)
+
+
+def _models(sizes: Mapping[str, float]) -> str:
+    return " and ".join(f"{model} ({parameters:g} parameters)" for model, parameters in sizes.items())
+
+
+def _scores_differ(was: StudySpec, now: StudySpec) -> str:
+    """Which parts of the environment are not what they were."""
+    if not (was.fingerprints and now.fingerprints):
+        return "the pipeline or its examples changed, or the study was begun by an agenttts that hashed them otherwise"
+    names = {**was.fingerprints, **now.fingerprints}
+    changed = [name for name in names if was.fingerprints.get(name) != now.fingerprints.get(name)]
+    return f"{', '.join(changed) or 'the environment'} changed"
+
+
+def _pricing_differs(was: StudySpec, now: StudySpec) -> str:
+    return "token lengths, prices or throughputs changed, and so did what an allocation costs"
 
 
 class Budget(NamedTuple):
@@ -345,6 +382,16 @@ class Environment(Protocol):
             EndpointError: When a server is gone or answers nothing, so that scores would say nothing of the
                 allocation.
         """
+        ...
+
+
+@runtime_checkable
+class Itemised(Protocol):
+    """An environment whose fingerprint has parts, so that a study that cannot be resumed says which one changed."""
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Part, as in "subtask 'find'" or "the examples" -> its fingerprint."""
         ...
 
 

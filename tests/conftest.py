@@ -16,6 +16,7 @@ from agenttts.metrics import equal
 from agenttts.pipeline import Message, Model, Pipeline, Subtask
 from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint
+from tests.postgresql import PostgreSQL, find_programs
 
 # The machine that runs the tests may be busy: a slow example is no failure.
 settings.register_profile("agenttts", deadline=None, max_examples=40)
@@ -58,6 +59,34 @@ def toy_space(toy_pipeline: Pipeline) -> SearchSpace:
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store in a real file."""
     opened = Store(str(tmp_path / "store.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A real PostgreSQL server."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'agenttts[postgres]'")
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: its initdb and pg_ctl were not found")
+    with PostgreSQL(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store can be created: a SQLite file, or a schema of its own in a real PostgreSQL."""
+    if request.param == "sqlite":
+        return str(tmp_path / "any.db")
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new_schema()
+
+
+@pytest.fixture
+def any_store(any_url: str) -> Iterator[Store]:
+    """A store of either kind."""
+    opened = Store(any_url)
     yield opened
     opened.close()
 

@@ -162,7 +162,7 @@ async def test_a_changed_pipeline_is_not_resumed(
     changed = replace(pipeline, subtasks=(replace(pipeline.subtasks[0], system="Be brief."), pipeline.subtasks[1]))
     rows = [{"id": f"e{i}", "question": f"{i}?", "gold": "yes"} for i in range(10)]
     other = LiveEnvironment(changed, rows, client=ScriptedClient(toy_reply))
-    with pytest.raises(ConfigError, match="study 'study' exists with other settings.*fingerprint is"):
+    with pytest.raises(ConfigError, match="study 'study' exists with other settings.*subtask 'find'.* changed"):
         await run(other, toy_space, store)
 
 

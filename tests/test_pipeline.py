@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+import agenttts
+from agenttts.aggregators import MajorityVote
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskRun
 
 M = Model("m", 1e9)
+untyped: Any = agenttts
 
 
 def zero(output: Any, example: Any) -> float:
@@ -30,17 +33,17 @@ async def stage(run: SubtaskRun) -> str:
     [
         (lambda: Model("", 1e9), "model name ''"),
         (lambda: Model("a b", 1e9), "model name 'a b'"),
-        (lambda: Model("m", 0), "positive parameter count, not 0"),
-        (lambda: Model("m", float("nan")), "positive parameter count, not nan"),
+        (lambda: Model("m", 0), "model 'm': parameters must be a positive number, not 0"),
+        (lambda: Model("m", float("nan")), "parameters must be a positive number, not nan"),
         (lambda: Subtask("my stage", (M,), "x"), "subtask 'my stage' must be named"),
         (lambda: Subtask("s", (), "x"), "subtask 's' has no candidate model"),
         (lambda: Subtask("s", (M, Model("m", 2e9)), "x"), "lists the model 'm' twice"),
         (lambda: Subtask("s", (M,)), "either a prompt or a run coroutine"),
         (lambda: Subtask("s", (M,), "x", run=stage), "either a prompt or a run coroutine"),
         (lambda: Subtask("s", (M,), run=zero), "must be an async function"),  # type: ignore[arg-type]
-        (lambda: Subtask("s", (M,), "x", prompt_tokens=0), "prompt_tokens must be positive, not 0"),
-        (lambda: Subtask("s", (M,), "x", completion_tokens=-1), "completion_tokens must be positive, not -1"),
-        (lambda: Subtask("s", (M,), "x", max_samples=0), "max_samples must be at least 1, not 0"),
+        (lambda: Subtask("s", (M,), "x", prompt_tokens=0), "prompt_tokens must be a positive number, not 0"),
+        (lambda: Subtask("s", (M,), "x", completion_tokens=-1), "completion_tokens must be a positive number, not -1"),
+        (lambda: Subtask("s", (M,), "x", max_samples=0), "max_samples must be a whole number >= 1 or None, not 0"),
         (lambda: Pipeline("p", (), zero), "pipeline 'p' has no subtasks"),
         (lambda: Pipeline("p", (Subtask("s", (M,), "x"), Subtask("s", (M,), "x")), zero), "the subtask 's' twice"),
         (lambda: Pipeline("p", (Subtask("s", (M,), "x", after=("t",)),), zero), "has no subtask 't'; it has s"),
@@ -55,6 +58,74 @@ def test_mistakes_are_one_sentence(build: Any, message: str) -> None:
         build()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: untyped.Model(7, 1e9), "a model's name must be text, not 7"),
+        (lambda: untyped.Model("m", "8e9"), "model 'm': parameters must be a positive number, not '8e9'"),
+        (lambda: untyped.Model("m", True), "parameters must be a positive number, not True"),
+        (lambda: untyped.Model("m", 1e9, base_url=8000), "base_url must be text or None, not 8000"),
+        (lambda: untyped.Model("m", 1e9, layers=2.5), "layers must be a whole number >= 1 or None, not 2.5"),
+        (lambda: untyped.Model("m", 1e9, usd_per_million_prompt_tokens="2"), "must be a number >= 0 or None, not '2'"),
+        (lambda: untyped.Sampling(temperature="hot"), "sampling: temperature must be a number >= 0, not 'hot'"),
+        (lambda: untyped.Sampling(max_tokens=0), "max_tokens must be a whole number >= 1, not 0"),
+        (lambda: untyped.Sampling(stop="END"), "stop must be a list of text, not 'END'"),
+        (lambda: untyped.Sampling(extra=["top_k"]), "extra must be a mapping, not ['top_k']"),
+        (lambda: untyped.Subtask(None, (M,), "x"), "a subtask's name must be text, not None"),
+        (
+            lambda: untyped.Subtask("s", M, "x"),
+            "subtask 's': models must be a list of Model objects, not Model(name='m'",
+        ),
+        (lambda: untyped.Subtask("s", ("m",), "x"), "models must be a list of Model objects, not 'm'"),
+        (lambda: untyped.Subtask("s", (Model,), "x"), "models must be a list of Model objects, not <class"),
+        (lambda: untyped.Subtask("s", (M,), 3), "prompt must be a Jinja template or a function or None, not 3"),
+        (lambda: untyped.Subtask("s", (M,), "x", system=3), "system must be text or None, not 3"),
+        (lambda: untyped.Subtask("s", (M,), "x", parser="json"), "parser must be a function, not 'json'"),
+        (
+            lambda: untyped.Subtask("s", (M,), "x", aggregator="vote"),
+            "aggregator must be an aggregator such as MajorityVote()",
+        ),
+        (lambda: untyped.Subtask("s", (M,), "x", aggregator=MajorityVote), "aggregator must be an aggregator such as"),
+        (lambda: untyped.Subtask("s", (M,), "x", metric=0.5), "metric must be a function or None, not 0.5"),
+        (lambda: untyped.Subtask("s", (M,), "x", after="t"), "after must be a list of names of subtasks, not 't'"),
+        (
+            lambda: untyped.Subtask("s", (M,), "x", prompt_tokens="7"),
+            "prompt_tokens must be a positive number, not '7'",
+        ),
+        (
+            lambda: untyped.Subtask("s", (M,), "x", max_samples="9"),
+            "max_samples must be a whole number >= 1 or None, not '9'",
+        ),
+        (lambda: untyped.Subtask("s", (M,), "x", sampling=0.9), "sampling must be a Sampling, not 0.9"),
+        (lambda: untyped.Pipeline(3, (Subtask("s", (M,), "x"),), zero), "a pipeline's name must be text, not 3"),
+        (
+            lambda: untyped.Pipeline("p", Subtask("s", (M,), "x"), zero),
+            "must be a list of Subtask objects, not Subtask(name=",
+        ),
+        (
+            lambda: untyped.Pipeline("p", ("s",), zero),
+            "pipeline 'p': subtasks must be a list of Subtask objects, not 's'",
+        ),
+        (lambda: untyped.Pipeline("p", None, zero), "subtasks must be a list of Subtask objects, not None"),
+        (
+            lambda: untyped.Pipeline("p", (Subtask("s", (M,), "x"),), "f1"),
+            "pipeline 'p': metric must be a function, not 'f1'",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_one_sentence(build: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 250
+
+
+def test_any_iterable_will_do_for_a_list() -> None:
+    subtasks = (untyped.Subtask(name, [M], "x", after=iter(())) for name in "ab")
+    pipeline = untyped.Pipeline("p", subtasks, zero)
+    assert [subtask.models for subtask in pipeline.subtasks] == [(M,), (M,)]
 
 
 def test_subtasks_form_a_chain_unless_they_say_otherwise() -> None:

@@ -34,7 +34,7 @@ app = typer.Typer(
 
 Env = Annotated[str, typer.Argument(help="Registered name, module:attribute or path.py:attribute.", metavar="ENV")]
 StoreOption = Annotated[
-    str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or SQLAlchemy URL of the store.")
+    str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or postgresql:// URL of the store.")
 ]
 StudyArgument = Annotated[str | None, typer.Argument(help="Name of a study; the newest when left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

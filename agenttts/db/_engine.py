@@ -6,52 +6,85 @@ foreign one refused before anything is written to it.
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from agenttts.errors import StoreError
 
 HEAD = "0002"
 _BUSY_TIMEOUT_MS = 30_000
+_POSTGRESQL_DEFAULTS = {"connect_timeout": "10", "application_name": "agenttts"}
+_SHOWN_OPTIONS = ("host", "port")
 
 
 def open_engine(url: str) -> Engine:
     """An engine on a database that has this version's schema.
 
     Args:
-        url: A SQLAlchemy URL, or the path of a SQLite file.
+        url: The path of a SQLite file, or a URL: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, `sqlite:///PATH`.
 
     Raises:
         StoreError: When the database cannot be opened, is not an agenttts store, or is newer than this version.
     """
+    address = _address(url)
     try:
-        if "://" not in url:
-            Path(url).expanduser().resolve().parent.mkdir(parents=True, exist_ok=True)
-            url = f"sqlite:///{Path(url).expanduser()}"
-        engine = _connect(url)
-        with engine.connect() as connection:
-            revision = _revision(connection, url)
-    except (DatabaseError, ArgumentError, NoSuchModuleError, ImportError, OSError, ValueError) as error:
-        raise StoreError(f"cannot open the store {_shown(url)}: {_reason(error)}") from error
-    if revision != HEAD:
-        _migrate(engine, url)
+        engine = _connect(address)
+    except ImportError as error:
+        raise StoreError(
+            f"cannot open the store {shown(address)}: a PostgreSQL store needs psycopg, "
+            "pip install 'agenttts[postgres]'"
+        ) from error
+    try:
+        _prepare(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
-def _connect(url: str) -> Engine:
-    if url in ("sqlite://", "sqlite:///:memory:"):
-        return create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
+def _address(url: str) -> URL:
+    """What a user calls a store, as the URL of a driver that we know."""
+    if "://" not in url:
+        return URL.create("sqlite", database=str(Path(url).expanduser()))
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        address = None
+    # The reason may quote the password, and an unescaped @ in a password leaves a part of it in the host.
+    if address is None or "@" in (address.host or ""):
+        raise StoreError(
+            "the store's URL cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with the special "
+            "characters of the password as %XX"
+        )
+    backend = address.drivername.partition("+")[0]
+    if backend in ("postgres", "postgresql"):
+        return address.set(drivername="postgresql+psycopg", query={**_POSTGRESQL_DEFAULTS, **address.query})
+    if backend == "sqlite":
+        return address
+    raise StoreError(
+        f"cannot open the store {shown(address)}: give the path of a SQLite file or a postgresql:// URL as --store"
+    )
+
+
+def _connect(address: URL) -> Engine:
+    if address.drivername.startswith("postgresql"):
+        # Hours may pass between two uses: a connection that the server has dropped meanwhile is replaced.
+        return create_engine(address, pool_pre_ping=True, json_serializer=_plain_json)
+    if address.database in (None, "", ":memory:"):
+        in_memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+        return create_engine(address, json_serializer=_plain_json, **in_memory)
+    engine = create_engine(address, json_serializer=_plain_json)
+    event.listen(engine, "connect", _configure_sqlite)
     return engine
 
 
@@ -62,35 +95,61 @@ def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def _revision(connection: Connection, url: str) -> str | None:
-    tables = set(inspect(connection).get_table_names())
+def _plain_json(value: Any) -> str:
+    """JSON as the standard has it, which PostgreSQL insists on: NaN and infinity, which it lacks, become null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _prepare(engine: Engine) -> None:
+    """Give the database this version's schema, unless it has it, or is not ours to change."""
+    try:
+        if engine.dialect.name == "sqlite" and engine.url.database:
+            Path(engine.url.database).resolve().parent.mkdir(parents=True, exist_ok=True)
+        with engine.connect() as connection:
+            revision = _revision(connection)
+        if revision != HEAD:
+            _migrate(engine)
+    except (SQLAlchemyError, OSError) as error:
+        raise StoreError(f"cannot open the store {shown(engine.url)}: {_reason(error)}") from error
+
+
+def _revision(connection: Connection) -> str | None:
+    where, tables = shown(connection.engine.url), set(inspect(connection).get_table_names())
     if not tables:
         return None
     if not {"alembic_version", "studies", "samples"} <= tables:
-        raise StoreError(f"{_shown(url)} is a database, but not an agenttts store: give another --store")
+        raise StoreError(f"{where} is a database, but not an agenttts store: give another --store")
     revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
     if revision > HEAD:
         raise StoreError(
-            f"the store {_shown(url)} was written by a newer agenttts (schema {revision}, this version knows "
-            f"{HEAD}): upgrade agenttts or give another --store"
+            f"the store {where} was written by a newer agenttts (schema {revision}, this version knows {HEAD}): "
+            "upgrade agenttts or give another --store"
         )
     return str(revision)
 
 
-def _migrate(engine: Engine, url: str) -> None:
+def _migrate(engine: Engine) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    try:
-        with engine.begin() as connection:
-            _lock(connection)
-            if _revision(connection, url) != HEAD:  # another process may have been faster
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-    except SQLAlchemyError as error:
-        raise StoreError(f"cannot migrate the store {_shown(url)}: {_reason(error)}") from error
+    with engine.begin() as connection:
+        _lock(connection)
+        if _revision(connection) != HEAD:  # another process may have been faster
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
 
 
 def _lock(connection: Connection) -> None:
@@ -103,27 +162,33 @@ def _lock(connection: Connection) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """The one place where transactions commit, roll back and translate errors."""
+    """The one place where transactions commit, roll back and translate errors.
+
+    Raises:
+        IntegrityError: When another process was faster: the caller knows what that means.
+        StoreError: On every other complaint of the database.
+    """
     try:
         with engine.begin() as connection:
             yield connection
-    except DatabaseError as error:
-        raise refused(engine, error) from error
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error)}") from error
 
 
-def refused(engine: Engine, error: DatabaseError) -> StoreError:
-    """The database's own complaint as one sentence."""
-    return StoreError(f"the store {_shown(engine.url)} refused: {_reason(error)}")
-
-
-def _shown(url: str | URL) -> str:
-    """The URL without anything that may be a secret: no password, no query."""
-    try:
-        return make_url(url).set(query={}).render_as_string(hide_password=True).removeprefix("sqlite:///")
-    except (ArgumentError, ValueError):
-        return "given by its URL"
+def shown(address: URL) -> str:
+    """Where a store is, without anything that may be a secret: a path for SQLite, a URL without password otherwise."""
+    if address.drivername.startswith("sqlite"):
+        return address.database or "sqlite://"
+    options = {name: value for name, value in address.query.items() if name in _SHOWN_OPTIONS}
+    plain = address.set(drivername=address.drivername.removesuffix("+psycopg"), query=options)
+    return plain.render_as_string(hide_password=True)
 
 
 def _reason(error: Exception) -> str:
+    """The database's own complaint as one sentence."""
     cause = getattr(error, "orig", None) or error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    first_line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    # PostgreSQL's driver puts how it connected before what is the matter.
+    return first_line.rpartition("FATAL:  ")[2]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, delete, func, insert, or_, select
+from sqlalchemy import Engine, Float, bindparam, delete, func, insert, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from agenttts.db import _schema as t
-from agenttts.db._engine import refused, transaction
+from agenttts.db._engine import transaction
 from agenttts.trial import Spend
 
 
@@ -44,13 +42,14 @@ _READ = (
     .where(t.prompts.c.key == bindparam("wanted"), t.samples.c.position < bindparam("limit"))
     .order_by(t.samples.c.position)
 )
-_FREE_STALE = delete(t.claims).where(
-    t.claims.c.key == bindparam("wanted"),
-    or_(t.claims.c.expires < bindparam("now"), t.claims.c.owner == bindparam("claimant")),
-)
-_CLAIM = insert(t.claims)
 _RELEASE = delete(t.claims).where(t.claims.c.key == bindparam("wanted"), t.claims.c.owner == bindparam("claimant"))
 _CHARGE = insert(t.purchases)
+
+# Claims expire by the database's clock: those of the machines that share it may differ. Seconds since the epoch.
+_NOW = {
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) AS double precision)",
+}
 
 
 class SampleTable:
@@ -61,6 +60,15 @@ class SampleTable:
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._add_prompt = dialect.insert(t.prompts).on_conflict_do_nothing()
         self._add_samples = dialect.insert(t.samples).on_conflict_do_nothing()
+        now = literal_column(_NOW[engine.dialect.name], Float)
+        asked = dialect.insert(t.claims).values(
+            key=bindparam("wanted"), owner=bindparam("claimant"), expires=now + bindparam("seconds", type_=Float)
+        )
+        self._claim = asked.on_conflict_do_update(
+            index_elements=[t.claims.c.key],
+            set_={"owner": asked.excluded.owner, "expires": asked.excluded.expires},
+            where=or_(t.claims.c.expires < now, t.claims.c.owner == asked.excluded.owner),
+        ).returning(t.claims.c.key)
 
     def read(self, key: str, limit: int) -> tuple[int, list[Sample]]:
         """The prompt tokens (0 when the key is new) and the first samples of a key, `limit` at most, up to a gap."""
@@ -77,16 +85,9 @@ class SampleTable:
 
     def claim(self, key: str, owner: str, seconds: float) -> bool:
         """Take or renew the right to buy samples of a key, unless another holds it; expired claims are free."""
-        now = time.time()
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(_FREE_STALE, {"wanted": key, "now": now, "claimant": owner})
-                connection.execute(_CLAIM, {"key": key, "owner": owner, "expires": now + seconds})
-        except IntegrityError:
-            return False
-        except DatabaseError as error:
-            raise refused(self._engine, error) from error
-        return True
+        with transaction(self._engine) as connection:
+            asked = {"wanted": key, "claimant": owner, "seconds": seconds}
+            return connection.execute(self._claim, asked).first() is not None
 
     def release(self, key: str, owner: str) -> None:
         """Give a claim back."""

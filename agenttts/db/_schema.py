@@ -1,21 +1,12 @@
 """The tables, as the newest migration leaves them (a test compares the two)."""
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    DateTime,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
+
+from agenttts.db._types import Label, Moment, PlainText
 
 metadata = MetaData()
+NAME_LENGTH = 200
+"""Most characters of a study's name."""
 
 
 def _study() -> Column[int]:
@@ -26,8 +17,8 @@ studies = Table(
     "studies",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(200), nullable=False, unique=True),
-    Column("created", DateTime(timezone=True), nullable=False),
+    Column("name", Label(NAME_LENGTH), nullable=False, unique=True),
+    Column("created", Moment, nullable=False),
     Column("spec", JSON, nullable=False),  # trial.StudySpec
     Column("details", JSON, nullable=False),  # command, versions: what a reader needs to repeat it
 )
@@ -38,13 +29,13 @@ trials = Table(
     Column("id", Integer, primary_key=True),
     _study(),
     Column("number", Integer, nullable=False),
-    Column("allocation", Text, nullable=False),  # canonical key
+    Column("allocation", PlainText, nullable=False),  # canonical key
     Column("cost", Float, nullable=False),
     Column("score", Float, nullable=False),
-    Column("searcher", String(200), nullable=False),
-    Column("rationale", Text, nullable=False),
+    Column("searcher", Label(200), nullable=False),
+    Column("rationale", PlainText, nullable=False),
     Column("round", Integer, nullable=False),
-    Column("created", DateTime(timezone=True), nullable=False),
+    Column("created", Moment, nullable=False),
     Column("evaluation", JSON, nullable=False),  # trial.Evaluation with per-example results
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("study_id", "allocation"),
@@ -55,8 +46,8 @@ validations = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _study(),
-    Column("allocation", Text, nullable=False),
-    Column("created", DateTime(timezone=True), nullable=False),
+    Column("allocation", PlainText, nullable=False),
+    Column("created", Moment, nullable=False),
     Column("evaluation", JSON, nullable=False),  # trial.Evaluation on held-out examples, fresh samples
     UniqueConstraint("study_id", "allocation"),
 )
@@ -66,11 +57,11 @@ refusals = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _study(),
-    Column("allocation", Text, nullable=False),
+    Column("allocation", PlainText, nullable=False),
     Column("reasons", JSON, nullable=False),
-    Column("searcher", String(200), nullable=False),
+    Column("searcher", Label(200), nullable=False),
     Column("round", Integer, nullable=False),
-    Column("created", DateTime(timezone=True), nullable=False),
+    Column("created", Moment, nullable=False),
 )
 
 steps = Table(
@@ -79,14 +70,14 @@ steps = Table(
     Column("id", Integer, primary_key=True),
     _study(),
     Column("round", Integer, nullable=False),
-    Column("node", String(50), nullable=False),
-    Column("planner", String(200), nullable=False),
-    Column("text", Text, nullable=False),
+    Column("node", Label(50), nullable=False),
+    Column("planner", Label(200), nullable=False),
+    Column("text", PlainText, nullable=False),
     Column("evidence", JSON),
-    Column("prompt", Text, nullable=False),
-    Column("reply", Text, nullable=False),
+    Column("prompt", PlainText, nullable=False),
+    Column("reply", PlainText, nullable=False),
     Column("spend", JSON, nullable=False),
-    Column("created", DateTime(timezone=True), nullable=False),
+    Column("created", Moment, nullable=False),
 )
 
 purchases = Table(
@@ -94,20 +85,20 @@ purchases = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("study_id", Integer, ForeignKey("studies.id")),  # null: bought outside a study
-    Column("model", String(200), nullable=False),
+    Column("model", Label(200), nullable=False),
     Column("requests", Integer, nullable=False),
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     Column("usd", Float, nullable=False),
-    Column("created", DateTime(timezone=True), nullable=False),
+    Column("created", Moment, nullable=False),
 )
 
 prompts = Table(
     "prompts",
     metadata,
     Column("key", String(32), primary_key=True),
-    Column("model", String(200), nullable=False),
-    Column("namespace", String(50), nullable=False),
+    Column("model", Label(200), nullable=False),
+    Column("namespace", Label(50), nullable=False),
     Column("messages", JSON, nullable=False),
     Column("sampling", JSON, nullable=False),
     Column("prompt_tokens", Integer, nullable=False),
@@ -119,7 +110,7 @@ samples = Table(
     metadata,
     Column("key", String(32), primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("text", Text, nullable=False),
+    Column("text", PlainText, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     sqlite_with_rowid=False,
 )

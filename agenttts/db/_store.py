@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from agenttts.allocation import Allocation
 from agenttts.db import _schema as t
-from agenttts.db._engine import open_engine, transaction
+from agenttts.db._engine import open_engine, shown, transaction
 from agenttts.db._samples import SampleTable
 from agenttts.errors import ConfigError
 from agenttts.trial import AgentStep, Archive, Evaluation, Proposal, Refusal, Spend, StudySpec, Trial
@@ -39,7 +39,7 @@ class Store:
     """One database of studies and pooled samples.
 
     Args:
-        url: A SQLAlchemy URL or the path of a SQLite file; in memory by default.
+        url: The path of a SQLite file, or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; in memory by default.
 
     Raises:
         StoreError: When the database cannot be opened, is not ours, or is newer than this version.
@@ -51,7 +51,7 @@ class Store:
     @property
     def location(self) -> str:
         """Where the store is, without a password: a path for SQLite, a URL otherwise."""
-        return self._engine.url.render_as_string(hide_password=True).removeprefix("sqlite:///")
+        return shown(self._engine.url)
 
     @cached_property
     def samples(self) -> SampleTable:
@@ -68,13 +68,16 @@ class Store:
         """Create the study of this name, or resume it.
 
         Raises:
-            ConfigError: When the study exists with another spec; the message says what differs.
+            ConfigError: When the name is too long, or the study exists with another spec (the message says what
+                differs).
         """
+        if len(name) > t.NAME_LENGTH:
+            raise ConfigError(f"a study's name has at most {t.NAME_LENGTH} characters, not the {len(name)} of {name!r}")
         study = self._find(name)
         if study is None:
             row = {"name": name, "created": _now(), "spec": asdict(spec), "details": dict(details or {})}
             try:
-                with self._engine.begin() as connection:
+                with transaction(self._engine) as connection:
                     connection.execute(insert(t.studies).values(**row))
             except IntegrityError:
                 pass  # another process started it at this very moment
@@ -88,7 +91,7 @@ class Store:
 
     def studies(self) -> list[Study]:
         """Every study, oldest first."""
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             return [_study(row) for row in connection.execute(select(t.studies).order_by(t.studies.c.id))]
 
     def study(self, name: str | None = None) -> Study:
@@ -108,7 +111,7 @@ class Store:
         raise ConfigError(f"there is no study {name!r}; the store has {', '.join(s.name for s in known)}")
 
     def _find(self, name: str) -> Study | None:
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(select(t.studies).where(t.studies.c.name == name)).one_or_none()
         return None if row is None else _study(row)
 
@@ -132,7 +135,7 @@ class Store:
     def _insert_trial(
         self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
     ) -> Trial:
-        with self._engine.begin() as connection:
+        with transaction(self._engine) as connection:
             taken = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
             trial = Trial(
                 number=connection.execute(taken).scalar_one() + 1,
@@ -198,6 +201,12 @@ class Store:
             guidelines=tuple(guideline for step in self.steps(study) if (guideline := step.guideline) is not None),
         )
 
+    def count_trials(self, study: Study) -> int:
+        """How many trials a study has, those of other processes included."""
+        counted = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
+        with transaction(self._engine) as connection:
+            return int(connection.execute(counted).scalar_one())
+
     def validation(self, study: Study, allocation: Allocation) -> Evaluation | None:
         """The newest recorded check of an allocation on held-out examples; None when there is none."""
         for row in reversed(self._rows(t.validations, study)):
@@ -220,7 +229,7 @@ class Store:
         """
         columns = (t.purchases.c.requests, t.purchases.c.prompt_tokens, t.purchases.c.completion_tokens)
         sums = [func.coalesce(func.sum(column), 0) for column in (*columns, t.purchases.c.usd)]
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(select(*sums).where(t.purchases.c.study_id == study.id)).one()
         bought = Spend(requests=row[0], prompt_tokens=row[1], completion_tokens=row[2], usd=row[3])
         checks = [_EVALUATION.validate_python(check.evaluation) for check in self._rows(t.validations, study)]
@@ -238,7 +247,7 @@ class Store:
                 searcher=row.searcher,
                 rationale=row.rationale,
                 round=row.round,
-                created=row.created.replace(tzinfo=UTC),
+                created=row.created,
             )
             for row in self._rows(t.trials, study)
         ]
@@ -256,12 +265,12 @@ class Store:
 
     def _rows(self, table: Any, study: Study) -> list[Row[Any]]:
         statement = select(table).where(table.c.study_id == study.id).order_by(table.c.id)
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             return list(connection.execute(statement))
 
 
 def _study(row: Row[Any]) -> Study:
-    return Study(row.id, row.name, row.created.replace(tzinfo=UTC), _SPEC.validate_python(row.spec), row.details)
+    return Study(row.id, row.name, row.created, _SPEC.validate_python(row.spec), row.details)
 
 
 def _unbought(spend: Spend) -> Spend:

@@ -26,7 +26,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
         # Split on newlines alone: JSON strings may hold other Unicode line separators.
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise ConfigError(f"cannot read the examples file {str(path)!r}: {error.strerror}") from error
+        where = "" if path.is_absolute() else f" (looked for as {str(path.absolute())!r})"
+        raise ConfigError(f"cannot read the examples file {str(path)!r}{where}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the examples file {str(path)!r} is not UTF-8 text: {error.reason}") from error
     return [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -9,13 +9,13 @@ evaluation at all, since it would say nothing of the allocation.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
+import itertools
 import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,12 +29,15 @@ from agenttts.environments.pool import Draw, SamplePool
 from agenttts.environments.prompts import check_templates, render
 from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ParseError, StoreError
+from agenttts.fingerprint import combined, describe, fingerprint
 from agenttts.pipeline import Example, Message, Metric, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
+_SHOWN_OUTPUT = 60
 _MOST_UNAVAILABLE = 0.1
 """Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
+_PROBED_EXAMPLES = 5
 _DEFAULT_AGGREGATOR = MajorityVote()
 
 
@@ -86,11 +89,20 @@ class LiveEnvironment:
         self.held_out = tuple(str(row["id"]) for row in held_rows)
         check_templates(pipeline, self._rows.values())
 
+    @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """See `trial.Itemised`: the pipeline's parts and the two sets of examples.
+
+        Taken once: what a function keeps in globals while it runs is no change of the pipeline.
+        """
+        sets = {"the examples": self.examples, "the held-out examples": self.held_out}
+        rows = {name: fingerprint(describe([self._rows[id_] for id_ in ids])) for name, ids in sets.items()}
+        return {**self.pipeline.fingerprints, **rows}
+
     @property
     def fingerprint(self) -> str:
-        """Hash of the pipeline and of every example searched on."""
-        rows = json.dumps([self._rows[name] for name in self.examples], sort_keys=True, default=str)
-        return hashlib.sha256(f"{self.pipeline.fingerprint}{rows}".encode()).hexdigest()[:16]
+        """One hash of the pipeline and of every example, held-out ones included."""
+        return combined(self.fingerprints)
 
     async def __aenter__(self) -> Self:
         """Start the servers, and check everything that can be checked before anything is bought.
@@ -120,14 +132,14 @@ class LiveEnvironment:
             await self._serving.stop()
 
     def _probe_metrics(self) -> None:
-        """Score an empty output: a metric on another scale shows itself before anything is bought."""
-        example = self._rows[self.examples[0]]
-        try:
-            checked_score(self.pipeline.metric, "", example, f"pipeline {self.pipeline.name!r}")
-        except ConfigError:
-            raise
-        except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
-            return
+        """Score plausible outputs of a few examples: a metric on another scale shows before anything is bought."""
+        scored = [(self.pipeline.metric, f"pipeline {self.pipeline.name!r}")]
+        scored += [(s.metric, f"subtask {s.name!r}") for s in self.pipeline.subtasks if s.metric is not None]
+        for example in (self._rows[name] for name in self.examples[:_PROBED_EXAMPLES]):
+            # A gold answer is usually among the example's own fields.
+            outputs = ["", [], (), *(v for v in example.values() if isinstance(v, str | int | float | list | tuple))]
+            for (metric, where), output in itertools.product(scored, outputs):
+                _probe(metric, output, example, where)
 
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """See `trial.Environment.evaluate`."""
@@ -328,8 +340,18 @@ def checked_score(metric: Metric, output: Any, example: Example, where: str) -> 
     """
     score = float(metric(output, example))
     if math.isnan(score) or not 0 <= score <= 1:
-        raise ConfigError(f"the metric of {where} gave {score!r} for example {example['id']!r}: it must be in [0, 1]")
+        given = f"for the output {repr(output)[:_SHOWN_OUTPUT]} of example {example['id']!r}"
+        raise ConfigError(f"the metric of {where} gave {score!r} {given}: it must be in [0, 1]")
     return score
+
+
+def _probe(metric: Metric, output: Any, example: Example, where: str) -> None:
+    try:
+        checked_score(metric, output, example, where)
+    except ConfigError:
+        raise
+    except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
+        return
 
 
 def _usage(tallies: Sequence[_Tally]) -> SubtaskUsage:

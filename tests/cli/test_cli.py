@@ -175,7 +175,7 @@ def test_a_study_with_other_settings_is_not_resumed(shell: Shell, endpoint: Fake
     said = shell(f"{SEARCH} --study mine".replace("--budget 100", "--budget 120"), code=2)
     assert "budget is 120.0, was 100.0" in said
     shell.folder.joinpath("mine.py").write_text(PIPELINE.format(url=endpoint.url).replace("find {{", "seek {{"))
-    assert "fingerprint is" in shell(f"{SEARCH} --study mine", code=2)
+    assert "(subtask 'find' changed)" in shell(f"{SEARCH} --study mine", code=2)
     assert len(endpoint.requests) == bought
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 import agenttts.db
 from agenttts.allocation import Allocation
@@ -19,6 +24,7 @@ from agenttts.db import Sample, Store, StoredPrompt
 from agenttts.db._schema import metadata
 from agenttts.errors import ConfigError, StoreError
 from agenttts.trial import AgentStep, Evaluation, ExampleResult, Proposal, Refusal, Spend, StudySpec, SubtaskUsage
+from tests.postgresql import ESCAPED_PASSWORD, PASSWORD, PostgreSQL, find_programs
 
 SPEC = StudySpec(
     environment="toy",
@@ -41,22 +47,30 @@ EVALUATION = Evaluation(
     spend=Spend(requests=2, prompt_tokens=10, completion_tokens=4, reused_completion_tokens=6, seconds=0.5),
     usage={"find": SubtaskUsage(prompt_tokens=5.0, completion_tokens=2.0, samples=2, unparsable=1)},
 )
+SECRET = "s3cret"
 PROMPT = StoredPrompt("k", "small", "search", [{"role": "user", "content": "?"}], {"temperature": 0.9}, 5)
 
 
-def migrated(path: Path, revision: str) -> None:
-    """A store as an older version left it."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(agenttts.db.__file__).parent / "migrations"))
-    engine = create_engine(f"sqlite:///{path}")
+@contextmanager
+def database(url: str) -> Iterator[Connection]:
+    """The database behind a store, without the store."""
+    address = url.replace("postgresql:", "postgresql+psycopg:") if "://" in url else f"sqlite:///{url}"
+    engine = create_engine(address)
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        yield connection
     engine.dispose()
 
 
-def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
-    first = Store(str(tmp_path / "s.db"))
+def migrate(connection: Connection, revision: str) -> None:
+    """Leave the database as an older version would have."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(agenttts.db.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def test_a_study_comes_back_as_it_was(any_url: str) -> None:
+    first = Store(any_url)
     study = first.start("one", SPEC, {"command": "agenttts search toy"})
     trial = first.add_trial(study, Proposal(ALLOCATION, "why"), EVALUATION, cost=3.5, searcher="random", round=0)
     refusal = Refusal(allocation=ALLOCATION, reasons=("too dear",), searcher="random", round=1)
@@ -66,7 +80,7 @@ def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
     first.add_validation(study, ALLOCATION, EVALUATION)
     first.close()
 
-    second = Store(str(tmp_path / "s.db"))
+    second = Store(any_url)
     again = second.study("one")
     archive = second.archive(again)
     assert again == study and again.spec == SPEC
@@ -78,92 +92,101 @@ def test_a_study_comes_back_as_it_was(tmp_path: Path) -> None:
     second.close()
 
 
-def test_spend_is_the_ledger_with_the_agents_own(store: Store) -> None:
-    study = store.start("one", SPEC)
-    store.samples.add(
+def test_spend_is_the_ledger_with_the_agents_own(any_store: Store) -> None:
+    study = any_store.start("one", SPEC)
+    any_store.samples.add(
         PROMPT, 0, [Sample("a", 2)], spend=Spend(requests=1, prompt_tokens=5, completion_tokens=2), study_id=study.id
     )
-    store.add_step(study, AgentStep(round=0, node="reflect", planner="x", spend=Spend(requests=1, prompt_tokens=7)))
-    store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
-    spend = store.spend(study)
+    any_store.add_step(study, AgentStep(round=0, node="reflect", planner="x", spend=Spend(requests=1, prompt_tokens=7)))
+    any_store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    spend = any_store.spend(study)
     assert (spend.requests, spend.prompt_tokens, spend.completion_tokens) == (2, 12, 2)
     assert (spend.reused_completion_tokens, spend.seconds) == (6, 0.5)
 
 
-def test_samples_of_a_key_are_an_ordered_list(store: Store) -> None:
-    store.samples.add(PROMPT, 0, [Sample("a", 1), Sample("b", 1)], spend=Spend(), study_id=None)
-    store.samples.add(PROMPT, 2, [Sample("c", 1)], spend=Spend(), study_id=None)
-    assert store.samples.read("k", 2) == (5, [Sample("a", 1), Sample("b", 1)])
-    assert [sample.text for sample in store.samples.read("k", 9)[1]] == ["a", "b", "c"]
-    assert store.samples.read("unknown", 9) == (0, [])
+def test_samples_of_a_key_are_an_ordered_list(any_store: Store) -> None:
+    any_store.samples.add(PROMPT, 0, [Sample("a", 1), Sample("b", 1)], spend=Spend(), study_id=None)
+    any_store.samples.add(PROMPT, 2, [Sample("c", 1)], spend=Spend(), study_id=None)
+    assert any_store.samples.read("k", 2) == (5, [Sample("a", 1), Sample("b", 1)])
+    assert [sample.text for sample in any_store.samples.read("k", 9)[1]] == ["a", "b", "c"]
+    assert any_store.samples.read("unknown", 9) == (0, [])
 
 
-def test_a_claim_is_held_by_one_until_released_or_expired(store: Store) -> None:
-    assert store.samples.claim("k", "me", 60)
-    assert not store.samples.claim("k", "you", 60)
-    store.samples.release("k", "me")
-    assert store.samples.claim("k", "you", -1)  # expired as soon as it was taken
-    assert store.samples.claim("k", "me", 60)
+def test_a_claim_is_held_by_one_until_released_or_expired(any_store: Store) -> None:
+    assert any_store.samples.claim("k", "me", 60)
+    assert not any_store.samples.claim("k", "you", 60)
+    any_store.samples.release("k", "me")
+    assert any_store.samples.claim("k", "you", -1)  # expired as soon as it was taken
+    assert any_store.samples.claim("k", "me", 60)
 
 
-def test_resuming_with_other_settings_says_what_differs(store: Store) -> None:
-    store.start("one", SPEC)
+def test_resuming_with_other_settings_says_what_differs(any_store: Store) -> None:
+    any_store.start("one", SPEC)
     with pytest.raises(ConfigError, match="budget is 20.*was 10.*--study"):
-        store.start("one", replace(SPEC, budget=20))
+        any_store.start("one", replace(SPEC, budget=20))
 
 
-def test_an_unknown_study_lists_those_there_are(store: Store) -> None:
+def test_a_study_of_an_older_version_is_resumed_unless_it_changed(any_url: str) -> None:
+    Store(any_url).close()
+    with database(any_url) as old:
+        spec = {name: value for name, value in vars(SPEC).items() if name != "fingerprints"}
+        old.execute(
+            text(
+                "INSERT INTO studies (name, created, spec, details) VALUES ('one', '2026-01-01 00:00:00', :spec, '{}')"
+            ),
+            {"spec": json.dumps(spec)},
+        )
+    store = Store(any_url)
+    now = replace(SPEC, fingerprints={"the metric": "m"})
+    assert store.start("one", now).spec == SPEC
+    with pytest.raises(ConfigError, match="the pipeline or its examples changed, or the study was begun by an agent"):
+        store.start("one", replace(now, fingerprint="g"))
+    store.close()
+
+
+def test_an_unknown_study_lists_those_there_are(any_store: Store) -> None:
     with pytest.raises(ConfigError, match="no study yet"):
-        store.study()
-    store.start("one", SPEC)
-    assert store.study().name == "one"
+        any_store.study()
+    any_store.start("one", SPEC)
+    assert any_store.study().name == "one"
     with pytest.raises(ConfigError, match="no study 'two'; the store has one"):
-        store.study("two")
+        any_store.study("two")
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002"])
-def test_an_older_store_is_migrated_with_its_rows(tmp_path: Path, revision: str) -> None:
-    path = tmp_path / "old.db"
-    migrated(path, revision)
-    with sqlite3.connect(path) as old:
-        old.execute("INSERT INTO samples VALUES ('k', 0, 'kept', 1)")
-        old.execute("INSERT INTO prompts VALUES ('k', 'm', 'search', '[]', '{}', 3)")
-    old.close()
-    store = Store(str(path))
+def test_an_older_store_is_migrated_with_its_rows(any_url: str, revision: str) -> None:
+    with database(any_url) as old:
+        migrate(old, revision)
+        old.execute(text("INSERT INTO samples VALUES ('k', 0, 'kept', 1)"))
+        old.execute(text("INSERT INTO prompts VALUES ('k', 'm', 'search', '[]', '{}', 3)"))
+    store = Store(any_url)
     assert store.samples.read("k", 1) == (3, [Sample("kept", 1)])
     study = store.start("one", SPEC)
     store.add_validation(study, ALLOCATION, EVALUATION)
     store.close()
 
 
-def test_migrations_lead_to_the_declared_schema(store: Store) -> None:
-    engine = create_engine(f"sqlite:///{store.location}")
-    with engine.connect() as connection:
+def test_migrations_lead_to_the_declared_schema(any_url: str) -> None:
+    Store(any_url).close()
+    with database(any_url) as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    engine.dispose()
 
 
-def test_a_newer_store_is_refused_untouched(tmp_path: Path) -> None:
-    path = tmp_path / "new.db"
-    Store(str(path)).close()
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
+def test_a_newer_store_is_refused_untouched(any_url: str) -> None:
+    Store(any_url).close()
+    with database(any_url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
     with pytest.raises(StoreError, match="newer agenttts.*9999.*upgrade"):
-        Store(str(path))
+        Store(any_url)
 
 
-def test_a_foreign_database_is_refused_untouched(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE mine (x)")
-    other.close()
+def test_a_foreign_database_is_refused_untouched(any_url: str) -> None:
+    with database(any_url) as other:
+        other.execute(text("CREATE TABLE mine (x INTEGER)"))
     with pytest.raises(StoreError, match="not an agenttts store"):
-        Store(str(path))
-    with sqlite3.connect(path) as other:
-        assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["mine"]
-    other.close()
+        Store(any_url)
+    with database(any_url) as other:
+        assert inspect(other).get_table_names() == ["mine"]
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -173,12 +196,120 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Store(str(path))
 
 
-def test_a_url_without_a_driver_is_one_sentence() -> None:
-    with pytest.raises(StoreError, match="cannot open the store nosuch://"):
-        Store("nosuch://user:secret@host/db")
+def test_what_a_database_refuses_is_mended_rather_than_lost(any_store: Store) -> None:
+    prompt = replace(PROMPT, model="m" * 300, messages=[{"role": "user", "content": "\0"}])
+    any_store.samples.add(prompt, 0, [Sample("a\0b", 1), Sample("\ud800", 1)], spend=Spend(requests=1), study_id=None)
+    assert [sample.text for sample in any_store.samples.read("k", 2)[1]] == ["a\ufffdb", "?"]
+    study = any_store.start("one", SPEC)
+    evidence = {"sd": [float("nan"), float("inf"), 0.5]}
+    step = AgentStep(round=0, node="reflect", planner="p" * 300, text="\0", evidence=evidence, reply="\0")
+    any_store.add_step(study, step)
+    assert any_store.steps(study)[0].evidence == {"sd": [None, None, 0.5]}
+    failed = Evaluation(results=(ExampleResult(example="a\0", score=0.0, error="\0 in \ud800"),))
+    trial = any_store.add_trial(study, Proposal(ALLOCATION, "\0"), failed, cost=1, searcher="s" * 300, round=0)
+    assert any_store.archive(study).trials[0].evaluation == trial.evaluation
+
+
+def test_times_are_in_utc(any_store: Store) -> None:
+    study = any_store.start("one", SPEC)
+    assert study.created.tzinfo is UTC
+    assert abs(datetime.now(UTC) - study.created) < timedelta(hours=1)
+
+
+def test_a_study_of_too_long_a_name_is_not_begun(any_store: Store) -> None:
+    any_store.start("n" * 200, SPEC)
+    with pytest.raises(ConfigError, match="at most 200 characters"):
+        any_store.start("n" * 201, SPEC)
+
+
+def test_a_trial_of_the_same_number_or_allocation_stands(any_url: str) -> None:
+    first, second = Store(any_url), Store(any_url)
+    study = first.start("one", SPEC)
+    kept = first.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    assert second.start("one", SPEC) == study
+    again = second.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="grid", round=0)
+    other = second.add_trial(
+        study, Proposal(ALLOCATION.replaced("answer", "small", 3)), EVALUATION, cost=2, searcher="grid", round=1
+    )
+    assert again == kept and other.number == 2
+    first.close()
+    second.close()
+
+
+def test_a_connection_that_the_server_dropped_is_replaced(postgresql: PostgreSQL) -> None:
+    store = Store(postgresql.new_database())
+    study = store.start("one", SPEC)
+    postgresql.disconnect_all()
+    assert store.study("one") == study
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (
+            "nosuch://user:{password}@host/db",
+            "cannot open the store nosuch://user:***@host/db: give the path of a SQLite",
+        ),
+        ("postgresql://user:{password}@127.0.0.1:9/db", "cannot open the store postgresql://user:***@127.0.0.1:9/db: "),
+        ("postgres://127.0.0.1:9/db?password={password}", "cannot open the store postgres"),
+        ("postgresql://user:{password}/db", "URL cannot be read: write postgresql://USER:PASSWORD@HOST"),
+        ("postgresql://user:p@{password}@127.0.0.1:9/db", "special characters of the password as %XX"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_one_sentence_without_its_password(url: str, reason: str) -> None:
     with pytest.raises(StoreError) as caught:
-        Store("nosuch://user:secret@host/db")
-    assert "secret" not in str(caught.value)
+        Store(url.format(password=SECRET))
+    assert reason in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_refuses_is_one_sentence_without_the_password(postgresql: PostgreSQL) -> None:
+    for url, reason in (
+        (postgresql.url("postgres", password="wr0ng"), ': password authentication failed for user "agenttts"'),
+        (postgresql.url("none"), ': database "none" does not exist'),
+        (postgresql.url("none") + "?nonsense=1", "invalid connection option"),
+    ):
+        with pytest.raises(StoreError) as caught:
+            Store(url)
+        said = "".join(traceback.format_exception(caught.value))
+        assert str(caught.value).startswith("cannot open the store postgresql://agenttts:***@127.0.0.1:")
+        assert reason in str(caught.value) and "\n" not in str(caught.value)
+        assert "wr0ng" not in said and PASSWORD not in said and ESCAPED_PASSWORD not in said
+
+
+def test_a_store_tells_where_it_is_but_not_its_password(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    url = postgresql.new_database()
+    for given in (
+        url,
+        f"{url}?password={ESCAPED_PASSWORD}&application_name=mine",
+        url.replace("postgresql", "postgres"),
+    ):
+        store = Store(given)
+        assert store.location == url.replace(ESCAPED_PASSWORD, "***")
+        store.close()
+    file = Store(str(tmp_path / "50%20 off?.db"))
+    assert file.location == str(tmp_path / "50%20 off?.db") and Path(file.location).exists()
+    file.close()
+
+
+def test_a_server_that_dies_is_one_sentence() -> None:
+    programs = find_programs()
+    pytest.importorskip("psycopg")
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with PostgreSQL(programs) as server:
+        store = Store(server.new_database())
+        study = store.start("one", SPEC)
+    for use in (
+        lambda: store.archive(study),
+        lambda: store.samples.claim("k", "me", 60),
+        lambda: store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0),
+    ):
+        with pytest.raises(StoreError, match=r"the store postgresql://agenttts:\*\*\*@127.0.0.1:\d+/test1 refused: "):
+            use()
+    store.close()
 
 
 def test_the_store_is_in_wal_mode(store: Store) -> None:

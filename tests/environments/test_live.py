@@ -174,14 +174,42 @@ async def test_one_failed_example_among_many_scores_zero(endpoint: FakeEndpoint)
     assert (evaluation.score, evaluation.failures) == (0.75, 1)
 
 
-@pytest.mark.parametrize("bad", [2.0, -0.1, float("nan")])
-async def test_a_metric_on_another_scale_shows_before_anything_is_bought(bad: float) -> None:
+def percent(output: Any, example: Any) -> float:
+    return 100.0 * float(output == example["gold"])
+
+
+def mean_found(output: Any, example: Any) -> float:
+    return float("nan") if output == [] else float(output in example["gold"])
+
+
+@pytest.mark.parametrize(
+    ("metric", "stage_metric", "message"),
+    [
+        (lambda output, example: -0.1, None, "metric of pipeline 'p' gave -0.1"),
+        (percent, None, "metric of pipeline 'p' gave 100.0 for the output 'x' of example '1'"),
+        (mean_found, None, "metric of pipeline 'p' gave nan"),
+        (equal("gold"), percent, "metric of subtask 's' gave 100.0"),
+    ],
+)
+async def test_a_metric_on_another_scale_shows_before_anything_is_bought(
+    metric: Any, stage_metric: Any, message: str
+) -> None:
     client = ScriptedClient(lambda model, messages, position: "x")
-    pipeline = Pipeline("p", (Subtask("s", (M,), "{{ question }}"),), metric=lambda output, example: bad)
-    with pytest.raises(ConfigError, match=r"metric of pipeline 'p' gave .* must be in \[0, 1\]"):
+    pipeline = Pipeline("p", (Subtask("s", (M,), "{{ question }}", metric=stage_metric),), metric=metric)
+    with pytest.raises(ConfigError, match=rf"{message}.* must be in \[0, 1\]"):
         async with LiveEnvironment(pipeline, ONE, client=client):
             pass
     assert client.requests == 0
+
+
+async def test_a_metric_of_another_type_of_output_is_no_fault() -> None:
+    def found(output: Any, example: Any) -> float:
+        return float(output["answer"] == example["gold"])  # a TypeError on text, a KeyError on a list
+
+    pipeline = Pipeline("p", (Subtask("s", (M,), "x", parser=json_object, metric=found),), metric=found)
+    client = ScriptedClient(lambda model, messages, position: '{"answer": "x"}')
+    async with LiveEnvironment(pipeline, ONE, client=client) as environment:
+        assert (await environment.evaluate(allocation(1))).score == 1
 
 
 @pytest.mark.parametrize(
@@ -203,8 +231,17 @@ def test_examples_files_name_their_broken_line(tmp_path: Path) -> None:
     path.write_text("[1]\n")
     with pytest.raises(ConfigError, match="line 1: expected a JSON object, found list"):
         load_examples(path)
-    with pytest.raises(ConfigError, match="cannot read the examples file"):
+    with pytest.raises(ConfigError, match="cannot read the examples file '/.*none.jsonl': No such file"):
         load_examples(tmp_path / "none.jsonl")
+
+
+def test_a_relative_path_of_examples_tells_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load_examples("rows/none.jsonl")
+    assert f"'rows/none.jsonl' (looked for as '{tmp_path}/rows/none.jsonl'): No such file" in str(caught.value)
 
 
 @pytest.mark.parametrize("rows", [[], [{"id": "1"}, {"id": "1"}]])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from pathlib import Path
+import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agenttts.db import Store
@@ -19,6 +19,8 @@ from agenttts.pipeline import Message, Model, Sampling
 from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint, Fault
 
+# Every example draws in a namespace of its own.
+SHARING_A_STORE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 MODEL = Model("m", 1e9, usd_per_million_prompt_tokens=1e6, usd_per_million_completion_tokens=2e6)
 
 
@@ -30,9 +32,10 @@ def client() -> ScriptedClient:
     return ScriptedClient(lambda model, messages, position: f"{messages[0]['content']} {position}")
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 12)), min_size=1, max_size=20))
-def test_any_sequence_of_draws_buys_each_sample_once(draws: list[tuple[str, int]]) -> None:
-    scripted, pool = client(), SamplePool(Store())
+@SHARING_A_STORE
+@given(draws=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 12)), min_size=1, max_size=20))
+def test_any_sequence_of_draws_buys_each_sample_once(any_store: Store, draws: list[tuple[str, int]]) -> None:
+    scripted, pool = client(), SamplePool(any_store, namespace=uuid.uuid4().hex)
 
     async def run() -> None:
         for content, samples in draws:
@@ -45,9 +48,10 @@ def test_any_sequence_of_draws_buys_each_sample_once(draws: list[tuple[str, int]
     assert pool.meter.spent.reused_completion_tokens == 2 * (sum(n for _, n in draws) - sum(largest.values()))
 
 
-@given(st.lists(st.integers(1, 12), min_size=2, max_size=12))
-def test_coroutines_asking_at_once_buy_each_sample_once(counts: list[int]) -> None:
-    scripted, pool = client(), SamplePool(Store())
+@SHARING_A_STORE
+@given(counts=st.lists(st.integers(1, 12), min_size=2, max_size=12))
+def test_coroutines_asking_at_once_buy_each_sample_once(any_store: Store, counts: list[int]) -> None:
+    scripted, pool = client(), SamplePool(any_store, namespace=uuid.uuid4().hex)
 
     async def run() -> None:
         await asyncio.gather(*(pool.draw(scripted, MODEL, prompt("a"), Sampling(), n) for n in counts))
@@ -56,8 +60,8 @@ def test_coroutines_asking_at_once_buy_each_sample_once(counts: list[int]) -> No
     assert pool.meter.spent.completion_tokens == 2 * max(counts)
 
 
-async def test_keys_differ_by_everything_that_matters() -> None:
-    scripted, pool = client(), SamplePool(Store())
+async def test_keys_differ_by_everything_that_matters(any_store: Store) -> None:
+    scripted, pool = client(), SamplePool(any_store)
     base = (MODEL, prompt("a"), Sampling())
     other_revision = Model("m", 1e9, revision="2")
     for model, messages, sampling in (
@@ -81,11 +85,11 @@ async def test_usd_by_the_declared_prices() -> None:
     assert pool.meter.spent.usd == pytest.approx(1 * 1 + 3 * 2 * 2)
 
 
-async def test_a_gap_left_by_a_failure_is_filled_at_its_own_positions(endpoint: FakeEndpoint) -> None:
+async def test_a_gap_left_by_a_failure_is_filled_at_its_own_positions(any_store: Store, endpoint: FakeEndpoint) -> None:
     endpoint.ignores_n = True
     endpoint.faults = [None, Fault(400, "no"), None, None]
     asked = Model("small", 1e9, base_url=endpoint.url)
-    buying, pool = OpenAIClient(max_retries=0, max_in_flight=1), SamplePool(Store())
+    buying, pool = OpenAIClient(max_retries=0, max_in_flight=1), SamplePool(any_store)
     with pytest.raises(EndpointError):
         await pool.draw(buying, asked, prompt("a"), Sampling(), 4)
     drawn = await pool.draw(buying, asked, prompt("a"), Sampling(), 4)
@@ -95,13 +99,12 @@ async def test_a_gap_left_by_a_failure_is_filled_at_its_own_positions(endpoint: 
     await buying.close()
 
 
-async def test_a_dead_processs_claim_is_soon_free(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dead_processs_claim_is_soon_free(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agenttts.environments.pool._CLAIM_SECONDS", 0.3)
-    store = Store()
-    pool = SamplePool(store)
+    pool = SamplePool(any_store)
     await pool.draw(client(), MODEL, prompt("a"), Sampling(), 1)
     with_key = sample_key("search", MODEL, prompt("b"), Sampling())
-    assert store.samples.claim(with_key, "dead", 0.3)
+    assert any_store.samples.claim(with_key, "dead", 0.3)
     assert len((await pool.draw(client(), MODEL, prompt("b"), Sampling(), 1)).samples) == 1
 
 
@@ -122,17 +125,16 @@ async def test_a_limit_stops_purchases_but_not_reuse() -> None:
         await pool.draw(client(), MODEL, prompt("b"), Sampling(), 1)
 
 
-async def test_what_was_bought_before_a_failure_is_in_the_pool() -> None:
+async def test_what_was_bought_before_a_failure_is_in_the_pool(any_store: Store) -> None:
     def reply(model: Model, messages: object, position: int) -> str:
         if position == 2:
             raise EndpointError("down")
         return "fine"
 
-    store = Store()
-    pool = SamplePool(store)
+    pool = SamplePool(any_store)
     with pytest.raises(EndpointError):
         await pool.draw(ScriptedClient(reply), MODEL, prompt("a"), Sampling(), 4)
-    assert store.samples.count() == 2
+    assert any_store.samples.count() == 2
     again = await pool.draw(client(), MODEL, prompt("a"), Sampling(), 4)
     assert [sample.text for sample in again.samples] == ["fine", "fine", "a 2", "a 3"]
 
@@ -143,8 +145,8 @@ from agenttts.db import Store
 from agenttts.environments import OpenAIClient, SamplePool
 from agenttts.pipeline import Model, Sampling
 
-async def main(url, path):
-    client, pool = OpenAIClient(), SamplePool(Store(path))
+async def main(url, store):
+    client, pool = OpenAIClient(), SamplePool(Store(store))
     prompts = [[{"role": "user", "content": str(i)}] for i in range(12)]
     model = Model("small", 1e9, base_url=url)
     await asyncio.gather(*(pool.draw(client, model, prompt, Sampling(), 3) for prompt in prompts))
@@ -154,14 +156,10 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def test_processes_sharing_a_store_buy_each_sample_once(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+def test_processes_sharing_a_store_buy_each_sample_once(any_url: str, any_store: Store, endpoint: FakeEndpoint) -> None:
     endpoint.delay_s = 0.3
-    path = str(tmp_path / "shared.db")
-    Store(path).close()
-    command = [sys.executable, "-c", _PROCESS, endpoint.url, path]
+    command = [sys.executable, "-c", _PROCESS, endpoint.url, any_url]
     children = [subprocess.Popen(command) for _ in range(3)]
     assert [child.wait(timeout=60) for child in children] == [0, 0, 0]
     assert len(endpoint.requests) == 12
-    store = Store(path)
-    assert store.samples.count() == 36
-    store.close()
+    assert any_store.samples.count() == 36

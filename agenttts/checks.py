@@ -1,0 +1,71 @@
+"""What fields of users' values may hold: one sentence instead of a TypeError from the depths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from agenttts.errors import ConfigError
+
+_SHOWN = 100
+
+
+class Kind(NamedTuple):
+    """What a value must be, in words, and whether it is."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+    @property
+    def or_none(self) -> Kind:
+        """The same, or None."""
+        return Kind(f"{self.words} or None", lambda value: value is None or self.holds(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+TEXT = Kind("text", lambda value: isinstance(value, str))
+FUNCTION = Kind("a function", callable)
+MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
+POSITIVE = Kind("a positive number", lambda value: _is_number(value) and value > 0)
+NOT_NEGATIVE = Kind("a number >= 0", lambda value: _is_number(value) and value >= 0)
+FRACTION = Kind("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
+COUNT = Kind("a whole number >= 1", lambda value: isinstance(value, int) and _is_number(value) and value >= 1)
+
+
+def instance(of: type, words: str) -> Kind:
+    """An object of a class, which itself will not do."""
+    return Kind(words, lambda value: isinstance(value, of) and not isinstance(value, type))
+
+
+def require(kind: Kind, value: Any, what: str) -> None:
+    """Make sure that a value is of a kind.
+
+    Raises:
+        ConfigError: When it is not: the message says what must be which.
+    """
+    if not kind.holds(value):
+        shown = repr(value)
+        raise ConfigError(f"{what} must be {kind.words}, not {shown[:_SHOWN]}{'...' if shown[_SHOWN:] else ''}")
+
+
+def require_fields(value: Any, where: str, kinds: Mapping[str, Kind]) -> None:
+    """Make sure that the fields of an object are of their kinds."""
+    for name, kind in kinds.items():
+        require(kind, getattr(value, name), f"{where}: {name}")
+
+
+def members(value: Any, kind: Kind, what: str) -> tuple[Any, ...]:
+    """A list that the user gave, as a tuple.
+
+    Raises:
+        ConfigError: When it is no list (a single text is none), or one of its members is not of the kind.
+    """
+    listed = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+    found = tuple(value) if listed else (value,)
+    for each in found:
+        require(Kind(f"a list of {kind.words}", lambda one: listed and kind.holds(one)), each, what)
+    return found

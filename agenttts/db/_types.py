@@ -1,0 +1,42 @@
+"""Column types that hold the same on SQLite and PostgreSQL, whatever a model, a server or a time zone puts in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import DateTime, Dialect, String, Text
+from sqlalchemy.types import TypeDecorator
+
+
+class PlainText(TypeDecorator[str]):
+    """Text of any length. A NUL, which PostgreSQL refuses, becomes U+FFFD; half a surrogate pair, which no encoding
+    has, becomes a question mark: what was paid for is kept.
+    """
+
+    impl: type[String] = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        text = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        return text[: getattr(self.impl, "length", None)]
+
+
+class Label(PlainText):
+    """A name that only describes: cut where it is too long for its column, which PostgreSQL would refuse."""
+
+    impl = String
+    cache_ok = True
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time, in UTC: SQLite gives it back without a zone, PostgreSQL in the zone of its session."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
