@@ -170,7 +170,7 @@ class SearchSpace:
         # The paper's default budget IS a sum of costs: rounding must not turn an equality into an excess.
         self._limit = self.budget + 1e-9 * max(1.0, abs(self.budget))
         self._cheapest_costs = {
-            s.name: min(float(cost_model.cost(s, m, 1)) for m in s.models) for s in pipeline.subtasks
+            s.name: min(float(cost_model.cost(s, m, s.least_samples)) for m in s.models) for s in pipeline.subtasks
         }
         minimum = sum(self._cheapest_costs.values())
         if not self._limit >= minimum:
@@ -223,8 +223,8 @@ class SearchSpace:
         faults = []
         if choice.model not in models:
             faults.append(f"subtask {subtask.name!r} has no model {choice.model!r}; choose one of {', '.join(models)}")
-        if subtask.max_samples is not None and choice.samples > subtask.max_samples:
-            faults.append(f"subtask {subtask.name!r} takes at most {subtask.max_samples} samples, not {choice.samples}")
+        if subtask.samples_up_to(choice.samples) != choice.samples:
+            faults.append(f"subtask {subtask.name!r} takes {samples_in_words(subtask)}, not {choice.samples}")
         return faults
 
     def _budget_faults(self, allocation: Allocation) -> list[str]:
@@ -240,7 +240,7 @@ class SearchSpace:
         return [f"it costs {cost:.6g} {unit}, over the budget of {self.budget:g} {unit}{hint}"]
 
     def most_samples(self, allocation: Allocation, subtask: str, model: str | None = None) -> int:
-        """Most samples of a subtask that fit when the other subtasks stay as they are; 0 when not even one fits.
+        """Most samples of a subtask that fit when the other subtasks stay as they are; 0 when no number fits.
 
         Args:
             allocation: Fixes the other subtasks.
@@ -252,10 +252,11 @@ class SearchSpace:
         return self.samples_within(target, model or allocation[subtask].model, self.budget - others)
 
     def samples_within(self, subtask: Subtask, model: str, cost: float) -> int:
-        """Most samples of a model that a subtask can have for this cost, within its limit."""
+        """Most samples of a model that a subtask can have for this cost, of those it takes; 0 when no number fits."""
         tolerance = self._limit - self.budget
-        samples = int(self.cost_model.inverse(subtask, subtask.model(model), cost + tolerance) + 1e-9)
-        return samples if subtask.max_samples is None else min(samples, subtask.max_samples)
+        return subtask.samples_up_to(
+            int(self.cost_model.inverse(subtask, subtask.model(model), cost + tolerance) + 1e-9)
+        )
 
     # The feasible set as a whole
 
@@ -272,7 +273,9 @@ class SearchSpace:
         for index, model in enumerate(subtask.models):
             most = self.samples_within(subtask, model.name, limit)
             counts = np.arange(1, most + 1, dtype=np.int64)
-            models.append(np.full(most, index, dtype=np.int64))
+            if subtask.sample_counts is not None:
+                counts = counts[np.isin(counts, subtask.sample_counts)]
+            models.append(np.full(len(counts), index, dtype=np.int64))
             samples.append(counts)
             costs.append(np.broadcast_to(self.cost_model.cost(subtask, model, counts), counts.shape).astype(float))
         return Options(subtask, np.concatenate(models), np.concatenate(samples), np.concatenate(costs))
@@ -334,31 +337,56 @@ class SearchSpace:
 
     @property
     def cheapest(self) -> Allocation:
-        """One sample of the cheapest model everywhere."""
-        return self._uniform(lambda s: min(s.models, key=lambda m: float(self.cost_model.cost(s, m, 1))).name)
+        """As few samples as a subtask takes of the model that is then cheapest, everywhere."""
+        return self._fewest(
+            lambda s: min(s.models, key=lambda m: float(self.cost_model.cost(s, m, s.least_samples))).name
+        )
 
     @property
     def largest_once(self) -> Allocation:
-        """One sample of the model with most parameters everywhere: the paper's default budget. May be infeasible."""
-        return self._uniform(lambda s: max(s.models, key=lambda m: m.parameters).name)
+        """As few samples as a subtask takes (one) of its model with most parameters, everywhere: the paper's default
+        budget. May be infeasible.
+        """
+        return self._fewest(lambda s: max(s.models, key=lambda m: m.parameters).name)
 
-    def _uniform(self, pick: Callable[[Subtask], str]) -> Allocation:
-        return Allocation({s.name: Choice(pick(s), 1) for s in self.pipeline.subtasks})
+    def _fewest(self, pick: Callable[[Subtask], str]) -> Allocation:
+        return Allocation({s.name: Choice(pick(s), s.least_samples) for s in self.pipeline.subtasks})
 
     def neighbours(self, allocation: Allocation) -> list[Allocation]:
-        """Feasible allocations one step away: another model, or samples one more, one fewer, doubled or halved."""
+        """Feasible allocations one step away: another model, or samples one step more or fewer, doubled or halved.
+
+        Where a subtask takes only some numbers of samples, a step is to the next of them, and doubling or halving is
+        rounded down to one of them.
+        """
         steps = set()
         for subtask in self.pipeline.subtasks:
             model, samples = allocation[subtask.name].model, allocation[subtask.name].samples
-            counts = {samples + 1, samples - 1, samples * 2, samples // 2} - {0, -1}
+            counts = _steps(subtask, samples) - {0}
             steps |= {allocation.replaced(subtask.name, model, count) for count in counts}
             for other in subtask.models:
                 if other.name != model:
                     most = self.most_samples(allocation, subtask.name, other.name)
-                    kept = {min(samples, most), most} - {0}
+                    kept = {subtask.samples_up_to(min(samples, most)), most} - {0}
                     steps |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
         steps.discard(allocation)
         return sorted((step for step in steps if step in self), key=lambda step: step.key)
+
+
+def samples_in_words(subtask: Subtask) -> str:
+    """The numbers of samples that a subtask takes, as in "1, 4 or 16 samples" or "at most 100 samples"."""
+    if subtask.sample_counts is None:
+        return "any number of samples" if subtask.max_samples is None else f"at most {subtask.max_samples} samples"
+    *others, last = map(str, subtask.sample_counts)
+    listed = f"{', '.join(others)} or {last}" if others else last
+    return f"{listed} sample{'s' * (listed != '1')}"
+
+
+def _steps(subtask: Subtask, samples: int) -> set[int]:
+    """Numbers of samples one step from this one; 0 where there is none."""
+    if subtask.sample_counts is None:
+        return {samples + 1, samples - 1, samples * 2, samples // 2}
+    above = min((count for count in subtask.sample_counts if count > samples), default=samples)
+    return {subtask.samples_up_to(count) for count in (above, samples - 1, samples * 2, samples // 2)}
 
 
 def _walk(options: Sequence[Options], remaining: float, chosen: dict[str, Choice]) -> Iterator[Allocation]:

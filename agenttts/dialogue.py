@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation, SearchSpace, samples_in_words
 from agenttts.chat import Answer, ChatModel
 from agenttts.errors import ConfigError, ParseError
 from agenttts.parsers import json_object
@@ -61,9 +61,8 @@ def task(space: SearchSpace) -> str:
 def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
     unit = space.cost_model.unit
     after = ", ".join(space.pipeline.parents(subtask.name)) or "the input"
-    limit = subtask.max_samples or "unlimited"
     lengths = f"about {subtask.prompt_tokens:.4g} tokens of prompt and {subtask.completion_tokens:.4g} of each sample"
-    lines = [f"- {subtask.name} (reads {after}; {lengths}; 1 to {limit} samples)"]
+    lines = [f"- {subtask.name} (reads {after}; {lengths}; {samples_in_words(subtask)})"]
     for model in subtask.models:
         one, two, three = (float(space.cost_model.cost(subtask, model, n)) for n in (1, 2, 3))
         lines.append(
@@ -109,7 +108,8 @@ def allocation_request(
         lines = [f"- {allocation}: {'; '.join(reasons)}" for allocation, reasons in refused.items()]
         parts.append("These proposals were refused; mend or replace them:\n" + "\n".join(lines))
     such = ", following the guideline and not among the trials above" if guided else ""
-    choices = ", ".join(f'"{s.name}": {{"model": "...", "samples": 1}}' for s in space.pipeline.subtasks)
+    fewest = {subtask.name: subtask.least_samples for subtask in space.pipeline.subtasks}
+    choices = ", ".join(f'"{name}": {{"model": "...", "samples": {samples}}}' for name, samples in fewest.items())
     parts.append(
         f"Propose {count} new allocation{'s' * (count > 1)} within the budget{such}. Work out each cost with the "
         "formula before you answer. Reply with JSON alone:\n"
@@ -152,13 +152,19 @@ def _schema(space: SearchSpace) -> dict[str, Any]:
         s.name: _object(
             {
                 "model": {"type": "string", "enum": [model.name for model in s.models]},
-                "samples": {"type": "integer", "minimum": 1, **({"maximum": s.max_samples} if s.max_samples else {})},
+                "samples": {"type": "integer", **_samples_schema(s)},
             }
         )
         for s in space.pipeline.subtasks
     }
     candidate = _object({"rationale": {"type": "string"}, "allocation": _object(subtasks)})
     return _object({"candidates": {"type": "array", "items": candidate}})
+
+
+def _samples_schema(subtask: Subtask) -> dict[str, Any]:
+    if subtask.sample_counts is not None:
+        return {"enum": list(subtask.sample_counts)}
+    return {"minimum": 1, **({"maximum": subtask.max_samples} if subtask.max_samples else {})}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

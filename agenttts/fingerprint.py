@@ -41,7 +41,7 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, type(None), range, Decimal
 _NOT_SCORED = {
     "base_url", "api_key_env", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "layers",
     "hidden_size", "prefill_tokens_per_s", "decode_tokens_per_s", "prompt_tokens", "completion_tokens",
-    "max_samples", "parameters",
+    "max_samples", "sample_counts", "parameters",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
@@ -222,6 +223,8 @@ class Subtask:
     """Mean length of one sample in tokens (the paper's Nd)."""
     max_samples: int | None = 100
     """Largest number of samples the search may try; None leaves the budget as the only bound."""
+    sample_counts: tuple[int, ...] | None = None
+    """The numbers of samples the search may try, kept in ascending order; None means every one from 1 on."""
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
@@ -240,6 +243,32 @@ class Subtask:
         if self.run is not None and not inspect.iscoroutinefunction(self.run):
             raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
         require_fields(self, where, _SUBTASK_FIELDS)
+        if self.sample_counts is not None:
+            object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
+
+    def _checked_counts(self, counts: Sequence[int]) -> tuple[int, ...]:
+        where = f"subtask {self.name!r}: sample_counts"
+        if not counts:
+            raise ConfigError(f"{where} is empty: list at least one number, or leave it None for every number")
+        for count in counts:
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ConfigError(f"{where} must be whole numbers >= 1, not {count!r}")
+        if self.max_samples is not None and max(counts) > self.max_samples:
+            raise ConfigError(f"{where} go up to {max(counts)}, over max_samples={self.max_samples}: raise that")
+        return tuple(sorted(set(counts)))
+
+    @property
+    def least_samples(self) -> int:
+        """Smallest number of samples the search may try."""
+        return self.sample_counts[0] if self.sample_counts else 1
+
+    def samples_up_to(self, most: int) -> int:
+        """Largest number of samples the search may try that is not over `most`; 0 when there is none."""
+        bound = most if self.max_samples is None else min(most, self.max_samples)
+        if self.sample_counts is None:
+            return max(bound, 0)
+        position = bisect_right(self.sample_counts, bound)
+        return self.sample_counts[position - 1] if position else 0
 
     def model(self, name: str) -> Model:
         """The candidate model of this name.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.allocation import Allocation, Choice, Options, SearchSpace
+from agenttts.pipeline import Subtask
 
 LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100)
 _LIMIT = 3000
@@ -66,8 +67,13 @@ def from_allocations(space: SearchSpace, allocations: Iterable[Allocation]) -> C
     return Candidates(space, np.reshape(models, shape).astype(np.int64), np.reshape(samples, shape).astype(np.int64))
 
 
+def rungs(subtask: Subtask) -> tuple[int, ...]:
+    """Sample counts worth predicting: all that the subtask takes where they are listed, or else the ladder."""
+    return subtask.sample_counts or LADDER
+
+
 def _on_ladder(options: Options) -> Options:
-    kept = np.isin(options.samples, LADDER)
+    kept = np.isin(options.samples, rungs(options.subtask))
     return Options(options.subtask, options.models[kept], options.samples[kept], options.costs[kept])
 
 

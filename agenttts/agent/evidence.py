@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.agent.candidates import LADDER, from_allocations
+from agenttts.agent.candidates import from_allocations, rungs
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.pipeline import Subtask
 from agenttts.surrogate import Posterior, Surrogate, normal_cdf
@@ -175,7 +175,7 @@ def _curve(
 ) -> tuple[list[int], Posterior]:
     """The posterior along the sample counts that fit when the other subtasks stay as they are."""
     most = space.most_samples(incumbent, subtask.name, model)
-    counts = [count for count in LADDER if count <= most]
+    counts = [count for count in rungs(subtask) if count <= most]
     if not counts:
         return counts, Posterior(np.zeros(0), np.zeros(0))
     row = from_allocations(space, [incumbent.replaced(subtask.name, model, count) for count in counts])

@@ -33,7 +33,8 @@ def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocatio
     others = sum(cost for name, cost in cheapest.items() if name != subtask.name)
     largest = space.subtask_costs(space.largest_once)[subtask.name]
     share = min(largest, space.budget - others)
-    samples = min(space.samples_within(subtask, model, share * (1 + _ROUNDING)), _MOST_SAMPLES)
+    affordable = space.samples_within(subtask, model, share * (1 + _ROUNDING))
+    samples = min(affordable, max(subtask.samples_up_to(_MOST_SAMPLES), subtask.least_samples))
     if samples < 1:
         return None
     return _step_down(space, space.largest_once.replaced(subtask.name, model, samples), subtask.name)
@@ -51,12 +52,13 @@ def _step_down(space: SearchSpace, allocation: Allocation, fixed: str) -> Alloca
         if not smaller:
             return space.cheapest.replaced(fixed, allocation[fixed].model, allocation[fixed].samples)
         dearest = max(smaller, key=lambda name: costs[name])
-        allocation = allocation.replaced(dearest, smaller[dearest], 1)
+        fewest = space.pipeline.subtask(dearest).least_samples
+        allocation = allocation.replaced(dearest, smaller[dearest], fewest)
     return allocation
 
 
 def _next_smaller(space: SearchSpace, subtask: Subtask, model: str) -> str | None:
     """The next cheaper model of a subtask."""
-    prices = {m.name: float(space.cost_model.cost(subtask, m, 1)) for m in subtask.models}
+    prices = {m.name: float(space.cost_model.cost(subtask, m, subtask.least_samples)) for m in subtask.models}
     cheaper = [name for name, price in prices.items() if price < prices[model]]
     return max(cheaper, key=lambda name: prices[name], default=None)

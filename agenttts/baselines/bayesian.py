@@ -7,9 +7,12 @@ draws outside the budget is shown to it as an infeasible trial, within the call,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from agenttts.allocation import Allocation, Choice, SearchSpace
+import numpy as np
+
+from agenttts.allocation import Allocation, Choice, Options, SearchSpace
 from agenttts.baselines.random import RandomSearcher
 from agenttts.errors import ConfigError
 from agenttts.trial import Archive, Proposal
@@ -116,24 +119,38 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     for options in space.options:
         name = options.subtask.name
         box[f"{name}.model"] = CategoricalDistribution([model.name for model in options.subtask.models])
-        box[f"{name}.samples"] = IntDistribution(1, int(options.samples.max()), log=True)
+        counts = _listed(options)
+        box[f"{name}.samples"] = (
+            IntDistribution(1, int(options.samples.max()), log=True)
+            if counts is None
+            else IntDistribution(0, len(counts) - 1)
+        )
     return box
 
 
+def _listed(options: Options) -> list[int] | None:
+    """The sample counts that fit, where a subtask takes only some: Optuna then draws their position."""
+    return None if options.subtask.sample_counts is None else [int(count) for count in np.unique(options.samples)]
+
+
 def _allocation(space: SearchSpace, parameters: dict[str, Any]) -> Allocation:
-    names = [subtask.name for subtask in space.pipeline.subtasks]
-    return Allocation({name: Choice(parameters[f"{name}.model"], parameters[f"{name}.samples"]) for name in names})
+    choices = {}
+    for options in space.options:
+        name, counts = options.subtask.name, _listed(options)
+        drawn = parameters[f"{name}.samples"]
+        choices[name] = Choice(parameters[f"{name}.model"], drawn if counts is None else counts[drawn])
+    return Allocation(choices)
 
 
 def _frozen(space: SearchSpace, box: dict[str, BaseDistribution], allocation: Allocation, score: float) -> FrozenTrial:
     from optuna.trial import create_trial
 
     parameters: dict[str, Any] = {}
-    for name, choice in allocation.items():
-        parameters |= {f"{name}.model": choice.model, f"{name}.samples": choice.samples}
-    # Another budget's study may hold more samples than fit here; Optuna accepts no value outside its box.
     for options in space.options:
-        key = f"{options.subtask.name}.samples"
-        parameters[key] = min(parameters[key], int(options.samples.max()))
+        name, counts = options.subtask.name, _listed(options)
+        # Another budget's study may hold more samples than fit here; Optuna accepts no value outside its box.
+        samples = min(allocation[name].samples, int(options.samples.max()))
+        drawn = samples if counts is None else bisect_left(counts, samples)
+        parameters |= {f"{name}.model": allocation[name].model, f"{name}.samples": drawn}
     excess = space.cost(allocation) - space.budget
     return create_trial(params=parameters, distributions=box, value=score, constraints={_BUDGET: excess})

@@ -59,9 +59,10 @@ def published_initial_allocations(space: SearchSpace) -> list[Allocation]:
 
 def _equal_budget(space: SearchSpace, subtask: Subtask) -> float:
     """Cost of one pass of the largest model that fits when every other subtask is at its cheapest."""
+    fewest = subtask.least_samples
     by_size = sorted(subtask.models, key=lambda model: -model.parameters)
-    fits = (model for model in by_size if space.cheapest.replaced(subtask.name, model.name, 1) in space)
-    return float(space.cost_model.cost(subtask, next(fits), 1))
+    fits = (model for model in by_size if space.cheapest.replaced(subtask.name, model.name, fewest) in space)
+    return float(space.cost_model.cost(subtask, next(fits), fewest))
 
 
 def _with_largest_others(space: SearchSpace, fixed: Subtask, model: str, samples: int) -> Allocation:
@@ -74,7 +75,8 @@ def _with_largest_others(space: SearchSpace, fixed: Subtask, model: str, samples
         dearest = max(smaller, key=lambda name: costs[name], default=None)
         if dearest is None:
             return space.cheapest.replaced(fixed.name, model, samples)
-        allocation = allocation.replaced(dearest, smaller[dearest], 1)
+        fewest = space.pipeline.subtask(dearest).least_samples
+        allocation = allocation.replaced(dearest, smaller[dearest], fewest)
     return allocation
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -35,6 +36,15 @@ PIPELINE = Pipeline(
     metric=lambda output, example: 0.0,
 )
 SPACE = SearchSpace(PIPELINE, FlopsCost(), 2500)
+LISTED = SearchSpace(
+    replace(
+        PIPELINE,
+        subtasks=(replace(PIPELINE.subtasks[0], sample_counts=(2, 5, 9, 16)), PIPELINE.subtasks[1]),
+    ),
+    FlopsCost(),
+    2500,
+)
+"""The first subtask takes only some numbers of samples."""
 
 
 def truth(allocation: Allocation) -> float:
@@ -84,6 +94,19 @@ async def test_proposals_are_feasible_untried_distinct_and_as_many_as_asked(name
         assert 1 <= len(keys) <= count and (len(keys) == count or name == "agent")
         assert len(set(keys)) == len(keys) and not set(keys) & archive.tried
         assert all(SPACE.faults(proposal.allocation) == [] and proposal.rationale for proposal in proposals)
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_listed_sample_counts_are_kept_by_every_method(name: str) -> None:
+    archive = Archive()
+    for _ in range(6):
+        proposals = await searcher(name, llm="none").propose(archive, LISTED, 3)
+        assert proposals and all(LISTED.faults(proposal.allocation) == [] for proposal in proposals)
+        tried = [*(t.allocation for t in archive.trials), *(p.allocation for p in proposals)]
+        archive = archive_of(*tried, space=LISTED)
+    assert {trial.allocation["a"].samples for trial in archive.trials} <= {2, 5, 9, 16}
+    # A study of the same pipeline without that limit goes on under it.
+    assert await searcher(name, llm="none").propose(archive_of(SPACE.cheapest, SPACE.largest_once), LISTED, 1)
 
 
 @pytest.mark.parametrize("name", METHODS)

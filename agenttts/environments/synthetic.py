@@ -1,0 +1,248 @@
+"""Synthetic problems with a known optimum, to compare search methods on. No model runs, and no score is a model's.
+
+A problem is drawn from a family by its seed. Stage i with a model of relative log size r in [0, 1] and S samples has
+the quality
+
+    q_i(r, S) = a + lift (1 - a) (1 - S^(-rate u)) - over max(0, log2(S / knee)),    a = base + gain r^shape
+
+where u = 1/2 + the mean quality of the stages before it: behind better stages, samples saturate sooner (the paper's
+Insight 3). The pipeline's true score is the product of 1 - w_i (1 - q_i): what an early stage loses, no later one
+mends. base, gain, shape, lift, rate, over, knee and w are drawn per stage; half of the stages over-fuse.
+
+Each example's score is a coin with that chance, drawn once per example and allocation ("coin"), with a difficulty of
+the example's own that all allocations share ("shared"), or the true score itself ("exact"). Some families break an
+insight on purpose: no preference by size ("sizes"), nothing gained before some 16 samples ("late"), or stages that add
+up and do not depend on one another ("independent").
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.allocation import Allocation, Options, SearchSpace
+from agenttts.cost import FlopsCost
+from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.trial import Budget, Evaluation, ExampleResult
+
+Floats = NDArray[np.float64]
+_SMALLEST = 3e9
+_LARGEST = 72e9
+_MFLOP = 1e6
+_DIFFICULTY_SD = 1.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A kind of problem."""
+
+    name: str
+    stages: int = 3
+    models: int = 4
+    counts: tuple[int, ...] = (1, 4, 16)
+    """Numbers of samples that a stage may have."""
+    examples: int = 100
+    share: float = 0.35
+    """Share of all allocations that fit the budget."""
+    noise: Literal["coin", "shared", "exact"] = "coin"
+    twist: Literal["", "sizes", "late", "independent"] = ""
+    """Which insight is false."""
+
+
+_LADDER = (1, 2, 3, 5, 8, 13, 21, 34, 55, 100)
+FAMILIES: Mapping[str, Family] = {
+    family.name: family
+    for family in (
+        Family(name="table"),
+        Family(name="exact", noise="exact"),
+        Family(name="shared", noise="shared"),
+        Family(name="tight", share=0.08),
+        Family(name="loose", share=0.8),
+        Family(name="two-stage", stages=2, models=6, counts=_LADDER, noise="shared", examples=200),
+        Family(name="four-stage", stages=4, models=3, counts=(1, 3, 9, 27), examples=60),
+        Family(name="ladder", models=3, counts=_LADDER, examples=30),
+        Family(name="many-examples", models=2, counts=_LADDER, examples=500, noise="shared"),
+        Family(name="no-size-preference", twist="sizes"),
+        Family(name="late-saturation", twist="late", counts=_LADDER, models=3),
+        Family(name="no-interaction", twist="independent"),
+    )
+}
+"""The families that the benchmark compares on; the last three break an insight each."""
+
+
+class _Stage(NamedTuple):
+    skill: Floats
+    """One-sample quality by model, shape (models,)."""
+    lift: float
+    rate: float
+    over: float
+    knee: float
+    weight: float
+
+
+class SyntheticEnvironment:
+    """One problem of a family (`trial.Environment`); `true_score` and `optimum` are what a search cannot see.
+
+    Args:
+        family: What kind of problem.
+        seed: Which one.
+    """
+
+    recorded = "synthetic problem; no model runs"
+    held_out: Sequence[str] = ()
+
+    def __init__(self, family: Family, seed: int) -> None:
+        self.family, self._seed = family, seed
+        self.name = f"synthetic-{family.name}-{seed}"
+        rng = np.random.default_rng([20250801, seed, zlib.crc32(family.name.encode())])
+        sizes = np.geomspace(_SMALLEST, _LARGEST, family.models)
+        self._stages = [_draw_stage(family, rng) for _ in range(family.stages)]
+        self._difficulty = rng.normal(0, _DIFFICULTY_SD, family.examples)
+        models = tuple(Model(f"m{i + 1}", float(size)) for i, size in enumerate(sizes))
+        self.pipeline = Pipeline(
+            self.name, tuple(_subtask(i, models, family, rng) for i in range(family.stages)), metric=_never
+        )
+        self.examples = tuple(str(i) for i in range(family.examples))
+
+    @property
+    def fingerprint(self) -> str:
+        """The problem's name: it is a function of family and seed."""
+        return f"{self.name}:{zlib.crc32(repr(self.family).encode()):08x}"
+
+    @cached_property
+    def default_budget(self) -> Budget:
+        """What the family's share of all allocations costs at most."""
+        everything = SearchSpace(self.pipeline, FlopsCost(), _everything(self.pipeline))
+        totals = np.zeros(1)
+        for options in everything.options:
+            totals = (totals[:, None] + options.costs[None, :]).ravel()
+        return Budget(float(np.quantile(totals, self.family.share)), "flops")
+
+    async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+        """See `trial.Environment.evaluate`."""
+        scores = self._scores(allocation)
+        names = self.examples if examples is None else examples
+        return Evaluation(results=tuple(ExampleResult(example=n, score=float(scores[int(n)])) for n in names))
+
+    def _scores(self, allocation: Allocation) -> Floats:
+        truth = self.true_score(allocation)
+        if self.family.noise == "exact":
+            return np.full(self.family.examples, truth)
+        rng = np.random.default_rng([self._seed, zlib.crc32(allocation.key.encode())])
+        chances = np.full(self.family.examples, truth)
+        if self.family.noise == "shared":
+            chances = _with_difficulty(truth, self._difficulty)
+        result: Floats = (rng.random(self.family.examples) < chances).astype(float)
+        return result
+
+    def true_score(self, allocation: Allocation) -> float:
+        """The expected score."""
+        names = [[model.name for model in subtask.models] for subtask in self.pipeline.subtasks]
+        choices = [allocation[subtask.name] for subtask in self.pipeline.subtasks]
+        models = np.array([[names[i].index(choice.model) for i, choice in enumerate(choices)]])
+        return float(self._truth(models, np.array([[choice.samples for choice in choices]], dtype=float))[0])
+
+    def optimum(self, space: SearchSpace) -> float:
+        """The highest expected score within a budget."""
+        models, samples, costs = np.zeros((1, 0), dtype=int), np.zeros((1, 0)), np.zeros(1)
+        for options in space.options:
+            models, samples, costs = _joined(models, samples, costs, options)
+            kept = costs <= space.budget * (1 + 1e-9)
+            models, samples, costs = models[kept], samples[kept], costs[kept]
+        return float(self._truth(models, samples).max())
+
+    def _truth(self, models: NDArray[np.int64], samples: Floats) -> Floats:
+        """Expected scores of allocations, both arguments of shape (allocations, stages)."""
+        qualities: list[Floats] = []
+        for i, stage in enumerate(self._stages):
+            upstream = np.mean(qualities, axis=0) if qualities else np.full(len(models), 0.5)
+            upstream = np.full(len(models), 0.5) if self.family.twist == "independent" else upstream
+            quality = _quality(stage, stage.skill[models[:, i]], samples[:, i], upstream, self.family.twist == "late")
+            qualities.append(np.clip(quality, 0.02, 0.99))
+        weights = np.array([stage.weight for stage in self._stages])[:, None]
+        if self.family.twist == "independent":
+            result: Floats = (weights * np.array(qualities)).sum(axis=0) / weights.sum()
+            return result
+        product: Floats = np.prod(1 - weights * (1 - np.array(qualities)), axis=0)
+        return product
+
+
+def _draw_stage(family: Family, rng: np.random.Generator) -> _Stage:
+    base, gain = rng.uniform(0.3, 0.6), rng.uniform(0.05, 0.4)
+    rank = np.linspace(0, 1, family.models) ** rng.uniform(0.5, 1.5)
+    if family.twist == "sizes":
+        rank = rng.permutation(rank)
+    return _Stage(
+        skill=np.clip(base + gain * rank + rng.normal(0, 0.02, family.models), 0.05, 0.97),
+        lift=rng.uniform(0.15, 0.6),
+        rate=rng.uniform(0.3, 1.2),
+        over=rng.uniform(0.0, 0.04) if rng.random() < 0.5 else 0.0,
+        knee=2 ** rng.uniform(1, 4),
+        weight=rng.uniform(0.4, 1.0),
+    )
+
+
+def _quality(stage: _Stage, skill: Floats, samples: Floats, upstream: Floats, late: bool) -> Floats:
+    if late:
+        gained = 1 / (1 + np.exp(-2 * (np.log2(samples) - 4.5)))
+    else:
+        gained = 1 - samples ** (-stage.rate * (0.5 + upstream))
+    excess = 0.0 if late else stage.over * np.maximum(0, np.log2(samples / stage.knee))
+    result: Floats = skill + stage.lift * (1 - skill) * gained - excess
+    return result
+
+
+def _subtask(index: int, models: tuple[Model, ...], family: Family, rng: np.random.Generator) -> Subtask:
+    return Subtask(
+        f"stage{index + 1}",
+        models,
+        "synthetic",
+        prompt_tokens=float(np.exp(rng.uniform(np.log(128), np.log(2048)))),
+        completion_tokens=float(np.exp(rng.uniform(np.log(32), np.log(512)))),
+        sample_counts=family.counts,
+        max_samples=None,
+    )
+
+
+def _with_difficulty(truth: float, difficulty: Floats) -> Floats:
+    """Chances whose mean is `truth`, higher where the example is easier."""
+    low, high = -12.0, 12.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if float(_logistic(middle + difficulty).mean()) < truth else (low, middle)
+    return _logistic(low + difficulty)
+
+
+def _logistic(z: Floats) -> Floats:
+    result: Floats = 1 / (1 + np.exp(-z))
+    return result
+
+
+def _joined(
+    models: NDArray[np.int64], samples: Floats, costs: Floats, options: Options
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Every allocation of some stages with every option of the next."""
+    rows = np.repeat(np.arange(len(costs)), len(options.costs))
+    columns = np.tile(np.arange(len(options.costs)), len(costs))
+    return (
+        np.concatenate([models[rows], options.models[columns, None]], axis=1),
+        np.concatenate([samples[rows], options.samples[columns, None]], axis=1),
+        costs[rows] + options.costs[columns],
+    )
+
+
+def _everything(pipeline: Pipeline) -> float:
+    """A budget that everything fits."""
+    cost = FlopsCost()
+    most = [max(float(cost.cost(s, m, max(s.sample_counts or (1,)))) for m in s.models) for s in pipeline.subtasks]
+    return sum(most)
+
+
+def _never(output: object, example: object) -> float:
+    raise AssertionError("a synthetic problem has no outputs")
