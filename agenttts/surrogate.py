@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,14 +156,16 @@ class Surrogate:
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
         learned = _learn(self._data.rows(some), residuals[some], noise[np.ix_(some, some)], self.structure)
         learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
-        self._fits = [_Fit(_hyper(z), self._data, residuals, noise, self.structure) for z, _ in learned]
+        pairs = _Pairs(self._data, self._data, self.structure)
+        self._fits = [_Fit(_hyper(z), pairs, self._data, residuals, noise) for z, _ in learned]
         chances = np.array([log_posterior for _, log_posterior in learned])
         self._weights = np.exp(chances - chances.max())
         self._weights /= self._weights.sum()
 
     def predict(self, encoded: Encoded) -> Posterior:
         """Marginal posterior of the true scores."""
-        parts = [fit.predict(encoded) for fit in self._fits]
+        pairs = _Pairs(self._data, encoded, self.structure)
+        parts = [fit.predict(pairs) for fit in self._fits]
         means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
         mean = self._weights @ means
         variance = self._weights @ (variances + means**2) - mean**2
@@ -180,48 +182,65 @@ class Surrogate:
         return max(ranked, key=lambda pair: (round(float(pair[0]), 4), -pair[1].cost))[1]
 
 
-class _Fit:
-    """The process under one draw of the hyperparameters."""
+class _Pairs:
+    """How alike the allocations of two sets are, subtask by subtask, before any hyperparameter is applied.
 
-    def __init__(self, hyper: _Hyper, data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> None:
-        self._hyper, self._data, self._structure = hyper, data, structure
-        factor = np.linalg.cholesky(self._kernel(data, data) + noise)
+    An option of a subtask occurs in many allocations: likeness is worked out once per pair of distinct options.
+    """
+
+    def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
+        self.structure, self.shape = structure, (len(left), len(right))
+        self._subtasks = [self._options(left, right, i) for i in range(left.model.shape[1])]
+
+    @staticmethod
+    def _options(left: Encoded, right: Encoded, subtask: int) -> tuple[Floats, Floats, Floats, tuple[Any, ...]]:
+        (one, rows), (other, columns) = left.distinct(subtask), right.distinct(subtask)
+        same = one.model[:, None, subtask] == other.model[None, :, subtask]
+        size = (one.size[:, None, subtask] - other.size[None, :, subtask]) ** 2
+        samples = (one.samples[:, None, subtask] - other.samples[None, :, subtask]) ** 2
+        return same.astype(float), size, samples, np.ix_(rows, columns)
+
+    def kernel(self, hyper: _Hyper) -> Floats:
+        """Prior covariance under these hyperparameters, shape (left, right)."""
+        terms = [self._term(hyper, i) for i in range(len(self._subtasks))]
+        total = _LEVEL_SD**2 + np.sum(terms, axis=0)
+        if self.structure.interacting:
+            # The sum over pairs of products, from the square of the sum.
+            pairs = ((total - _LEVEL_SD**2) ** 2 - np.sum(np.square(terms), axis=0)) / 2
+            total = total + hyper.interaction * pairs
+        result: Floats = total
+        return result
+
+    def _term(self, hyper: _Hyper, subtask: int) -> Floats:
+        same, size, samples, places = self._subtasks[subtask]
+        model = same
+        if self.structure.ordered:
+            alike = np.exp(-0.5 * size / hyper.size_scale**2)
+            model = hyper.own_share * same + (1 - hyper.own_share) * alike
+        options = hyper.amplitude[subtask] ** 2 * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
+        result: Floats = options[places]
+        return result
+
+
+class _Fit:
+    """The process under one setting of the hyperparameters."""
+
+    def __init__(self, hyper: _Hyper, pairs: _Pairs, data: Encoded, residuals: Floats, noise: Floats) -> None:
+        self._hyper, self._data, self._structure = hyper, data, pairs.structure
         # Inverted once: a posterior is asked for many small predictions, and each solve would factor anew.
-        self._whitener = np.linalg.inv(factor)
+        self._whitener = np.linalg.inv(np.linalg.cholesky(pairs.kernel(hyper) + noise))
         self._whitened = self._whitener @ residuals
-        self.log_evidence = -0.5 * float(self._whitened @ self._whitened) - float(np.log(np.diag(factor)).sum())
 
     @cached_property
     def _prior_variance(self) -> float:
         first = self._data.rows(np.zeros(1, dtype=np.int64))
-        return float(self._kernel(first, first)[0, 0])
+        return float(_Pairs(first, first, self._structure).kernel(self._hyper)[0, 0])
 
-    def predict(self, encoded: Encoded) -> Posterior:
-        whitened = self._whitener @ self._kernel(self._data, encoded)
+    def predict(self, pairs: _Pairs) -> Posterior:
+        """Of the allocations that `pairs` compares the data with."""
+        whitened = self._whitener @ pairs.kernel(self._hyper)
         variance = self._prior_variance - np.einsum("ij,ij->j", whitened, whitened)
         return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
-
-    def _kernel(self, left: Encoded, right: Encoded) -> Floats:
-        hyper = self._hyper
-        terms = [hyper.amplitude[i] ** 2 * self._subtask_kernel(left, right, i) for i in range(left.model.shape[1])]
-        total: Floats = _LEVEL_SD**2 + sum(terms)
-        if self._structure.interacting:
-            pairs = [(i, j) for i in range(len(terms)) for j in range(i)]
-            total = total + hyper.interaction * sum(terms[i] * terms[j] for i, j in pairs)
-        return total
-
-    def _subtask_kernel(self, left: Encoded, right: Encoded, subtask: int) -> Floats:
-        hyper = self._hyper
-        (one, rows), (other, columns) = left.distinct(subtask), right.distinct(subtask)
-        same = one.model[:, None, subtask] == other.model[None, :, subtask]
-        if self._structure.ordered:
-            distance = (one.size[:, None, subtask] - other.size[None, :, subtask]) / hyper.size_scale
-            model = hyper.own_share * same + (1 - hyper.own_share) * np.exp(-0.5 * distance**2)
-        else:
-            model = same.astype(float)
-        steps = (one.samples[:, None, subtask] - other.samples[None, :, subtask]) / hyper.samples_scale
-        result: Floats = (model * np.exp(-0.5 * steps**2))[np.ix_(rows, columns)]
-        return result
 
 
 def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
@@ -292,11 +311,13 @@ def _size_ranks(parameters: Sequence[float]) -> Floats:
 def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> list[tuple[Floats, float]]:
     """The best hyperparameters found, with their log posterior: prior draws, then local search around the best."""
     rng = np.random.default_rng(20250801)
-    size = data.model.shape[1] + 4
+    size, pairs = data.model.shape[1] + 4, _Pairs(data, data, structure)
 
     def scored(z: Floats) -> tuple[Floats, float]:
-        fit = _Fit(_hyper(z), data, residuals, noise, structure)
-        return z, fit.log_evidence - 0.5 * float(z @ z)
+        """Log posterior of the hyperparameters, up to a constant."""
+        factor = np.linalg.cholesky(pairs.kernel(_hyper(z)) + noise)
+        whitened = np.linalg.solve(factor, residuals)
+        return z, -0.5 * float(whitened @ whitened + z @ z) - float(np.log(np.diag(factor)).sum())
 
     found = [scored(rng.normal(size=size)) for _ in range(_DRAWS)]
     for step in _STEPS:

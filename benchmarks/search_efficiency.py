@@ -1,0 +1,287 @@
+"""How good is what each method recommends, after how many example evaluations? On synthetic problems of known optimum.
+
+    python benchmarks/search_efficiency.py --quick                      # one family, a few seeds, under 3 minutes
+    python benchmarks/search_efficiency.py --seeds 20 --out benchmarks/results/search_efficiency
+
+Regret is the true score of the best allocation within the budget less that of the recommended one. An example
+evaluation is one example under one allocation. Every method runs on the same problems, within the same loop, pool of
+limits and store. `agent` is the rule planner, as `agenttts search` runs it: looks at part of the examples (racing), and
+a recommendation by posterior mean. The other methods run as they come: every trial sees every example and the best
+observed mean is recommended; with `+` they race and recommend as the agent does, so that only the proposals differ.
+Infeasible allocations cost nobody anything here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import agenttts as at
+from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.errors import LimitReached
+from agenttts.loop import Limits, Progress
+from agenttts.racing import Racing
+from agenttts.surrogate import recommend
+from agenttts.trial import Archive, Evaluation, Trial
+
+CHECKPOINTS = (500, 1000, 1500, 3000, 10000)
+METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "tpe+", "random+")
+CLOSE = 0.01
+FIRST_SEED = 1000
+"""Seeds below were used while the methods were being made."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one method recommended on one problem along the way."""
+
+    method: str
+    family: str
+    seed: int
+    regrets: dict[int, float]
+    """Example evaluations -> regret of what was recommended then."""
+    evaluations_to_close: int | None
+    """Example evaluations at the first checkpoint from which on the regret stayed within `CLOSE`."""
+    trials_to_optimum: int | None
+    """Number of the first trial of an optimal allocation."""
+    trials: int
+    seconds: float
+    """Wall-clock time of the whole run: nothing but our own work, as scores are drawn, not bought."""
+
+
+class Watched:
+    """The problem with a meter: it ends the search at the last checkpoint, and looks at what is recommended."""
+
+    def __init__(self, problem: SyntheticEnvironment, space: at.SearchSpace, *, plain: bool, last: int) -> None:
+        self.problem, self.space, self.plain, self.last = problem, space, plain, last
+        self.regrets: dict[int, float] = {}
+        self.trials_to_optimum: int | None = None
+        self._optimum = problem.optimum(space)
+        self._spent = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.problem, name)
+
+    async def evaluate(self, allocation: at.Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+        """Score, unless everything has been spent."""
+        if self._spent >= self.last:
+            raise LimitReached("all example evaluations are used up")
+        evaluation = await self.problem.evaluate(allocation, examples)
+        self._spent += len(evaluation.results)
+        return evaluation
+
+    def watch(self, progress: Progress) -> None:
+        """Note the regret at every multiple of 250 and every checkpoint that has been passed."""
+        archive = progress.archive
+        spent = sum(len(trial.evaluation.results) for trial in archive.trials)
+        due = [mark for mark in self._marks if mark <= spent and mark not in self.regrets]
+        if due:
+            regret = self._regret(self._chosen(archive))
+            self.regrets |= dict.fromkeys(due, regret)
+        if self.trials_to_optimum is None:
+            found = (t.number for t in archive.trials if self._regret(t) < 1e-9)
+            self.trials_to_optimum = next(found, None)
+
+    @cached_property
+    def _marks(self) -> list[int]:
+        return sorted({*range(250, self.last + 1, 250), *(mark for mark in CHECKPOINTS if mark <= self.last)})
+
+    def _chosen(self, archive: Archive) -> Trial:
+        best = archive.best
+        if self.plain and best is not None:
+            return best
+        return recommend(self.space.pipeline.sizes, archive.trials)
+
+    def _regret(self, trial: Trial) -> float:
+        return self._optimum - self.problem.true_score(trial.allocation)
+
+
+def run(method: str, family: str, seed: int, last: int) -> Run:
+    """One method on one problem."""
+    name, plain = method.removesuffix("+"), method != "agent" and not method.endswith("+")
+    problem = SyntheticEnvironment(FAMILIES[family], seed)
+    budget = problem.default_budget
+    space = at.SearchSpace(problem.pipeline, at.cost_model(budget.cost_model), budget.amount)
+    watched = Watched(problem, space, plain=plain, last=last)
+    searcher = at.searcher(name, seed=seed, llm="none")
+    started = time.perf_counter()
+    search = at.search(
+        watched,  # type: ignore[arg-type]  (what it lacks, the problem has)
+        searcher,
+        space,
+        at.Store(),
+        study_name="benchmark",
+        seed=seed,
+        limits=Limits(trials=last),
+        racing=None if plain else Racing(),
+        on_progress=watched.watch,
+    )
+    trials = asyncio.run(_count_trials(search))
+    seconds = time.perf_counter() - started
+    regrets = _carried(watched.regrets, last)
+    stays = [mark for mark in regrets if all(regrets[later] <= CLOSE for later in regrets if later >= mark)]
+    return Run(
+        method=method,
+        family=family,
+        seed=seed,
+        regrets={mark: regrets[mark] for mark in CHECKPOINTS if mark <= last},
+        evaluations_to_close=min(stays, default=None),
+        trials_to_optimum=watched.trials_to_optimum,
+        trials=trials,
+        seconds=seconds,
+    )
+
+
+async def _count_trials(search: Any) -> int:
+    return len((await search).archive.trials)
+
+
+def _carried(regrets: dict[int, float], last: int) -> dict[int, float]:
+    """A method that ran out of allocations keeps to its recommendation."""
+    marks = sorted({*range(250, last + 1, 250), *(mark for mark in CHECKPOINTS if mark <= last)})
+    whole, latest = {}, 1.0
+    for mark in marks:
+        latest = whole[mark] = regrets.get(mark, latest)
+    return whole
+
+
+def _job(arguments: tuple[str, str, int, int]) -> Run | str:
+    try:
+        return run(*arguments)
+    except at.ConfigError as error:
+        return f"{arguments[0]} left out: {error}"
+
+
+def table(runs: Sequence[Run], last: int) -> str:
+    """Markdown: family by family, methods by regret at the end."""
+    lines = []
+    marks = [mark for mark in CHECKPOINTS if mark <= last]
+    heads = ["method", *(f"regret at {mark:,}" for mark in marks), f"evaluations to {CLOSE}", "trials to optimum", "s"]
+    for family in dict.fromkeys(each.family for each in runs):
+        lines += [f"\n**{family}**\n", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+        lines += ["| " + " | ".join(row) + " |" for row in _rows([each for each in runs if each.family == family], marks)]
+    return "\n".join(lines)
+
+
+def _rows(runs: Sequence[Run], marks: Sequence[int]) -> Iterator[list[str]]:
+    grouped = defaultdict(list)
+    for each in runs:
+        grouped[each.method].append(each)
+    for method, group in sorted(grouped.items(), key=lambda item: np.mean([r.regrets[marks[-1]] for r in item[1]])):
+        regrets = [_interval([each.regrets[mark] for each in group]) for mark in marks]
+        yield [
+            method,
+            *regrets,
+            _reached([each.evaluations_to_close for each in group]),
+            _reached([each.trials_to_optimum for each in group]),
+            f"{np.mean([each.seconds for each in group]):.1f}",
+        ]
+
+
+def _interval(values: Sequence[float]) -> str:
+    half = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.4f} ± {half:.4f}"
+
+
+def _reached(values: Sequence[int | None]) -> str:
+    """The median, where half of the runs got there, and how many did."""
+    got = sorted(value for value in values if value is not None)
+    middle = (len(values) - 1) // 2
+    median = f"{got[middle]:,}" if len(got) > middle else "-"
+    return f"{median} ({len(got)} of {len(values)})"
+
+
+def draw(runs: Sequence[Run], path: Path, last: int) -> None:
+    """Regret against example evaluations, one panel per family, with 95 % bands over the problems."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    families = list(dict.fromkeys(each.family for each in runs))
+    columns = min(3, len(families))
+    rows = -(-len(families) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+    marks = [mark for mark in CHECKPOINTS if mark <= last]
+    for axis, family in zip(axes.flat, families, strict=False):
+        for method in dict.fromkeys(each.method for each in runs):
+            group = [r.regrets for r in runs if r.family == family and r.method == method]
+            if not group:
+                continue
+            values = np.array([[regrets[mark] for mark in marks] for regrets in group])
+            mean = values.mean(axis=0)
+            half = 1.96 * values.std(axis=0, ddof=1) / len(group) ** 0.5 if len(group) > 1 else 0 * mean
+            (line,) = axis.plot(marks, mean, marker="o", markersize=3, label=method, lw=2.5 if method == "agent" else 1.2)
+            axis.fill_between(marks, np.maximum(mean - half, 0), mean + half, alpha=0.12, color=line.get_color())
+        axis.set(title=f"{family} (synthetic)", xscale="log", xlabel="example evaluations", ylabel="regret")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes.flat[0].legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Run, print the table, and write it with everything else where `--out` says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=20, help="problems per family")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--last", type=int, default=3000, help="example evaluations per run")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--quick", action="store_true", help="family 'table', 8 problems, 1,500 example evaluations")
+    parser.add_argument("--out", type=Path, help="write OUT.json, OUT.md and OUT.png")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.families, arguments.seeds, arguments.last = ["table"], 8, 1500
+        arguments.methods = [name for name in arguments.methods if name != "gp"]
+    jobs = [
+        (method, family, seed, arguments.last)
+        for family in arguments.families
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        for method in arguments.methods
+    ]
+    started = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        done = pool.map(_job, jobs, chunksize=1)
+    for note in dict.fromkeys(each for each in done if isinstance(each, str)):
+        print(note)
+    runs = [each for each in done if isinstance(each, Run)]
+    text = table(runs, arguments.last)
+    print(text)
+    print(f"\n{len(runs)} runs in {time.monotonic() - started:.0f} s on {arguments.processes} processes")
+    if arguments.out:
+        write(runs, text, arguments)
+
+
+def write(runs: Sequence[Run], text: str, arguments: argparse.Namespace) -> None:
+    """Keep the figures, and what it takes to make them again."""
+    out: Path = arguments.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made = {
+        "agenttts": version("agenttts"),
+        "optuna": version("optuna"),
+        "python": platform.python_version(),
+        "settings": {name: str(value) for name, value in vars(arguments).items()},
+    }
+    out.with_suffix(".json").write_text(json.dumps({"made": made, "runs": [asdict(each) for each in runs]}, indent=1) + "\n")
+    out.with_suffix(".md").write_text(text.lstrip() + "\n")
+    draw(runs, out.with_suffix(".png"), arguments.last)
+
+
+if __name__ == "__main__":
+    main()
