@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agenttts.allocation import Allocation, Choice, SearchSpace
     from agenttts.cost import cost_model
     from agenttts.db import Store
-    from agenttts.environments import LiveEnvironment, environment
+    from agenttts.environments import LiveEnvironment, RecordedEnvironment, environment
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
     from agenttts.loop import Limits, SearchResult, search
     from agenttts.methods import searcher
@@ -30,7 +30,7 @@ _HOMES = {
     "agenttts.allocation": ("Allocation", "Choice", "SearchSpace"),
     "agenttts.cost": ("cost_model",),
     "agenttts.db": ("Store",),
-    "agenttts.environments": ("LiveEnvironment", "environment"),
+    "agenttts.environments": ("LiveEnvironment", "RecordedEnvironment", "environment"),
     "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
     "agenttts.methods": ("searcher",),
     "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "Subtask", "SubtaskInput", "SubtaskRun"),
@@ -59,6 +59,7 @@ __all__ = [
     "Pipeline",
     "Proposal",
     "Racing",
+    "RecordedEnvironment",
     "RulePlanner",
     "Sampling",
     "SearchResult",

@@ -143,6 +143,30 @@ def compare(
 
 
 @app.command()
+def record(
+    env: Env,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The table: .csv, .csv.gz or .parquet.", metavar="FILE")
+    ],
+    levels: Annotated[
+        str, typer.Option("--levels", help="Numbers of samples to record, comma-separated.")
+    ] = "1,2,4,8,16",
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="Stop when this run has bought as many.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Record every allocation on sample levels as a table to search. Running the same command again resumes it."""
+    from agenttts.cli.record import run_record
+    from agenttts.cli.run import Problem
+
+    problem = Problem.create(env, budget=budget, cost=cost)
+    run_record(problem, env, levels, output, store=store, max_tokens=max_tokens)
+
+
+@app.command()
 def studies(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """List the studies of a store."""
     from agenttts.report import studies_table, study_row

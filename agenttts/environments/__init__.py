@@ -4,6 +4,7 @@ from agenttts.environments.client import ChatClient, Completions, OpenAIClient
 from agenttts.environments.examples import load_examples
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.pool import Meter, SamplePool
+from agenttts.environments.recorded import RecordedEnvironment
 from agenttts.environments.registry import environment, environment_names
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "LiveEnvironment",
     "Meter",
     "OpenAIClient",
+    "RecordedEnvironment",
     "SamplePool",
     "environment",
     "environment_names",

@@ -28,7 +28,7 @@ from agenttts.report import summary_lines
 from agenttts.testing import ScriptedClient
 from agenttts.trial import RULES, AgentStep, Archive, Guideline, Proposal, Searcher
 from tests.agent.test_agent import candidate, shown, wiki
-from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of
+from tests.baselines.test_searchers import LISTED, PIPELINE, SPACE, archive_of
 from tests.endpoint import FakeEndpoint, Fault
 
 EXPERIENCE = archive_of(Allocation({"a": ("s", 7), "b": ("l", 2)}))
@@ -77,6 +77,17 @@ def built(build: Build, endpoint: FakeEndpoint) -> tuple[LLMSearcher, list[Agent
 
 def prompts(endpoint: FakeEndpoint) -> list[str]:
     return [request["messages"][-1]["content"] for request in endpoint.requests]
+
+
+async def test_the_model_is_told_which_sample_counts_a_subtask_takes(endpoint: FakeEndpoint) -> None:
+    good = Allocation({"a": ("s", 5), "b": ("m", 3)})
+    script(endpoint, json_of(candidate(("m", 3), ("s", 2)), candidate(("s", 5), ("m", 3))))
+    made, steps = built(ZeroShotSearcher, endpoint)
+    assert await made.propose(Archive(), LISTED, 1) == [Proposal(good, "because")]
+    told, schema = prompts(endpoint)[0], json.dumps(endpoint.requests[0]["response_format"])
+    assert "2, 5, 9 or 16 samples)" in told and "at most 16 samples)" in told
+    assert '"samples": {"type": "integer", "enum": [2, 5, 9, 16]}' in schema
+    assert "subtask 'a' takes 2, 5, 9 or 16 samples, not 3" in steps[-1].text
 
 
 # What becomes of replies.

@@ -1,0 +1,112 @@
+"""Recording an environment: many allocations on every example, as a table that `RecordedEnvironment` searches.
+
+Samples come from the store's pool under the search's own namespace, so a search of the same environment and store has
+paid for part of a recording already, and a recording that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from agenttts.allocation import Allocation
+from agenttts.db import Store
+from agenttts.environments.pool import Meter, Pooled, SamplePool
+from agenttts.environments.table import Outcome, require_writable, write_table
+from agenttts.errors import ConfigError, LimitReached
+from agenttts.trial import Environment, Evaluation, Spend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """How far a recording is."""
+
+    allocations: int
+    """Allocations recorded so far."""
+    of: int
+    """Allocations to record."""
+    spend: Spend
+    """What this run has bought and reused."""
+    seconds: float
+    """Wall-clock seconds of this run."""
+
+    @property
+    def seconds_left(self) -> float:
+        """By the pace per allocation so far."""
+        return self.seconds / self.allocations * (self.of - self.allocations)
+
+
+async def record(
+    environment: Environment,
+    allocations: Sequence[Allocation],
+    store: str,
+    path: Path,
+    *,
+    max_tokens: int | None = None,
+    on_progress: Callable[[Recorded], None] | None = None,
+) -> Recorded:
+    """Evaluate allocations on the searched and the held-out examples, and write the outcomes to a table.
+
+    Args:
+        environment: Scores the allocations.
+        allocations: At least one; those with most samples go first, so that the others find theirs in the pool.
+        store: Path or URL of the store whose sample pool is used.
+        path: The table: .csv, .csv.gz or .parquet. It is written at the end, whole.
+        max_tokens: Tokens that this run may buy.
+        on_progress: Called after each allocation.
+
+    Raises:
+        ConfigError: On no allocation or a file that cannot be written, before anything is bought.
+        LimitReached: When the limit stops a purchase: no table is written, what was bought stays in the pool.
+        EndpointError: When servers stop answering; what was bought stays in the pool.
+    """
+    require_writable(path)
+    if not allocations:
+        raise ConfigError("no allocation on these levels is within the budget: give other levels or a larger budget")
+    started, meter = time.monotonic(), Meter(max_tokens)
+    evaluations: dict[Allocation, Evaluation] = {}
+    async with AsyncExitStack() as stack:
+        if isinstance(environment, AbstractAsyncContextManager):
+            await stack.enter_async_context(environment)
+        if isinstance(environment, Pooled):
+            environment.pool = SamplePool(stack.enter_context(closing(Store(store))), meter=meter)
+        for allocation in sorted(allocations, key=_samples, reverse=True):
+            evaluations[allocation] = await _evaluated(environment, allocation)
+            told = Recorded(
+                allocations=len(evaluations),
+                of=len(allocations),
+                spend=meter.spent,
+                seconds=time.monotonic() - started,
+            )
+            if on_progress is not None:
+                on_progress(told)
+    held_out = set(environment.held_out)
+    write_table(path, environment.pipeline, (o for a in allocations for o in _outcomes(a, evaluations[a], held_out)))
+    return told
+
+
+def _samples(allocation: Allocation) -> int:
+    return sum(choice.samples for choice in allocation.values())
+
+
+async def _evaluated(environment: Environment, allocation: Allocation) -> Evaluation:
+    try:
+        return await environment.evaluate(allocation, [*environment.examples, *environment.held_out])
+    except LimitReached as limit:
+        raise LimitReached(f"no table was written: {limit}; a higher limit goes on from there") from limit
+
+
+def _outcomes(allocation: Allocation, evaluation: Evaluation, held_out: set[str]) -> list[Outcome]:
+    return [
+        Outcome(
+            allocation=allocation,
+            example=result.example,
+            score=result.score,
+            held_out=result.example in held_out,
+            subtask_scores=result.subtask_scores,
+        )
+        for result in evaluation.results
+    ]
