@@ -288,6 +288,8 @@ class StudySpec:
     method: str
     seed: int
     examples: int
+    budgets: tuple[float, ...] = ()
+    """Every budget of a search that serves several, ascending, `budget` the last; empty where there is one."""
 
     def differences(self, other: StudySpec) -> list[str]:
         """In words, what differs."""
