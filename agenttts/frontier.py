@@ -80,7 +80,7 @@ class Frontier:
         """The same frontier with what is known of its allocations (by key) on held-out examples."""
         points = [replace(point, check=checks.get(point.trial.allocation.key)) for point in self.points]
         gains = [_gain(point, following) for point, following in pairwise(points)]
-        gained = [replace(point, gain=gain) for point, gain in zip(points, [*gains, None], strict=True)]
+        gained = [replace(point, gain=gain) for point, gain in zip(points, [*gains, None], strict=False)]
         return replace(self, points=tuple(gained))
 
 
