@@ -54,6 +54,7 @@ CostOption = Annotated[
     typer.Option("--cost", help="What the budget counts: paper, flops, usd or gpu_seconds.", metavar="NAME"),
 ]
 TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")]
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
 MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
 MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
@@ -129,7 +130,7 @@ def search(
 def compare(
     env: Env,
     methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")] = 5,
+    seeds: SeedsOption = 5,
     budget: BudgetOption = None,
     cost: CostOption = None,
     trials: TrialsOption = 20,
@@ -149,6 +150,30 @@ def compare(
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparisons = run_comparison(problem, names, seeds, settings, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
+
+
+@app.command()
+def ablate(
+    env: Env,
+    seeds: SeedsOption = 5,
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    trials: TrialsOption = 20,
+    parallel: ParallelOption = 2,
+    llm: LlmOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the agent as it is and without each of its parts, with the same seeds, and print one table."""
+    from agenttts.cli.ablation import ABLATION_NOTE, run_ablations
+    from agenttts.cli.run import Problem, Settings
+    from agenttts.loop import Limits
+    from agenttts.report import comparison_table
+
+    settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
+    problem = Problem.create(env, budget=budget, cost=cost)
+    comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
+    _show([each.as_dict() for each in comparisons], comparison_table(comparisons, [ABLATION_NOTE]), as_json)
 
 
 @app.command()

@@ -10,9 +10,10 @@ import platform
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,11 +26,12 @@ from agenttts.cost import cost_model
 from agenttts.environments import environment
 from agenttts.errors import ConfigError
 from agenttts.frontier import require_budgets
-from agenttts.loop import Limits, Progress, SearchResult, recorded
+from agenttts.loop import Limits, Progress, Recommend, SearchResult, recorded
 from agenttts.loop import search as run
 from agenttts.methods import may_ask_llm, method_names, searcher
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
+from agenttts.surrogate import recommend
 from agenttts.trial import Environment, Searcher
 
 _DEFAULT_COST = "flops"
@@ -91,6 +93,7 @@ class Job:
     searcher: Searcher
     seed: int
     study: str
+    choose: Recommend = recommend
 
     @classmethod
     def create(
@@ -175,6 +178,13 @@ def run_search(problem: Problem, job: Job, settings: Settings) -> None:
     console.print(f"Keep it:  agenttts best {result.study.name}{where} > allocation.yaml", soft_wrap=True)
 
 
+class Run(NamedTuple):
+    """One search of a comparison."""
+
+    job: Job
+    settings: Settings
+
+
 def run_comparison(
     problem: Problem, methods: Sequence[str], seeds: int, settings: Settings, *, llm: str | None, quiet: bool
 ) -> list[Comparison]:
@@ -183,24 +193,41 @@ def run_comparison(
     Raises:
         ConfigError: On no method, a method named twice or unknown, or fewer than one seed.
     """
-    if seeds < 1:
-        raise ConfigError(f"seeds must be at least 1, not {seeds}")
+    require_seeds(seeds)
     _require_distinct(methods)
     # Without any method that asks one, an LLM that was given must show as the mistake it is.
     asking = {method for method in methods if may_ask_llm(method)} or set(methods)
-    jobs = {
-        method: [Job.create(problem, method, seed=seed, llm=llm if method in asking else None) for seed in range(seeds)]
-        for method in methods
-    }
-    console = open_console(stderr=True, quiet=quiet)
-    heading = iter(problem.heading)  # printed, and so used up, by the first report
+    rows: dict[str, list[Run]] = {}
+    for method in methods:
+        given = llm if method in asking else None
+        jobs = [Job.create(problem, method, seed=seed, llm=given) for seed in range(seeds)]
+        rows[planned(jobs[0].searcher)] = [Run(job, settings) for job in jobs]
+    return compare_rows(problem, rows, heading=problem.heading, quiet=quiet)
 
-    def compared(job: Job) -> SearchResult:
-        result = asyncio.run(_search(problem, job, settings, lambda _: print_heading(console, heading)))
-        print_pair(console, f"{job.study}:", str(result.best.allocation), gap=1, indent=2)
+
+def compare_rows(
+    problem: Problem, rows: Mapping[str, Sequence[Run]], *, heading: Sequence[tuple[str, str]], quiet: bool
+) -> list[Comparison]:
+    """Search every run of every row, by the row's name, and summarise each row."""
+    console = open_console(stderr=True, quiet=quiet)
+    lines = iter(heading)  # printed, and so used up, by the first report
+
+    def compared(run: Run) -> SearchResult:
+        result = asyncio.run(_search(problem, run.job, run.settings, lambda _: print_heading(console, lines)))
+        print_pair(console, f"{run.job.study}:", str(result.best.allocation), gap=1, indent=2)
         return result
 
-    return [compare_runs(planned(runs[0].searcher), [compared(job) for job in runs]) for runs in jobs.values()]
+    return [compare_runs(name, [compared(run) for run in runs]) for name, runs in rows.items()]
+
+
+def require_seeds(seeds: int) -> None:
+    """Check how many seeds a comparison has.
+
+    Raises:
+        ConfigError: On fewer than one.
+    """
+    if seeds < 1:
+        raise ConfigError(f"seeds must be at least 1, not {seeds}")
 
 
 def _require_distinct(methods: Sequence[str]) -> None:
@@ -231,6 +258,7 @@ async def _search(
         limits=settings.limits,
         parallel=settings.parallel,
         racing=Racing() if settings.racing else None,
+        choose=job.choose,
         details=details,
         on_progress=on_progress,
     )
