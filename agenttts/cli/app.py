@@ -165,7 +165,7 @@ def ablate(
     as_json: JsonOption = False,
 ) -> None:
     """Run the agent as it is and without each of its parts, with the same seeds, and print one table."""
-    from agenttts.cli.ablation import ABLATION_NOTE, run_ablations
+    from agenttts.cli.ablation import ABLATION_NOTES, run_ablations
     from agenttts.cli.run import Problem, Settings
     from agenttts.loop import Limits
     from agenttts.report import comparison_table
@@ -173,7 +173,7 @@ def ablate(
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
     problem = Problem.create(env, budget=budget, cost=cost)
     comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
-    _show([each.as_dict() for each in comparisons], comparison_table(comparisons, [ABLATION_NOTE]), as_json)
+    _show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 
 
 @app.command()
