@@ -85,8 +85,8 @@ def frontier_table(found: Frontier, unit: str) -> Listing:
     notes += [f"no trial fits a budget of {budget:g} {unit} yet" for budget in found.unreached]
     first = [_column(f"budget ({unit})", (f"{point.budget:g}" for point in points))]
     last = [
-        _column("held-out", (_observed(point.check) for point in points)),
-        _column("next budget gains", (_gained(point.gain) for point in points)),
+        _column("held-out", (_observed(point.check) for point in points), rank=1),
+        _column("next budget gains", (_gained(point.gain) for point in points), rank=2),
     ]
     return _listing(first, [(point.trial, point.expected) for point in points], last, notes)
 
@@ -106,9 +106,9 @@ def _listing(
     stages = [Column(heading=name, cells=[str(trial.allocation[name]) for trial, _ in rows]) for name in names]
     stacked = ["\n".join(f"{name}: {choice}" for name, choice in trial.allocation.items()) for trial, _ in rows]
     figures = [
-        _column("cost", (f"{trial.cost:.4g}" for trial, _ in rows), rank=2),
+        _column("cost", (f"{trial.cost:.4g}" for trial, _ in rows), rank=3),
         _column("expected", (_bounded(*expected) for _, expected in rows)),
-        _column("searched", (_observed(trial.evaluation) for trial, _ in rows), rank=3),
+        _column("searched", (_observed(trial.evaluation) for trial, _ in rows), rank=4),
         *last,
     ]
     one_column = Column(heading="allocation", cells=stacked)
