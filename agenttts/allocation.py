@@ -179,6 +179,10 @@ class SearchSpace:
                 f"pipeline {pipeline.name!r} needs at least {minimum:.6g} {cost_model.unit}"
             )
 
+    def within(self, budget: float) -> SearchSpace:
+        """The space of the same pipeline under another budget."""
+        return SearchSpace(self.pipeline, self.cost_model, budget)
+
     # Costs
 
     def cost(self, allocation: Allocation) -> float:

@@ -21,8 +21,9 @@ from agenttts.allocation import SearchSpace
 from agenttts.db import Store, Study
 from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import ConfigError, LimitReached
+from agenttts.frontier import Frontier, frontier, require_budgets, within
 from agenttts.racing import Racing
-from agenttts.surrogate import recommend
+from agenttts.surrogate import Sizes, recommend
 from agenttts.trial import (
     AgentStep,
     Archive,
@@ -37,6 +38,9 @@ from agenttts.trial import (
     StudySpec,
     Trial,
 )
+
+Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
+"""Chooses the trial to recommend among all of a study; `surrogate.recommend` is one."""
 
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
@@ -82,7 +86,7 @@ class Progress:
     trials_before: int
     """Trials that the study had before this run."""
     held_out: int
-    """Examples on which the winner is to be checked at the end."""
+    """Examples on which the winner is to be checked at the end; with several budgets, at most so many for them all."""
     phase: str
     """"starting" (nothing has been asked or bought), "proposing", "evaluating" or "validating"."""
 
@@ -110,7 +114,8 @@ class SearchResult:
     study: Study
     archive: Archive
     best: Trial
-    """The recommended trial, by posterior mean over all trials (`surrogate.recommend`), seen on all examples."""
+    """The recommended trial, by posterior mean over all trials (`surrogate.recommend`) unless told otherwise, seen on
+    all examples."""
     validation: Evaluation | None
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
     spend: Spend
@@ -119,6 +124,8 @@ class SearchResult:
     """Wall-clock seconds of this run, parallel trials not counted twice."""
     stopped: str
     """Why it stopped."""
+    frontier: Frontier | None = None
+    """What each budget buys, where the search had several; `best` is what the largest buys."""
 
 
 async def search(
@@ -129,9 +136,11 @@ async def search(
     *,
     study_name: str,
     seed: int = 0,
+    budgets: Sequence[float] = (),
     limits: Limits | None = None,
     parallel: int = 1,
     racing: Racing | None = None,
+    choose: Recommend = recommend,
     validate: bool = True,
     details: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -146,9 +155,12 @@ async def search(
             search leaves no file, and closed at the end.
         study_name: Names the study; one that exists is resumed.
         seed: Part of the study's identity (the searcher has been given it).
+        budgets: Several budgets to serve with one study, ascending up to that of the space: the searcher is asked for
+            each in turn, and every trial is evidence for all.
         limits: When to stop.
         parallel: Proposals asked for and evaluated at once.
         racing: Shows a trial more examples only where that may change which is best; None shows all to each.
+        choose: Chooses the recommended trial, where there is one budget.
         validate: Whether to check the winner on held-out examples at the end.
         details: What a reader needs to repeat the search, kept with the study.
         on_progress: Called whenever something has happened.
@@ -160,6 +172,8 @@ async def search(
     limits = limits or Limits()
     if parallel < 1:
         raise ConfigError(f"parallel must be at least 1, not {parallel}")
+    require_budgets(budgets, space.budget)
+    spaces = tuple(space.within(budget) for budget in budgets[:-1])
     if limits.max_usd is not None:
         _require_prices(environment)
     async with AsyncExitStack() as stack:
@@ -167,18 +181,20 @@ async def search(
             if isinstance(each, AbstractAsyncContextManager):
                 await stack.enter_async_context(each)
         opened = stack.enter_context(closing(Store(store))) if isinstance(store, str) else store
-        spec = study_spec(environment, searcher, space, seed)
+        spec = study_spec(environment, searcher, space, seed, budgets)
         study = opened.start(study_name, spec, {**(details or {}), "recorded": recorded(environment)})
         run = _Run(
             environment=environment,
             searcher=searcher,
             space=space,
+            spaces=(*spaces, space),
             store=opened,
             study=study,
             limits=limits,
             meter=Meter(limits.max_tokens, limits.max_usd, opened.spend(study)),
             parallel=parallel,
             racing=racing,
+            choose=choose,
             validate=validate,
             on_progress=on_progress,
         )
@@ -191,7 +207,9 @@ def recorded(environment: Environment) -> str:
     return str(getattr(environment, "recorded", ""))
 
 
-def study_spec(environment: Environment, searcher: Searcher, space: SearchSpace, seed: int) -> StudySpec:
+def study_spec(
+    environment: Environment, searcher: Searcher, space: SearchSpace, seed: int, budgets: Sequence[float] = ()
+) -> StudySpec:
     """What identifies the study that a search would start or resume."""
     return StudySpec(
         environment=environment.name,
@@ -205,6 +223,7 @@ def study_spec(environment: Environment, searcher: Searcher, space: SearchSpace,
         seed=seed,
         examples=len(environment.examples),
         fingerprints=dict(environment.fingerprints) if isinstance(environment, Itemised) else {},
+        budgets=tuple(map(float, budgets)),
     )
 
 
@@ -215,12 +234,15 @@ class _Run:
     environment: Environment
     searcher: Searcher
     space: SearchSpace
+    spaces: tuple[SearchSpace, ...]
+    """One for each budget, ascending; the last is `space`."""
     store: Store
     study: Study
     limits: Limits
     meter: Meter
     parallel: int
     racing: Racing | None
+    choose: Recommend
     validate: bool
     on_progress: Callable[[Progress], None] | None
     archive: Archive = field(init=False)
@@ -263,9 +285,9 @@ class _Run:
         while len(self.archive.trials) < self.limits.trials:
             try:
                 self.meter.check()
-                proposals = await self._ask()
+                space, proposals = await self._ask()
                 await self._evaluate_all(proposals)
-                await self._look_again(len(proposals))
+                await self._look_again(space, len(proposals))
             except LimitReached as limit:
                 return str(limit)
             self._catch_up()
@@ -282,23 +304,32 @@ class _Run:
     def _exhausted(self) -> bool:
         return len(self.archive.tried) >= self.space.size
 
-    async def _ask(self) -> list[Proposal]:
-        """Proposals that may be evaluated; the others are recorded as refused."""
+    async def _ask(self) -> tuple[SearchSpace, list[Proposal]]:
+        """Proposals for the budget whose turn it is, or for the next for which there are any, and its space."""
         self._report("proposing")
+        # Rounds that are in the archive, so that a resumed search takes the same way.
+        turn = len({trial.round for trial in self.archive.trials}) % len(self.spaces)
+        for space in (*self.spaces[turn:], *self.spaces[:turn]):
+            if proposals := await self._ask_within(space):
+                return space, proposals
+        return self.space, []
+
+    async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
+        """Proposals that may be evaluated; the others are recorded as refused."""
         count = min(self.parallel, self.limits.trials - len(self.archive.trials))
         accepted: dict[str, Proposal] = {}
-        for proposal in await self.searcher.propose(self.archive, self.space, count):
-            reasons = self._faults(proposal, accepted)
+        for proposal in await self.searcher.propose(self.archive, space, count):
+            reasons = self._faults(proposal, accepted, space)
             if reasons:
                 self._refuse(proposal, reasons)
             elif len(accepted) < count:
                 accepted[proposal.allocation.key] = proposal
         return list(accepted.values())
 
-    def _faults(self, proposal: Proposal, accepted: Mapping[str, Proposal]) -> list[str]:
+    def _faults(self, proposal: Proposal, accepted: Mapping[str, Proposal], space: SearchSpace) -> list[str]:
         if proposal.allocation.key in self.archive.tried or proposal.allocation.key in accepted:
             return ["it has been proposed before"]
-        return self.space.faults(proposal.allocation)
+        return space.faults(proposal.allocation)
 
     def _refuse(self, proposal: Proposal, reasons: list[str]) -> None:
         _log.warning("%s proposed %s, refused: %s", self.searcher.name, proposal.allocation, "; ".join(reasons))
@@ -331,11 +362,11 @@ class _Run:
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
         self._report("evaluating")
 
-    async def _look_again(self, count: int) -> None:
-        """Show more examples to the trials, at most `count`, where that is worth most."""
+    async def _look_again(self, space: SearchSpace, count: int) -> None:
+        """Show more examples to the trials within a budget, at most `count`, where that is worth most."""
         if self.racing is not None:
-            total = len(self.environment.examples)
-            worthy = self.racing.worth_another(self.archive, self.space.pipeline.sizes, total, count)
+            rivals, total = within(self.archive.trials, space.budget), len(self.environment.examples)
+            worthy = self.racing.worth_another(rivals, self.space.pipeline.sizes, total, count)
             await _all(self._show(trial, self._unseen(trial, self.racing)) for trial in worthy)
 
     def _unseen(self, trial: Trial | None, racing: Racing | None) -> list[str]:
@@ -356,33 +387,44 @@ class _Run:
         """Recommend, and check the recommendation."""
         if not self.archive.trials:
             raise LimitReached(f"the search ended before its first trial was complete: {stopped}")
-        best = await self._complete_best()
-        validation = None
-        if self.held_out:
-            self._report("validating")
-            validation = await self._validate(best)
+        await self._complete()
+        chosen, found = self._recommended()
+        best, checks = chosen[0], await self._validate_all(chosen)
         return SearchResult(
             study=self.study,
             archive=self.archive,
             best=best,
-            validation=validation,
+            validation=checks.get(best.allocation.key),
+            frontier=found.checked(checks) if found else None,
             spend=self.store.spend(self.study),
             seconds=time.monotonic() - self.started,
             stopped=stopped,
         )
 
-    async def _complete_best(self) -> Trial:
-        """The recommended trial, seen on all examples: showing it what it has not seen may change which one it is."""
-        while True:
-            best = recommend(self.space.pipeline.sizes, self.archive.trials)
-            unseen = self._unseen(best, None)
-            if not unseen:
-                return best
-            try:
-                await self._show(best, unseen)
-            except LimitReached as limit:
-                _log.warning("the winner was not seen on %d of the examples searched: %s", len(unseen), limit)
-                return best
+    def _recommended(self) -> tuple[list[Trial], Frontier | None]:
+        """The recommended trials: of every budget where there are several, the largest's first; with their frontier."""
+        sizes, budgets = self.space.pipeline.sizes, self.study.spec.budgets
+        if not budgets:
+            return [self.choose(sizes, self.archive.trials)], None
+        found = frontier(sizes, self.archive.trials, budgets)
+        return [point.trial for point in reversed(found.points)], found
+
+    async def _complete(self) -> None:
+        """Show the recommended trials what they have not seen; that may change which ones they are."""
+        try:
+            while unseen := {t.number: t for t in self._recommended()[0] if self._unseen(t, None)}:
+                await _all(self._show(trial, self._unseen(trial, None)) for trial in unseen.values())
+        except LimitReached as limit:
+            _log.warning("what is recommended was not seen on all of the examples searched: %s", limit)
+
+    async def _validate_all(self, trials: Sequence[Trial]) -> dict[str, Evaluation]:
+        """The checks of these trials' allocations, each made once, by key; those that a limit stopped are missing."""
+        if not self.held_out:
+            return {}
+        self._report("validating")
+        distinct = {trial.allocation.key: trial for trial in trials}
+        checks = {key: await self._validate(trial) for key, trial in distinct.items()}
+        return {key: check for key, check in checks.items() if check is not None}
 
     async def _validate(self, best: Trial) -> Evaluation | None:
         known = self.store.validation(self.study, best.allocation)
@@ -413,7 +455,7 @@ class _Run:
                     started=self.started,
                     told=time.monotonic(),
                     trials_before=self.trials_before,
-                    held_out=len(self.held_out),
+                    held_out=len(self.held_out) * len(self.spaces),
                     phase=phase,
                 )
             )

@@ -291,6 +291,8 @@ class StudySpec:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Part of the environment (in words) -> its fingerprint; none where the environment, or the agenttts that began
     the study, does not tell parts apart."""
+    budgets: tuple[float, ...] = ()
+    """Every budget of a search that serves several, ascending, `budget` the last; empty where there is one."""
 
     def differences(self, other: StudySpec) -> list[str]:
         """In words, what differs."""

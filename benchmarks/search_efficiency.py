@@ -4,8 +4,8 @@
     python benchmarks/search_efficiency.py --seeds 20 --out benchmarks/results/search_efficiency
 
 Regret is the true score of the best allocation within the budget less that of the recommended one. An example
-evaluation is one example under one allocation. Every method runs on the same problems, within the same loop, pool of
-limits and store. `agent` is the rule planner, as `agenttts search` runs it: looks at part of the examples (racing), and
+evaluation is one example under one allocation. Every method runs on the same problems, within the same loop, limits
+and store. `agent` is the rule planner, as `agenttts search` runs it: looks at part of the examples (racing), and
 a recommendation by posterior mean. The other methods run as they come: every trial sees every example and the best
 observed mean is recommended; with `+` they race and recommend as the agent does, so that only the proposals differ.
 Infeasible allocations cost nobody anything here.
@@ -39,7 +39,7 @@ from agenttts.surrogate import recommend
 from agenttts.trial import Archive, Evaluation, Trial
 
 CHECKPOINTS = (500, 1000, 1500, 3000, 10000)
-METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "tpe+", "random+")
+METHODS = ("agent", "tpe", "gp", "evolution", "coordinate", "grid", "random", "tpe+", "random+")
 CLOSE = 0.01
 FIRST_SEED = 1000
 """Seeds below were used while the methods were being made."""
@@ -173,7 +173,9 @@ def table(runs: Sequence[Run], last: int) -> str:
     heads = ["method", *(f"regret at {mark:,}" for mark in marks), f"evaluations to {CLOSE}", "trials to optimum", "s"]
     for family in dict.fromkeys(each.family for each in runs):
         lines += [f"\n**{family}**\n", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-        lines += ["| " + " | ".join(row) + " |" for row in _rows([each for each in runs if each.family == family], marks)]
+        lines += [
+            "| " + " | ".join(row) + " |" for row in _rows([each for each in runs if each.family == family], marks)
+        ]
     return "\n".join(lines)
 
 
@@ -225,7 +227,9 @@ def draw(runs: Sequence[Run], path: Path, last: int) -> None:
             values = np.array([[regrets[mark] for mark in marks] for regrets in group])
             mean = values.mean(axis=0)
             half = 1.96 * values.std(axis=0, ddof=1) / len(group) ** 0.5 if len(group) > 1 else 0 * mean
-            (line,) = axis.plot(marks, mean, marker="o", markersize=3, label=method, lw=2.5 if method == "agent" else 1.2)
+            (line,) = axis.plot(
+                marks, mean, marker="o", markersize=3, label=method, lw=2.5 if method == "agent" else 1.2
+            )
             axis.fill_between(marks, np.maximum(mean - half, 0), mean + half, alpha=0.12, color=line.get_color())
         axis.set(title=f"{family} (synthetic)", xscale="log", xlabel="example evaluations", ylabel="regret")
         axis.set_ylim(bottom=0)
@@ -278,7 +282,9 @@ def write(runs: Sequence[Run], text: str, arguments: argparse.Namespace) -> None
         "python": platform.python_version(),
         "settings": {name: str(value) for name, value in vars(arguments).items()},
     }
-    out.with_suffix(".json").write_text(json.dumps({"made": made, "runs": [asdict(each) for each in runs]}, indent=1) + "\n")
+    out.with_suffix(".json").write_text(
+        json.dumps({"made": made, "runs": [asdict(each) for each in runs]}, indent=1) + "\n"
+    )
     out.with_suffix(".md").write_text(text.lstrip() + "\n")
     draw(runs, out.with_suffix(".png"), arguments.last)
 

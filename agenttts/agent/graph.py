@@ -60,7 +60,11 @@ class Agent:
 
     def recall(self, state: State) -> State:
         """The archive as a posterior with its evidence, and which initial trials are left."""
-        left = [a for a in self._initial_design() if a.key not in self.archive.tried]
+        design = self._initial_design()
+        # Trials made under other budgets are evidence as well: together there are as many as one design has.
+        missing = max(len(design) - len(self.archive.trials), 0)
+        untried = [a for a in design if a.key not in self.archive.tried]
+        left = untried[max(len(untried) - missing, 0) :]
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)
         summary = f"{trials} trials, {refusals} refused proposals, {len(left)} initial trials left"
         self._record("recall", Thought(summary))

@@ -41,11 +41,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BudgetOption = Annotated[
     float | None, typer.Option("--budget", help="Most that one query may cost, in the cost's unit.")
 ]
+BudgetsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budgets",
+        help="Several budgets for one search, ascending: 300,600,900, or 300:900:3 (3 from 300 to 900, evenly spaced).",
+        metavar="LIST",
+    ),
+]
 CostOption = Annotated[
     CostName | None,
     typer.Option("--cost", help="What the budget counts: paper, flops, usd or gpu_seconds.", metavar="NAME"),
 ]
 TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")]
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
 MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
 MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
@@ -93,6 +102,7 @@ def options(
 def search(
     env: Env,
     budget: BudgetOption = None,
+    budgets: BudgetsOption = None,
     cost: CostOption = None,
     trials: TrialsOption = 30,
     method: MethodOption = "agent",
@@ -111,7 +121,7 @@ def search(
     from agenttts.loop import Limits
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
-    problem = Problem.create(env, budget=budget, cost=cost)
+    problem = Problem.create(env, budget=budget, budgets=budgets, cost=cost)
     job = Job.create(problem, method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
     run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
 
@@ -120,7 +130,7 @@ def search(
 def compare(
     env: Env,
     methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")] = 5,
+    seeds: SeedsOption = 5,
     budget: BudgetOption = None,
     cost: CostOption = None,
     trials: TrialsOption = 20,
@@ -164,6 +174,30 @@ def record(
 
     problem = Problem.create(env, budget=budget, cost=cost)
     run_record(problem, env, levels, output, store=store, max_tokens=max_tokens)
+
+
+@app.command()
+def ablate(
+    env: Env,
+    seeds: SeedsOption = 5,
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    trials: TrialsOption = 20,
+    parallel: ParallelOption = 2,
+    llm: LlmOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the agent as it is and without each of its parts, with the same seeds, and print one table."""
+    from agenttts.cli.ablation import ABLATION_NOTES, run_ablations
+    from agenttts.cli.run import Problem, Settings
+    from agenttts.loop import Limits
+    from agenttts.report import comparison_table
+
+    settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
+    problem = Problem.create(env, budget=budget, cost=cost)
+    comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
+    _show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 
 
 @app.command()
@@ -226,6 +260,9 @@ def trace(
 @app.command()
 def best(
     study: StudyArgument = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", help="A smaller budget than the study's largest; nothing is bought.")
+    ] = None,
     form: Annotated[Literal["yaml", "json"], typer.Option("--format", help="yaml or json.")] = "yaml",
     as_json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
@@ -236,9 +273,26 @@ def best(
     from agenttts.report import recommendation
 
     opened = _open(store)
-    data = recommendation(opened, opened.study(study))
+    data = recommendation(opened, opened.study(study), budget)
     plain_json = as_json or form == "json"
     typer.echo(json.dumps(data, indent=2) if plain_json else yaml.safe_dump(data, sort_keys=False).rstrip())
+
+
+@app.command()
+def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """Show what each budget of a study buys, and its Pareto-optimal trials."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from agenttts.cost import cost_model
+    from agenttts.report import frontier_row, frontier_table, pareto_table, study_frontier
+
+    opened = _open(store)
+    shown = opened.study(study)
+    found = study_frontier(opened, shown)
+    table = frontier_table(found, cost_model(shown.spec.cost_model).unit)
+    heading = Text("\nPareto-optimal trials (dearer only where expected to score higher)", "bold")
+    _show(frontier_row(found, shown), Group(table, heading, pareto_table(found)), as_json)
 
 
 @app.command()

@@ -10,9 +10,12 @@ import platform
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import NamedTuple
+
+import numpy as np
 
 from agenttts.allocation import SearchSpace
 from agenttts.chat import shown_url
@@ -22,11 +25,13 @@ from agenttts.cli.progress import print_heading, show_progress
 from agenttts.cost import cost_model
 from agenttts.environments import environment
 from agenttts.errors import ConfigError
-from agenttts.loop import Limits, Progress, SearchResult, recorded
+from agenttts.frontier import require_budgets
+from agenttts.loop import Limits, Progress, Recommend, SearchResult, recorded
 from agenttts.loop import search as run
 from agenttts.methods import may_ask_llm, method_names, searcher
 from agenttts.racing import Racing
-from agenttts.report import Comparison, compare_runs, summary_lines
+from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
+from agenttts.surrogate import recommend
 from agenttts.trial import Environment, Searcher
 
 _DEFAULT_COST = "flops"
@@ -38,21 +43,33 @@ class Problem:
 
     environment: Environment
     space: SearchSpace
+    budgets: tuple[float, ...] = ()
+    """Where there are several: all of them, ascending, that of the space last."""
 
     @classmethod
-    def create(cls, env: str, *, budget: float | None, cost: str | None) -> Problem:
+    def create(cls, env: str, *, budget: float | None, cost: str | None, budgets: str | None = None) -> Problem:
         """Find the environment and work out the space.
 
         Raises:
             ConfigError: On an unknown environment or cost model, or a budget that is missing or too small.
         """
+        several = () if budgets is None else _parse_budgets(budgets)
+        if several and budget is not None:
+            raise ConfigError("--budget and --budgets exclude each other: give one of them")
+        budget = several[-1] if several else budget
         found = environment(env)
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
         amount = budget if budget is not None else default.amount if default else 0.0
         name = cost or (default.cost_model if default else _DEFAULT_COST)
-        return cls(environment=found, space=SearchSpace(found.pipeline, cost_model(name), amount))
+        return cls(environment=found, space=SearchSpace(found.pipeline, cost_model(name), amount), budgets=several)
+
+    @property
+    def budget_name(self) -> str:
+        """The budget, or the budgets in short."""
+        count = len(self.budgets)
+        return f"{self.budgets[0]:g}to{self.budgets[-1]:g}x{count}" if count else f"{self.space.budget:g}"
 
     @property
     def heading(self) -> list[tuple[str, str]]:
@@ -61,6 +78,8 @@ class Problem:
         held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
         label = f" ({recorded(environment)})" if recorded(environment) else ""
         size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
+        if self.budgets:
+            size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
         return [
             ("environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"),
             ("space", size),
@@ -74,6 +93,7 @@ class Job:
     searcher: Searcher
     seed: int
     study: str
+    choose: Recommend = recommend
 
     @classmethod
     def create(
@@ -93,7 +113,7 @@ class Job:
         """
         chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off)
         without = "".join(f"-no{number}" for number in sorted(insights_off))
-        cost = f"{problem.space.cost_model.name}{problem.space.budget:g}"
+        cost = f"{problem.space.cost_model.name}{problem.budget_name}"
         name = study or f"{problem.environment.name}-{cost}-{planned(chosen)}{without}-s{seed}"
         return cls(searcher=chosen, seed=seed, study=name)
 
@@ -121,6 +141,25 @@ class Settings:
         return shown_url(self.store) if "://" in self.store else self.store
 
 
+def _parse_budgets(text: str) -> tuple[float, ...]:
+    """Budgets as listed, or evenly spaced from start to stop."""
+    try:
+        if ":" not in text:
+            found = tuple(float(part) for part in text.split(","))
+        else:
+            start, stop, count = text.split(":")
+            found = tuple(np.linspace(float(start), float(stop), int(count)).tolist())
+        if ":" in text and len(found) < 2:
+            raise ValueError(f"a range of {len(found)}")
+    except ValueError as error:
+        raise ConfigError(
+            f"--budgets takes numbers, as in 300,600,900, or start:stop:count with a count of at least 2, as in "
+            f"300:900:3, not {text!r}"
+        ) from error
+    require_budgets(found, found[-1])
+    return found
+
+
 def run_search(problem: Problem, job: Job, settings: Settings) -> None:
     """Search, and print how it goes and how it ends."""
     console = open_console()
@@ -130,10 +169,20 @@ def run_search(problem: Problem, job: Job, settings: Settings) -> None:
     console.print()
     for line in summary_lines(result, problem.space.cost_model.unit, problem.space.budget):
         print_wrapped(console, line, indent=2)
+    if result.frontier is not None:
+        console.print()
+        console.print(frontier_table(result.frontier, problem.space.cost_model.unit))
     where = "" if settings.location == DEFAULT_STORE else f" --store {shlex.quote(settings.location)}"
     # Commands are there to be copied: they are not broken into lines.
     console.print(f"See why:  agenttts trace {result.study.name}{where}", soft_wrap=True)
     console.print(f"Keep it:  agenttts best {result.study.name}{where} > allocation.yaml", soft_wrap=True)
+
+
+class Run(NamedTuple):
+    """One search of a comparison."""
+
+    job: Job
+    settings: Settings
 
 
 def run_comparison(
@@ -144,24 +193,41 @@ def run_comparison(
     Raises:
         ConfigError: On no method, a method named twice or unknown, or fewer than one seed.
     """
-    if seeds < 1:
-        raise ConfigError(f"seeds must be at least 1, not {seeds}")
+    require_seeds(seeds)
     _require_distinct(methods)
     # Without any method that asks one, an LLM that was given must show as the mistake it is.
     asking = {method for method in methods if may_ask_llm(method)} or set(methods)
-    jobs = {
-        method: [Job.create(problem, method, seed=seed, llm=llm if method in asking else None) for seed in range(seeds)]
-        for method in methods
-    }
-    console = open_console(stderr=True, quiet=quiet)
-    heading = iter(problem.heading)  # printed, and so used up, by the first report
+    rows: dict[str, list[Run]] = {}
+    for method in methods:
+        given = llm if method in asking else None
+        jobs = [Job.create(problem, method, seed=seed, llm=given) for seed in range(seeds)]
+        rows[planned(jobs[0].searcher)] = [Run(job, settings) for job in jobs]
+    return compare_rows(problem, rows, heading=problem.heading, quiet=quiet)
 
-    def compared(job: Job) -> SearchResult:
-        result = asyncio.run(_search(problem, job, settings, lambda _: print_heading(console, heading)))
-        print_pair(console, f"{job.study}:", str(result.best.allocation), gap=1, indent=2)
+
+def compare_rows(
+    problem: Problem, rows: Mapping[str, Sequence[Run]], *, heading: Sequence[tuple[str, str]], quiet: bool
+) -> list[Comparison]:
+    """Search every run of every row, by the row's name, and summarise each row."""
+    console = open_console(stderr=True, quiet=quiet)
+    lines = iter(heading)  # printed, and so used up, by the first report
+
+    def compared(run: Run) -> SearchResult:
+        result = asyncio.run(_search(problem, run.job, run.settings, lambda _: print_heading(console, lines)))
+        print_pair(console, f"{run.job.study}:", str(result.best.allocation), gap=1, indent=2)
         return result
 
-    return [compare_runs(planned(runs[0].searcher), [compared(job) for job in runs]) for runs in jobs.values()]
+    return [compare_runs(name, [compared(run) for run in runs]) for name, runs in rows.items()]
+
+
+def require_seeds(seeds: int) -> None:
+    """Check how many seeds a comparison has.
+
+    Raises:
+        ConfigError: On fewer than one.
+    """
+    if seeds < 1:
+        raise ConfigError(f"seeds must be at least 1, not {seeds}")
 
 
 def _require_distinct(methods: Sequence[str]) -> None:
@@ -188,9 +254,11 @@ async def _search(
         settings.store,
         study_name=job.study,
         seed=job.seed,
+        budgets=problem.budgets,
         limits=settings.limits,
         parallel=settings.parallel,
         racing=Racing() if settings.racing else None,
+        choose=job.choose,
         details=details,
         on_progress=on_progress,
     )

@@ -22,11 +22,19 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
         lines += scored(check, f"Score on {len(check.results)} held-out examples: ")
     lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
     lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
-    lines.append(spent(result.spend, check, recorded=bool(result.study.details.get("recorded"))))
+    lines.append(spent(result.spend, _checks(result), recorded=bool(result.study.details.get("recorded"))))
     lines += _filled(result.archive.trials)
     lines.append(f"This run took: {duration(result.seconds)}")
     lines.append(f"Stopped: {result.stopped}")
     return [plain(line) for line in lines]
+
+
+def _checks(result: SearchResult) -> list[Evaluation]:
+    """Every held-out check that the search ended with, each once."""
+    found = {result.best.allocation.key: result.validation}
+    if result.frontier is not None:
+        found |= {point.trial.allocation.key: point.check for point in result.frontier.points}
+    return [check for check in found.values() if check is not None]
 
 
 def _filled(trials: Sequence[Trial]) -> list[str]:
@@ -58,11 +66,11 @@ def interval(evaluation: Evaluation) -> str:
     return f"{evaluation.interval.low:.3f} to {evaluation.interval.high:.3f}"
 
 
-def spent(spend: Spend, check: Evaluation | None = None, *, recorded: bool = False) -> str:
-    """What was bought and reused, in words; of a recording nothing was bought."""
+def spent(spend: Spend, checks: Sequence[Evaluation], *, recorded: bool = False) -> str:
+    """What was bought and reused, the held-out checks included, in words; of a recording nothing was bought."""
     usd = f", {spend.usd:.4f} USD" if spend.usd else ""
-    tokens = check.spend.tokens if check is not None else 0
-    held_out = f", of which the held-out check {tokens:,} tokens" if tokens else ""
+    tokens = sum(check.spend.tokens for check in checks)
+    held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
     verb = "replayed (nothing was bought)" if recorded else "bought"
     return (
         f"The search {verb}: {spend.tokens:,} tokens in {spend.requests:,} requests{usd}{held_out}; "

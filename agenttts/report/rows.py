@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
+from agenttts.frontier import frontier
 from agenttts.surrogate import recommend
 from agenttts.trial import AgentStep, Evaluation, Trial
 
@@ -77,16 +78,24 @@ def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def recommendation(store: Store, study: Study) -> dict[str, Any]:
+def recommendation(store: Store, study: Study, budget: float | None = None) -> dict[str, Any]:
     """The recommended allocation of a study, as a person would keep it in a file.
 
+    Args:
+        store: Holds the study.
+        study: Which study.
+        budget: Within which to recommend, at most the largest of the study; that one when None.
+
     Raises:
-        ConfigError: When the study has no finished trial.
+        ConfigError: When the study has no finished trial within the budget, or was not searched that far.
     """
-    archive = store.archive(study)
+    archive, unit = store.archive(study), cost_model(study.spec.cost_model).unit
     if not archive.trials:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
-    trial = recommend(study.spec.sizes, archive.trials)
+    if budget is None:
+        budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials)
+    else:
+        trial = _recommended_within(budget, study, archive.trials, unit)
     check = store.validation(study, trial.allocation)
     return {
         "pipeline": study.spec.pipeline,
@@ -94,8 +103,8 @@ def recommendation(store: Store, study: Study) -> dict[str, Any]:
         "allocation": trial.allocation.as_dict(),
         "cost": {
             "per_query": trial.cost,
-            "budget": study.spec.budget,
-            "unit": cost_model(study.spec.cost_model).unit,
+            "budget": budget,
+            "unit": unit,
             "cost_model": study.spec.cost_model,
         },
         "searched": _scores(trial.evaluation),
@@ -103,6 +112,21 @@ def recommendation(store: Store, study: Study) -> dict[str, Any]:
         "study": study.name,
         "trial": trial.number,
     }
+
+
+def _recommended_within(budget: float, study: Study, trials: Sequence[Trial], unit: str) -> Trial:
+    if not budget <= study.spec.budget:
+        raise ConfigError(
+            f"study {study.name!r} was searched up to {study.spec.budget:g} {unit}, which says nothing of "
+            f"{budget:g} {unit}: give a smaller --budget, or search with that one"
+        )
+    points = frontier(study.spec.sizes, trials, [budget]).points
+    if not points:
+        cheapest = min(trial.cost for trial in trials)
+        raise ConfigError(
+            f"no trial of study {study.name!r} fits {budget:g} {unit}: its cheapest costs {cheapest:.6g} {unit}"
+        )
+    return points[0].trial
 
 
 def _scores(evaluation: Evaluation) -> dict[str, Any]:

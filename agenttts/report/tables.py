@@ -69,8 +69,8 @@ def _figures(trials: Sequence[Trial], unit: str, bought: str) -> list[Column]:
     ]
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> Listing:
-    """One line per method, best first, and what its intervals are."""
+def comparison_table(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> Listing:
+    """One line per method, best first, what its intervals are, and further notes."""
     ranked = sorted(comparisons, key=lambda comparison: -comparison.score.value)
     held_out = any(result.validation for each in ranked for result in each.results)
     score = "score on held-out examples" if held_out else "score on the examples searched"
@@ -86,7 +86,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Listing:
             column("trial of the winner", [_mean(each.trials_to_best, ".1f") for each in ranked], rank=1),
             column("tokens from scratch", [_mean(each.tokens, "") for each in ranked], rank=3),
         ],
-        notes=_notes(ranked),
+        notes=[*_notes(ranked), *notes],
     )
 
 

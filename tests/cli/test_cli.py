@@ -92,6 +92,45 @@ def test_methods_are_compared_in_one_table(shell: Shell) -> None:
     assert "score on held-out examples" in table and "agent-rules" in table and "±" not in table
 
 
+def test_one_search_serves_several_budgets(shell: Shell, endpoint: FakeEndpoint) -> None:
+    several = "search mine.py:environment --budgets 60:100:3 --trials 9 --method random"
+    said = shell(several)
+    assert "cost at most 100 MFLOP per query; budgets 60, 80, 100" in said
+    assert "mine-flops60to100x3-random-s0" in said and "of which the held-out check" in said
+    assert "next budget gains" in said
+    bought = len(endpoint.requests)
+    data = shell.json("frontier")
+    assert [row["budget"] for row in data["budgets"]] == [60, 80, 100] and data["unreached"] == []
+    assert all(row["cost"] <= row["budget"] and row["held_out"]["examples"] == 3 for row in data["budgets"])
+    assert "Pareto-optimal trials" in shell("frontier")
+    kept = shell.json("best --budget 80")
+    assert kept["allocation"] == data["budgets"][1]["allocation"] and kept["cost"]["budget"] == 80
+    assert shell.json("best")["allocation"] == data["budgets"][2]["allocation"]
+    assert "says nothing of 120 MFLOP" in shell("best --budget 120", code=2)
+    other = several.replace("60:100:3", "60,70,100")
+    assert "budgets is (60.0, 70.0, 100.0), was (60.0, 80.0, 100.0)" in shell(other, code=2)
+    assert len(endpoint.requests) == bought
+
+
+ABLATE = "ablate mine.py:environment --budget 100 --trials 5 --seeds 1 --llm none"
+
+
+def test_the_agent_is_ablated_in_one_table(shell: Shell) -> None:
+    rows = {row["method"]: row for row in shell.json(ABLATE)}
+    assert list(rows) == [
+        "agent", "without insight 1", "without insight 2", "without insight 3", "without all insights",
+        "without racing", "luckiest mean",
+    ]  # fmt: skip
+    studies = {name: [run["study"] for run in row["runs"]] for name, row in rows.items()}
+    assert studies["luckiest mean"] == studies["agent"] and len(shell.json("studies")) == len(rows) - 1
+    for run in rows["luckiest mean"]["runs"]:
+        trials = shell.json(f"trials {run['study']}")
+        luckiest = max(trials, key=lambda trial: (trial["score"], -trial["cost"]))
+        assert run["allocation"] == luckiest["allocation"] and run["score"] == luckiest["held_out"]["score"]
+    table = shell(ABLATE)
+    assert all(name in table for name in rows) and "luckiest mean: no search of its own" in table
+
+
 def test_a_recording_is_not_called_a_purchase(shell: Shell) -> None:
     said = shell("search minihop-recorded --llm none --trials 2")
     assert said.splitlines()[0].endswith("(recorded samples of real models; no model runs)")
@@ -121,6 +160,15 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search nonsense", "there is no environment 'nonsense'"),
         ("search mine.py:environment", "has no default budget for this cost: give --budget"),
         ("search mine.py:environment --budget 1", "below the cheapest allocation: pipeline 'mine' needs at least"),
+        ("search mine.py:environment --budgets 60,many", "--budgets takes numbers, as in 300,600,900"),
+        ("search mine.py:environment --budgets 60:100", "start:stop:count with a count of at least 2"),
+        ("search mine.py:environment --budgets 60:100:1", "start:stop:count with a count of at least 2"),
+        ("search mine.py:environment --budgets 100,60", "budgets must ascend, each one once, but 60 follows 100"),
+        ("search mine.py:environment --budgets 60,60", "budgets must ascend, each one once, but 60 follows 60"),
+        ("search mine.py:environment --budgets 1,60", "budget 1 MFLOP is below the cheapest allocation: pipeline 'mi"),
+        ("search mine.py:environment --budgets 60,nan", "budgets must ascend"),
+        ("search mine.py:environment --budgets 60,100 --budget 60", "--budget and --budgets exclude each other"),
+        ("ablate mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --trials 0", "trials must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --parallel 0", "parallel must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --method magic", "there is no method 'magic'"),

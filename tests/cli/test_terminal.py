@@ -46,7 +46,12 @@ def test_a_search_and_its_lists_fit_the_terminal(shell: Shell, endpoint: FakeEnd
     assert all(len(line) <= width for line in lines if line not in commands)
     status = re.compile(r"best 0\.\d+ \(0\.\d+ to 0\.\d+\) .* bought, .* reused \| .* left$")
     assert any(status.search(line) for line in lines)
-    for command, whole in (("studies", NAME), ("trials", "small x3"), ("trials", "95 % interval")):
+    for command, whole in (
+        ("studies", NAME),
+        ("trials", "small x3"),
+        ("trials", "95 % interval"),
+        ("frontier", "expected"),
+    ):
         listed = in_terminal(shell, command, width)
         assert all(len(line) <= width for line in listed)
         assert any(whole in line for line in listed)

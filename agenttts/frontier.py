@@ -1,0 +1,165 @@
+"""The frontier of a study: what each budget buys, from one archive.
+
+Every trial is evidence for every budget: one posterior is fitted to all of them, and each budget is given the best
+trial among those that fit it. So a study searched under one budget has a frontier too, below that budget.
+What the next larger budget gains is measured, not modelled: the mean paired difference between the two recommended
+allocations on the examples that both have seen. On held-out examples, which chose neither, it is free of the luck that
+made them winners; on the examples searched it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from agenttts.errors import ConfigError
+from agenttts.surrogate import Sizes, Surrogate
+from agenttts.trial import Archive, Evaluation, Interval, Trial
+
+_Z95 = 1.959963984540054
+_ROUNDING = 1e-9
+
+
+class Expected(NamedTuple):
+    """Posterior mean of a true score, and its 95 % interval."""
+
+    score: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What the next larger budget's allocation scores more, on the same examples."""
+
+    value: float
+    interval: Interval
+    """95 %, by Student's t over the paired differences."""
+    examples: int
+    held_out: bool
+    """Whether the examples are held-out ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """What one budget buys."""
+
+    budget: float
+    trial: Trial
+    """The recommended one among those that fit the budget."""
+    expected: Expected
+    check: Evaluation | None = None
+    """Its allocation on held-out examples with fresh samples; None where that has not been checked."""
+    gain: Gain | None = None
+    """Of the next larger budget; None at the largest, and where both buy the same allocation or share no example."""
+
+
+class Estimate(NamedTuple):
+    """A trial, and what the posterior expects of it."""
+
+    trial: Trial
+    expected: Expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """Score against cost in one study."""
+
+    points: tuple[Point, ...]
+    """One for each budget, ascending, that some trial fits."""
+    unreached: tuple[float, ...]
+    """The budgets that no trial fits yet."""
+    pareto: tuple[Estimate, ...]
+    """The trials, by ascending cost, of which every cheaper one has a lower posterior mean."""
+
+    def checked(self, checks: Mapping[str, Evaluation]) -> Frontier:
+        """The same frontier with what is known of its allocations (by key) on held-out examples."""
+        points = [replace(point, check=checks.get(point.trial.allocation.key)) for point in self.points]
+        gains = [_gain(point, following) for point, following in pairwise(points)]
+        gained = [replace(point, gain=gain) for point, gain in zip(points, [*gains, None], strict=False)]
+        return replace(self, points=tuple(gained))
+
+
+def frontier(sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float]) -> Frontier:
+    """The frontier of some trials, not yet checked on held-out examples.
+
+    Args:
+        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        trials: At least one, of one study.
+        budgets: Ascending, in the unit of the trials' costs.
+    """
+    surrogate = Surrogate(sizes, trials)
+    expected = _expected(surrogate, trials)
+    fitting = {budget: within(trials, budget) for budget in budgets}
+    chosen = {budget: surrogate.best(archive.trials) for budget, archive in fitting.items() if archive.trials}
+    points = [
+        Point(budget=budget, trial=trial, expected=expected[trial.number].expected) for budget, trial in chosen.items()
+    ]
+    return Frontier(
+        points=tuple(points),
+        unreached=tuple(budget for budget in budgets if budget not in chosen),
+        pareto=tuple(_pareto(expected.values())),
+    ).checked({})
+
+
+def within(trials: Sequence[Trial], budget: float) -> Archive:
+    """The trials that fit a budget, up to rounding."""
+    limit = budget + _ROUNDING * max(1.0, abs(budget))
+    return Archive(trials=tuple(trial for trial in trials if trial.cost <= limit))
+
+
+def require_budgets(budgets: Sequence[float], largest: float) -> None:
+    """Check the budgets of a search.
+
+    Raises:
+        ConfigError: When they do not ascend, or do not end at that of the space.
+    """
+    for budget, following in pairwise(budgets):
+        if not budget < following:
+            raise ConfigError(f"budgets must ascend, each one once, but {following:g} follows {budget:g}")
+    if budgets and budgets[-1] != largest:
+        raise ConfigError(f"the last of the budgets, {budgets[-1]:g}, must be that of the space, {largest:g}")
+
+
+def _expected(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estimate]:
+    """By the trial's number."""
+    posterior = surrogate.predict_allocations([trial.allocation for trial in trials])
+    return {
+        trial.number: Estimate(trial, Expected(float(mean), _scores(float(mean), _Z95 * float(sd))))
+        for trial, mean, sd in zip(trials, *posterior, strict=True)
+    }
+
+
+def _scores(mean: float, half: float) -> Interval:
+    """An interval of scores: cut off at 0 and 1."""
+    return Interval(min(max(mean - half, 0.0), 1.0), max(min(mean + half, 1.0), 0.0))
+
+
+def _pareto(estimates: Iterable[Estimate]) -> list[Estimate]:
+    kept: list[Estimate] = []
+    for each in sorted(estimates, key=lambda e: (e.trial.cost, -e.expected.score)):
+        if not kept or each.expected.score > kept[-1].expected.score:
+            kept.append(each)
+    return kept
+
+
+def _gain(point: Point, following: Point) -> Gain | None:
+    if point.trial.allocation == following.trial.allocation:
+        return None
+    held_out = point.check is not None and following.check is not None
+    one, other = (each.check if held_out and each.check else each.trial.evaluation for each in (point, following))
+    before = {result.example: result.score for result in one.results}
+    differences = np.array([r.score - before[r.example] for r in other.results if r.example in before])
+    count = len(differences)
+    if count < 2:
+        return None
+    mean = float(differences.mean())
+    # One pseudo-difference of 1: without it, a handful of equal scores would look free of noise.
+    error = sqrt((float(((differences - mean) ** 2).sum()) + 1) / (count * (count - 1)))
+    half = (_Z95 + (_Z95**3 + _Z95) / (4 * (count - 1))) * error
+    interval = Interval(max(mean - half, -1.0), min(mean + half, 1.0))
+    return Gain(value=mean, interval=interval, examples=count, held_out=held_out)
