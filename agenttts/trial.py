@@ -248,18 +248,14 @@ class Archive:
         return frozenset(trial.allocation.key for trial in self.trials)
 
     @property
-    def complete(self) -> tuple[Trial, ...]:
-        """The trials that saw the most examples: racing shows the others fewer, as they are hardly the best."""
-        most = max((len(trial.evaluation.results) for trial in self.trials), default=0)
-        return tuple(trial for trial in self.trials if len(trial.evaluation.results) == most)
-
-    @property
     def best(self) -> Trial | None:
-        """The complete trial with the highest observed mean, the cheaper of equals; None before the first trial.
+        """The trial whose interval begins highest, the cheaper of equals; None before the first trial.
 
-        The luckiest mean of many is too good: a recommendation should come from `surrogate.recommend`.
+        Among trials that saw equally many examples it is the highest observed mean; one that saw few must score higher
+        to pass for the best. Still, the luckiest of many looks too good: a recommendation should come from
+        `surrogate.recommend`.
         """
-        return max(self.complete, key=lambda trial: (trial.evaluation.score, -trial.cost), default=None)
+        return max(self.trials, key=lambda trial: (trial.evaluation.interval.low, -trial.cost), default=None)
 
     def rng(self, seed: int) -> np.random.Generator:
         """Randomness that depends on the seed and the archive only, so that a resumed search takes the same way.

@@ -31,10 +31,9 @@ class CoordinateSearcher:
         return [*proposals, *fresh][:count]
 
     def _steps(self, archive: Archive, space: SearchSpace) -> list[Allocation]:
-        feasible = [trial for trial in archive.complete if trial.allocation in space]
-        if not feasible:
+        best = Archive(trials=tuple(trial for trial in archive.trials if trial.allocation in space)).best
+        if best is None:
             return [space.cheapest]
-        best = max(feasible, key=lambda trial: (trial.evaluation.score, -trial.cost))
         steps = space.neighbours(best.allocation)
         order = Archive(trials=archive.trials[: best.number]).rng(self._seed).permutation(len(steps))
         return [steps[int(i)] for i in order]
