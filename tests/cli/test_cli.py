@@ -122,7 +122,7 @@ def test_the_agent_is_ablated_in_one_table(shell: Shell) -> None:
         "without racing", "luckiest mean",
     ]  # fmt: skip
     studies = {name: [run["study"] for run in row["runs"]] for name, row in rows.items()}
-    assert studies["luckiest mean"] == studies["agent"] and len(shell.json("studies")) == len(rows) - 1
+    assert studies["luckiest mean"] == studies["without racing"] and len(shell.json("studies")) == len(rows) - 1
     for run in rows["luckiest mean"]["runs"]:
         trials = shell.json(f"trials {run['study']}")
         luckiest = max(trials, key=lambda trial: (trial["score"], -trial["cost"]))
