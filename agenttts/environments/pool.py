@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 from agenttts.db import Sample, Store, StoredPrompt
@@ -103,6 +103,16 @@ class Draw:
     spend: Spend
 
 
+class _Order(NamedTuple):
+    """Whose samples of which prompt are bought."""
+
+    client: ChatClient
+    key: str
+    model: Model
+    messages: Sequence[Message]
+    sampling: Sampling
+
+
 class SamplePool:
     """Draws samples, from the store where it has them, from the client where it has not.
 
@@ -154,7 +164,7 @@ class SamplePool:
             await self._claim(key)
             keeping = asyncio.create_task(self._keep_claim(key))
             try:
-                return await self._buy(client, key, model, messages, sampling, samples)
+                return await self._buy(_Order(client, key, model, messages, sampling), samples)
             finally:
                 keeping.cancel()
                 self._store.samples.release(key, self._owner)
@@ -172,31 +182,20 @@ class SamplePool:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
             self._store.samples.claim(key, self._owner, _CLAIM_SECONDS)
 
-    async def _buy(
-        self,
-        client: ChatClient,
-        key: str,
-        model: Model,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        samples: int,
-    ) -> Draw:
+    async def _buy(self, order: _Order, samples: int) -> Draw:
         """Buy what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
         # Another process may have bought some between the look and the claim.
-        prompt_tokens, before = self._store.samples.read(key, samples)
+        prompt_tokens, before = self._store.samples.read(order.key, samples)
         reused = sum(sample.completion_tokens for sample in before)
         spend, at_once, held = Spend(reused_completion_tokens=reused), samples, before
         if len(before) >= samples:
             return self._reused(prompt_tokens, before)
         self.meter.add(spend)
         while len(held) < samples:
-            missing = self._store.samples.missing(key, samples)
+            missing = self._store.samples.missing(order.key, samples)
             starts = missing[:1] if held is before else missing[::at_once]
             outcomes = await asyncio.gather(
-                *(
-                    self._purchase(client, key, model, messages, sampling, start, min(at_once, samples - start))
-                    for start in starts
-                ),
+                *(self._purchase(order, start, min(at_once, samples - start)) for start in starts),
                 return_exceptions=True,
             )
             for outcome in outcomes:
@@ -204,23 +203,15 @@ class SamplePool:
                     raise outcome
                 spend += outcome[0]
                 at_once = outcome[1]
-            prompt_tokens, held = self._store.samples.read(key, samples)
+            prompt_tokens, held = self._store.samples.read(order.key, samples)
         return Draw(tuple(held), prompt_tokens, spend)
 
-    async def _purchase(
-        self,
-        client: ChatClient,
-        key: str,
-        model: Model,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        start: int,
-        samples: int,
-    ) -> tuple[Spend, int]:
+    async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, int]:
         """One request: what it cost, and how many samples it brought."""
+        key, model, messages, sampling = order.key, order.model, order.messages, order.sampling
         words = sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN
         async with self.meter.reserved(words + samples * sampling.max_tokens):
-            bought = await client.complete(
+            bought = await order.client.complete(
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
             spend = _spend_of(model, bought.prompt_tokens, bought.samples)
