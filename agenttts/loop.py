@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from agenttts.allocation import SearchSpace
+from agenttts.allocation import Allocation, SearchSpace
 from agenttts.db import Store, Study
 from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import ConfigError, LimitReached
@@ -287,7 +287,8 @@ class _Run:
                 self.meter.check()
                 space, proposals = await self._ask()
                 await self._evaluate_all(proposals)
-                await self._look_again(space, len(proposals))
+                if all(proposal.examples is None for proposal in proposals):
+                    await self._look_again(space, len(proposals))
             except LimitReached as limit:
                 return str(limit)
             self._catch_up()
@@ -327,7 +328,7 @@ class _Run:
         return list(accepted.values())
 
     def _faults(self, proposal: Proposal, accepted: Mapping[str, Proposal], space: SearchSpace) -> list[str]:
-        if proposal.allocation.key in self.archive.tried or proposal.allocation.key in accepted:
+        if proposal.allocation.key in accepted or not self._wanted(proposal):
             return ["it has been proposed before"]
         return space.faults(proposal.allocation)
 
@@ -350,7 +351,10 @@ class _Run:
         await _all(self._evaluate(proposal, round_) for proposal in proposals)
 
     async def _evaluate(self, proposal: Proposal, round_: int) -> None:
-        evaluation = await self.environment.evaluate(proposal.allocation, self._unseen(None, self.racing))
+        tried = self._trial(proposal.allocation)
+        if tried is not None:
+            return await self._show(tried, self._wanted(proposal))
+        evaluation = await self.environment.evaluate(proposal.allocation, self._wanted(proposal))
         trial = self.store.add_trial(
             self.study,
             proposal,
@@ -368,6 +372,17 @@ class _Run:
             rivals, total = within(self.archive.trials, space.budget), len(self.environment.examples)
             worthy = self.racing.worth_another(rivals, self.space.pipeline.sizes, total, count)
             await _all(self._show(trial, self._unseen(trial, self.racing)) for trial in worthy)
+
+    def _wanted(self, proposal: Proposal) -> list[str]:
+        """The examples that a proposal is to see; none where it asks for nothing new."""
+        tried = self._trial(proposal.allocation)
+        if proposal.examples is None:
+            return [] if tried is not None else self._unseen(None, self.racing)
+        first = set(self.order[: proposal.examples])
+        return [name for name in self._unseen(tried, None) if name in first]
+
+    def _trial(self, allocation: Allocation) -> Trial | None:
+        return next((trial for trial in self.archive.trials if trial.allocation == allocation), None)
 
     def _unseen(self, trial: Trial | None, racing: Racing | None) -> list[str]:
         """What a trial (None: a new one) is to see next: all that is left, or a look at it where trials race."""

@@ -26,6 +26,7 @@ _BUILT_IN = {
     "gp": "agenttts.baselines:GPSearcher",
     "evolution": "agenttts.baselines:EvolutionSearcher",
     "coordinate": "agenttts.baselines:CoordinateSearcher",
+    "halving": "agenttts.baselines:HalvingSearcher",
     "llm-zs": "agenttts.baselines:ZeroShotSearcher",
     "agenthpo": "agenttts.baselines:AgentHPOSearcher",
     "mlcopilot": "agenttts.baselines:MLCopilotSearcher",

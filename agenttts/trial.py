@@ -173,6 +173,9 @@ class Proposal:
     rationale: str = ""
     searcher: str = ""
     """`RULES` where it was filled in because an LLM proposed nothing usable; else empty: who was asked proposes it."""
+    examples: int | None = None
+    """How many of the study's examples it is to have seen, for a searcher that races its own trials: it may propose a
+    tried allocation again to show it more. None leaves the number to the loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +244,8 @@ class Archive:
     trials: tuple[Trial, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     guidelines: tuple[Guideline, ...] = ()
+    examples: int = 0
+    """How many examples a complete trial has seen; 0 where that is not known."""
 
     @cached_property
     def tried(self) -> frozenset[str]:
@@ -406,7 +411,8 @@ class Searcher(Protocol):
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
         """At most `count` feasible, untried, distinct allocations; none when nothing is left to try.
 
-        Infeasible or repeated proposals are the searcher's bug: the loop refuses and records them.
+        Infeasible or repeated proposals are the searcher's bug: the loop refuses and records them. No repetition is
+        what asks for a tried allocation to see more examples (`Proposal.examples`).
         """
         ...
 

@@ -199,6 +199,7 @@ class Store:
             trials=tuple(self._trials(study)),
             refusals=tuple(self._refusals(study)),
             guidelines=tuple(guideline for step in self.steps(study) if (guideline := step.guideline) is not None),
+            examples=study.spec.examples,
         )
 
     def count_trials(self, study: Study) -> int:

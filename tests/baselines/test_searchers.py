@@ -156,7 +156,7 @@ async def test_the_grid_goes_from_coarse_to_fine() -> None:
     assert not all(each <= {1, 4, 16} for each in samples[coarse : coarse + 5])
 
 
-@pytest.mark.parametrize("name", [p for p in METHODS if p.values[0] not in ("random", "grid")])
+@pytest.mark.parametrize("name", [p for p in METHODS if p.values[0] not in ("random", "grid", "halving")])
 async def test_methods_that_learn_find_better_than_the_first_guess(name: str) -> None:
     archive = await continued(searcher(name, seed=0, llm="none"), Archive(), 14)
     best = max(truth(allocation) for allocation in SPACE.enumerate())
