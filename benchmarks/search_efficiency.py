@@ -1,14 +1,18 @@
-"""How good is what each method recommends, after how many example evaluations? On synthetic problems of known optimum.
+"""How good is what each method recommends, after how many example evaluations? On problems of known optimum.
 
     python benchmarks/search_efficiency.py --quick                      # one family, a few seeds, under 3 minutes
     python benchmarks/search_efficiency.py --seeds 20 --out benchmarks/results/search_efficiency
+
+The problems are synthetic but for the family "minihop", recorded samples of real models (`problems.py`).
 
 Regret is the true score of the best allocation within the budget less that of the recommended one. An example
 evaluation is one example under one allocation. Every method runs on the same problems, within the same loop, limits
 and store. `agent` is the rule planner, as `agenttts search` runs it: looks at part of the examples (racing), and
 a recommendation by posterior mean. The other methods run as they come: every trial sees every example and the best
 observed mean is recommended; with `+` they race and recommend as the agent does, so that only the proposals differ.
-Infeasible allocations cost nobody anything here.
+`halving` decides itself how many examples a trial sees. Infeasible allocations cost nobody anything here, but for the
+external peer: `--peer PYTHON` names an interpreter that has agenttts and the package agentopt-py (`agentopt_peer.py`);
+its selectors recommend once, at their own end.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import json
 import multiprocessing
 import os
 import platform
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -29,9 +34,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_optima
 
 import agenttts as at
-from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.errors import LimitReached
 from agenttts.loop import Limits, Progress
 from agenttts.racing import Racing
@@ -39,7 +44,9 @@ from agenttts.surrogate import recommend
 from agenttts.trial import Archive, Evaluation, Trial
 
 CHECKPOINTS = (500, 1000, 1500, 3000, 10000)
-METHODS = ("agent", "tpe", "gp", "evolution", "coordinate", "grid", "random", "tpe+", "random+")
+METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "gp+", "tpe+", "random+")
+PEER = "agentopt:"
+PEERS = ("agentopt:auto", "agentopt:hill_climbing", "agentopt:epsilon_lucb")
 CLOSE = 0.01
 FIRST_SEED = 1000
 """Seeds below were used while the methods were being made."""
@@ -53,35 +60,39 @@ class Run:
     family: str
     seed: int
     regrets: dict[int, float]
-    """Example evaluations -> regret of what was recommended then."""
+    """Example evaluations -> regret of what was recommended then; none before a peer's only recommendation."""
     evaluations_to_close: int | None
     """Example evaluations at the first checkpoint from which on the regret stayed within `CLOSE`."""
     trials_to_optimum: int | None
     """Number of the first trial of an optimal allocation."""
     trials: int
+    evaluations: int
+    """Example evaluations in all."""
     seconds: float
     """Wall-clock time of the whole run: nothing but our own work, as scores are drawn, not bought."""
+    over_budget: int = 0
+    """Example evaluations of allocations over the budget."""
+    regret_at_end: float = float("nan")
 
 
 class Watched:
     """The problem with a meter: it ends the search at the last checkpoint, and looks at what is recommended."""
 
-    def __init__(self, problem: SyntheticEnvironment, space: at.SearchSpace, *, plain: bool, last: int) -> None:
-        self.problem, self.space, self.plain, self.last = problem, space, plain, last
+    def __init__(self, problem: Problem, *, plain: bool, last: int) -> None:
+        self.problem, self.plain, self.last = problem, plain, last
         self.regrets: dict[int, float] = {}
         self.trials_to_optimum: int | None = None
-        self._optimum = problem.optimum(space)
-        self._spent = 0
+        self.spent = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.problem, name)
+        return getattr(self.problem.environment, name)
 
     async def evaluate(self, allocation: at.Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """Score, unless everything has been spent."""
-        if self._spent >= self.last:
+        if self.spent >= self.last:
             raise LimitReached("all example evaluations are used up")
-        evaluation = await self.problem.evaluate(allocation, examples)
-        self._spent += len(evaluation.results)
+        evaluation = await self.problem.environment.evaluate(allocation, examples)
+        self.spent += len(evaluation.results)
         return evaluation
 
     def watch(self, progress: Progress) -> None:
@@ -90,10 +101,10 @@ class Watched:
         spent = sum(len(trial.evaluation.results) for trial in archive.trials)
         due = [mark for mark in self._marks if mark <= spent and mark not in self.regrets]
         if due:
-            regret = self._regret(self._chosen(archive))
+            regret = self.problem.regret(self._chosen(archive).allocation)
             self.regrets |= dict.fromkeys(due, regret)
         if self.trials_to_optimum is None:
-            found = (t.number for t in archive.trials if self._regret(t) < 1e-9)
+            found = (t.number for t in archive.trials if self.problem.regret(t.allocation) < 1e-9)
             self.trials_to_optimum = next(found, None)
 
     @cached_property
@@ -104,25 +115,20 @@ class Watched:
         best = archive.best
         if self.plain and best is not None:
             return best
-        return recommend(self.space.pipeline.sizes, archive.trials)
-
-    def _regret(self, trial: Trial) -> float:
-        return self._optimum - self.problem.true_score(trial.allocation)
+        return recommend(self.problem.space.pipeline.sizes, archive.trials)
 
 
 def run(method: str, family: str, seed: int, last: int) -> Run:
     """One method on one problem."""
     name, plain = method.removesuffix("+"), method != "agent" and not method.endswith("+")
-    problem = SyntheticEnvironment(FAMILIES[family], seed)
-    budget = problem.default_budget
-    space = at.SearchSpace(problem.pipeline, at.cost_model(budget.cost_model), budget.amount)
-    watched = Watched(problem, space, plain=plain, last=last)
+    posed = problem(family, seed)
+    watched = Watched(posed, plain=plain, last=last)
     searcher = at.searcher(name, seed=seed, llm="none")
     started = time.perf_counter()
     search = at.search(
         watched,  # type: ignore[arg-type]  (what it lacks, the problem has)
         searcher,
-        space,
+        posed.space,
         at.Store(),
         study_name="benchmark",
         seed=seed,
@@ -142,7 +148,31 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
         evaluations_to_close=min(stays, default=None),
         trials_to_optimum=watched.trials_to_optimum,
         trials=trials,
+        evaluations=watched.spent,
+        regret_at_end=regrets[last],
         seconds=seconds,
+    )
+
+
+def run_peer(method: str, family: str, seed: int, last: int, python: str) -> Run:
+    """One selector of the external peer on one problem, in its own environment."""
+    script = str(Path(__file__).with_name("agentopt_peer.py"))
+    command = [python, script, method.removeprefix(PEER), family, str(seed)]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(ended.stdout)
+    regrets = {mark: found["regret"] for mark in CHECKPOINTS if found["evaluations"] <= mark <= last}
+    return Run(
+        method=method,
+        family=family,
+        seed=seed,
+        regrets=regrets,
+        evaluations_to_close=found["evaluations"] if found["regret"] <= CLOSE else None,
+        trials_to_optimum=None,
+        trials=0,
+        evaluations=found["evaluations"],
+        seconds=found["seconds"],
+        over_budget=found["over_budget"],
+        regret_at_end=found["regret"],
     )
 
 
@@ -159,11 +189,12 @@ def _carried(regrets: dict[int, float], last: int) -> dict[int, float]:
     return whole
 
 
-def _job(arguments: tuple[str, str, int, int]) -> Run | str:
+def _job(arguments: tuple[str, str, int, int, str]) -> Run | str:
+    method, *rest, last, peer = arguments
     try:
-        return run(*arguments)
+        return run_peer(*arguments) if method.startswith(PEER) else run(method, *rest, last)
     except at.ConfigError as error:
-        return f"{arguments[0]} left out: {error}"
+        return f"{method} left out: {error}"
 
 
 def table(runs: Sequence[Run], last: int) -> str:
@@ -183,8 +214,8 @@ def _rows(runs: Sequence[Run], marks: Sequence[int]) -> Iterator[list[str]]:
     grouped = defaultdict(list)
     for each in runs:
         grouped[each.method].append(each)
-    for method, group in sorted(grouped.items(), key=lambda item: np.mean([r.regrets[marks[-1]] for r in item[1]])):
-        regrets = [_interval([each.regrets[mark] for each in group]) for mark in marks]
+    for method, group in sorted(grouped.items(), key=lambda item: _at_the_end(item[1], marks[-1])):
+        regrets = [_interval(_known(group, mark)) for mark in marks]
         yield [
             method,
             *regrets,
@@ -194,7 +225,20 @@ def _rows(runs: Sequence[Run], marks: Sequence[int]) -> Iterator[list[str]]:
         ]
 
 
+def _at_the_end(group: Sequence[Run], mark: int) -> float:
+    known = _known(group, mark)
+    return float(np.mean(known)) if known else np.inf
+
+
+def _known(group: Sequence[Run], mark: int) -> list[float]:
+    """Regrets after so many evaluations; none unless every run had recommended something by then."""
+    known = [each.regrets[mark] for each in group if mark in each.regrets]
+    return known if len(known) == len(group) else []
+
+
 def _interval(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
     half = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
     return f"{np.mean(values):.4f} ± {half:.4f}"
 
@@ -205,6 +249,21 @@ def _reached(values: Sequence[int | None]) -> str:
     middle = (len(values) - 1) // 2
     median = f"{got[middle]:,}" if len(got) > middle else "-"
     return f"{median} ({len(got)} of {len(values)})"
+
+
+def peer_lines(runs: Sequence[Run]) -> list[str]:
+    """What the peer's selectors recommended at their own end, however far that is."""
+    lines = []
+    peers = [each for each in runs if each.method.startswith(PEER)]
+    for family, method in dict.fromkeys((each.family, each.method) for each in peers):
+        group = [each for each in peers if (each.family, each.method) == (family, method)]
+        spent, over = (sum(getattr(each, name) for each in group) for name in ("evaluations", "over_budget"))
+        regret = _interval([each.regret_at_end for each in group])
+        lines.append(
+            f"- {family}, {method}: regret {regret} after {spent / len(group):,.0f} example evaluations on average, "
+            f"{over / spent:.0%} of them over the budget"
+        )
+    return ["", *lines] if lines else []
 
 
 def draw(runs: Sequence[Run], path: Path, last: int) -> None:
@@ -221,17 +280,20 @@ def draw(runs: Sequence[Run], path: Path, last: int) -> None:
     marks = [mark for mark in CHECKPOINTS if mark <= last]
     for axis, family in zip(axes.flat, families, strict=False):
         for method in dict.fromkeys(each.method for each in runs):
-            group = [r.regrets for r in runs if r.family == family and r.method == method]
-            if not group:
+            runs_of = [r for r in runs if r.family == family and r.method == method]
+            group = [each.regrets for each in runs_of]
+            shown = [mark for mark in marks if _known(runs_of, mark)]
+            if not shown:
                 continue
-            values = np.array([[regrets[mark] for mark in marks] for regrets in group])
+            values = np.array([[regrets[mark] for mark in shown] for regrets in group])
             mean = values.mean(axis=0)
             half = 1.96 * values.std(axis=0, ddof=1) / len(group) ** 0.5 if len(group) > 1 else 0 * mean
             (line,) = axis.plot(
-                marks, mean, marker="o", markersize=3, label=method, lw=2.5 if method == "agent" else 1.2
+                shown, mean, marker="o", markersize=3, label=method, lw=2.5 if method == "agent" else 1.2
             )
-            axis.fill_between(marks, np.maximum(mean - half, 0), mean + half, alpha=0.12, color=line.get_color())
-        axis.set(title=f"{family} (synthetic)", xscale="log", xlabel="example evaluations", ylabel="regret")
+            axis.fill_between(shown, np.maximum(mean - half, 0), mean + half, alpha=0.12, color=line.get_color())
+        kind = "recorded" if family == MINIHOP else "synthetic"
+        axis.set(title=f"{family} ({kind})", xscale="log", xlabel="example evaluations", ylabel="regret")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     axes.flat[0].legend(fontsize=7, ncols=2)
@@ -241,31 +303,36 @@ def draw(runs: Sequence[Run], path: Path, last: int) -> None:
 def main() -> None:
     """Run, print the table, and write it with everything else where `--out` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--families", nargs="+", default=list(NAMES), choices=list(NAMES))
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=20, help="problems per family")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--last", type=int, default=3000, help="example evaluations per run")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--peer", default="", help="interpreter of an environment with agenttts and agentopt-py")
     parser.add_argument("--quick", action="store_true", help="family 'table', 8 problems, 1,500 example evaluations")
     parser.add_argument("--out", type=Path, help="write OUT.json, OUT.md and OUT.png")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.families, arguments.seeds, arguments.last = ["table"], 8, 1500
         arguments.methods = [name for name in arguments.methods if name != "gp"]
+    if arguments.peer:
+        arguments.methods = [*arguments.methods, *PEERS]
+    optima = minihop_optima() if MINIHOP in arguments.families else {}
     jobs = [
-        (method, family, seed, arguments.last)
+        (method, family, seed, arguments.last, arguments.peer)
         for family in arguments.families
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
         for method in arguments.methods
+        if not (method.startswith(PEER) and family == MINIHOP)  # its options are too many for an exhaustive start
     ]
     started = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(arguments.processes, share_optima, (optima,)) as pool:
         done = pool.map(_job, jobs, chunksize=1)
     for note in dict.fromkeys(each for each in done if isinstance(each, str)):
         print(note)
     runs = [each for each in done if isinstance(each, Run)]
-    text = table(runs, arguments.last)
+    text = "\n".join([table(runs, arguments.last), *peer_lines(runs)])
     print(text)
     print(f"\n{len(runs)} runs in {time.monotonic() - started:.0f} s on {arguments.processes} processes")
     if arguments.out:

@@ -126,11 +126,12 @@ class SyntheticEnvironment:
 
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """See `trial.Environment.evaluate`."""
-        scores = self._scores(allocation)
+        scores = self.scores(allocation)
         names = self.examples if examples is None else examples
         return Evaluation(results=tuple(ExampleResult(example=n, score=float(scores[int(n)])) for n in names))
 
-    def _scores(self, allocation: Allocation) -> Floats:
+    def scores(self, allocation: Allocation) -> Floats:
+        """Every example's score."""
         truth = self.true_score(allocation)
         if self.family.noise == "exact":
             return np.full(self.family.examples, truth)

@@ -1,0 +1,99 @@
+"""Problems that `search_efficiency.py` compares methods on: what is searched, and what only the judge knows.
+
+Synthetic families (`environments.synthetic`) are drawn from a seed. "minihop" is real: samples of the four tiny models
+recorded once, 100 of its 400 examples drawn by the seed, one of three budgets; an allocation's true score is its
+expectation over the order of the recorded samples on all 400 examples (`minihop.expected_score`, known to +-0.003).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+import agenttts as at
+from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.environments.tasks.minihop import expected_score, minihop_recorded, pipeline, world
+from agenttts.trial import Environment
+
+MINIHOP = "minihop"
+NAMES = (*FAMILIES, MINIHOP)
+_BUDGETS = (500.0, 700.0, 1000.0)
+_EXAMPLES, _ALL_EXAMPLES = 100, 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One problem."""
+
+    environment: Environment
+    space: at.SearchSpace
+    true_score: Callable[[at.Allocation], float]
+    optimum: float
+    """The highest true score within the budget."""
+
+    def regret(self, allocation: at.Allocation) -> float:
+        """How much less an allocation really scores than the best one."""
+        return self.optimum - self.true_score(allocation)
+
+
+def problem(family: str, seed: int) -> Problem:
+    """The problem of this family and seed."""
+    return _recorded(seed) if family == MINIHOP else _synthetic(family, seed)
+
+
+def _synthetic(family: str, seed: int) -> Problem:
+    environment = SyntheticEnvironment(FAMILIES[family], seed)
+    budget = environment.default_budget
+    space = at.SearchSpace(environment.pipeline, at.cost_model(budget.cost_model), budget.amount)
+    return Problem(
+        environment=environment,
+        space=space,
+        true_score=environment.true_score,
+        optimum=environment.optimum(space),
+    )
+
+
+def _recorded(seed: int) -> Problem:
+    budget = _BUDGETS[seed % len(_BUDGETS)]
+    chosen = np.random.default_rng([20250801, seed]).choice(_ALL_EXAMPLES, size=_EXAMPLES, replace=False)
+    environment = at.LiveEnvironment(
+        pipeline(),
+        [world.make_example(int(index)) for index in sorted(chosen)],
+        client=minihop_recorded().client,
+        name=f"minihop-recorded-{seed}",
+        recorded="recorded samples of real models; no model runs",
+    )
+    space = _minihop_space(budget)
+    return Problem(environment=environment, space=space, true_score=_true_score, optimum=minihop_optimum(budget))
+
+
+def _minihop_space(budget: float) -> at.SearchSpace:
+    return at.SearchSpace(pipeline(), at.cost_model("flops"), budget)
+
+
+@cache
+def _true_score(allocation: at.Allocation) -> float:
+    return expected_score(allocation).score
+
+
+_optima: dict[float, float] = {}
+
+
+def minihop_optimum(budget: float) -> float:
+    """The best of all allocations, a minute's work: done once, and handed to other processes (`share_optima`)."""
+    if budget not in _optima:
+        _optima[budget] = max(_true_score(allocation) for allocation in _minihop_space(budget).enumerate())
+    return _optima[budget]
+
+
+def minihop_optima() -> dict[float, float]:
+    """Those of every budget that is used."""
+    return {budget: minihop_optimum(budget) for budget in _BUDGETS}
+
+
+def share_optima(optima: dict[float, float]) -> None:
+    """Take over what another process has worked out."""
+    _optima.update(optima)
