@@ -89,5 +89,6 @@ def knowledge_gradient(posterior: Posterior, look: int) -> NDArray[np.float64]:
     rival = np.full(len(order), posterior.mean[order[0]])
     rival[order[0]] = posterior.mean[order[1]]
     z = -np.abs(posterior.mean - rival) / spread
-    result: NDArray[np.float64] = spread * (z * normal_cdf(z) + normal_density(z))
+    # Far from the leader, rounding alone would make it negative.
+    result: NDArray[np.float64] = np.maximum(spread * (z * normal_cdf(z) + normal_density(z)), 0.0)
     return result

@@ -7,7 +7,9 @@ A Gaussian process whose kernel states what is believed of multi-stage test-time
 2. saturating  the effect of samples flattens: it is smooth in S^(-1/2), not in S
 3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
 
-The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. Predictions
+The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. Where subtasks
+declare metrics, their scores are evidence: a posterior of its own predicts each subtask's score from what stands before
+it, and choices of like quality are alike to the subtasks after them, whatever model they are of. Predictions
 average over several settings of its hyperparameters, found by local search from prior draws and weighted by their
 posterior, so that few trials give wide intervals. The noise of the mean scores is a coin's per example, with
 the correlation that the per-example scores show: trials that share hard examples are unlucky together.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -26,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.allocation import Allocation
-from agenttts.trial import Trial
+from agenttts.trial import Evaluation, Trial
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]
@@ -72,6 +74,8 @@ class Encoded:
     """Rank of the model by size within its subtask, scaled to [0, 1]."""
     samples: Floats
     """The sample axis on which effects are smooth, scaled to about [0, 1]."""
+    quality: Floats
+    """Expected score of each subtask by its own metric; NaN where none is known."""
 
     def __len__(self) -> int:
         return len(self.model)
@@ -84,7 +88,12 @@ class Encoded:
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
-        return Encoded(self.model[chosen], self.size[chosen], self.samples[chosen])
+        return Encoded(self.model[chosen], self.size[chosen], self.samples[chosen], self.quality[chosen])
+
+    @property
+    def judged(self) -> list[int]:
+        """The subtasks whose quality is known."""
+        return [i for i in range(self.quality.shape[1]) if not np.isnan(self.quality[:, i]).any()]
 
 
 class _Hyper(NamedTuple):
@@ -97,25 +106,34 @@ class _Hyper(NamedTuple):
     """Share of a model's effect that its size does not explain."""
     samples_scale: float
     interaction: float
+    quality_share: float
+    """Share of a subtask's effect that its quality explains, where that is known."""
+    quality_scale: float
+
+
+_SHARED = 6
+"""Hyperparameters beside the amplitudes."""
 
 
 def _hyper(z: Floats) -> _Hyper:
-    """The prior: log-normal scales, and a share that is a coin of its own."""
-    *amplitudes, size, own, samples, interaction = z
+    """The prior: log-normal scales, and shares that are coins of their own."""
+    *amplitudes, size, own, samples, interaction, share, quality = z
     return _Hyper(
         amplitude=0.2 * np.exp(0.8 * np.array(amplitudes)),
         size_scale=float(0.5 * np.exp(0.5 * size)),
         own_share=float(1 / (1 + np.exp(0.8 - own))),
         samples_scale=float(0.5 * np.exp(0.5 * samples)),
         interaction=float(2.0 * np.exp(interaction)),
+        quality_share=float(1 / (1 + np.exp(-1.5 * share))),
+        quality_scale=float(0.3 * np.exp(0.5 * quality)),
     )
 
 
 class Encoder:
     """Turns allocations into arrays."""
 
-    def __init__(self, sizes: Sizes, structure: Structure) -> None:
-        self._structure = structure
+    def __init__(self, sizes: Sizes, structure: Structure, judges: Mapping[int, Surrogate]) -> None:
+        self._structure, self._judges = structure, judges
         self._subtasks = list(sizes)
         self._models = [{name: i for i, name in enumerate(models)} for models in sizes.values()]
         self._sizes = [_size_ranks(list(models.values())) for models in sizes.values()]
@@ -134,7 +152,10 @@ class Encoder:
         """Encode model indices and sample counts, both of shape (allocations, subtasks)."""
         sizes = np.stack([ranks[models[:, i]] for i, ranks in enumerate(self._sizes)], axis=1)
         axis = 1 - samples**-0.5 if self._structure.saturating else np.log2(samples) / 6
-        return Encoded(models, sizes, axis)
+        quality = np.full(models.shape, np.nan)
+        for i, judge in self._judges.items():
+            quality[:, i] = judge.predict(judge.encoder.arrays(models[:, : i + 1], samples[:, : i + 1])).mean
+        return Encoded(models, sizes, axis, quality)
 
 
 class Surrogate:
@@ -148,7 +169,7 @@ class Surrogate:
 
     def __init__(self, sizes: Sizes, trials: Sequence[Trial], structure: Structure | None = None) -> None:
         self.structure = structure or Structure()
-        self.encoder = Encoder(sizes, self.structure)
+        self.encoder = Encoder(sizes, self.structure, _judges(sizes, trials, self.structure))
         self._data = self.encoder.allocations([trial.allocation for trial in trials])
         scores = np.array([trial.evaluation.score for trial in trials])
         self._level = float(scores.mean())
@@ -158,6 +179,8 @@ class Surrogate:
         learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
         pairs = _Pairs(self._data, self._data, self.structure)
         self._fits = [_Fit(_hyper(z), pairs, self._data, residuals, noise) for z, _ in learned]
+        self.log_posterior = learned[0][1]
+        """Of the best hyperparameters, up to a constant of the trials: compares structures on the same trials."""
         chances = np.array([log_posterior for _, log_posterior in learned])
         self._weights = np.exp(chances - chances.max())
         self._weights /= self._weights.sum()
@@ -170,6 +193,14 @@ class Surrogate:
         mean = self._weights @ means
         variance = self._weights @ (variances + means**2) - mean**2
         return Posterior(mean + self._level, np.sqrt(np.maximum(variance, 1e-12)))
+
+    def draws(self, encoded: Encoded, count: int, rng: np.random.Generator) -> Floats:
+        """True scores drawn jointly from the posterior, shape (count, allocations)."""
+        pairs, own = _Pairs(self._data, encoded, self.structure), _Pairs(encoded, encoded, self.structure)
+        numbers = rng.multinomial(count, self._weights)
+        drawn = [fit.draws(pairs, own, int(n), rng) for fit, n in zip(self._fits, numbers, strict=True) if n]
+        result: Floats = np.concatenate(drawn) + self._level
+        return result
 
     def predict_allocations(self, allocations: Sequence[Allocation]) -> Posterior:
         """`predict` for allocation objects."""
@@ -191,6 +222,7 @@ class _Pairs:
     def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
         self.structure, self.shape = structure, (len(left), len(right))
         self._subtasks = [self._options(left, right, i) for i in range(left.model.shape[1])]
+        self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
 
     @staticmethod
     def _options(left: Encoded, right: Encoded, subtask: int) -> tuple[Floats, Floats, Floats, tuple[Any, ...]]:
@@ -219,6 +251,10 @@ class _Pairs:
             model = hyper.own_share * same + (1 - hyper.own_share) * alike
         options = hyper.amplitude[subtask] ** 2 * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
         result: Floats = options[places]
+        if subtask in self._qualities:
+            alike = np.exp(-0.5 * self._qualities[subtask] / hyper.quality_scale**2)
+            by_quality = hyper.amplitude[subtask] ** 2 * alike
+            result = hyper.quality_share * by_quality + (1 - hyper.quality_share) * result
         return result
 
 
@@ -242,6 +278,14 @@ class _Fit:
         variance = self._prior_variance - np.einsum("ij,ij->j", whitened, whitened)
         return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
 
+    def draws(self, pairs: _Pairs, own: _Pairs, count: int, rng: np.random.Generator) -> Floats:
+        """Joint draws for the allocations that `pairs` compares the data with, and `own` with one another."""
+        whitened = self._whitener @ pairs.kernel(self._hyper)
+        values, vectors = np.linalg.eigh(own.kernel(self._hyper) - whitened.T @ whitened)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        result: Floats = whitened.T @ self._whitened + rng.standard_normal((count, len(root))) @ root.T
+        return result
+
 
 def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
     """The trial with the highest posterior mean over all trials: never merely the luckiest.
@@ -251,6 +295,37 @@ def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
         trials: At least one.
     """
     return Surrogate(sizes, trials).best(trials)
+
+
+def _judges(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> dict[int, Surrogate]:
+    """For every subtask but the last that reports scores of its own: their posterior, given what stands before it."""
+    names = list(sizes)
+    reported = {name for trial in trials for name in trial.evaluation.subtask_scores}
+    return {
+        i: Surrogate({n: sizes[n] for n in names[: i + 1]}, _judged(trials, names[: i + 1]), structure)
+        for i, name in enumerate(names[:-1])
+        if name in reported
+    }
+
+
+def _judged(trials: Sequence[Trial], names: Sequence[str]) -> list[Trial]:
+    """The trials of the last of these subtasks alone; of those with the same choices, the one with most examples."""
+    longest: dict[Allocation, Trial] = {}
+    for trial in trials:
+        allocation = Allocation({name: trial.allocation[name] for name in names})
+        known = longest.get(allocation)
+        if known is None or len(known.evaluation.results) < len(trial.evaluation.results):
+            longest[allocation] = trial
+    return [
+        replace(trial, allocation=allocation, evaluation=_by_subtask(trial.evaluation, names[-1]))
+        for allocation, trial in longest.items()
+    ]
+
+
+def _by_subtask(evaluation: Evaluation, name: str) -> Evaluation:
+    """What a subtask scored by its own metric; a failed example counts as 0."""
+    results = [replace(each, score=each.subtask_scores.get(name, 0.0)) for each in evaluation.results]
+    return replace(evaluation, results=tuple(results))
 
 
 def _noise_covariance(trials: Sequence[Trial]) -> Floats:
@@ -311,7 +386,7 @@ def _size_ranks(parameters: Sequence[float]) -> Floats:
 def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> list[tuple[Floats, float]]:
     """The best hyperparameters found, with their log posterior: prior draws, then local search around the best."""
     rng = np.random.default_rng(20250801)
-    size, pairs = data.model.shape[1] + 4, _Pairs(data, data, structure)
+    size, pairs = data.model.shape[1] + _SHARED, _Pairs(data, data, structure)
 
     def scored(z: Floats) -> tuple[Floats, float]:
         """Log posterior of the hyperparameters, up to a constant."""

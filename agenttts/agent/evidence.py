@@ -1,11 +1,12 @@
 """The three insights of the paper as statistics of the archive.
 
 Each is a statement about the posterior (`surrogate.Surrogate`) around the incumbent, the tried allocation with the
-highest posterior mean, so that it carries an uncertainty and is dropped as soon as data contradict it:
+highest posterior mean, so that it carries an uncertainty; the assumption behind it is a `Hypothesis` that is dropped as
+soon as data contradict it:
 
 1. `Preference`   which model a subtask should use, every model at its best within the same budget
 2. `Saturation`   from how many samples on more would buy less than a point: the knee of a fitted curve
-3. `Interaction`  how the best downstream option moves when the upstream choice changes
+3. `Interaction`  how the best downstream option moves when the upstream choice, and so its quality, changes
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agenttts.agent.candidates import from_allocations, rungs
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.agent.curves import Curve, Floats, fit_curve
+from agenttts.agent.hypotheses import Hypothesis
+from agenttts.allocation import Allocation, Choice, SearchSpace
 from agenttts.pipeline import Subtask
-from agenttts.surrogate import Posterior, Surrogate, normal_cdf
+from agenttts.surrogate import Posterior, Surrogate
 from agenttts.trial import Archive
 
-KNEE_GAIN = 0.01
-"""A doubling of samples that is expected to gain less than this is beyond the knee."""
 _CURVE_POINTS = 4
-_RATES = np.geomspace(0.15, 4.0, 25)
+_DRAWS = 64
+_LIKELY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,27 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """What a dearer option of a subtask gains over the cheapest one."""
+
+    model: str
+    samples: int
+    gain: float
+    sd: float
+    share: float
+    """How much more it costs, as a share of the budget."""
+
+    @property
+    def rate(self) -> float:
+        """Gain per tenth of the budget."""
+        return self.gain / self.share / 10
+
+    def __str__(self) -> str:
+        spread = 1.96 * self.sd / self.share / 10
+        return f"{self.model} x{self.samples} gains {self.rate:.3f} ± {spread:.3f} per tenth of the budget"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preference:
     """Insight 1 for one subtask: each model at its best within the budget that the incumbent leaves it."""
 
@@ -52,31 +74,34 @@ class Preference:
     """Best first."""
     chance: float
     """Probability that the first is really better than the second."""
+    upgrades: tuple[Upgrade, ...]
+    """Of the options that cost more than the cheapest, by gain per cost, the highest first."""
 
     def __str__(self) -> str:
         first, *rest = self.options
         behind = f" over {rest[0]}, {self.chance:.0%} sure" if rest else ""
-        return f"{self.subtask}: {first}{behind}"
+        worth = f"; {self.upgrades[0]}" if self.upgrades else ""
+        return f"{self.subtask}: {first}{behind}{worth}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saturation:
-    """Insight 2 for one subtask and model: score(S) = limit - gain * S^(-rate), fitted to the posterior."""
+    """Insight 2 for one subtask and model, within what fits the budget beside the incumbent's other subtasks."""
 
     subtask: str
     model: str
-    limit: float
-    gain: float
-    rate: float
-    knee: int
-    """Fewest samples from which doubling is expected to gain less than `KNEE_GAIN`, within what fits."""
-    most: int
-    """Most samples that fit the budget beside the incumbent's other subtasks."""
+    curve: Curve
 
     def __str__(self) -> str:
-        if self.knee >= self.most > 1:
-            return f"{self.subtask}, {self.model}: still rising at the {self.most} samples that fit"
-        return f"{self.subtask}, {self.model}: flat from x{self.knee} on (limit {self.limit:.3f})"
+        curve, most = self.curve, self.curve.counts[-1]
+        where = f"{self.subtask}, {self.model}"
+        if curve.falling > _LIKELY:
+            peak = curve.counts[int(np.argmax(curve.mean))]
+            return f"{where}: best at x{peak}, then falls ({curve.falling:.0%} sure, {curve.form})"
+        if curve.knee >= most > 1:
+            return f"{where}: still rising at the {most} samples that fit ({curve.form})"
+        sure = f"x{curve.knee_low} to x{curve.knee_high}, 80 % sure"
+        return f"{where}: flat from x{curve.knee} on ({sure}; {curve.form})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +110,14 @@ class Interaction:
 
     upstream: str
     choice: str
+    quality: float | None
+    """Mean score of the upstream subtask under that choice; None where it declares no metric or was not tried so."""
     downstream: str
     best: Option
 
     def __str__(self) -> str:
-        return f"behind {self.upstream} = {self.choice}, {self.downstream} does best with {self.best}"
+        quality = "" if self.quality is None else f" (scores {self.quality:.3f} itself)"
+        return f"behind {self.upstream} = {self.choice}{quality}, {self.downstream} does best with {self.best}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +127,7 @@ class Evidence:
     incumbent: Allocation
     score: float
     sd: float
+    hypotheses: tuple[Hypothesis, ...] = ()
     preferences: tuple[Preference, ...] = ()
     saturations: tuple[Saturation, ...] = ()
     interactions: tuple[Interaction, ...] = ()
@@ -106,6 +135,7 @@ class Evidence:
     def lines(self) -> list[str]:
         """The evidence in words, one statement a line."""
         lines = [f"Best so far: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."]
+        lines += [f"Insight {each}." for each in self.hypotheses]
         lines += [f"Model preference at equal budget: {each}." for each in self.preferences]
         lines += [f"Samples: {each}." for each in self.saturations]
         lines += [f"Stages: {each}." for each in self.interactions]
@@ -118,7 +148,7 @@ class Evidence:
 
 
 def gather_evidence(
-    archive: Archive, space: SearchSpace, surrogate: Surrogate, *, preference: bool, saturation: bool, interaction: bool
+    archive: Archive, space: SearchSpace, surrogate: Surrogate, hypotheses: Sequence[Hypothesis], on: frozenset[int]
 ) -> Evidence:
     """The evidence for the insights that are switched on.
 
@@ -126,37 +156,72 @@ def gather_evidence(
         archive: Has at least one trial.
         space: What is searched.
         surrogate: Fitted to the archive.
-        preference: Whether to report Insight 1.
-        saturation: Whether to report Insight 2.
-        interaction: Whether to report Insight 3.
+        hypotheses: What the trials say of the insights.
+        on: Which insights (1, 2, 3) to report.
     """
     # A study that began under a larger budget holds trials that do not fit this one.
     feasible = [trial for trial in archive.trials if trial.allocation in space]
     incumbent = surrogate.best(feasible).allocation if feasible else space.cheapest
     posterior = surrogate.predict_allocations([incumbent])
-    subtasks = space.pipeline.subtasks
+    around = _Around(archive, incumbent, space, surrogate)
     return Evidence(
         incumbent=incumbent,
         score=float(posterior.mean[0]),
         sd=float(posterior.sd[0]),
-        preferences=tuple(_preference(s, incumbent, space, surrogate) for s in subtasks) if preference else (),
-        saturations=tuple(_saturations(archive, incumbent, space, surrogate)) if saturation else (),
-        interactions=tuple(_interactions(archive, incumbent, space, surrogate)) if interaction else (),
+        hypotheses=tuple(hypotheses),
+        preferences=tuple(_preference(s, around) for s in space.pipeline.subtasks) if 1 in on else (),
+        saturations=tuple(_saturations(around)) if 2 in on else (),
+        interactions=tuple(_interactions(around)) if 3 in on else (),
     )
 
 
-def _preference(subtask: Subtask, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate) -> Preference:
+@dataclass(frozen=True)
+class _Around:
+    """What statements about the incumbent rest on."""
+
+    archive: Archive
+    incumbent: Allocation
+    space: SearchSpace
+    surrogate: Surrogate
+
+    def draws(self, allocations: Sequence[Allocation]) -> Floats:
+        """Scores drawn jointly from the posterior, shape (draws, allocations); the same for the same archive."""
+        encoded = self.surrogate.encoder.allocations(allocations)
+        return self.surrogate.draws(encoded, _DRAWS, self.archive.rng(0))
+
+
+def _preference(subtask: Subtask, around: _Around) -> Preference:
     options = [
         option
         for model in subtask.models
-        if (option := _best_option(subtask, model.name, incumbent, space, surrogate)) is not None
+        if (option := _best_option(subtask, model.name, around.incumbent, around.space, around.surrogate)) is not None
     ]
     options.sort(key=lambda option: -option.score)
-    if len(options) == 1:
-        return Preference(subtask=subtask.name, options=tuple(options), chance=1.0)
-    first, second = options[:2]
-    z = (first.score - second.score) / float(np.hypot(first.sd, second.sd))
-    return Preference(subtask=subtask.name, options=tuple(options), chance=float(normal_cdf(z)))
+    with_it = [around.incumbent.replaced(subtask.name, option.model, option.samples) for option in options]
+    draws = around.draws(with_it)
+    return Preference(
+        subtask=subtask.name,
+        options=tuple(options),
+        chance=float((draws[:, 0] > draws[:, 1]).mean()) if len(options) > 1 else 1.0,
+        upgrades=tuple(_upgrades(options, [around.space.cost(each) for each in with_it], draws, around.space.budget)),
+    )
+
+
+def _upgrades(options: Sequence[Option], costs: Sequence[float], draws: Floats, budget: float) -> list[Upgrade]:
+    cheapest = int(np.argmin(costs))
+    gains = draws - draws[:, [cheapest]]
+    upgrades = [
+        Upgrade(
+            model=option.model,
+            samples=option.samples,
+            gain=float(gains[:, i].mean()),
+            sd=float(gains[:, i].std()),
+            share=(costs[i] - costs[cheapest]) / budget,
+        )
+        for i, option in enumerate(options)
+        if costs[i] > costs[cheapest]
+    ]
+    return sorted(upgrades, key=lambda upgrade: -upgrade.rate)
 
 
 def _best_option(
@@ -182,50 +247,47 @@ def _curve(
     return counts, surrogate.predict(surrogate.encoder.arrays(row.models, row.samples.astype(float)))
 
 
-def _saturations(archive: Archive, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate) -> list[Saturation]:
+def _saturations(around: _Around) -> list[Saturation]:
     """One for every (subtask, model) that has been tried and can have enough sample counts to fit a curve."""
     found = []
-    for subtask in space.pipeline.subtasks:
-        tried = {trial.allocation[subtask.name].model for trial in archive.trials}
-        for model in subtask.models:
-            counts, posterior = _curve(subtask, model.name, incumbent, space, surrogate)
-            if model.name in tried and len(counts) >= _CURVE_POINTS:
-                found.append(_fit_saturation(subtask.name, model.name, counts, posterior))
+    for subtask in around.space.pipeline.subtasks:
+        tried = {trial.allocation[subtask.name].model for trial in around.archive.trials}
+        for model in (model.name for model in subtask.models if model.name in tried):
+            most = around.space.most_samples(around.incumbent, subtask.name, model)
+            counts = [count for count in rungs(subtask) if count <= most]
+            if len(counts) >= _CURVE_POINTS:
+                draws = around.draws([around.incumbent.replaced(subtask.name, model, count) for count in counts])
+                found.append(Saturation(subtask=subtask.name, model=model, curve=fit_curve(counts, draws)))
     return found
 
 
-def _fit_saturation(subtask: str, model: str, counts: Sequence[int], posterior: Posterior) -> Saturation:
-    """Weighted least squares of limit - gain * S^(-rate), linear but for the rate, which is searched on a grid."""
-    samples = np.asarray(counts, dtype=float)
-    fits = [_fit_rate(samples, posterior, float(rate)) for rate in _RATES]
-    _, limit, gain, rate = min(fits)
-    doublings = gain * (samples**-rate - (2 * samples) ** -rate)
-    below = np.flatnonzero(doublings < KNEE_GAIN)
-    knee = counts[int(below[0])] if len(below) else counts[-1]
-    return Saturation(subtask=subtask, model=model, limit=limit, gain=gain, rate=rate, knee=knee, most=counts[-1])
-
-
-def _fit_rate(samples: NDArray[np.float64], posterior: Posterior, rate: float) -> tuple[float, float, float, float]:
-    design = np.stack([np.ones_like(samples), -(samples**-rate)], axis=1)
-    weights = 1 / posterior.sd
-    solution, *_ = np.linalg.lstsq(design * weights[:, None], posterior.mean * weights, rcond=None)
-    error = float(np.sum(((design @ solution - posterior.mean) * weights) ** 2))
-    return error, float(solution[0]), float(solution[1]), rate
-
-
-def _interactions(
-    archive: Archive, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate
-) -> list[Interaction]:
+def _interactions(around: _Around) -> list[Interaction]:
     """For every edge of the graph, the best downstream option behind each upstream model that was tried."""
+    archive, incumbent, space = around.archive, around.incumbent, around.space
     found = []
     for downstream in space.pipeline.subtasks:
         for upstream in space.pipeline.parents(downstream.name):
-            for choice in _contrasting(archive, upstream, incumbent):
-                option = _best_behind(downstream, incumbent.replaced(upstream, *choice), space, surrogate)
+            for model, samples in _contrasting(archive, upstream, incumbent):
+                option = _best_behind(downstream, incumbent.replaced(upstream, model, samples), space, around.surrogate)
                 if option is not None:
-                    shown = f"{choice[0]} x{choice[1]}"
-                    found.append(Interaction(upstream=upstream, choice=shown, downstream=downstream.name, best=option))
+                    found.append(
+                        Interaction(
+                            upstream=upstream,
+                            choice=f"{model} x{samples}",
+                            quality=_quality(archive, upstream, Choice(model, samples)),
+                            downstream=downstream.name,
+                            best=option,
+                        )
+                    )
     return found
+
+
+def _quality(archive: Archive, upstream: str, choice: Choice) -> float | None:
+    """The mean of the subtask's own scores over the trials with this choice, weighted by their examples."""
+    evaluations = [trial.evaluation for trial in archive.trials if trial.allocation[upstream] == choice]
+    scores = [result.subtask_scores.get(upstream) for each in evaluations for result in each.results]
+    known = [score for score in scores if score is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _contrasting(archive: Archive, upstream: str, incumbent: Allocation) -> list[tuple[str, int]]:

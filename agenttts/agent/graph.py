@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from agenttts.agent.evidence import gather_evidence
+from agenttts.agent.hypotheses import kept, weigh
 from agenttts.agent.initial import initial_allocations
 from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, View
 from agenttts.agent.rules import RulePlanner
@@ -140,22 +141,16 @@ class Agent:
         return plan.proposals
 
     def _view(self) -> View:
-        surrogate = Surrogate(self.space.pipeline.sizes, self.archive.trials, self.insights.structure)
-        first = not self.archive.guidelines
-        evidence = gather_evidence(
-            self.archive,
-            self.space,
-            surrogate,
-            preference=self.insights.model_preference,
-            saturation=self.insights.saturation,
-            interaction=self.insights.interaction,
-        )
+        sizes, trials, assumed = self.space.pipeline.sizes, self.archive.trials, self.insights.structure
+        hypotheses = weigh(sizes, trials, assumed)
+        surrogate = Surrogate(sizes, trials, kept(assumed, hypotheses))
+        evidence = gather_evidence(self.archive, self.space, surrogate, hypotheses, self.insights.on)
         return View(
             archive=self.archive,
             space=self.space,
             insights=self.insights,
             seed=self.seed,
-            first=first,
+            first=not self.archive.guidelines,
             surrogate=surrogate,
             evidence=evidence,
         )

@@ -24,6 +24,12 @@ class Insights:
     """3: an earlier stage's choice moves a later one's optimum. Off: stages are taken as independent."""
 
     @property
+    def on(self) -> frozenset[int]:
+        """The numbers of those that are used."""
+        used = {1: self.model_preference, 2: self.saturation, 3: self.interaction}
+        return frozenset(number for number, is_on in used.items() if is_on)
+
+    @property
     def structure(self) -> Structure:
         """The assumptions of the surrogate that go with them."""
         return Structure(ordered=self.model_preference, saturating=self.saturation, interacting=self.interaction)

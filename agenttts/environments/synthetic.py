@@ -53,6 +53,8 @@ class Family:
     noise: Literal["coin", "shared", "exact"] = "coin"
     twist: Literal["", "sizes", "late", "independent"] = ""
     """Which insight is false."""
+    stage_metrics: bool = False
+    """Whether every stage but the last reports a score of its own: a coin with its quality as the chance."""
 
 
 _LADDER = (1, 2, 3, 5, 8, 13, 21, 34, 55, 100)
@@ -68,6 +70,7 @@ FAMILIES: Mapping[str, Family] = {
         Family(name="four-stage", stages=4, models=3, counts=(1, 3, 9, 27), examples=60),
         Family(name="ladder", models=3, counts=_LADDER, examples=30),
         Family(name="many-examples", models=2, counts=_LADDER, examples=500, noise="shared"),
+        Family(name="stage-metrics", stage_metrics=True),
         Family(name="no-size-preference", twist="sizes"),
         Family(name="late-saturation", twist="late", counts=_LADDER, models=3),
         Family(name="no-interaction", twist="independent"),
@@ -126,9 +129,17 @@ class SyntheticEnvironment:
 
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """See `trial.Environment.evaluate`."""
-        scores = self.scores(allocation)
+        scores, of_stages = self.scores(allocation), self._stage_scores(allocation)
         names = self.examples if examples is None else examples
-        return Evaluation(results=tuple(ExampleResult(example=n, score=float(scores[int(n)])) for n in names))
+        results = [
+            ExampleResult(
+                example=name,
+                score=float(scores[int(name)]),
+                subtask_scores={stage: float(values[int(name)]) for stage, values in of_stages.items()},
+            )
+            for name in names
+        ]
+        return Evaluation(results=tuple(results))
 
     def scores(self, allocation: Allocation) -> Floats:
         """Every example's score."""
@@ -142,12 +153,28 @@ class SyntheticEnvironment:
         result: Floats = (rng.random(self.family.examples) < chances).astype(float)
         return result
 
+    def _stage_scores(self, allocation: Allocation) -> dict[str, Floats]:
+        """Stage -> every example's score by its own metric: the same for all that is behind the same choices."""
+        if not self.family.stage_metrics:
+            return {}
+        qualities, names = self._qualities(*self._arrays(allocation)), list(allocation)
+        scores = {}
+        for i, name in enumerate(names[:-1]):
+            before = Allocation({each: allocation[each] for each in names[: i + 1]})
+            rng = np.random.default_rng([self._seed, zlib.crc32(before.key.encode())])
+            scores[name] = (rng.random(self.family.examples) < qualities[i][0]).astype(float)
+        return scores
+
     def true_score(self, allocation: Allocation) -> float:
         """The expected score."""
+        return float(self._truth(*self._arrays(allocation))[0])
+
+    def _arrays(self, allocation: Allocation) -> tuple[NDArray[np.int64], Floats]:
+        """Its models and numbers of samples, both of shape (1, stages)."""
         names = [[model.name for model in subtask.models] for subtask in self.pipeline.subtasks]
         choices = [allocation[subtask.name] for subtask in self.pipeline.subtasks]
         models = np.array([[names[i].index(choice.model) for i, choice in enumerate(choices)]])
-        return float(self._truth(models, np.array([[choice.samples for choice in choices]], dtype=float))[0])
+        return models, np.array([[choice.samples for choice in choices]], dtype=float)
 
     def optimum(self, space: SearchSpace) -> float:
         """The highest expected score within a budget."""
@@ -158,14 +185,19 @@ class SyntheticEnvironment:
             models, samples, costs = models[kept], samples[kept], costs[kept]
         return float(self._truth(models, samples).max())
 
-    def _truth(self, models: NDArray[np.int64], samples: Floats) -> Floats:
-        """Expected scores of allocations, both arguments of shape (allocations, stages)."""
+    def _qualities(self, models: NDArray[np.int64], samples: Floats) -> list[Floats]:
+        """The quality of every stage, each of shape (allocations,)."""
         qualities: list[Floats] = []
         for i, stage in enumerate(self._stages):
             upstream = np.mean(qualities, axis=0) if qualities else np.full(len(models), 0.5)
             upstream = np.full(len(models), 0.5) if self.family.twist == "independent" else upstream
             quality = _quality(stage, stage.skill[models[:, i]], samples[:, i], upstream, self.family.twist == "late")
             qualities.append(np.clip(quality, 0.02, 0.99))
+        return qualities
+
+    def _truth(self, models: NDArray[np.int64], samples: Floats) -> Floats:
+        """Expected scores of allocations, both arguments of shape (allocations, stages)."""
+        qualities = self._qualities(models, samples)
         weights = np.array([stage.weight for stage in self._stages])[:, None]
         if self.family.twist == "independent":
             result: Floats = (weights * np.array(qualities)).sum(axis=0) / weights.sum()

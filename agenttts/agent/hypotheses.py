@@ -1,0 +1,70 @@
+"""The paper's insights as hypotheses: what the trials say for and against each, and which are dropped.
+
+The surrogate is fitted with and without the assumption that stands for an insight; the difference of the two best log
+posteriors is the log odds that the data give it. One that the data speak against is dropped until they change their
+mind: proposals are then made without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agenttts.surrogate import Sizes, Structure, Surrogate
+from agenttts.trial import Trial
+
+_LEAST_TRIALS = 10
+"""Fewer say nothing of a structure."""
+_AGAINST = -math.log(3)
+_MOST_ODDS = 1000.0
+_CLAIMS = {
+    "ordered": (1, "models of like size behave alike"),
+    "saturating": (2, "the gain from every doubling of samples shrinks"),
+    "interacting": (3, "an upstream choice moves the downstream curve"),
+}
+"""Assumption of `surrogate.Structure` -> the insight it stands for, and what it claims."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """One insight, and the odds that the trials give it."""
+
+    insight: int
+    claim: str
+    log_odds: float
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the data speak against it, at odds of 3 to 1 or worse."""
+        return self.log_odds < _AGAINST
+
+    def __str__(self) -> str:
+        odds = min(math.exp(abs(self.log_odds)), _MOST_ODDS)
+        verdict = "favour it" if self.log_odds >= 0 else "speak against it"
+        dropped = ": dropped" if self.dropped else ""
+        return f"{self.insight} ({self.claim}): the trials {verdict}, {odds:.3g} to 1{dropped}"
+
+
+def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[Hypothesis, ...]:
+    """What the trials say of every insight that is assumed; nothing while they are few.
+
+    Args:
+        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        trials: The study so far.
+        structure: What is assumed.
+    """
+    assumed = [name for name in _CLAIMS if getattr(structure, name)]
+    if len(trials) < _LEAST_TRIALS:
+        return ()
+    whole = Surrogate(sizes, trials, structure).log_posterior
+    without = {n: Surrogate(sizes, trials, replace(structure, **{n: False})).log_posterior for n in assumed}
+    return tuple(
+        Hypothesis(insight=_CLAIMS[name][0], claim=_CLAIMS[name][1], log_odds=whole - without[name]) for name in assumed
+    )
+
+
+def kept(structure: Structure, hypotheses: Sequence[Hypothesis]) -> Structure:
+    """The structure without the hypotheses that were dropped."""
+    dropped = {each.insight for each in hypotheses if each.dropped}
+    return replace(structure, **{name: False for name, (insight, _) in _CLAIMS.items() if insight in dropped})
