@@ -124,8 +124,8 @@ def _hyper(z: Floats) -> _Hyper:
         own_share=float(1 / (1 + np.exp(0.8 - own))),
         samples_scale=float(0.5 * np.exp(0.5 * samples)),
         interaction=float(2.0 * np.exp(interaction)),
-        quality_share=float(1 / (1 + np.exp(-1.5 * share))),
-        quality_scale=float(0.3 * np.exp(0.5 * quality)),
+        quality_share=float(1 / (1 + np.exp(-2 - 1.5 * share))),
+        quality_scale=float(0.6 * np.exp(0.5 * quality)),
     )
 
 
@@ -154,7 +154,7 @@ class Encoder:
         axis = 1 - samples**-0.5 if self._structure.saturating else np.log2(samples) / 6
         quality = np.full(models.shape, np.nan)
         for i, judge in self._judges.items():
-            quality[:, i] = judge.predict(judge.encoder.arrays(models[:, : i + 1], samples[:, : i + 1])).mean
+            quality[:, i] = judge.quality(models[:, : i + 1], samples[:, : i + 1])
         return Encoded(models, sizes, axis, quality)
 
 
@@ -205,6 +205,14 @@ class Surrogate:
     def predict_allocations(self, allocations: Sequence[Allocation]) -> Posterior:
         """`predict` for allocation objects."""
         return self.predict(self.encoder.allocations(allocations))
+
+    def quality(self, models: NDArray[np.int64], samples: NDArray[np.float64]) -> Floats:
+        """Posterior means of allocations as arrays, of which many are the same: each is predicted once."""
+        rows, inverse = np.unique(np.hstack([models, samples]), axis=0, return_inverse=True)
+        split = models.shape[1]
+        posterior = self.predict(self.encoder.arrays(rows[:, :split].astype(np.int64), rows[:, split:]))
+        result: Floats = posterior.mean[inverse.ravel()]
+        return result
 
     def best(self, trials: Sequence[Trial]) -> Trial:
         """The trial with the highest posterior mean, the cheaper of equals."""

@@ -134,12 +134,33 @@ class Evidence:
 
     def lines(self) -> list[str]:
         """The evidence in words, one statement a line."""
-        lines = [f"Best so far: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."]
-        lines += [f"Insight {each}." for each in self.hypotheses]
+        lines = self.around()
         lines += [f"Model preference at equal budget: {each}." for each in self.preferences]
         lines += [f"Samples: {each}." for each in self.saturations]
-        lines += [f"Stages: {each}." for each in self.interactions]
-        return lines
+        return lines + self.stages()
+
+    def around(self) -> list[str]:
+        """The incumbent, and what the trials say of the insights."""
+        best = f"Best so far: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."
+        return [best, *(f"Insight {each}." for each in self.hypotheses)]
+
+    def stages(self) -> list[str]:
+        """How stages depend on one another."""
+        return [f"Stages: {each}." for each in self.interactions]
+
+    def table(self) -> list[str]:
+        """Preferences and saturations side by side, one (subtask, model) a line; empty where there are neither."""
+        knees = {(each.subtask, each.model): each.curve for each in self.saturations}
+        rows = [
+            (p.subtask, option, knees.get((p.subtask, option.model))) for p in self.preferences for option in p.options
+        ]
+        lines = [
+            f"{subtask} | {option.model} | x{option.samples} | {option.score:.3f} ± {1.96 * option.sd:.3f} | "
+            + (f"x{curve.knee} (x{curve.knee_low} to x{curve.knee_high})" if curve else "not known")
+            for subtask, option, curve in rows
+        ]
+        head = "subtask | model | best samples that fit | expected score with them | flat from (80 % interval)"
+        return [head, *lines] if lines else [f"Samples: {each}." for each in self.saturations]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the store, as JSON gives it back."""

@@ -22,6 +22,7 @@ from agenttts.agent.evidence import gather_evidence
 from agenttts.agent.hypotheses import kept, weigh
 from agenttts.agent.initial import initial_allocations
 from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, View
+from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.surrogate import Surrogate
@@ -149,10 +150,11 @@ class Agent:
             archive=self.archive,
             space=self.space,
             insights=self.insights,
-            seed=self.seed,
             first=not self.archive.guidelines,
-            surrogate=surrogate,
             evidence=evidence,
+            ranking=Ranking(
+                archive=self.archive, space=self.space, surrogate=surrogate, evidence=evidence, seed=self.seed
+            ),
         )
 
     def _initial_design(self) -> list[Allocation]:

@@ -40,10 +40,14 @@ class Hypothesis:
         return self.log_odds < _AGAINST
 
     def __str__(self) -> str:
-        odds = min(math.exp(abs(self.log_odds)), _MOST_ODDS)
-        verdict = "favour it" if self.log_odds >= 0 else "speak against it"
-        dropped = ": dropped" if self.dropped else ""
-        return f"{self.insight} ({self.claim}): the trials {verdict}, {odds:.3g} to 1{dropped}"
+        odds = f"{min(math.exp(abs(self.log_odds)), _MOST_ODDS):.3g} to 1"
+        if self.dropped:
+            verdict = f"the trials speak against it, {odds}: dropped"
+        elif self.log_odds > -_AGAINST:
+            verdict = f"the trials favour it, {odds}"
+        else:
+            verdict = "the trials do not decide it"
+        return f"{self.insight} ({self.claim}): {verdict}"
 
 
 def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[Hypothesis, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from agenttts.agent.evidence import Evidence
+from agenttts.agent.ranking import Ranking
 from agenttts.allocation import SearchSpace
-from agenttts.surrogate import Structure, Surrogate
+from agenttts.surrogate import Structure
 from agenttts.trial import Archive, Proposal, Spend
 
 
@@ -42,11 +43,10 @@ class View:
     archive: Archive
     space: SearchSpace
     insights: Insights
-    seed: int
     first: bool
     """Whether this is the first reflection, the one that Insight 1 belongs to."""
-    surrogate: Surrogate
     evidence: Evidence
+    ranking: Ranking
 
 
 class Thought(NamedTuple):

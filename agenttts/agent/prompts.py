@@ -13,6 +13,7 @@ from agenttts.agent.planner import Refused, View
 
 _SHOWN_TRIALS = 40
 _SHOWN_GUIDELINES = 3
+_SHOWN_UNTRIED = 8
 
 
 def reflection(view: View) -> str:
@@ -32,8 +33,24 @@ def proposal(view: View, guideline: str, count: int, refused: Sequence[Refused])
 
 
 def _situation(view: View) -> list[str]:
-    evidence = "\n".join(view.evidence.lines())
-    return [dialogue.task(view.space), _history(view), f"What the trials say, as statistics:\n{evidence}"]
+    return [dialogue.task(view.space), _history(view), _statistics(view), _untried(view)]
+
+
+def _statistics(view: View) -> str:
+    evidence = view.evidence
+    table = ["Each model at its best within the budget, the rest as in the best trial:", *evidence.table()]
+    lines = [*evidence.around(), *(table if len(table) > 1 else []), *evidence.stages()]
+    return "What the trials say, as statistics:\n" + "\n".join(lines)
+
+
+def _untried(view: View) -> str:
+    unit = view.space.cost_model.unit
+    lines = [
+        f"{each.allocation} | {view.space.cost(each.allocation):.4g} | {each.mean:.3f} ± {1.96 * each.sd:.3f}"
+        for each in view.ranking.best(_SHOWN_UNTRIED)
+    ]
+    head = f"Untried allocations that the statistics rank highest: allocation | cost in {unit} | expected score"
+    return "\n".join([head, *lines])
 
 
 def _history(view: View) -> str:

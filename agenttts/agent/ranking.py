@@ -1,0 +1,97 @@
+"""Untried allocations by expected improvement over the incumbent: what the rules propose and an LLM is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.agent.candidates import Candidates, candidates, from_allocations
+from agenttts.agent.evidence import Evidence
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.surrogate import Encoded, Posterior, Surrogate, normal_cdf, normal_density
+from agenttts.trial import Archive
+
+_REFINED = 5
+_UNIFORM = 50
+_CROWDING = 0.35
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An untried allocation and the posterior of its score."""
+
+    allocation: Allocation
+    mean: float
+    sd: float
+    improvement: float
+    """Expected gain over the incumbent's posterior mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Ranks what is untried in a space by a posterior."""
+
+    archive: Archive
+    space: SearchSpace
+    surrogate: Surrogate
+    evidence: Evidence
+    seed: int
+
+    def best(self, count: int, excluded: Set[str] = frozenset()) -> list[Ranked]:
+        """The allocations with the highest expected improvement, spread out; the tried and excluded keys left out."""
+        excluded = self.archive.tried | excluded
+        rng = self.archive.rng(self.seed)
+        ladder = self._top(candidates(self.space, rng), excluded, 4 * count + _REFINED)
+        # The ladder is coarse: look around its best rungs, and at the predicted knees, before deciding.
+        nearby = {step for each in ladder[:_REFINED] for step in self.space.neighbours(each.allocation)}
+        allocations = dict.fromkeys(
+            [
+                *(each.allocation for each in ladder),
+                *sorted(nearby, key=lambda allocation: allocation.key),
+                *self._knees(),
+                *self.space.sample(rng, _UNIFORM),  # off the ladder and far from the best there is something too
+            ]
+        )
+        return self._top(from_allocations(self.space, allocations), excluded, count)
+
+    def _knees(self) -> list[Allocation]:
+        """The incumbent with one subtask's model at its predicted knee."""
+        incumbent = self.evidence.incumbent
+        at_knees = [incumbent.replaced(s.subtask, s.model, s.curve.knee) for s in self.evidence.saturations]
+        return [allocation for allocation in at_knees if allocation in self.space]
+
+    def _top(self, pool: Candidates, excluded: Set[str], count: int) -> list[Ranked]:
+        if not len(pool):
+            return []
+        encoded = self.surrogate.encoder.arrays(pool.models, pool.samples.astype(float))
+        posterior = self.surrogate.predict(encoded)
+        improvement = expected_improvement(posterior, self.evidence.score)
+        weight = improvement.copy()
+        chosen: list[Ranked] = []
+        while len(chosen) < count and weight.max() > -np.inf:
+            index = int(np.argmax(weight))
+            allocation = pool.allocation(index)
+            if allocation.key not in excluded:
+                mean, sd = float(posterior.mean[index]), float(posterior.sd[index])
+                chosen.append(Ranked(allocation, mean, sd, float(improvement[index])))
+                weight = weight * (1 - _similarity(encoded, index))
+            weight[index] = -np.inf
+        return chosen
+
+
+def expected_improvement(posterior: Posterior, incumbent: float) -> NDArray[np.float64]:
+    """E[max(f - incumbent, 0)] under a normal posterior."""
+    z = (posterior.mean - incumbent) / posterior.sd
+    result: NDArray[np.float64] = np.maximum(posterior.sd * (z * normal_cdf(z) + normal_density(z)), 0.0)
+    return result
+
+
+def _similarity(encoded: Encoded, index: int) -> NDArray[np.float64]:
+    """1 for the candidate itself, falling with the distance in models and samples: keeps a batch from crowding."""
+    other = (encoded.model != encoded.model[index]).sum(axis=1)
+    steps = np.abs(encoded.samples - encoded.samples[index]).sum(axis=1)
+    result: NDArray[np.float64] = np.exp(-(((other + steps) / _CROWDING) ** 2))
+    return result

@@ -1,0 +1,136 @@
+"""Curves and hypotheses: what is known is found, and what is false is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agenttts.agent.curves import KNEE_GAIN, OVER_FUSING, fit_curve
+from agenttts.agent.hypotheses import kept, weigh
+from agenttts.allocation import SearchSpace
+from agenttts.cost import cost_model
+from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.surrogate import Structure, Surrogate
+from agenttts.trial import Trial
+
+COUNTS = (1, 2, 3, 5, 8, 12, 20, 32, 48, 64)
+SAMPLES = np.array(COUNTS, dtype=float)
+
+
+def around(curve: np.ndarray, sd: float = 0.003) -> np.ndarray:
+    return curve + np.random.default_rng(0).normal(0, sd, (64, len(curve)))
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("gain", [0.05, 0.4])
+def test_the_knee_of_a_known_curve_is_found(rate: float, gain: float) -> None:
+    curve = fit_curve(COUNTS, around(0.8 - gain * SAMPLES**-rate))
+    gains = gain * (SAMPLES**-rate - (2 * SAMPLES) ** -rate)
+    below = np.flatnonzero(gains < KNEE_GAIN)
+    true = COUNTS.index(COUNTS[int(below[0])] if len(below) else COUNTS[-1])
+    assert abs(COUNTS.index(curve.knee) - true) <= 1
+    assert COUNTS[max(true - 2, 0)] <= curve.knee_high and curve.knee_low <= COUNTS[min(true + 2, len(COUNTS) - 1)]
+    assert np.abs(np.array(curve.mean) - (0.8 - gain * SAMPLES**-rate)).max() < 0.01
+    assert curve.falling < 0.3
+
+
+def test_too_many_candidates_to_fuse_show() -> None:
+    curve = fit_curve(COUNTS, around(0.8 - 0.3 / SAMPLES - 0.03 * np.log2(SAMPLES)))
+    assert curve.form == OVER_FUSING and curve.falling > 0.9
+    assert COUNTS[int(np.argmax(curve.mean))] in (5, 8, 12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=len(COUNTS), max_size=len(COUNTS)), st.floats(0.001, 0.3))
+def test_whatever_the_draws_the_curve_is_one(levels: list[float], sd: float) -> None:
+    curve = fit_curve(COUNTS, around(np.array(levels), sd))
+    assert COUNTS[0] <= curve.knee_low <= curve.knee <= curve.knee_high <= COUNTS[-1]
+    assert 0 < curve.share <= 1 and 0 <= curve.falling <= 1
+    assert np.isfinite([*curve.mean, *curve.sd]).all()
+
+
+def trials_on(
+    family: str, seed: int, count: int, examples: int, **changes: Any
+) -> tuple[SyntheticEnvironment, list[Trial]]:
+    """Random trials of a problem."""
+    problem = SyntheticEnvironment(replace(FAMILIES[family], **changes), seed)
+    budget = problem.default_budget
+    space = SearchSpace(problem.pipeline, cost_model(budget.cost_model), budget.amount)
+    drawn = list(dict.fromkeys(space.sample(np.random.default_rng(seed), 2 * count)))[:count]
+    trials = [
+        Trial(
+            number=number,
+            allocation=allocation,
+            cost=space.cost(allocation),
+            evaluation=asyncio.run(problem.evaluate(allocation, problem.examples[:examples])),
+            searcher="random",
+            rationale="",
+            round=0,
+            created=datetime.now(UTC),
+        )
+        for number, allocation in enumerate(drawn, start=1)
+    ]
+    return problem, trials
+
+
+def odds(family: str, insight: int) -> float:
+    """The mean log odds over some problems, without noise."""
+    found = []
+    for seed in range(4):
+        problem, trials = trials_on(family, seed, 60, 100, noise="exact")
+        hypotheses = weigh(problem.pipeline.sizes, trials, Structure())
+        found.append(next(each.log_odds for each in hypotheses if each.insight == insight))
+    return float(np.mean(found))
+
+
+def test_an_insight_that_is_false_gets_lower_odds_than_one_that_is_true() -> None:
+    assert odds("table", 1) > max(odds("no-size-preference", 1), 0) + 1
+    assert odds("table", 3) > max(odds("no-interaction", 3), 0) + 1
+
+
+def test_what_the_data_speak_against_is_dropped_and_few_trials_decide_nothing() -> None:
+    problem, trials = trials_on("no-size-preference", 1, 80, 100)
+    hypotheses = weigh(problem.pipeline.sizes, trials, Structure())
+    dropped = {each.insight for each in hypotheses if each.dropped}
+    structure = kept(Structure(), hypotheses)
+    assert (not structure.ordered, not structure.saturating, not structure.interacting) == tuple(
+        insight in dropped for insight in (1, 2, 3)
+    )
+    assert all(("dropped" in str(each)) == each.dropped for each in hypotheses)
+    assert weigh(problem.pipeline.sizes, trials[:9], Structure()) == ()
+    # What is switched off is not weighed.
+    weighed = weigh(problem.pipeline.sizes, trials, Structure(ordered=False))
+    assert [each.insight for each in weighed] == [2, 3]
+
+
+def test_stage_metrics_are_evidence() -> None:
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(6):
+        problem, trials = trials_on("stage-metrics", seed, 30, 50)
+        space = SearchSpace(problem.pipeline, cost_model("flops"), problem.default_budget.amount)
+        unseen = space.sample(np.random.default_rng(seed + 50), 200)
+        true = np.array([problem.true_score(allocation) for allocation in unseen])
+        for used in errors:
+            posterior = Surrogate(problem.pipeline.sizes, trials if used else bare(trials)).predict_allocations(unseen)
+            errors[used].append(float(np.sqrt(np.mean((posterior.mean - true) ** 2))))
+    assert np.mean(errors[True]) < 0.95 * np.mean(errors[False])
+
+
+def bare(trials: list[Trial]) -> list[Trial]:
+    """The same without the stages' own scores."""
+    return [
+        replace(
+            trial,
+            evaluation=replace(
+                trial.evaluation,
+                results=tuple(replace(each, subtask_scores={}) for each in trial.evaluation.results),
+            ),
+        )
+        for trial in trials
+    ]
