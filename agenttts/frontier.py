@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agenttts.errors import ConfigError
+from agenttts.posterior import posterior
 from agenttts.surrogate import Sizes, Surrogate
 from agenttts.trial import Archive, Evaluation, Interval, Trial
 
@@ -92,7 +93,7 @@ def frontier(sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float]) ->
         trials: At least one, of one study.
         budgets: Ascending, in the unit of the trials' costs.
     """
-    surrogate = Surrogate(sizes, trials)
+    surrogate = posterior(sizes, trials)
     expected = _expected(surrogate, trials)
     fitting = {budget: within(trials, budget) for budget in budgets}
     chosen = {budget: surrogate.best(archive.trials) for budget, archive in fitting.items() if archive.trials}

@@ -22,8 +22,9 @@ from agenttts.db import Store, Study
 from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.frontier import Frontier, frontier, require_budgets, within
+from agenttts.posterior import recommend
 from agenttts.racing import Racing
-from agenttts.surrogate import Sizes, recommend
+from agenttts.surrogate import Sizes
 from agenttts.trial import (
     AgentStep,
     Archive,
@@ -40,7 +41,7 @@ from agenttts.trial import (
 )
 
 Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
-"""Chooses the trial to recommend among all of a study; `surrogate.recommend` is one."""
+"""Chooses the trial to recommend among all of a study; `posterior.recommend` is one."""
 
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
@@ -114,7 +115,7 @@ class SearchResult:
     study: Study
     archive: Archive
     best: Trial
-    """The recommended trial, by posterior mean over all trials (`surrogate.recommend`) unless told otherwise, seen on
+    """The recommended trial, by posterior mean over all trials (`posterior.recommend`) unless told otherwise, seen on
     all examples."""
     validation: Evaluation | None
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""

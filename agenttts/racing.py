@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.errors import ConfigError
-from agenttts.surrogate import Posterior, Sizes, Surrogate, normal_cdf, normal_density
+from agenttts.posterior import posterior
+from agenttts.surrogate import Posterior, Sizes, normal_cdf, normal_density
 from agenttts.trial import Archive, Evaluation, Trial
 
 _ERROR_RATE = 0.05
@@ -53,9 +54,9 @@ class Racing:
         trials = archive.trials
         if len(trials) < 2:
             return []
-        posterior = Surrogate(sizes, trials).predict_allocations([trial.allocation for trial in trials])
-        worth = knowledge_gradient(posterior, self.look)
-        leader, looks = trials[int(np.argmax(posterior.mean))], max(total // self.look - 1, 1)
+        expected = posterior(sizes, trials).predict_allocations([trial.allocation for trial in trials])
+        worth = knowledge_gradient(expected, self.look)
+        leader, looks = trials[int(np.argmax(expected.mean))], max(total // self.look - 1, 1)
         chosen = [
             trials[i]
             for i in np.argsort(-worth, kind="stable")

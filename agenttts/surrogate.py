@@ -103,7 +103,7 @@ class _Hyper(NamedTuple):
     """Standard deviation of each subtask's effect."""
     size_scale: float
     own_share: float
-    """Share of a model's effect that its size does not explain."""
+    """Share of a model's effect that it has in common with no other."""
     samples_scale: float
     interaction: float
     quality_share: float
@@ -120,7 +120,7 @@ def _hyper(z: Floats) -> _Hyper:
     *amplitudes, size, own, samples, interaction, share, quality = z
     return _Hyper(
         amplitude=0.2 * np.exp(0.8 * np.array(amplitudes)),
-        size_scale=float(0.5 * np.exp(0.5 * size)),
+        size_scale=float(1.2 * np.exp(0.7 * size)),
         own_share=float(1 / (1 + np.exp(0.8 - own))),
         samples_scale=float(0.5 * np.exp(0.5 * samples)),
         interaction=float(2.0 * np.exp(interaction)),
@@ -253,10 +253,9 @@ class _Pairs:
 
     def _term(self, hyper: _Hyper, subtask: int) -> Floats:
         same, size, samples, places = self._subtasks[subtask]
-        model = same
-        if self.structure.ordered:
-            alike = np.exp(-0.5 * size / hyper.size_scale**2)
-            model = hyper.own_share * same + (1 - hyper.own_share) * alike
+        # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
+        alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
+        model = hyper.own_share * same + (1 - hyper.own_share) * alike
         options = hyper.amplitude[subtask] ** 2 * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
         result: Floats = options[places]
         if subtask in self._qualities:
@@ -293,16 +292,6 @@ class _Fit:
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         result: Floats = whitened.T @ self._whitened + rng.standard_normal((count, len(root))) @ root.T
         return result
-
-
-def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
-    """The trial with the highest posterior mean over all trials: never merely the luckiest.
-
-    Args:
-        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
-        trials: At least one.
-    """
-    return Surrogate(sizes, trials).best(trials)
 
 
 def _judges(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> dict[int, Surrogate]:

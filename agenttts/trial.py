@@ -258,7 +258,7 @@ class Archive:
 
         Among trials that saw equally many examples it is the highest observed mean; one that saw few must score higher
         to pass for the best. Still, the luckiest of many looks too good: a recommendation should come from
-        `surrogate.recommend`.
+        `posterior.recommend`.
         """
         return max(self.trials, key=lambda trial: (trial.evaluation.interval.low, -trial.cost), default=None)
 

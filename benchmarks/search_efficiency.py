@@ -39,8 +39,8 @@ from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_opt
 import agenttts as at
 from agenttts.errors import LimitReached
 from agenttts.loop import Limits, Progress
+from agenttts.posterior import recommend
 from agenttts.racing import Racing
-from agenttts.surrogate import recommend
 from agenttts.trial import Archive, Evaluation, Trial
 
 CHECKPOINTS = (500, 1000, 1500, 3000, 10000)

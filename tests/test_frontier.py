@@ -20,9 +20,9 @@ from agenttts.frontier import frontier
 from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
 from agenttts.pipeline import Pipeline
+from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report import recommendation, study_frontier
-from agenttts.surrogate import recommend
 from agenttts.testing import ScriptedClient
 from agenttts.trial import Archive, Proposal, Searcher
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of

@@ -20,9 +20,9 @@ import numpy as np
 
 from agenttts.agent.candidates import from_allocations, rungs
 from agenttts.agent.curves import Curve, Floats, fit_curve
-from agenttts.agent.hypotheses import Hypothesis
 from agenttts.allocation import Allocation, Choice, SearchSpace
 from agenttts.pipeline import Subtask
+from agenttts.posterior import Hypothesis
 from agenttts.surrogate import Posterior, Surrogate
 from agenttts.trial import Archive
 

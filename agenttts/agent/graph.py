@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from agenttts.agent.evidence import gather_evidence
-from agenttts.agent.hypotheses import kept, weigh
 from agenttts.agent.initial import initial_allocations
 from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.allocation import Allocation, SearchSpace
+from agenttts.posterior import kept, weigh
 from agenttts.surrogate import Surrogate
 from agenttts.trial import RULES, AgentStep, Archive, Proposal
 

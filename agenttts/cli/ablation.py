@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from agenttts.cli.run import Job, Problem, Run, Settings, compare_rows, require_seeds
 from agenttts.loop import Recommend
+from agenttts.posterior import recommend
 from agenttts.report import Comparison
-from agenttts.surrogate import Sizes, recommend
+from agenttts.surrogate import Sizes
 from agenttts.trial import Archive, Trial
 
 _LUCKIEST = "luckiest mean"

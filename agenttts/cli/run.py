@@ -29,9 +29,9 @@ from agenttts.frontier import require_budgets
 from agenttts.loop import Limits, Progress, Recommend, SearchResult, recorded
 from agenttts.loop import search as run
 from agenttts.methods import may_ask_llm, method_names, searcher
+from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
-from agenttts.surrogate import recommend
 from agenttts.trial import Environment, Searcher
 
 _DEFAULT_COST = "flops"

@@ -9,7 +9,7 @@ from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.frontier import frontier
-from agenttts.surrogate import recommend
+from agenttts.posterior import recommend
 from agenttts.trial import AgentStep, Evaluation, Trial
 
 

@@ -1,8 +1,8 @@
-"""The paper's insights as hypotheses: what the trials say for and against each, and which are dropped.
+"""The posterior under what the trials themselves favour: the paper's insights as hypotheses that they can overrule.
 
 The surrogate is fitted with and without the assumption that stands for an insight; the difference of the two best log
 posteriors is the log odds that the data give it. One that the data speak against is dropped until they change their
-mind: proposals are then made without it.
+mind: proposals, races and recommendations are then made without it.
 """
 
 from __future__ import annotations
@@ -66,6 +66,27 @@ def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[
     return tuple(
         Hypothesis(insight=_CLAIMS[name][0], claim=_CLAIMS[name][1], log_odds=whole - without[name]) for name in assumed
     )
+
+
+def posterior(sizes: Sizes, trials: Sequence[Trial]) -> Surrogate:
+    """The surrogate without the assumptions that the trials speak against.
+
+    Args:
+        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        trials: At least one.
+    """
+    structure = Structure()
+    return Surrogate(sizes, trials, kept(structure, weigh(sizes, trials, structure)))
+
+
+def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
+    """The trial with the highest posterior mean over all trials: never merely the luckiest.
+
+    Args:
+        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        trials: At least one.
+    """
+    return posterior(sizes, trials).best(trials)
 
 
 def kept(structure: Structure, hypotheses: Sequence[Hypothesis]) -> Structure:
