@@ -21,11 +21,16 @@ from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.trial import Environment
 
 GROUP = "agenttts.environments"
-_MINIHOP = "agenttts.environments.tasks.minihop"
+_TASKS = "agenttts.environments.tasks"
+_MINIHOP = f"{_TASKS}.minihop"
 _BUILT_IN = {
     "minihop": f"{_MINIHOP}:minihop",
     "minihop-recorded": f"{_MINIHOP}:minihop_recorded",
     "minihop-vote": f"{_MINIHOP}:minihop_vote",
+    "hotpotqa": f"{_TASKS}.hotpotqa:hotpotqa",
+    "2wikimultihopqa": f"{_TASKS}.twowikimultihopqa:twowikimultihopqa",
+    "cwq": f"{_TASKS}.cwq:cwq",
+    "webqsp": f"{_TASKS}.webqsp:webqsp",
 }
 
 
