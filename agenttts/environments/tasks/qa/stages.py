@@ -52,7 +52,8 @@ Candidates:
 {% for candidate in candidates %}[{{ loop.index }}] {{ candidate }}
 {% endfor %}
 Which of these candidates are needed, taken together, to answer the question? Leave out those that are merely about \
-the same things. Reply with the numbers of the needed ones alone, in brackets, such as [3] [17]."""
+the same things. Reply with one line for each needed one: its number in brackets, such as [3], and then in a few words \
+what it contributes."""
 
 ANSWER = """\
 {references}Question: {question}
