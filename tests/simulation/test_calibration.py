@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ class Rehearsal:
         assert isinstance(found, LiveEnvironment)
         found.client = SimulatedClient(Simulation(task, str(path)))
         self.environment, self.names = found, (*found.examples, *found.held_out)
+
+    def answer_at(self, temperature: float) -> None:
+        """Draw answers at another temperature."""
+        retrieve, answer = self.environment.pipeline.subtasks
+        answer = replace(answer, sampling=replace(answer.sampling, temperature=temperature))
+        self.environment.pipeline = replace(self.environment.pipeline, subtasks=(retrieve, answer))
 
     async def run(self, retrieve: tuple[str, int], answer: tuple[str, int]) -> Evaluation:
         allocation = Allocation({"retrieve": retrieve, "answer": answer})
@@ -88,3 +95,14 @@ async def test_good_retrieval_lets_small_models_win_downstream(tmp_path: Path) -
     poor = [(await rehearsal.run((Q7, 1), answer)).score for answer in ((L8, 60), (L70, 1))]
     print(f"3B x50 {good[0]:.3f}, 70B x1 {good[1]:.3f} after 72B; 8B x60 {poor[0]:.3f}, 70B x1 {poor[1]:.3f} after 7B")
     assert good[0] > good[1] + 0.03 and poor[0] < poor[1] - 0.03
+
+
+async def test_without_temperature_more_samples_bring_little(tmp_path: Path) -> None:
+    gains = {}
+    for temperature in (0.1, 0.9):
+        rehearsal = Rehearsal("2wikimultihopqa", tmp_path)
+        rehearsal.answer_at(temperature)
+        many, one = [(await rehearsal.run((Q72, 1), (L3, samples))).score for samples in (50, 1)]
+        print(f"temperature {temperature}: x1 {one:.3f}, x50 {many:.3f}")
+        gains[temperature] = many - one
+    assert gains[0.1] < 0.08 < gains[0.9]

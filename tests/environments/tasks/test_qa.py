@@ -245,3 +245,25 @@ def test_the_models_are_the_papers() -> None:
     assert sizes["cwq"] == sizes["webqsp"] and list(sizes["cwq"]["retrieve"].values()) == [7e9, 72e9]
     models: list[Model] = [model for model in task("hotpotqa").pipeline.models]
     assert all(model.layers and model.hidden_size and model.usd_per_million_prompt_tokens for model in models)
+
+
+def test_a_hub_dataset_is_read_where_there_is_no_such_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed: pip install 'agenttts[tasks]'")
+    asked: list[Any] = []
+
+    def load_dataset(name: str, config: str | None, *, split: str) -> list[Row]:
+        asked.append((name, config, split))
+        if name == "own/broken":
+            raise RuntimeError("the Hub\nsays no")
+        return rows("hotpotqa")
+
+    # The Hub itself cannot be had in a test.
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda name, config: ["train", "validation"])
+    assert len(environment("hotpotqa", data="own/hotpot:distractor").examples) == 10
+    assert len(environment("hotpotqa", data="own/hotpot:distractor:train").examples) == 10
+    assert asked == [("own/hotpot", "distractor", "validation"), ("own/hotpot", "distractor", "train")]
+    with pytest.raises(
+        ConfigError, match="'own/broken' is no file, and cannot be loaded from the Hub: the Hub says no"
+    ):
+        environment("hotpotqa", data="own/broken")
