@@ -10,10 +10,10 @@ the luck of a sample, which grows with the temperature. Skill grows with the log
     fuse       picks a candidate answer by how many samples gave it, a right one more readily the larger the model;
                loses the thread with a chance that grows with the number of samples and falls with size
 
-Published figures (paper's table 1 on 500 questions, its table 2 on 50, the authors' comments on their runs), the target
-made of them, and what the simulation gives on 400 questions, whose standard error is 0.02. A number behind x is samples.
-`pytest -s tests/simulation/test_calibration.py` measures the last column, and fails when it is over 0.06 from the target
-(0.08 for F1).
+Published figures (paper's table 1 on 500 questions, its table 2 on 50, the authors' comments on their runs), the
+target made of them, and what the simulation gives on 400 questions, whose standard error is 0.02. A number behind x
+is samples. `pytest -s tests/simulation/test_calibration.py` measures the last column, and fails when it is over 0.06
+from the target (0.08 for F1).
 
     task       retrieve   answer     published             target   simulated
     2wiki      72B x1     3B  x1     .66 (50)  .60 (500)   .63      .620
@@ -35,12 +35,12 @@ made of them, and what the simulation gives on 400 questions, whose standard err
     2wiki F1   32B x1                about .60             .60      .672
     2wiki F1   7B  x1                about .35             .35      .307
 
-Also as published: at temperature 0.1 samples hardly help (.70 to .74 there, .63 to .67 here); behind 7B retrieval no number
-of samples brings 8B to one of 70B (.33, .43); behind 72B retrieval 3B x50 is better than 70B x1 (.77, .64).
+Also as published: at temperature 0.1 samples hardly help (.70 to .74 there, .63 to .67 here); behind 7B retrieval no
+number of samples brings 8B to one of 70B (.33, .43); behind 72B retrieval 3B x50 is better than 70B x1 (.77, .64).
 
-The paper gives three retrieval F1 (its figures on insight 3), not which model reached which: that these are the three sizes
-is assumed. No retrieval F1 was published for CWQ and WebQSP; the constants assume about 0.45 and 0.75. HotpotQA is given
-the retrieval of 2WikiMultiHopQA. Nothing here was measured on a model.
+The paper gives three retrieval F1 (its figures on insight 3), not which model reached which: that these are the three
+sizes is assumed. No retrieval F1 was published for CWQ and WebQSP; the constants assume about 0.45 and 0.75. HotpotQA
+is given the retrieval of 2WikiMultiHopQA. Nothing here was measured on a model.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ passes. Strict match is the datasets' own measure; asked for one answer where se
 WebQSP, it is the Hits@1 that is reported there. Scores are therefore not those of the paper's tables. Stage evidence:
 set F1 of the kept numbers, and token F1 of the answer.
 
-The lengths that the cost models price are the paper's (table 4). 100 whole paragraphs of HotpotQA or 2WikiMultiHopQA are
-about 13,000 tokens, not 2,048: `pipeline.with_lengths(evaluation.lengths)` prices what was measured.
+The lengths that the cost models price are the paper's (table 4). 100 whole paragraphs of HotpotQA or 2WikiMultiHopQA
+are about 13,000 tokens, not 2,048: `pipeline.with_lengths(evaluation.lengths)` prices what was measured.
 
 Where this is the paper and not its code:
 
