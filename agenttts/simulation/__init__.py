@@ -3,8 +3,8 @@
 from agenttts.simulation.answerer import Answerer, Request, UnknownPrompt
 from agenttts.simulation.client import SimulatedClient
 from agenttts.simulation.faults import Faults
-from agenttts.simulation.http import SimulationServer
-from agenttts.simulation.server import ANSWERERS, Simulation
+from agenttts.simulation.server import SimulationServer
+from agenttts.simulation.simulation import ANSWERERS, Simulation
 
 __all__ = [
     "ANSWERERS",

@@ -1,6 +1,6 @@
 """The one interface of a task's virtual models: a request in, the text of one choice out.
 
-A task becomes simulated by an `Answerer` for its prompts, and its entry in `server.ANSWERERS`.
+A task becomes simulated by an `Answerer` for its prompts, and its entry in `simulation.ANSWERERS`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from agenttts.db import Sample
 from agenttts.environments.client import SIMULATED, Completions
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling
-from agenttts.simulation.server import CompletionBody, Refused, Simulation, count_tokens
+from agenttts.simulation.simulation import CompletionBody, Refused, Simulation, count_tokens
 
 
 class SimulatedClient:

@@ -1,14 +1,16 @@
 """The virtual models of the four question-answering tasks: see `simulation.skill` for how good they are.
 
-An example is recognised by its question, a stage by the last words of its prompt, fusion by its instruction. Right
-answers are the example's own, wrong ones those of other examples: one that tempts every model, else any.
+An example is recognised by its question, a stage by the last words of its prompt, fusion by its instruction; what is
+shown is read from the prompt. Right answers are the example's own, wrong ones those of other examples: one that tempts
+every model, else any of a few.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import lru_cache
 
 from agenttts.aggregators import Fuse
 from agenttts.environments.tasks.qa.stages import ANSWER, MARKER, RETRIEVE
@@ -41,7 +43,7 @@ _CONFUSION = 0.0006
 
 _FUSE = Fuse().instruction
 _YES_NO = ("yes", "no")
-_REFERENCE = re.compile(r"^\[\d+\] (.*)$", re.MULTILINE)
+_LISTED = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
 _FINAL = re.compile(rf"^{MARKER} (.*)$", re.MULTILINE)
 
 
@@ -80,12 +82,12 @@ class QaAnswerer:
         return self._examples[question]
 
     def _retrieved(self, request: Request, example: Example) -> str:
-        kept = self._kept(request, example)
-        lines = (f"[{number}] {_opening(example['candidates'][number - 1])}" for number in kept)
-        return "\n".join(lines)
+        shown = _listed(request.prompt)
+        kept = self._kept(request, example["question"], shown, _needed(example))
+        return "\n".join(f"[{number}] {_opening(shown[number])}" for number in kept)
 
-    def _kept(self, request: Request, example: Example) -> list[int]:
-        question, model, gold = example["question"], request.model, set(example["gold"])
+    def _kept(self, request: Request, question: str, shown: Mapping[int, str], needed: Set[str]) -> list[int]:
+        model = request.model
         luck = _RETRIEVAL_LUCK * request.temperature / _FULL_LUCK
         difficulty = _QUESTION_SPREAD * deviate(question, "find")
 
@@ -93,16 +95,16 @@ class QaAnswerer:
             spread = _GOLD_SPREAD * deviate(question, "item", number)
             return skill - difficulty - spread + luck * deviate(question, model.name, request.seed, number) > 0
 
-        others = [number for number in range(1, len(example["candidates"]) + 1) if number not in gold]
-        tempting = shuffled(others, question, "tempting")[:_TEMPTING]
+        gold = [number for number, text in shown.items() if text in needed]
+        tempting = shuffled([number for number in shown if number not in gold], question, "tempting")[:_TEMPTING]
         found = [number for number in gold if stands(self._skill.find.of(model), number)]
         strays = [number for number in tempting if not stands(self._skill.resist.of(model), number)]
-        return sorted([*found, *strays]) or tempting[:1] or sorted(gold)[:1]
+        return sorted([*found, *strays]) or tempting[:1] or gold[:1]
 
     def _answered(self, request: Request, example: Example) -> str:
         question, model = example["question"], request.model
-        references = _REFERENCE.findall(request.prompt.rpartition("Question: ")[0])
-        needed = {example["candidates"][number - 1] for number in example["gold"]}
+        references = list(_listed(request.prompt.rpartition("Question: ")[0]).values())
+        needed = _needed(example)
         seen = sum(text in needed for text in references)
         skill = self._skill.answering(
             model, support=seen / len(needed) if needed else 0.0, strays=len(references) - seen
@@ -130,6 +132,16 @@ class QaAnswerer:
         else:
             picked = _weighed(example, answers, uniform(*key))
         return f"The candidates give {len(set(answers))} answers, of which one stands up best.\n{MARKER} {picked}"
+
+
+@lru_cache(maxsize=64)
+def _listed(prompt: str) -> Mapping[int, str]:
+    """Number -> the first line of what is listed under it."""
+    return {int(number): text for number, text in _LISTED.findall(prompt)}
+
+
+def _needed(example: Example) -> Set[str]:
+    return {example["candidates"][number - 1].split("\n")[0] for number in example["gold"]}
 
 
 def _wrong_answers(example: Example, answers: Sequence[str]) -> list[str]:

@@ -1,138 +1,158 @@
-"""Virtual models behind the OpenAI protocol: they rehearse a task without any LLM, and say so everywhere.
-
-Whoever owns the models in `/v1/models` is `chat.SIMULATION`, every answer and header carries the same mark, and an
-environment that meets it calls its scores simulated, and keeps them and their samples apart from real ones.
-
-Tokens are counted by one rule: four characters are a token, rounded up, and a message has four more.
-"""
+"""A simulation over HTTP: the web application, and servers of it for a thread or a whole process."""
 
 from __future__ import annotations
 
-import math
+import asyncio
+import json
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from random import Random
-from typing import Any
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import ValidationError
 
 from agenttts.chat import SIMULATION
-from agenttts.environments import LiveEnvironment, environment
-from agenttts.errors import AgentTTSError, ConfigError
-from agenttts.pipeline import Example, Message
-from agenttts.simulation.answerer import Answerer, Request, UnknownPrompt
-from agenttts.simulation.faults import Faults
-from agenttts.simulation.qa import QaAnswerer
-from agenttts.simulation.skill import SKILLS
+from agenttts.errors import ConfigError
+from agenttts.simulation.simulation import CompletionBody, Refused, Simulation
 
-ANSWERERS: Mapping[str, Callable[[str, Iterable[Example]], Answerer]] = dict.fromkeys(SKILLS, QaAnswerer)
-"""Task -> who plays its models, given the task's name and all its examples."""
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
-_CHARACTERS_PER_TOKEN = 4
-_TOKENS_PER_MESSAGE = 4
-_MAX_SEED = 2**31
-
-
-class CompletionBody(BaseModel):
-    """What is read of a request for completions."""
-
-    model: str
-    messages: list[Message] = Field(min_length=1)
-    n: int = Field(1, ge=1)
-    temperature: float = Field(1.0, ge=0)
-    seed: int | None = None
-    max_tokens: int | None = Field(None, ge=1)
+HOST = "127.0.0.1"
+_MARK = {"X-Simulation": SIMULATION}
+_START_S = 20.0
+_POLL_S = 0.01
 
 
-class Refused(AgentTTSError):
-    """The server understood a request and declines it."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Simulation:
-    """The virtual models of one task.
-
-    Args:
-        task: One of `ANSWERERS`.
-        data: Its dataset: a path or a Hub id. The environment that asks must have the same.
-        faults: What goes wrong, and how often.
-        seed: Of the faults, and of requests without a seed.
+def application(simulation: Simulation) -> Starlette:
+    """The web application: `/v1/models` and `/v1/chat/completions`.
 
     Raises:
-        ConfigError: On a task that cannot be simulated, or data that cannot be read.
+        ConfigError: When the extra `simulation` is not installed.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+    except ImportError as error:
+        raise ConfigError("a simulation needs a web server: pip install 'agenttts[simulation]'") from error
+
+    async def models(_: Request) -> Response:
+        return JSONResponse(simulation.listing(), headers=_MARK)
+
+    async def completions(request: Request) -> Response:
+        try:
+            body = CompletionBody.model_validate_json(await request.body())
+            return await _answer(simulation, body)
+        except ValidationError as error:
+            return _refusal(400, f"not a request for completions: {error.errors()[0]['msg']}")
+        except Refused as error:
+            return _refusal(error.status, str(error))
+
+    routes = [Route("/v1/models", models), Route("/v1/chat/completions", completions, methods=["POST"])]
+    return Starlette(routes=routes)
+
+
+async def _answer(simulation: Simulation, body: CompletionBody) -> Response:
+    """A completion, or what the faults make of it."""
+    from starlette.responses import JSONResponse, Response, StreamingResponse
+
+    fault = simulation.faults.draw(simulation.random)
+    if fault == "rate_limit":
+        return _refusal(429, "too many requests", retry_after=simulation.faults.retry_after_s)
+    if fault == "error":
+        return _refusal(500, "a fault on request")
+    completion = simulation.complete(body)
+    if fault == "slow":
+        await asyncio.sleep(simulation.faults.slow_s)
+    if fault not in ("garbled", "cut"):
+        return JSONResponse(completion, headers=_MARK)
+    whole = json.dumps(completion).encode()
+    half = whole[: len(whole) // 2]
+    if fault == "garbled":
+        return Response(half, media_type="application/json", headers=_MARK)
+    # The server closes a connection on which less comes than was announced.
+    announced = {**_MARK, "Content-Length": str(len(whole))}
+    return StreamingResponse(_chunks(half), media_type="application/json", headers=announced)
+
+
+async def _chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+def _refusal(status: int, message: str, *, retry_after: float | None = None) -> Response:
+    from starlette.responses import JSONResponse
+
+    after = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    return JSONResponse({"error": {"message": f"{SIMULATION}: {message}"}}, status, headers={**_MARK, **after})
+
+
+class SimulationServer:
+    """Serves a simulation from a thread of this process while entered.
+
+    Args:
+        simulation: What is served.
+        port: Where; any free port when 0.
+
+    Raises:
+        ConfigError: When the port is taken, or the extra `simulation` is not installed.
     """
 
-    def __init__(self, task: str, data: str | None, *, faults: Faults | None = None, seed: int = 0) -> None:
-        if task not in ANSWERERS:
-            raise ConfigError(f"there is no simulation of {task!r}; there is of {', '.join(ANSWERERS)}")
-        found = environment(task, data=data)
-        assert isinstance(found, LiveEnvironment), "a task of the paper runs on endpoints"
-        examples = [found.example(name) for name in (*found.examples, *found.held_out)]
-        self.task, self.examples = task, len(examples)
-        self.models = {model.served_name: model for model in found.pipeline.models}
-        self.faults = faults or Faults()
-        self.answerer = ANSWERERS[task](task, examples)
-        self.random = Random(seed)
+    def __init__(self, simulation: Simulation, *, port: int = 0) -> None:
+        self._server = _uvicorn(simulation)
+        self._socket = _bound(port)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
-    def listing(self) -> dict[str, Any]:
-        """The answer of `/v1/models`."""
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": SIMULATION, "parameters": model.parameters}
-            for name, model in self.models.items()
-        ]
-        return {"object": "list", "simulation": True, "data": data}
+    @property
+    def url(self) -> str:
+        """The base URL of its endpoint."""
+        return f"http://{HOST}:{self._socket.getsockname()[1]}/v1"
 
-    def complete(self, body: CompletionBody) -> dict[str, Any]:
-        """The answer of `/v1/chat/completions`.
+    def __enter__(self) -> Self:
+        self._thread.start()
+        deadline = time.monotonic() + _START_S
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return self
 
-        Raises:
-            Refused: On a model that is not served, an `n` over the server's, or a prompt that is not the task's.
-        """
-        if body.model not in self.models:
-            raise Refused(404, f"the simulation does not serve {body.model!r}")
-        if self.faults.most_n is not None and body.n > self.faults.most_n:
-            raise Refused(400, f"n must be at most {self.faults.most_n}")
-        seed = self.random.randrange(_MAX_SEED) if body.seed is None else body.seed
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    def run(self) -> None:
+        """Serve from the calling thread until interrupted."""
         try:
-            texts = [self._text(body, seed + place) for place in range(body.n)]
-        except UnknownPrompt as error:
-            raise Refused(400, str(error)) from error
-        return _completion(body, texts)
-
-    def _text(self, body: CompletionBody, seed: int) -> str:
-        model, temperature = self.models[body.model], body.temperature
-        request = Request(model=model, messages=body.messages, temperature=temperature, seed=seed)
-        return self.answerer.reply(request)
+            self._server.run([self._socket])
+        except KeyboardInterrupt:
+            pass  # this is how it is ended
+        finally:
+            self._socket.close()
 
 
-def count_tokens(text: str) -> int:
-    """Four characters are a token, rounded up."""
-    return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
+def _uvicorn(simulation: Simulation) -> uvicorn.Server:
+    app: Any = application(simulation)
+    import uvicorn
+
+    quiet: dict[str, Any] = {"log_level": "critical", "access_log": False, "server_header": False}
+    return uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", timeout_graceful_shutdown=1, **quiet))
 
 
-def _completion(body: CompletionBody, texts: Sequence[str]) -> dict[str, Any]:
-    most = None if body.max_tokens is None else body.max_tokens * _CHARACTERS_PER_TOKEN
-    choices = [
-        {
-            "index": place,
-            "finish_reason": "stop" if most is None or len(text) <= most else "length",
-            "message": {"role": "assistant", "content": text[:most]},
-        }
-        for place, text in enumerate(texts)
-    ]
-    prompt = sum(count_tokens(message["content"]) + _TOKENS_PER_MESSAGE for message in body.messages)
-    completion = sum(count_tokens(text[:most]) for text in texts)
-    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    return {
-        "id": SIMULATION,
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": body.model,
-        "system_fingerprint": SIMULATION,
-        "simulation": True,
-        "choices": choices,
-        "usage": usage,
-    }
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise ConfigError(f"cannot listen on port {port}: choose another with --port") from error
+    bound.listen()  # who connects before the server runs waits for it
+    return bound

@@ -7,8 +7,8 @@ the luck of a sample, which grows with the temperature. Skill grows with the log
                same in every sample (little luck): F1 grows with size and hardly with samples
     answer     skill falls with what retrieval missed, for small models more, and with what it kept in vain; much luck,
                so samples help until their shares settle
-    fuse       picks a candidate answer by how many samples gave it, a right one more readily the larger the model;
-               loses the thread with a chance that grows with the number of samples and falls with size
+    fuse       picks a candidate answer by how many samples gave it, a right one more readily; it loses the thread with
+               a chance that grows with the number of samples and falls with size
 
 Published figures (paper's table 1 on 500 questions, its table 2 on 50, the authors' comments on their runs), the
 target made of them, and what the simulation gives on 400 questions, whose standard error is 0.02. A number behind x

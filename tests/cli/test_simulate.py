@@ -32,6 +32,8 @@ def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[st
     assert "environment  hotpotqa: 10 examples (simulated models; no LLM runs)" in out
     assert f"data         {OWN / 'hotpotqa.jsonl'}" in out and "tokens simulated" in out
     assert "The search simulated (nothing was bought): " in out
+    again = shell(f"{command} --trials 4", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
+    assert "resumed with 4 trials" in again
     assert "simulated" in shell("studies") and "simulated" in shell("trials")
     assert shell.json("best")["recorded"] == shell.json("studies")[0]["recorded"] == "simulated models; no LLM runs"
 

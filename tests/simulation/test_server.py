@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,16 @@ def test_choices_follow_their_seeds(serve: Serve) -> None:
     assert many == texts(server, n=12) and len(set(many)) > 1
     assert many[3:6] == texts(server, n=3, seed=10)
     assert len({text for seed in range(8) for text in texts(server, temperature=0, seed=seed)}) == 1
+
+
+def test_numbers_are_those_of_the_prompt(serve: Serve) -> None:
+    messages = body()["messages"]
+    shifted = [
+        {**messages[0], "content": re.sub(r"(?m)^\[(\d+)\]", lambda m: f"[{int(m[1]) + 50}]", messages[0]["content"])}
+    ]
+    before, after = texts(serve(), n=4), texts(serve(), n=4, messages=shifted)
+    assert all(int(number) > 50 for text in after for number in re.findall(r"^\[(\d+)\]", text))
+    assert before != after
 
 
 def test_tokens_are_four_characters(serve: Serve) -> None:

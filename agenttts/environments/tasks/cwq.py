@@ -2,8 +2,8 @@
 
 `agenttts search cwq --data data_with_ct_0.5.json`, a file of Generate-on-Graph (Xu et al., EMNLP 2024). Stages, prompts
 and where they differ from the authors' code: `tasks.qa.stages`; format: `tasks.qa.triples`. The authors search on 100
-examples here; the paper says 50, as for the other datasets. The first examples of their test file are those that they
-search on: take the held-out ones from another file, or from the same one as here.
+examples here; the paper says 50, as for the other datasets. Their test file holds the examples that they search on;
+here the held-out ones are others of the same file.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@
 Official paragraphs are filled up to about 100 candidates with other examples' paragraphs, those that BM25 ranks
 highest for the question, and shuffled by the example's id: the gold ones stand anywhere, the same in every run. The
 authors did so with Elasticsearch and an unseeded shuffle. A paragraph is shown with its title.
+
+2WikiMultiHopQA's aliases of answers stand in a file of their own, which is not read: with the official format an alias
+counts as wrong.
 """
 
 from __future__ import annotations
