@@ -13,12 +13,13 @@ import pytest
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.cost import cost_model
 from agenttts.db import Store
-from agenttts.environments import LiveEnvironment, OpenAIClient, environment
+from agenttts.environments import LiveEnvironment, OpenAIClient, RecordedEnvironment, environment
 from agenttts.environments.prompts import render
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
 from agenttts.pipeline import SubtaskInput
+from agenttts.recording import record
 from agenttts.simulation import Faults, Simulation, SimulationServer
 from agenttts.simulation.skill import SKILLS
 from agenttts.trial import Evaluation
@@ -104,6 +105,12 @@ async def test_simulated_and_real_models_share_neither_study_nor_samples(serve: 
     assert real.fingerprint == before
 
 
+async def test_a_table_of_simulated_outcomes_says_so(serve: Serve, tmp_path: Path) -> None:
+    found, path = asking(serve()), tmp_path / "table.csv"
+    await record(found, [ALLOCATION], str(tmp_path / "record.db"), path)
+    assert RecordedEnvironment(found.pipeline, path).recorded == "recorded outcomes of simulated models; no LLM runs"
+
+
 def body(**changes: Any) -> dict[str, Any]:
     found = environment("hotpotqa", data=str(OWN / "hotpotqa.jsonl"))
     assert isinstance(found, LiveEnvironment)
@@ -128,10 +135,9 @@ def test_choices_follow_their_seeds(serve: Serve) -> None:
 
 
 def test_numbers_are_those_of_the_prompt(serve: Serve) -> None:
-    messages = body()["messages"]
-    shifted = [
-        {**messages[0], "content": re.sub(r"(?m)^\[(\d+)\]", lambda m: f"[{int(m[1]) + 50}]", messages[0]["content"])}
-    ]
+    (message,) = body()["messages"]
+    content = re.sub(r"(?m)^\[(\d+)\]", lambda found: f"[{int(found[1]) + 50}]", message["content"])
+    shifted = [{**message, "content": content}]
     before, after = texts(serve(), n=4), texts(serve(), n=4, messages=shifted)
     assert all(int(number) > 50 for text in after for number in re.findall(r"^\[(\d+)\]", text))
     assert before != after

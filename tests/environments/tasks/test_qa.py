@@ -129,6 +129,8 @@ def without(field: str) -> Callable[[Row], Row]:
     ("hotpotqa", lambda row: {**row, "context": []}, "line 3: field 'context' is empty"),
     ("hotpotqa", lambda row: {**row, "context": ["text"]}, r"'context' must hold \[title, ...\] pairs, not 'text'"),
     ("hotpotqa", lambda row: {**row, "context": [["T", "text"]]}, "has no list of sentences under 'T'"),
+    ("hotpotqa", lambda row: {**row, "context": {"title": ["a", "b"], "sentences": [["c"]]}}, "has 2 titles and 1 of"),
+    ("hotpotqa", lambda row: {**row, "context": {"title": ["a"]}}, "line 3: field 'sentences' is missing"),
     ("hotpotqa", lambda row: {**row, "question": " "}, "'question' must be a text that is not empty"),
     ("2wikimultihopqa", lambda row: {**row, "ctxs_candidate": [], "ctxs_gt": ["a"]}, "'ctxs_candidate' is empty"),
     ("2wikimultihopqa", lambda row: {**row, "ctxs_candidate": ["a"]}, "field 'ctxs_gt' is missing"),

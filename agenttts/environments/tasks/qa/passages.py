@@ -143,11 +143,13 @@ def _paragraphs(row: Row) -> Iterator[tuple[str, str]]:
 
 def _pairs(row: Row, field: str, column: str) -> list[tuple[Any, Any]]:
     """A list of [title, ...] pairs: as published, or in the Hub's columns."""
-    value = row.fields.get(field)
-    if isinstance(value, dict) and {"title", column} <= value.keys():
-        value = [list(pair) for pair in zip(value["title"], value[column], strict=False)]
-        row = Row(row.where, {**row.fields, field: value})
+    if isinstance(row.fields.get(field), dict):
+        columns = Row(row.where, row.fields[field])
+        titles, others = columns.get("title", LIST), columns.get(column, LIST)
+        if len(titles) != len(others):
+            raise row.error(field, f"has {len(titles)} titles and {len(others)} of {column!r}")
+        return list(zip(titles, others, strict=True))
     for pair in row.get(field, LIST):
         if not (isinstance(pair, list) and len(pair) == 2):
             raise row.error(field, f"must hold [title, ...] pairs, not {repr(pair)[:60]}")
-    return [(title, second) for title, second in row.get(field, LIST)]
+    return [(title, second) for title, second in row.fields[field]]
