@@ -23,6 +23,7 @@ def study_row(store: Store, study: Study) -> dict[str, Any]:
         "created": study.created.isoformat(),
         "environment": study.spec.environment,
         "recorded": study.details.get("recorded", ""),
+        "data": study.details.get("data", ""),
         "method": study.spec.method,
         "budget": study.spec.budget,
         "cost_model": study.spec.cost_model,

@@ -348,6 +348,7 @@ def test_examples_and_endpoints_are_the_users(shell: Shell, endpoint: FakeEndpoi
     routed = f"--data rows.jsonl --endpoint small={endpoint.url} --endpoint large={endpoint.url}"
     out = shell(f"{SEARCH.replace(':environment', ':task')} {routed}")
     assert "environment  mine: 4 examples, 3 held out" in out and "data         rows.jsonl" in out
+    assert shell.json("studies")[0]["data"] == "rows.jsonl"
     # Without the data they are other examples: the study of the first is not resumed with them.
     (shell.folder / "mine.py").write_text(TAKES_DATA.format(url=endpoint.url))
     assert "the examples" in shell(SEARCH.replace(":environment", ":task"), code=2)
