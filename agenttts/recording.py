@@ -17,6 +17,7 @@ from agenttts.db import Store
 from agenttts.environments.pool import Meter, Pooled, SamplePool
 from agenttts.environments.table import Outcome, require_writable, write_table
 from agenttts.errors import ConfigError, LimitReached
+from agenttts.loop import bought, recorded
 from agenttts.trial import Environment, Evaluation, Spend
 
 
@@ -83,8 +84,8 @@ async def record(
             )
             if on_progress is not None:
                 on_progress(told)
-    held_out = set(environment.held_out)
-    write_table(path, environment.pipeline, (o for a in allocations for o in _outcomes(a, evaluations[a], held_out)))
+    outcomes = (outcome for each in allocations for outcome in _outcomes(environment, each, evaluations[each]))
+    write_table(path, environment.pipeline, outcomes)
     return told
 
 
@@ -99,7 +100,8 @@ async def _evaluated(environment: Environment, allocation: Allocation) -> Evalua
         raise LimitReached(f"no table was written: {limit}; a higher limit goes on from there") from limit
 
 
-def _outcomes(allocation: Allocation, evaluation: Evaluation, held_out: set[str]) -> list[Outcome]:
+def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[Outcome]:
+    held_out, simulated = set(environment.held_out), bought(recorded(environment)) == "simulated"
     return [
         Outcome(
             allocation=allocation,
@@ -107,6 +109,7 @@ def _outcomes(allocation: Allocation, evaluation: Evaluation, held_out: set[str]
             score=result.score,
             held_out=result.example in held_out,
             subtask_scores=result.subtask_scores,
+            simulated=simulated,
         )
         for result in evaluation.results
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.progress import print_heading
 from agenttts.cli.run import Problem
 from agenttts.errors import ConfigError
-from agenttts.loop import recorded
+from agenttts.loop import bought, recorded
 from agenttts.recording import Recorded, record
 from agenttts.report.lines import duration
+from agenttts.trial import Environment
 
 _LINES = 10
 """Progress lines where the output is no terminal."""
@@ -36,36 +37,38 @@ def levels_of(text: str) -> list[int]:
     return [int(level) for level in levels]
 
 
-def run_record(problem: Problem, env: str, levels: str, output: Path, *, store: str, max_tokens: int | None) -> None:
+def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_tokens: int | None) -> None:
     """Record, and print how it goes, what was bought, and how to search the table."""
     console, environment = open_console(), problem.environment
     allocations = problem.space.on_levels(levels_of(levels))
-    verb = "replayed" if recorded(environment) else "bought"
-    heading = [*problem.heading, ("recording", f"{len(allocations):,} allocations on the levels {levels} to {output}")]
-    with _shown(console, heading, verb) as on_progress:
+    heading = problem.heading(("recording", f"{len(allocations):,} allocations on the levels {levels} to {output}"))
+    with _shown(console, heading, environment) as on_progress:
         result = asyncio.run(
             record(environment, allocations, store, output, max_tokens=max_tokens, on_progress=on_progress)
         )
     rows = result.allocations * (len(environment.examples) + len(environment.held_out))
     print_wrapped(console, f"Recorded {result.allocations:,} allocations in {rows:,} rows: {output}", indent=2)
-    spend = f"This run {verb} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
+    spend = f"This run {_verb(environment)} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
     reused = f"{result.spend.reused_tokens:,} further tokens came from the sample pool"
     print_wrapped(console, f"{spend}; {reused}; it took {duration(result.seconds)}", indent=2)
     console.print("Search it, for example as recorded.py:\n")
     console.print("    import agenttts as at", soft_wrap=True)
-    console.print(f"    pipeline = at.environment({env!r}).pipeline", soft_wrap=True)
+    data = "" if problem.data is None else f", data={problem.data!r}"
+    console.print(f"    pipeline = at.environment({problem.env!r}{data}).pipeline", soft_wrap=True)
     console.print(f"    environment = at.RecordedEnvironment(pipeline, {str(output)!r})\n", soft_wrap=True)
     cost, budget = problem.space.cost_model.name, f"{problem.space.budget:.12g}"
     console.print(f"    agenttts search recorded.py:environment --cost {cost} --budget {budget}", soft_wrap=True)
 
 
 @contextmanager
-def _shown(console: Console, heading: list[tuple[str, str]], verb: str) -> Iterator[Callable[[Recorded], None]]:
+def _shown(
+    console: Console, heading: Iterable[tuple[str, str]], environment: Environment
+) -> Iterator[Callable[[Recorded], None]]:
     """A callback that shows a recording: the heading first, then a live line in a terminal, some lines elsewhere."""
     told: list[Recorded] = []
 
     def status() -> Text:
-        return Text(_status(told[-1], verb) if told else "", no_wrap=True, overflow="ellipsis")
+        return Text(_status(told[-1], environment) if told else "", no_wrap=True, overflow="ellipsis")
 
     line = Live(console=console, get_renderable=status, transient=True)
 
@@ -76,7 +79,7 @@ def _shown(console: Console, heading: list[tuple[str, str]], verb: str) -> Itera
         if console.is_terminal:
             line.start()
         elif progress.allocations * _LINES // progress.of > (progress.allocations - 1) * _LINES // progress.of:
-            console.print(_status(progress, verb))
+            console.print(_status(progress, environment))
 
     try:
         yield update
@@ -84,7 +87,12 @@ def _shown(console: Console, heading: list[tuple[str, str]], verb: str) -> Itera
         line.stop()
 
 
-def _status(progress: Recorded, verb: str) -> str:
+def _status(progress: Recorded, environment: Environment) -> str:
     done = f"{progress.allocations:,}/{progress.of:,} allocations"
-    tokens = f"{progress.spend.tokens:,} tokens {verb}, {progress.spend.reused_tokens:,} reused"
+    tokens = f"{progress.spend.tokens:,} tokens {_verb(environment)}, {progress.spend.reused_tokens:,} reused"
     return f"{done} | {tokens} | {duration(progress.seconds_left)} left"
+
+
+def _verb(environment: Environment) -> str:
+    """What is done with tokens, which shows only when the environment has met its models."""
+    return bought(recorded(environment))

@@ -10,7 +10,7 @@ import platform
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import NamedTuple
@@ -41,13 +41,26 @@ _DEFAULT_COST = "flops"
 class Problem:
     """What is searched: an environment and the allocations that fit its budget."""
 
+    env: str
+    """The name that the environment was found by."""
+    data: str | None = None
+    """Where its examples are, for one that brings none."""
     environment: Environment
     space: SearchSpace
     budgets: tuple[float, ...] = ()
     """Where there are several: all of them, ascending, that of the space last."""
 
     @classmethod
-    def create(cls, env: str, *, budget: float | None, cost: str | None, budgets: str | None = None) -> Problem:
+    def create(
+        cls,
+        env: str,
+        *,
+        budget: float | None,
+        cost: str | None,
+        budgets: str | None = None,
+        data: str | None = None,
+        endpoints: Sequence[str] = (),
+    ) -> Problem:
         """Find the environment and work out the space.
 
         Raises:
@@ -57,13 +70,14 @@ class Problem:
         if several and budget is not None:
             raise ConfigError("--budget and --budgets exclude each other: give one of them")
         budget = several[-1] if several else budget
-        found = environment(env)
+        found = environment(env, data=data, endpoints=_parse_endpoints(endpoints))
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
         amount = budget if budget is not None else default.amount if default else 0.0
         name = cost or (default.cost_model if default else _DEFAULT_COST)
-        return cls(environment=found, space=SearchSpace(found.pipeline, cost_model(name), amount), budgets=several)
+        space = SearchSpace(found.pipeline, cost_model(name), amount)
+        return cls(env=env, data=data, environment=found, space=space, budgets=several)
 
     @property
     def budget_name(self) -> str:
@@ -71,19 +85,22 @@ class Problem:
         count = len(self.budgets)
         return f"{self.budgets[0]:g}to{self.budgets[-1]:g}x{count}" if count else f"{self.space.budget:g}"
 
-    @property
-    def heading(self) -> list[tuple[str, str]]:
-        """What a reader of the output needs to know of it."""
+    def heading(self, *more: tuple[str, str]) -> Iterator[tuple[str, str]]:
+        """What a reader of the output needs to know of it, and more.
+
+        It is worked out when it is printed: only then has the environment met the models, and knows what they are.
+        """
         environment, space = self.environment, self.space
         held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
         label = f" ({recorded(environment)})" if recorded(environment) else ""
         size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
         if self.budgets:
             size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
-        return [
-            ("environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"),
-            ("space", size),
-        ]
+        yield "environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"
+        if self.data is not None:
+            yield "data", self.data
+        yield "space", size
+        yield from more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +177,23 @@ def _parse_budgets(text: str) -> tuple[float, ...]:
     return found
 
 
+def _parse_endpoints(given: Sequence[str]) -> dict[str, str]:
+    """Model name -> URL, of texts MODEL=URL."""
+    found: dict[str, str] = {}
+    for text in given:
+        model, _, url = text.partition("=")
+        if not model or not url.startswith(("http://", "https://")):
+            raise ConfigError(f"--endpoint takes MODEL=URL, as in m=http://localhost:8000/v1, not {shown_url(text)!r}")
+        if model in found:
+            raise ConfigError(f"--endpoint names the model {model!r} twice: give each one URL")
+        found[model] = url
+    return found
+
+
 def run_search(problem: Problem, job: Job, settings: Settings) -> None:
     """Search, and print how it goes and how it ends."""
     console = open_console()
-    heading = [*problem.heading, ("method", job.method), ("study", f"{job.study} in {settings.location}")]
+    heading = problem.heading(("method", job.method), ("study", f"{job.study} in {settings.location}"))
     with show_progress(console, heading) as on_progress:
         result = asyncio.run(_search(problem, job, settings, on_progress))
     console.print()
@@ -202,11 +232,11 @@ def run_comparison(
         given = llm if method in asking else None
         jobs = [Job.create(problem, method, seed=seed, llm=given) for seed in range(seeds)]
         rows[planned(jobs[0].searcher)] = [Run(job, settings) for job in jobs]
-    return compare_rows(problem, rows, heading=problem.heading, quiet=quiet)
+    return compare_rows(problem, rows, heading=problem.heading(), quiet=quiet)
 
 
 def compare_rows(
-    problem: Problem, rows: Mapping[str, Sequence[Run]], *, heading: Sequence[tuple[str, str]], quiet: bool
+    problem: Problem, rows: Mapping[str, Sequence[Run]], *, heading: Iterable[tuple[str, str]], quiet: bool
 ) -> list[Comparison]:
     """Search every run of every row, by the row's name, and summarise each row."""
     console = open_console(stderr=True, quiet=quiet)
@@ -246,6 +276,7 @@ async def _search(
         "agenttts": version("agenttts"),
         "python": platform.python_version(),
         "planner": planned(job.searcher),
+        "data": problem.data or "",
     }
     return await run(
         problem.environment,

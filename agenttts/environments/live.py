@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from agenttts.aggregators import MajorityVote
 from agenttts.allocation import Allocation, Choice
+from agenttts.chat import shown_url
 from agenttts.db import Store
 from agenttts.environments.client import ChatClient, OpenAIClient
 from agenttts.environments.examples import load_examples
@@ -54,7 +55,7 @@ class LiveEnvironment:
         name: Shown in tables; the pipeline's name when empty.
         default_budget: The budget of a search that names none.
         recorded: What the client's answers are, where it replays a recording and no model runs: shown to whoever
-            searches, so that nobody reads a replay as a purchase.
+            searches, so that nobody reads a replay as a purchase. Simulated models are found out when they are checked.
 
     Raises:
         ConfigError: On no examples, duplicate ids, a broken line, or a template that names a missing field.
@@ -104,6 +105,26 @@ class LiveEnvironment:
         """One hash of the pipeline and of every example, held-out ones included."""
         return combined(self.fingerprints)
 
+    def route(self, endpoints: Mapping[str, str]) -> None:
+        """Ask these models at these endpoints, whatever their `base_url`.
+
+        Args:
+            endpoints: Model name (as in allocations) -> base URL.
+
+        Raises:
+            ConfigError: On a model that the pipeline does not have, or where the environment brings its own models.
+        """
+        if self._serving is not None or self.recorded:
+            raise ConfigError(f"environment {self.name!r} brings its own models: leave --endpoint out")
+        served = {model.name: model.served_name for model in self.pipeline.models}
+        for name, url in endpoints.items():
+            if name not in served:
+                raise ConfigError(
+                    f"environment {self.name!r} has no model {name!r} to ask at {shown_url(url)}; "
+                    f"it has {', '.join(served)}"
+                )
+        self.client.route({served[name]: url for name, url in endpoints.items()})
+
     async def __aenter__(self) -> Self:
         """Start the servers, and check everything that can be checked before anything is bought.
 
@@ -115,11 +136,19 @@ class LiveEnvironment:
         if self._serving is not None:
             self.client.route(await self._serving.start())
         try:
-            await self.client.check(self.pipeline.models)
+            simulated = await self.client.check(self.pipeline.models)
         except BaseException:
             await self._close()  # whatever stopped the check must not leave servers running
             raise
+        if simulated:
+            self._label(simulated)
         return self
+
+    def _label(self, simulated: str) -> None:
+        """Say what the answers are, and let neither a study nor a sample pool mix them with those of real models."""
+        self.recorded = simulated
+        self.pipeline = self.pipeline.with_revision(simulated)
+        self.__dict__.pop("fingerprints", None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -144,7 +173,7 @@ class LiveEnvironment:
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """See `trial.Environment.evaluate`."""
         started = time.perf_counter()
-        rows = [self._row(name) for name in (self.examples if examples is None else examples)]
+        rows = [self.example(name) for name in (self.examples if examples is None else examples)]
         runs = [_ExampleRun(self.pipeline, allocation, row, self.client, self.pool) for row in rows]
         outcomes = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
         for outcome in outcomes:
@@ -159,7 +188,12 @@ class LiveEnvironment:
             usage={s.name: _usage([run.tallies[s.name] for run in runs]) for s in self.pipeline.subtasks},
         )
 
-    def _row(self, name: str) -> Example:
+    def example(self, name: str) -> Example:
+        """The example of this id.
+
+        Raises:
+            ConfigError: When there is none.
+        """
         if name not in self._rows:
             raise ConfigError(f"environment {self.name!r} has no example {name!r}")
         return self._rows[name]

@@ -60,6 +60,8 @@ class RecordedEnvironment:
         self._source = source_of(table)
         self._results = _by_allocation(read_table(table, pipeline), self._source)
         first = next(iter(self._results.values()))
+        if any(outcome.simulated for rows in self._results.values() for outcome in rows.values()):
+            self.recorded = "recorded outcomes of simulated models; no LLM runs"
         kept = {name for name, outcome in first.items() if outcome.held_out} if held_out is None else set(held_out)
         if unknown := sorted(kept - set(first)):
             raise ConfigError(f"{self._source} has no example {unknown[0]!r}, which is to be held out")

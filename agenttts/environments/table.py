@@ -2,8 +2,9 @@
 
 A row holds the columns `<subtask>.model` and `<subtask>.samples` of an allocation and its `score` in [0, 1]; with
 `example` it is the score of one example, without it the score of the allocation itself. Optional are `held_out` (true
-or false: an example that no search sees) and `<subtask>.score`. Other columns are ignored. Every fault is one sentence
-that names the file, the line (in Parquet and in memory the row, from 1) and the column.
+or false: an example that no search sees), `<subtask>.score`, and `simulated` (true where no real model gave the
+outcome). Other columns are ignored. Every fault is one sentence that names the file, the line (in Parquet and in memory
+the row, from 1) and the column.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Outcome:
     place: str = ""
     """Where it stands, as faults name it."""
     subtask_scores: Mapping[str, float] = field(default_factory=dict)
+    simulated: bool = False
 
 
 Rows = Iterable[Mapping[str, Any]]
@@ -101,6 +103,7 @@ def _row(outcome: Outcome, stages: Sequence[str]) -> dict[str, Any]:
         "held_out": outcome.held_out,
         "score": outcome.score,
         **{f"{name}.score": outcome.subtask_scores.get(name, 0.0) for name in stages},
+        **({"simulated": True} if outcome.simulated else {}),
     }
 
 
@@ -133,6 +136,7 @@ class _Columns:
             score=_score(place, row, "score"),
             held_out=_truth(place, row, "held_out") if "held_out" in self.names else False,
             subtask_scores={name: _score(place, row, f"{name}.score") for name in stages},
+            simulated=_truth(place, row, "simulated") if "simulated" in self.names else False,
         )
 
     def _allocation(self, place: str, row: Mapping[str, Any]) -> Allocation:

@@ -23,6 +23,7 @@ def study_row(store: Store, study: Study) -> dict[str, Any]:
         "created": study.created.isoformat(),
         "environment": study.spec.environment,
         "recorded": study.details.get("recorded", ""),
+        "data": study.details.get("data", ""),
         "method": study.spec.method,
         "budget": study.spec.budget,
         "cost_model": study.spec.cost_model,
@@ -111,6 +112,7 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
         "held_out": None if check is None else _scores(check),
         "study": study.name,
         "trial": trial.number,
+        "recorded": study.details.get("recorded", ""),
     }
 
 
