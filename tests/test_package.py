@@ -95,6 +95,36 @@ def test_environments_are_found_by_name_module_and_file(tmp_path: Path) -> None:
             environment(name)
 
 
+def test_data_and_endpoints_reach_the_environment_that_takes_them(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import agenttts as at\n"
+        "stage = at.Subtask('s', (at.Model('m', 1e9, served_name='org/m'),), '{{ question }}')\n"
+        "def build(data=None):\n"
+        "    rows = [{'id': '1', 'question': data, 'gold': 'g'}]\n"
+        "    return at.LiveEnvironment(at.Pipeline('mine', (stage,), at.metrics.exact_match('gold')), rows)\n"
+        "ready = build()\n"
+        "def bare():\n"
+        "    return ready\n"
+        "def needy(data, more):\n"
+        "    return ready\n"
+    )
+    first, second = (environment(f"{path}:build", data=data) for data in ("one", "two"))
+    assert first.fingerprint != second.fingerprint
+    routed = environment(f"{path}:build", data="one", endpoints={"m": "http://127.0.0.1:1/v1"})
+    assert routed.fingerprint == first.fingerprint
+    for name, data, endpoints, message in [
+        ("minihop-recorded", "x.jsonl", {}, "environment 'minihop-recorded' takes no data"),
+        (f"{path}:bare", "x.jsonl", {}, "takes no data"),
+        (f"{path}:ready", "x.jsonl", {}, "takes no data"),
+        (f"{path}:needy", "x.jsonl", {}, "cannot be called"),
+        (f"{path}:ready", None, {"n": "http://me:secret@h/v1"}, r"no model 'n' to ask at http://h/v1; it has m"),
+        ("minihop-recorded", None, {"minihop-s": "http://h/v1"}, "brings its own models: leave --endpoint out"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            environment(name, data=data, endpoints=endpoints)
+
+
 @pytest.fixture
 def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An installed package that registers an environment and a searcher."""

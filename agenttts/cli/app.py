@@ -33,6 +33,14 @@ app = typer.Typer(
 )
 
 Env = Annotated[str, typer.Argument(help="Registered name, module:attribute or path.py:attribute.", metavar="ENV")]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="Examples of a task that brings none: a path or a Hub id.", metavar="PATH_OR_HUB_ID"),
+]
+EndpointOption = Annotated[
+    list[str],
+    typer.Option("--endpoint", help="Where a model is served (repeatable); else OPENAI_BASE_URL.", metavar="MODEL=URL"),
+]
 StoreOption = Annotated[
     str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or postgresql:// URL of the store.")
 ]
@@ -101,6 +109,8 @@ def options(
 @app.command()
 def search(
     env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
     budget: BudgetOption = None,
     budgets: BudgetsOption = None,
     cost: CostOption = None,
@@ -121,7 +131,7 @@ def search(
     from agenttts.loop import Limits
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
-    problem = Problem.create(env, budget=budget, budgets=budgets, cost=cost)
+    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, budgets=budgets, cost=cost)
     job = Job.create(problem, method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
     run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
 
@@ -129,6 +139,8 @@ def search(
 @app.command()
 def compare(
     env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
     methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
@@ -146,7 +158,7 @@ def compare(
     from agenttts.report import comparison_table
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=racing, store=store)
-    problem = Problem.create(env, budget=budget, cost=cost)
+    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, cost=cost)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparisons = run_comparison(problem, names, seeds, settings, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
@@ -158,6 +170,8 @@ def record(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The table: .csv, .csv.gz or .parquet.", metavar="FILE")
     ],
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
     levels: Annotated[
         str, typer.Option("--levels", help="Numbers of samples to record, comma-separated.")
     ] = "1,2,4,8,16",
@@ -172,13 +186,15 @@ def record(
     from agenttts.cli.record import run_record
     from agenttts.cli.run import Problem
 
-    problem = Problem.create(env, budget=budget, cost=cost)
-    run_record(problem, env, levels, output, store=store, max_tokens=max_tokens)
+    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, cost=cost)
+    run_record(problem, levels, output, store=store, max_tokens=max_tokens)
 
 
 @app.command()
 def ablate(
     env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
     cost: CostOption = None,
@@ -195,7 +211,7 @@ def ablate(
     from agenttts.report import comparison_table
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
-    problem = Problem.create(env, budget=budget, cost=cost)
+    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, cost=cost)
     comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 

@@ -36,7 +36,7 @@ def levels_of(text: str) -> list[int]:
     return [int(level) for level in levels]
 
 
-def run_record(problem: Problem, env: str, levels: str, output: Path, *, store: str, max_tokens: int | None) -> None:
+def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_tokens: int | None) -> None:
     """Record, and print how it goes, what was bought, and how to search the table."""
     console, environment = open_console(), problem.environment
     allocations = problem.space.on_levels(levels_of(levels))
@@ -53,7 +53,8 @@ def run_record(problem: Problem, env: str, levels: str, output: Path, *, store: 
     print_wrapped(console, f"{spend}; {reused}; it took {duration(result.seconds)}", indent=2)
     console.print("Search it, for example as recorded.py:\n")
     console.print("    import agenttts as at", soft_wrap=True)
-    console.print(f"    pipeline = at.environment({env!r}).pipeline", soft_wrap=True)
+    data = "" if problem.data is None else f", data={problem.data!r}"
+    console.print(f"    pipeline = at.environment({problem.env!r}{data}).pipeline", soft_wrap=True)
     console.print(f"    environment = at.RecordedEnvironment(pipeline, {str(output)!r})\n", soft_wrap=True)
     cost, budget = problem.space.cost_model.name, f"{problem.space.budget:.12g}"
     console.print(f"    agenttts search recorded.py:environment --cost {cost} --budget {budget}", soft_wrap=True)

@@ -41,13 +41,26 @@ _DEFAULT_COST = "flops"
 class Problem:
     """What is searched: an environment and the allocations that fit its budget."""
 
+    env: str
+    """The name that the environment was found by."""
+    data: str | None = None
+    """Where its examples are, for one that brings none."""
     environment: Environment
     space: SearchSpace
     budgets: tuple[float, ...] = ()
     """Where there are several: all of them, ascending, that of the space last."""
 
     @classmethod
-    def create(cls, env: str, *, budget: float | None, cost: str | None, budgets: str | None = None) -> Problem:
+    def create(
+        cls,
+        env: str,
+        *,
+        budget: float | None,
+        cost: str | None,
+        budgets: str | None = None,
+        data: str | None = None,
+        endpoints: Sequence[str] = (),
+    ) -> Problem:
         """Find the environment and work out the space.
 
         Raises:
@@ -57,13 +70,14 @@ class Problem:
         if several and budget is not None:
             raise ConfigError("--budget and --budgets exclude each other: give one of them")
         budget = several[-1] if several else budget
-        found = environment(env)
+        found = environment(env, data=data, endpoints=_parse_endpoints(endpoints))
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
         amount = budget if budget is not None else default.amount if default else 0.0
         name = cost or (default.cost_model if default else _DEFAULT_COST)
-        return cls(environment=found, space=SearchSpace(found.pipeline, cost_model(name), amount), budgets=several)
+        space = SearchSpace(found.pipeline, cost_model(name), amount)
+        return cls(env=env, data=data, environment=found, space=space, budgets=several)
 
     @property
     def budget_name(self) -> str:
@@ -82,6 +96,7 @@ class Problem:
             size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
         return [
             ("environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"),
+            *([("data", self.data)] if self.data is not None else []),
             ("space", size),
         ]
 
@@ -157,6 +172,19 @@ def _parse_budgets(text: str) -> tuple[float, ...]:
             f"300:900:3, not {text!r}"
         ) from error
     require_budgets(found, found[-1])
+    return found
+
+
+def _parse_endpoints(given: Sequence[str]) -> dict[str, str]:
+    """Model name -> URL, of texts MODEL=URL."""
+    found: dict[str, str] = {}
+    for text in given:
+        model, _, url = text.partition("=")
+        if not model or not url.startswith(("http://", "https://")):
+            raise ConfigError(f"--endpoint takes MODEL=URL, as in m=http://localhost:8000/v1, not {shown_url(text)!r}")
+        if model in found:
+            raise ConfigError(f"--endpoint names the model {model!r} twice: give each one URL")
+        found[model] = url
     return found
 
 
@@ -246,6 +274,7 @@ async def _search(
         "agenttts": version("agenttts"),
         "python": platform.python_version(),
         "planner": planned(job.searcher),
+        "data": problem.data or "",
     }
     return await run(
         problem.environment,

@@ -17,20 +17,34 @@ def load_examples(source: Iterable[Example] | str | Path, *, prefix: str = "") -
     Raises:
         ConfigError: When the file is missing, or a line is not a JSON object (the message says which).
     """
-    rows = _read(Path(source)) if isinstance(source, str | Path) else list(source)
+    rows = [row for _, row in read_lines(Path(source))] if isinstance(source, str | Path) else list(source)
     return [row if "id" in row else {"id": f"{prefix}{number}", **row} for number, row in enumerate(rows, start=1)]
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON Lines file, each with the number of its line.
+
+    Raises:
+        ConfigError: When the file cannot be read, or a line is not a JSON object.
+    """
+    # Split on newlines alone: JSON strings may hold other Unicode line separators.
+    lines = read_text(path).split("\n")
+    return [(number, _parse(line, path, number)) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def read_text(path: Path) -> str:
+    """The text of an examples file.
+
+    Raises:
+        ConfigError: When it is missing, or is not UTF-8.
+    """
     try:
-        # Split on newlines alone: JSON strings may hold other Unicode line separators.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         where = "" if path.is_absolute() else f" (looked for as {str(path.absolute())!r})"
         raise ConfigError(f"cannot read the examples file {str(path)!r}{where}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the examples file {str(path)!r} is not UTF-8 text: {error.reason}") from error
-    return [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from agenttts.aggregators import MajorityVote
 from agenttts.allocation import Allocation, Choice
+from agenttts.chat import shown_url
 from agenttts.db import Store
 from agenttts.environments.client import ChatClient, OpenAIClient
 from agenttts.environments.examples import load_examples
@@ -103,6 +104,26 @@ class LiveEnvironment:
     def fingerprint(self) -> str:
         """One hash of the pipeline and of every example, held-out ones included."""
         return combined(self.fingerprints)
+
+    def route(self, endpoints: Mapping[str, str]) -> None:
+        """Ask these models at these endpoints, whatever their `base_url`.
+
+        Args:
+            endpoints: Model name (as in allocations) -> base URL.
+
+        Raises:
+            ConfigError: On a model that the pipeline does not have, or where the environment brings its own models.
+        """
+        if self._serving is not None or self.recorded:
+            raise ConfigError(f"environment {self.name!r} brings its own models: leave --endpoint out")
+        served = {model.name: model.served_name for model in self.pipeline.models}
+        for name, url in endpoints.items():
+            if name not in served:
+                raise ConfigError(
+                    f"environment {self.name!r} has no model {name!r} to ask at {shown_url(url)}; "
+                    f"it has {', '.join(served)}"
+                )
+        self.client.route({served[name]: url for name, url in endpoints.items()})
 
     async def __aenter__(self) -> Self:
         """Start the servers, and check everything that can be checked before anything is bought.

@@ -1,7 +1,7 @@
 """Finding an environment: by registered name, `module:attribute` or `path.py:attribute`.
 
-Third parties register a name with the entry-point group `agenttts.environments`; the entry is an environment or a
-callable without arguments that returns one.
+Third parties register a name with the entry-point group `agenttts.environments`; the entry is an environment, or a
+function that returns one: without arguments, or with the keyword `data` (where its examples are: a path or a Hub id).
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.trial import Environment
 
@@ -33,11 +34,16 @@ def environment_names() -> dict[str, str]:
     return {**_BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
 
 
-def environment(name: str) -> Environment:
+def environment(name: str, *, data: str | None = None, endpoints: Mapping[str, str] | None = None) -> Environment:
     """The environment of this name.
 
+    Args:
+        name: A registered name, `module:attribute` or `path.py:attribute`.
+        data: Where its examples are, for an environment whose function takes `data`.
+        endpoints: Model name -> base URL of the OpenAI-compatible server that serves it.
+
     Raises:
-        ConfigError: When it cannot be found, or is not an environment.
+        ConfigError: When it cannot be found, is not an environment, or does not take what it is given.
     """
     target = environment_names().get(name, name)
     module, separator, attribute = target.rpartition(":")
@@ -48,19 +54,39 @@ def environment(name: str) -> Environment:
         )
     found = getattr(_load(module, name), attribute, None)
     if callable(found) and not isinstance(found, Environment):
-        found = _call(found, name)
+        found = _call(found, name, data)
+    elif data is not None:
+        raise _takes_no_data(name)
     if not isinstance(found, Environment):
         raise ConfigError(f"{name!r} is not an environment, nor a function that returns one: it is {found!r}")
+    if endpoints:
+        _route(found, endpoints)
     return found
 
 
-def _call(factory: Any, name: str) -> Any:
+def _call(factory: Any, name: str, data: str | None) -> Any:
+    given = {} if data is None else {"data": data}
     try:
-        inspect.signature(factory).bind()
+        signature = inspect.signature(factory)
+        if data is not None and "data" not in signature.parameters:
+            raise _takes_no_data(name)
+        signature.bind(**given)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name!r} is not a function that can be called without arguments") from error
+        raise ConfigError(
+            f"environment {name!r}: its function cannot be called without arguments, or with data alone"
+        ) from error
     with _blamed_on(name):
-        return factory()
+        return factory(**given)
+
+
+def _takes_no_data(name: str) -> ConfigError:
+    return ConfigError(f"environment {name!r} takes no data: its examples are its own, so leave --data out")
+
+
+def _route(found: Environment, endpoints: Mapping[str, str]) -> None:
+    if not isinstance(found, LiveEnvironment):
+        raise ConfigError(f"environment {found.name!r} asks no models: leave --endpoint out")
+    found.route(endpoints)
 
 
 def _load(module: str, name: str) -> Any:

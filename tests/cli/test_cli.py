@@ -329,3 +329,32 @@ def test_an_interrupt_leaves_no_model_server(shell: Shell, phase: str) -> None:
 
 def children(pid: int) -> list[int]:
     return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+
+
+TAKES_DATA = (
+    PIPELINE
+    + """
+
+def task(data=None):
+    return at.LiveEnvironment(pipeline, data or rows[:5], held_out=rows[5:])
+"""
+)
+
+
+def test_examples_and_endpoints_are_the_users(shell: Shell, endpoint: FakeEndpoint) -> None:
+    (shell.folder / "mine.py").write_text(TAKES_DATA.format(url="http://127.0.0.1:9/v1"))
+    rows = [{"id": f"d{i}", "question": f"p{i}", "gold": "text"} for i in range(4)]
+    (shell.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    routed = f"--data rows.jsonl --endpoint small={endpoint.url} --endpoint large={endpoint.url}"
+    out = shell(f"{SEARCH.replace(':environment', ':task')} {routed}")
+    assert "environment  mine: 4 examples, 3 held out" in out and "data         rows.jsonl" in out
+    # Without the data they are other examples: the study of the first is not resumed with them.
+    (shell.folder / "mine.py").write_text(TAKES_DATA.format(url=endpoint.url))
+    assert "the examples" in shell(SEARCH.replace(":environment", ":task"), code=2)
+    for option, message in [
+        (f"--endpoint {endpoint.url}", "--endpoint takes MODEL=URL"),
+        ("--endpoint small=localhost", "--endpoint takes MODEL=URL"),
+        (f"{routed} --endpoint small={endpoint.url}", "--endpoint names the model 'small' twice"),
+        ("--data rows.jsonl", "takes no data"),
+    ]:
+        assert message in shell(f"{SEARCH} {option}", code=2)
