@@ -21,11 +21,13 @@ from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.trial import Environment
 
 GROUP = "agenttts.environments"
-_MINIHOP = "agenttts.environments.tasks.minihop"
+_TASKS = "agenttts.environments.tasks"
+_MINIHOP = f"{_TASKS}.minihop"
 _BUILT_IN = {
     "minihop": f"{_MINIHOP}:minihop",
     "minihop-recorded": f"{_MINIHOP}:minihop_recorded",
     "minihop-vote": f"{_MINIHOP}:minihop_vote",
+    "taskbench": f"{_TASKS}.taskbench:taskbench",
 }
 
 
