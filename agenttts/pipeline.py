@@ -153,6 +153,10 @@ class SubtaskRun(Protocol):
         """Return the first `samples` completions of these messages (the allocation's number when None)."""
         ...
 
+    async def embed(self, text: str) -> Sequence[float]:
+        """Return the text's embedding by the environment's embedding model."""
+        ...
+
 
 @runtime_checkable
 class Aggregator(Protocol):

@@ -28,6 +28,7 @@ _BUILT_IN = {
     "minihop-recorded": f"{_MINIHOP}:minihop_recorded",
     "minihop-vote": f"{_MINIHOP}:minihop_vote",
     "taskbench": f"{_TASKS}.taskbench:taskbench",
+    "chatdev": f"{_TASKS}.chatdev:chatdev",
 }
 
 

@@ -3,7 +3,7 @@
 The program sees no network, no file of the host but the system's and the interpreter's (read-only), none of the
 host's processes and none of its environment. Its folder is in memory and goes with it: nothing is written on the host
 and nothing is read back but standard output and error. Wall time, CPU time, memory, processes, files and output are
-capped, and with the sandbox every process in it ends.
+capped, and with the sandbox every process in it ends. Standard input is open and silent.
 
 bubblewrap builds the sandbox where it is installed and works, else `unshare` and our own mounts (`_wrap`); where
 neither works nothing is run. Not covered: flaws of the kernel; kernel memory that no process maps; programs that use a
@@ -32,6 +32,12 @@ from agenttts.errors import ConfigError
 _MIB = 2**20
 _POLL_S = 0.05
 _PROBE = "print('ready')"
+_ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",  # the same program is to end in the same way
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +131,7 @@ def _run(mechanism: str, files: Mapping[str, str], main: str, limits: Limits) ->
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"},
+            env=_ENVIRONMENT,
             start_new_session=True,
         ) as process:
             try:

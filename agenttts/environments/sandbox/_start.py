@@ -29,7 +29,9 @@ def main() -> int:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (most, most))
-    ended = subprocess.run([sys.executable, job["main"]], stdin=subprocess.DEVNULL, check=False).returncode
+    # Open and silent, as a terminal where nobody types: a program that asks goes on waiting.
+    silent, _writer = os.pipe()
+    ended = subprocess.run([sys.executable, job["main"]], stdin=silent, check=False).returncode
     return ended if ended >= 0 else 128 - ended
 
 

@@ -3,10 +3,12 @@
 `agenttts search taskbench --data data_dailylifeapis` (the paper's domain), `--data data_multimedia` or `--data
 data_huggingface`: the folders as published, or `--data microsoft/Taskbench:multimedia` from the Hub.
 
-Token lengths and models are the paper's (table 4), temperatures, limits and splits its code's. The samples of a stage
-are merged by the stage's own model: the paper's operator (eq. 1), which its code replaces by a fixed Llama-3.1-8B that
-runs for a single sample too and is free. Here one sample is passed on as it is, and merging costs. Also unlike the
-code: no second model repairs broken JSON (a sample that is no plan is a counted non-vote), and what fails scores 0.
+Token lengths, models and temperature are the paper's (table 4, section A.4; its code has 0.5), token limits and the
+merging temperature its code's, which gives 100 requests to the search and the next 500 to the test. The samples of a
+stage are merged by the stage's own model: the paper's operator (eq. 1), which its code replaces by a fixed
+Llama-3.1-8B that runs for a single sample too and is free. Here one sample is passed on as it is, and merging costs.
+Also unlike the code: no second model repairs broken JSON (a sample that is no plan is a counted non-vote), and what
+fails scores 0.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ BUDGET = 1978
 """The largest model of each stage once (1977.33), in the paper's unit."""
 SEARCHED = 100
 _MAX_TOKENS = 2048
-_SAMPLING = Sampling(temperature=0.5, max_tokens=_MAX_TOKENS)
+_SAMPLING = Sampling(temperature=0.9, max_tokens=_MAX_TOKENS)
 _MERGE = Fuse("merge", prompts.MERGE, Sampling(temperature=0.3, max_tokens=_MAX_TOKENS))
 
 
