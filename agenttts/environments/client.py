@@ -37,6 +37,8 @@ MAX_RETRIES = 5
 MAX_IN_FLIGHT = 64
 _MAX_SEED = 2**31
 _PROBE = "ready"
+_UNSUPPORTED = (404, 501)
+"""Statuses of a server that has no embeddings, though they also mean that it is at fault."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class EmbeddingClient(Protocol):
 
         Raises:
             ConfigError: On a missing key, or an endpoint without this model or without embeddings.
-            EndpointError: When the endpoint cannot be reached.
+            EndpointError: When the endpoint cannot be reached, is overloaded or refuses the key.
         """
         ...
 
@@ -215,7 +217,7 @@ class OpenAIClient:
                 )
             vector = _vector(answer)
         if vector is None:
-            raise EndpointError(f"{where} answered without an embedding")
+            raise EndpointError(f"{where} answered without an embedding", status=200)
         tokens = answer.usage.prompt_tokens if answer.usage else 0
         return Completions((Sample(json.dumps(vector), 0),), tokens)
 
@@ -223,7 +225,7 @@ class OpenAIClient:
         try:
             await self.embed(model, _PROBE)
         except EndpointError as error:
-            if error.unreachable:
+            if error.unavailable and error.status not in _UNSUPPORTED:
                 raise
             raise ConfigError(
                 f"no embeddings from {_who(model)}, which the task needs: {error}; name a model and an endpoint that "

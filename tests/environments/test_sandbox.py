@@ -152,14 +152,16 @@ while True:
 def test_a_memory_bomb_fails_or_is_stopped() -> None:
     assert "MemoryError" in run("x = bytearray(10**10)").stderr
     shared = """
-import os, time
-for _ in range(10):
-    if not os.fork():
-        x = bytearray(100 * 2**20)
-        for i in range(0, len(x), 4096):
-            x[i] = 1
-        time.sleep(60)
-time.sleep(60)
+import os, threading, time
+def fill():
+    for _ in range(6):
+        if not os.fork():
+            x = bytearray(100 * 2**20)
+            for i in range(0, len(x), 4096):
+                x[i] = 1
+            time.sleep(60)
+    time.sleep(60)
+threading.Thread(target=fill).start()
 """
     assert run(shared, limits=Limits(wall_s=20, memory_bytes=300 * 2**20)).stopped == "memory"
 
@@ -179,6 +181,11 @@ def test_an_endless_loop_is_stopped() -> None:
     assert run("print('on', flush=True)\nwhile True: pass", limits=Limits(wall_s=1)).stopped == "wall time"
     burnt = run("while True: pass", limits=Limits(wall_s=30, cpu_s=1))
     assert burnt.exit_code == 128 + 9 and not burnt.stopped
+
+
+def test_a_program_that_closes_its_output_is_stopped_too() -> None:
+    outcome = run("import os, time\nos.closerange(0, 99)\ntime.sleep(60)", limits=Limits(wall_s=1))
+    assert outcome.stopped == "wall time"
 
 
 def test_killing_every_process_in_sight_ends_the_sandbox_alone() -> None:

@@ -148,7 +148,7 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits) -> Outcome:
     with selectors.DefaultSelector() as selector:
         for descriptor in texts:
             selector.register(descriptor, selectors.EVENT_READ)
-        while selector.get_map() and not stopped:
+        while not stopped and (selector.get_map() or process.poll() is None):  # it may close its output and go on
             for key, _ in selector.select(_POLL_S):
                 chunk = os.read(key.fd, 65536)
                 texts[key.fd] += chunk
@@ -172,11 +172,11 @@ def _resident_bytes(pid: int) -> int:
     """Memory of a process and its descendants, program code and other file pages left out."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:  # it has just ended
         return 0
     own = sum(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(("RssAnon", "RssShmem")))
-    return own + sum(_resident_bytes(int(child)) for child in children)
+    return own + sum(_resident_bytes(int(child)) for of_thread in children for child in of_thread)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
