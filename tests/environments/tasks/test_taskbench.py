@@ -45,6 +45,7 @@ def copy(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_public_formats_are_read(domain: str) -> None:
     folder = DATA / f"data_{domain}"
     live = taskbench(str(folder))
+    assert live.name == f"taskbench-{domain}"  # so that studies of two domains have two names
     assert len(live.examples) == 10 and len(rows(taskbench(str(folder / "data.json")))) == 10
     for row in rows(live):
         assert row["request"] and row["steps"][0].startswith("Step 1: ") and row["nodes"]

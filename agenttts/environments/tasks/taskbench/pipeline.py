@@ -91,5 +91,9 @@ def taskbench(data: str | None = None) -> LiveEnvironment:
     graph = ToolGraph.load(path.parent)
     examples = split(read_examples(path, graph), searched=SEARCHED)
     return LiveEnvironment(
-        pipeline(graph), examples.searched, held_out=examples.held_out, default_budget=Budget(BUDGET, "paper")
+        pipeline(graph),
+        examples.searched,
+        held_out=examples.held_out,
+        name=path.parent.name.replace("data_", f"{TASK}-") if path.parent.name.startswith("data_") else TASK,
+        default_budget=Budget(BUDGET, "paper"),
     )
