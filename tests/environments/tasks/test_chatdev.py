@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.cost import FlopsCost, PaperCost
-from agenttts.environments import LiveEnvironment, environment, sandbox
+from agenttts.db import Store
+from agenttts.environments import LiveEnvironment, SamplePool, environment, sandbox
 from agenttts.environments.tasks.chatdev import Program, chatdev, completeness, quality
 from agenttts.environments.tasks.chatdev.files import read_files, written
 from agenttts.environments.tasks.chatdev.program import bare_code, complaint, cosine, ran, run
@@ -283,11 +286,41 @@ class A:
     assert bare_code("x = '\\d'  # odd escape") == "x = '\\d'"
 
 
-@given(st.lists(st.sampled_from(["x = 1", "# note", "def f():", "    '''doc'''", "    return 2", ""]), max_size=8))
-def test_baring_code_never_adds_and_is_done_once(lines: list[str]) -> None:
-    bare = bare_code("\n".join(lines))
-    assert len(bare) <= len("\n".join(lines))
-    assert bare_code(bare) == bare or "'''" in bare
+PIECES = [
+    "x = 1",
+    "# note",
+    "y = '# kept'",
+    'def f(a):\n    """Doc: ä\n    \'\'\'"""; return a  # the end',
+    "",
+    "z = 2  # ü",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8))
+def test_baring_code_changes_nothing_but_docstrings(pieces: list[str]) -> None:
+    code = "\n".join(pieces)
+    bare = bare_code(code)
+    without = ast.parse(code)
+    for node in ast.walk(without):
+        if isinstance(node, ast.FunctionDef):
+            del node.body[0]
+    # A semicolon that followed a docstring is left at the start of its line.
+    assert ast.dump(ast.parse(bare.replace("    ; ", "    "))) == ast.dump(without)
+    assert not {"note", "end", "ü", "Doc"} & set(re.findall(r"\w+", bare))
+
+
+async def test_a_study_of_the_same_store_repeats_for_free(served: FakeEndpoint, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store.db"))
+    evaluations = []
+    for _ in range(2):
+        live = chatdev(str(SRDD))
+        live.pool = SamplePool(store)
+        async with live:
+            evaluations.append(await live.evaluate(each(samples=2)))
+    store.close()
+    first, again = evaluations
+    assert again.spend.tokens == again.spend.usd == 0 and again.results == first.results
+    assert first.spend.usd > 0
 
 
 def test_cosine_by_hand() -> None:
@@ -300,7 +333,7 @@ def test_cosine_by_hand() -> None:
     [
         ("Here it is.\n\nmain.py\n```python\nprint(1)\n```\nDone.", ["main.py"]),
         ("### `main.py`\n```\nprint(1)\n```\n\n**lib/a.py**:\n\n```py\nx = 1\n```", ["main.py", "lib/a.py"]),
-        ("File: main.py\n```\nprint(1)\n```", ["main.py"]),
+        ("File: ./main.py\n```\nprint(1)\n```", ["main.py"]),
         ("```python\nprint(1)\n```", ["main.py"]),  # a single fence without a name
         ("data.json\n```json\n{}\n```\nmain.py\n```\nprint(1)\n```\n```\nunnamed\n```", ["data.json", "main.py"]),
     ],

@@ -255,7 +255,7 @@ def test_missing_or_disagreeing_tool_files_are_one_sentence(copy: Callable[[str]
     with pytest.raises(ConfigError, match="tool_desc.json: a tool lacks a field: 'desc'|'input-type'"):
         taskbench(str(folder))
     (folder / "tool_desc.json").unlink()
-    with pytest.raises(ConfigError, match="cannot read the examples file .*tool_desc.json"):
+    with pytest.raises(ConfigError, match="there is no .*tool_desc.json': TaskBench publishes"):
         taskbench(str(folder))
 
 
@@ -264,6 +264,9 @@ def test_no_data_and_wrong_data_are_one_sentence(tmp_path: Path) -> None:
         taskbench()
     with pytest.raises(ConfigError, match="holds no data.json"):
         taskbench(str(tmp_path))
+    for name in ("nowhere", "nowhere/data.json"):
+        with pytest.raises(ConfigError, match=f"there is no file or folder '{name}'"):
+            taskbench(name)
     with pytest.raises(ConfigError, match="no domain 'cooking'; it has dailylifeapis"):
         taskbench("microsoft/Taskbench:cooking")
 

@@ -25,10 +25,9 @@ def read_files(reply: str) -> dict[str, str]:
     found = [(match["name"], match["text"]) for match in _FILE.finditer(reply)]
     if [name for name, _ in found] == [None]:
         found = [(MAIN, found[0][1])]
-    files = {name: text for name, text in found if name is not None}
+    files = {str(PurePosixPath(name)): text for name, text in found if name is not None}
     for name in files:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
+        if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name:
             raise ParseError(f"the file {name!r} is outside the program's folder")
     if not any(name.endswith(".py") for name in files):
         raise ParseError("no Python file")

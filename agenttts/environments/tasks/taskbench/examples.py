@@ -51,6 +51,8 @@ def find_data(data: str | None) -> Path:
     hub = _HUB_ID.fullmatch(data)
     if not path.exists() and hub and path.suffix not in (".json", ".jsonl"):
         path = _download(hub[1], hub[2] or DOMAINS[0])
+    if not path.exists():
+        raise ConfigError(f"environment {TASK!r}: there is no file or folder {str(path)!r}")
     if not path.is_dir():
         return path
     for name in _DATA_FILES:

@@ -61,6 +61,8 @@ class ToolGraph:
 
 
 def _nodes(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise ConfigError(f"there is no {str(path)!r}: TaskBench publishes a domain's tools beside its requests")
     try:
         nodes = json.loads(read_text(path))["nodes"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
