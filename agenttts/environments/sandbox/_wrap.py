@@ -1,8 +1,8 @@
 """The command lines that put a command into a sandbox: bubblewrap's, or `unshare` and our own mounts.
 
 Inside there is a read-only /usr, the interpreter with its libraries, five harmless devices, a /proc of its own
-processes, and /tmp in memory: everything else of the host is absent, the network has no interface, not even a
-loopback that is up, and the environment is empty.
+processes, and /tmp in memory: everything else of the host is absent, the network is at most a loopback of its own, and
+the environment holds nothing of the host's.
 
 Started by root (in containers, in CI), the program runs as a user of its own: Linux does not cap root's processes.
 """

@@ -18,7 +18,7 @@ from agenttts.allocation import Allocation, SearchSpace
 from agenttts.cost import FlopsCost, PaperCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, SamplePool, environment, sandbox
-from agenttts.environments.tasks.chatdev import Program, chatdev, completeness, quality
+from agenttts.environments.tasks.chatdev import Program, chatdev, completeness, consistency, quality
 from agenttts.environments.tasks.chatdev.files import read_files, written
 from agenttts.environments.tasks.chatdev.program import bare_code, complaint, cosine, ran, run
 from agenttts.errors import ConfigError, ParseError
@@ -154,6 +154,21 @@ async def test_what_is_no_program_scores_zero_and_is_counted(served: FakeEndpoin
     evaluation = await evaluated(samples=2, examples=2)
     assert (evaluation.score, evaluation.failures) == (0, 2)
     assert evaluation.results[0].error == "subtask 'coding': none of 2 samples was a program"
+
+
+async def test_what_has_no_embedding_scores_zero_and_is_counted(served: FakeEndpoint) -> None:
+    served.embedding = lambda text: [] if "seed" in text else counted(text)
+    evaluation = await evaluated(examples=2)
+    assert [result.score > 0 for result in evaluation.results] == [True, False]
+    assert evaluation.failures == 1 and "answered without an embedding" in (evaluation.results[1].error or "")
+
+
+async def test_quality_can_be_searched_for_instead(served: FakeEndpoint) -> None:
+    served.reply = scripted({"write": "main.py\n```\nraise ValueError('tide')\n```", "explain": "-", "mend": "-"})
+    for metric, score in [(consistency, True), (quality, False)]:
+        live = chatdev(str(SRDD), metric=metric)
+        async with live:
+            assert ((await live.evaluate(each(), live.examples[:1])).score > 0) == score
 
 
 async def test_files_outside_the_folder_make_a_sample_unusable(served: FakeEndpoint) -> None:

@@ -35,14 +35,14 @@ _SAMPLING = Sampling(temperature=0.9, max_tokens=_MAX_TOKENS)
 _FUSE = FuseTurns("fuse", prompts.MERGE, Sampling(temperature=0.3, max_tokens=_MAX_TOKENS))
 
 
-def pipeline() -> Pipeline:
-    """The three stages; the score is the consistency of the final program."""
+def pipeline(metric: Metric = consistency) -> Pipeline:
+    """The three stages, and the metric of the final program."""
     subtasks = (
         _stage("coding", stages.coding, completeness, 1024),
         _stage("static_testing", stages.static_testing, consistency, 512),
         _stage("dynamic_testing", stages.dynamic_testing, executability, 256),
     )
-    return Pipeline(TASK, subtasks, metric=consistency)
+    return Pipeline(TASK, subtasks, metric=metric)
 
 
 def _stage(name: str, run: Coroutine, metric: Metric, completion_tokens: float) -> Subtask:
@@ -71,11 +71,12 @@ def embedder() -> Model:
     )
 
 
-def chatdev(data: str | None = None) -> LiveEnvironment:
+def chatdev(data: str | None = None, *, metric: Metric = consistency) -> LiveEnvironment:
     """ChatDev on these descriptions: the first 50 are searched, the next 100 held out.
 
     Args:
         data: SRDD as CSV or JSON, the authors' tasks.json, or a Hub id.
+        metric: What the search maximises: the paper's consistency, or `quality`, which also asks that it runs.
 
     Raises:
         ConfigError: When there are no data, one is malformed, or the machine has no sandbox.
@@ -83,7 +84,7 @@ def chatdev(data: str | None = None) -> LiveEnvironment:
     examples = split(read_examples(data), held_out=HELD_OUT)
     require_sandbox()
     return LiveEnvironment(
-        pipeline(),
+        pipeline(metric),
         examples.searched,
         held_out=examples.held_out,
         default_budget=Budget(BUDGET, "paper"),
