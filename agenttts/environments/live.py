@@ -175,7 +175,7 @@ class LiveEnvironment:
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """See `trial.Environment.evaluate`."""
         started = time.perf_counter()
-        rows = [self._row(name) for name in (self.examples if examples is None else examples)]
+        rows = [self.example(name) for name in (self.examples if examples is None else examples)]
         runs = [_ExampleRun(self.pipeline, allocation, row, self.client, self.pool, self.embedder) for row in rows]
         outcomes = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
         for outcome in outcomes:
@@ -190,7 +190,12 @@ class LiveEnvironment:
             usage={s.name: _usage([run.tallies[s.name] for run in runs]) for s in self.pipeline.subtasks},
         )
 
-    def _row(self, name: str) -> Example:
+    def example(self, name: str) -> Example:
+        """The example of this id.
+
+        Raises:
+            ConfigError: When there is none.
+        """
         if name not in self._rows:
             raise ConfigError(f"environment {self.name!r} has no example {name!r}")
         return self._rows[name]

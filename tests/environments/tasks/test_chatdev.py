@@ -375,11 +375,11 @@ def test_srdd_is_read_in_all_its_forms(tmp_path: Path) -> None:
     lists = {"names": [row["Name"] for row in rows], "tasks": [row["Description"] for row in rows]}
     (tmp_path / "tasks.json").write_text(json.dumps(lists))
     (tmp_path / "bom.csv").write_text("\ufeff" + SRDD.read_text())
-    expected = [dict(chatdev(str(SRDD))._row(name)) for name in chatdev(str(SRDD)).examples]
+    expected = [dict(chatdev(str(SRDD)).example(name)) for name in chatdev(str(SRDD)).examples]
     assert len(expected) == 10 and expected[3]["name"] == "Coin Sorter" and expected[3]["id"] == "srdd-0003"
     for name in ("rows.jsonl", "lines.json", "tasks.json", "bom.csv"):
         live = chatdev(str(tmp_path / name))
-        assert [dict(live._row(example)) for example in live.examples] == expected
+        assert [dict(live.example(example)) for example in live.examples] == expected
 
 
 @pytest.mark.parametrize(

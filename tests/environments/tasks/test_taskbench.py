@@ -28,7 +28,7 @@ MODELS = ["meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct
 
 
 def rows(live: LiveEnvironment) -> list[dict[str, Any]]:
-    return [dict(live._row(name)) for name in live.examples]
+    return [dict(live.example(name)) for name in live.examples]
 
 
 def each(model: str = "Llama-3.1-8B", samples: int = 1) -> Allocation:
