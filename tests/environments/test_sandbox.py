@@ -99,6 +99,19 @@ def test_nothing_can_be_written_outside_the_folder(place: str) -> None:
     assert outcome.exit_code == 1 and "Error" in outcome.stderr and not Path("/here").exists()
 
 
+def test_no_open_file_of_the_sandbox_can_be_written_to() -> None:
+    program = """
+import glob, os, stat
+for path in glob.glob('/proc/[0-9]*/fd/*'):
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):
+            print(path, os.write(os.open(path, os.O_WRONLY | os.O_APPEND), b'x'))
+    except OSError:
+        pass
+"""
+    assert run(program).stdout == ""
+
+
 def test_the_interpreter_cannot_be_changed() -> None:
     outcome = run("import os, json\nopen(json.__file__, 'a').write('#')")
     assert "Read-only file system" in outcome.stderr or "Permission denied" in outcome.stderr

@@ -13,6 +13,7 @@ window or a microphone fail here as on any server.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import selectors
@@ -25,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from agenttts.environments.sandbox._wrap import mechanisms, wrapped
 from agenttts.errors import ConfigError
@@ -122,10 +124,8 @@ def _workers() -> ThreadPoolExecutor:
 
 
 def _run(mechanism: str, files: Mapping[str, str], main: str, limits: Limits) -> Outcome:
-    job = json.dumps({"files": dict(files), "main": main, **asdict(limits)}) + "\n"
-    with tempfile.TemporaryDirectory(prefix="agenttts-sandbox-") as place, tempfile.TemporaryFile() as given:
-        given.write(job.encode("utf-8", "replace"))
-        given.seek(0)
+    job = {"files": dict(files), "main": main, **asdict(limits)}
+    with tempfile.TemporaryDirectory(prefix="agenttts-sandbox-") as place, _sealed(json.dumps(job) + "\n") as given:
         with subprocess.Popen(
             wrapped(mechanism, place, limits.disk_bytes),
             stdin=given,
@@ -138,6 +138,15 @@ def _run(mechanism: str, files: Mapping[str, str], main: str, limits: Limits) ->
                 return _watch(process, limits)
             finally:
                 _end(process)
+
+
+def _sealed(text: str) -> BinaryIO:
+    """A file in memory that nobody can write to: whatever the sandbox is handed, the program can find and open."""
+    file = os.fdopen(os.memfd_create("job", os.MFD_ALLOW_SEALING), "w+b")
+    file.write(text.encode("utf-8", "replace"))
+    file.seek(0)
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return file
 
 
 def _watch(process: subprocess.Popen[bytes], limits: Limits) -> Outcome:

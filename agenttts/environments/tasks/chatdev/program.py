@@ -101,7 +101,7 @@ def cosine(a: Sequence[float], b: Sequence[float]) -> float:
 
 def bare_code(code: str) -> str:
     """Python code without comments, docstrings and empty lines; as it is where it cannot be parsed."""
-    code = code.replace("\r\n", "\n")
+    code = code.replace("\r\n", "\n").replace("\r", "\n")
     try:
         unwanted = [*_docstrings(code), *_comments(code)]
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
@@ -130,11 +130,12 @@ def _is_text(value: Any) -> bool:
 
 
 def _comments(code: str) -> list[Span]:
+    lines = code.split("\n")
     tokens = tokenize.generate_tokens(io.StringIO(code).readline)
-    return [
-        ((t.start[0], len(t.line[: t.start[1]].encode())), (t.end[0], len(t.line[: t.end[1]].encode())))
-        for t in tokens
-        if t.type == tokenize.COMMENT
+    starts = [token.start for token in tokens if token.type == tokenize.COMMENT]
+    return [  # to the end of the line, whatever it holds
+        ((line, len(lines[line - 1][:column].encode())), (line, len(lines[line - 1].encode())))
+        for line, column in starts
     ]
 
 

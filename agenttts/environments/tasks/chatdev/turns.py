@@ -62,9 +62,9 @@ async def ask(stage: SubtaskRun, messages: Sequence[Message], parser: Parser) ->
             usable.append(parser(sample, stage.input))
         except ParseError:
             stage.count_unparsable()
-    if not usable or stage.subtask.aggregator is None:
+    if not usable:
         return None
     try:
-        return str(await stage.subtask.aggregator.aggregate(usable, _Turn(stage, messages, parser)))
+        return str(await (stage.subtask.aggregator or FuseTurns()).aggregate(usable, _Turn(stage, messages, parser)))
     except ParseError:
         return None
