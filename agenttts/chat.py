@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_MODEL = "o3-mini"
 """The paper's search model."""
+SIMULATION = "agenttts-simulation"
+"""Who owns the models of a simulated server, and so how one is known."""
 REFUSED = (400, 422)
 """Statuses by which a server says that it understood a request and declines it."""
 _TIMEOUT_S = 300.0
@@ -59,8 +61,8 @@ def lacks_key(url: str, api_key_env: str) -> bool:
     return url == DEFAULT_BASE_URL and not os.environ.get(api_key_env)
 
 
-async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> list[str] | None:
-    """Names of the models that an endpoint serves; None when it does not tell. Buys nothing.
+async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str, str] | None:
+    """Names of the models that an endpoint serves, and their owners; None when it does not tell. Buys nothing.
 
     Args:
         client: Its client.
@@ -74,7 +76,7 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> list[str]
 
     try:
         impatient = client.with_options(max_retries=1, timeout=_CHECK_TIMEOUT_S)
-        return [served.id async for served in impatient.models.list()]
+        return {served.id: served.owned_by async for served in impatient.models.list()}
     except APIStatusError as error:
         if error.status_code in (404, 405, 501):
             return None
@@ -90,7 +92,7 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> list[str]
         ) from error
 
 
-def require_served(name: str, served: Sequence[str] | None, url: str) -> None:
+def require_served(name: str, served: Collection[str] | None, url: str) -> None:
     """Make sure that a model is among those served, where the endpoint tells.
 
     Raises:

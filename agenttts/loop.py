@@ -203,8 +203,15 @@ async def search(
 
 
 def recorded(environment: Environment) -> str:
-    """What an environment that replays samples calls them (its attribute `recorded`); empty where models run."""
+    """What an environment calls samples that no model gives (its attribute `recorded`); empty where models run."""
     return str(getattr(environment, "recorded", ""))
+
+
+def bought(label: str) -> str:
+    """What became of tokens, in a word, for an environment with this label (`recorded`)."""
+    if label.startswith("simulated"):
+        return "simulated"
+    return "replayed" if label else "bought"
 
 
 def study_spec(

@@ -44,13 +44,18 @@ def token_f1(field: str) -> Metric:
     return score
 
 
-def set_f1(field: str) -> Metric:
-    """F1 of the output as a set against the example's field as a set; 1 when both are empty."""
+def set_f1(field: str, *, both_empty: float = 1.0) -> Metric:
+    """F1 of the output as a set against the example's field as a set.
+
+    Args:
+        field: The gold set.
+        both_empty: The score where there was nothing to find and nothing was found: F1 itself is undefined there.
+    """
 
     def score(output: Any, example: Example) -> float:
         found, gold = set(output), set(example[field])
         if not found and not gold:
-            return 1.0
+            return both_empty
         return 2 * len(found & gold) / (len(found) + len(gold))
 
     return score

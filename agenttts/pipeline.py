@@ -408,6 +408,15 @@ class Pipeline:
             ),
         )
 
+    def with_revision(self, revision: str) -> Pipeline:
+        """A copy whose models all have this revision."""
+        return replace(
+            self,
+            subtasks=tuple(
+                replace(s, models=tuple(replace(model, revision=revision) for model in s.models)) for s in self.subtasks
+            ),
+        )
+
 
 def _reject_duplicates(what: str, names: Sequence[str]) -> None:
     for name in names:

@@ -41,8 +41,9 @@ class ScriptedClient:
     def route(self, urls: Mapping[str, str]) -> None:
         """A script has no endpoint."""
 
-    async def check(self, models: Sequence[Model]) -> None:
+    async def check(self, models: Sequence[Model]) -> str:
         """Every model can be asked."""
+        return ""
 
     async def close(self) -> None:
         """Nothing to close."""

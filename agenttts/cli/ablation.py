@@ -63,4 +63,4 @@ def run_ablations(
         for variant in _VARIANTS
     }
     method = rows["agent"][0].job.method
-    return compare_rows(problem, rows, heading=[*problem.heading, ("method", method)], quiet=quiet)
+    return compare_rows(problem, rows, heading=problem.heading(("method", method)), quiet=quiet)

@@ -217,6 +217,30 @@ def ablate(
 
 
 @app.command()
+def simulate(
+    task: Annotated[str, typer.Argument(help="A task of the paper: hotpotqa, ...", metavar="TASK")],
+    data: Annotated[str, typer.Option("--data", help="Its dataset, as for search.", metavar="PATH_OR_HUB_ID")],
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen on this machine.")] = 8000,
+    fault: Annotated[
+        list[str],
+        typer.Option(
+            "--fault",
+            help="Share of the requests that go wrong (repeatable): rate_limit, error, slow, cut or garbled.",
+            metavar="KIND=SHARE",
+        ),
+    ] = [],  # noqa: B006  (typer copies it)
+    most_n: Annotated[
+        int | None, typer.Option("--most-n", help="Refuse requests for more choices than that; 1: no n at all.")
+    ] = None,
+) -> None:
+    """Serve simulated models of a task over the OpenAI protocol: a rehearsal without any LLM."""
+    from agenttts.cli.simulate import run_simulation
+    from agenttts.simulation import Faults, Simulation
+
+    run_simulation(Simulation(task, data, faults=Faults.parse(fault, most_n=most_n)), data, port=port)
+
+
+@app.command()
 def studies(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """List the studies of a store."""
     from agenttts.report import studies_table, study_row
@@ -243,8 +267,8 @@ def trials(
     if by_score:
         listed.sort(key=lambda trial: -trial.evaluation.score)
     rows = [trial_row(trial, opened.validation(found, trial.allocation)) for trial in listed]
-    unit, recorded = cost_model(found.spec.cost_model).unit, bool(found.details.get("recorded"))
-    _show(rows, trials_table(listed, unit, recorded=recorded), as_json)
+    unit, label = cost_model(found.spec.cost_model).unit, found.details.get("recorded", "")
+    _show(rows, trials_table(listed, unit, label=label), as_json)
 
 
 @app.command()

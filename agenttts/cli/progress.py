@@ -5,7 +5,7 @@ Nothing is shown until the study has started: before that only errors can happen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from agenttts.cli.console import print_pair, print_wrapped
-from agenttts.loop import Progress
+from agenttts.loop import Progress, bought
 from agenttts.report.lines import compact, duration, interval
 from agenttts.trial import Trial
 
@@ -22,7 +22,7 @@ _TRIAL_INDENT = 11
 
 
 @contextmanager
-def show_progress(console: Console, heading: Sequence[tuple[str, str]]) -> Iterator[Callable[[Progress], None]]:
+def show_progress(console: Console, heading: Iterable[tuple[str, str]]) -> Iterator[Callable[[Progress], None]]:
     """A callback that shows a search on the console: the heading, each trial, and in a terminal a live line below."""
     shown: list[Progress] = []
 
@@ -70,13 +70,13 @@ def status_line(progress: Progress, width: int | None = None) -> str:
     spent, left = progress.spent, progress.seconds_left
     trials = f"{len(progress.archive.trials)}/{progress.limits.trials}"
     time = "" if left is None else f" | {duration(left)} left"
-    bought = "replayed" if progress.study.details.get("recorded") else "bought"
-    counts = f"{spent.tokens:,} tokens {bought}, {spent.reused_tokens:,} reused"
+    verb = bought(progress.study.details.get("recorded", ""))
+    counts = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused"
     full = f"{_best(progress, 3)} | {trials} trials | {counts}{time}"
     if width is None:
         return full
     where = "held-out" if progress.phase == "validating" else trials
-    short = f"{compact(spent.tokens)} {bought}, {compact(spent.reused_tokens)} reused"
+    short = f"{compact(spent.tokens)} {verb}, {compact(spent.reused_tokens)} reused"
     forms = [
         f"{progress.phase} | {full}",
         f"{where} | {_best(progress, 2)} | tokens {short}{time}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.progress import print_heading
 from agenttts.cli.run import Problem
 from agenttts.errors import ConfigError
-from agenttts.loop import recorded
+from agenttts.loop import bought, recorded
 from agenttts.recording import Recorded, record
 from agenttts.report.lines import duration
+from agenttts.trial import Environment
 
 _LINES = 10
 """Progress lines where the output is no terminal."""
@@ -40,15 +41,14 @@ def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_t
     """Record, and print how it goes, what was bought, and how to search the table."""
     console, environment = open_console(), problem.environment
     allocations = problem.space.on_levels(levels_of(levels))
-    verb = "replayed" if recorded(environment) else "bought"
-    heading = [*problem.heading, ("recording", f"{len(allocations):,} allocations on the levels {levels} to {output}")]
-    with _shown(console, heading, verb) as on_progress:
+    heading = problem.heading(("recording", f"{len(allocations):,} allocations on the levels {levels} to {output}"))
+    with _shown(console, heading, environment) as on_progress:
         result = asyncio.run(
             record(environment, allocations, store, output, max_tokens=max_tokens, on_progress=on_progress)
         )
     rows = result.allocations * (len(environment.examples) + len(environment.held_out))
     print_wrapped(console, f"Recorded {result.allocations:,} allocations in {rows:,} rows: {output}", indent=2)
-    spend = f"This run {verb} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
+    spend = f"This run {_verb(environment)} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
     reused = f"{result.spend.reused_tokens:,} further tokens came from the sample pool"
     print_wrapped(console, f"{spend}; {reused}; it took {duration(result.seconds)}", indent=2)
     console.print("Search it, for example as recorded.py:\n")
@@ -61,12 +61,14 @@ def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_t
 
 
 @contextmanager
-def _shown(console: Console, heading: list[tuple[str, str]], verb: str) -> Iterator[Callable[[Recorded], None]]:
+def _shown(
+    console: Console, heading: Iterable[tuple[str, str]], environment: Environment
+) -> Iterator[Callable[[Recorded], None]]:
     """A callback that shows a recording: the heading first, then a live line in a terminal, some lines elsewhere."""
     told: list[Recorded] = []
 
     def status() -> Text:
-        return Text(_status(told[-1], verb) if told else "", no_wrap=True, overflow="ellipsis")
+        return Text(_status(told[-1], environment) if told else "", no_wrap=True, overflow="ellipsis")
 
     line = Live(console=console, get_renderable=status, transient=True)
 
@@ -77,7 +79,7 @@ def _shown(console: Console, heading: list[tuple[str, str]], verb: str) -> Itera
         if console.is_terminal:
             line.start()
         elif progress.allocations * _LINES // progress.of > (progress.allocations - 1) * _LINES // progress.of:
-            console.print(_status(progress, verb))
+            console.print(_status(progress, environment))
 
     try:
         yield update
@@ -85,7 +87,12 @@ def _shown(console: Console, heading: list[tuple[str, str]], verb: str) -> Itera
         line.stop()
 
 
-def _status(progress: Recorded, verb: str) -> str:
+def _status(progress: Recorded, environment: Environment) -> str:
     done = f"{progress.allocations:,}/{progress.of:,} allocations"
-    tokens = f"{progress.spend.tokens:,} tokens {verb}, {progress.spend.reused_tokens:,} reused"
+    tokens = f"{progress.spend.tokens:,} tokens {_verb(environment)}, {progress.spend.reused_tokens:,} reused"
     return f"{done} | {tokens} | {duration(progress.seconds_left)} left"
+
+
+def _verb(environment: Environment) -> str:
+    """What is done with tokens, which shows only when the environment has met its models."""
+    return bought(recorded(environment))

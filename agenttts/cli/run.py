@@ -10,7 +10,7 @@ import platform
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import NamedTuple
@@ -85,20 +85,22 @@ class Problem:
         count = len(self.budgets)
         return f"{self.budgets[0]:g}to{self.budgets[-1]:g}x{count}" if count else f"{self.space.budget:g}"
 
-    @property
-    def heading(self) -> list[tuple[str, str]]:
-        """What a reader of the output needs to know of it."""
+    def heading(self, *more: tuple[str, str]) -> Iterator[tuple[str, str]]:
+        """What a reader of the output needs to know of it, and more.
+
+        It is worked out when it is printed: only then has the environment met the models, and knows what they are.
+        """
         environment, space = self.environment, self.space
         held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
         label = f" ({recorded(environment)})" if recorded(environment) else ""
         size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
         if self.budgets:
             size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
-        return [
-            ("environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"),
-            *([("data", self.data)] if self.data is not None else []),
-            ("space", size),
-        ]
+        yield "environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"
+        if self.data is not None:
+            yield "data", self.data
+        yield "space", size
+        yield from more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +193,7 @@ def _parse_endpoints(given: Sequence[str]) -> dict[str, str]:
 def run_search(problem: Problem, job: Job, settings: Settings) -> None:
     """Search, and print how it goes and how it ends."""
     console = open_console()
-    heading = [*problem.heading, ("method", job.method), ("study", f"{job.study} in {settings.location}")]
+    heading = problem.heading(("method", job.method), ("study", f"{job.study} in {settings.location}"))
     with show_progress(console, heading) as on_progress:
         result = asyncio.run(_search(problem, job, settings, on_progress))
     console.print()
@@ -230,11 +232,11 @@ def run_comparison(
         given = llm if method in asking else None
         jobs = [Job.create(problem, method, seed=seed, llm=given) for seed in range(seeds)]
         rows[planned(jobs[0].searcher)] = [Run(job, settings) for job in jobs]
-    return compare_rows(problem, rows, heading=problem.heading, quiet=quiet)
+    return compare_rows(problem, rows, heading=problem.heading(), quiet=quiet)
 
 
 def compare_rows(
-    problem: Problem, rows: Mapping[str, Sequence[Run]], *, heading: Sequence[tuple[str, str]], quiet: bool
+    problem: Problem, rows: Mapping[str, Sequence[Run]], *, heading: Iterable[tuple[str, str]], quiet: bool
 ) -> list[Comparison]:
     """Search every run of every row, by the row's name, and summarise each row."""
     console = open_console(stderr=True, quiet=quiet)

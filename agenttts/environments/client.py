@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from agenttts.chat import (
     REFUSED,
+    SIMULATION,
     endpoint_url,
     openai_client,
     refusal,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletion
 
+SIMULATED = "simulated models; no LLM runs"
+"""What is said of the answers of a simulated server."""
 TIMEOUT_S = 120.0
 MAX_RETRIES = 5
 MAX_IN_FLIGHT = 64
@@ -79,8 +82,11 @@ class ChatClient(Completer, Protocol):
         """Ask these models (by served name) at these endpoints, whatever their `base_url`."""
         ...
 
-    async def check(self, models: Sequence[Model]) -> None:
+    async def check(self, models: Sequence[Model]) -> str:
         """Make sure that every model can be asked, before anything is bought.
+
+        Returns:
+            What the answers are where no model gives them, in words that are shown; empty for real models.
 
         Raises:
             ConfigError: On a missing key or a model that its endpoint does not serve.
@@ -268,13 +274,15 @@ class OpenAIClient:
     def route(self, urls: Mapping[str, str]) -> None:
         self._routes.update(urls)
 
-    async def check(self, models: Sequence[Model]) -> None:
-        served: dict[str, list[str] | None] = {}
+    async def check(self, models: Sequence[Model]) -> str:
+        served: dict[str, dict[str, str] | None] = {}
         for model in models:
             endpoint = self._endpoint(model)
             if endpoint.url not in served:
                 served[endpoint.url] = await served_models(endpoint.client, endpoint.url, who=_who(model))
             require_served(model.served_name, served[endpoint.url], endpoint.url)
+        owners = {owner for names in served.values() for owner in (names or {}).values()}
+        return SIMULATED if SIMULATION in owners else ""
 
     async def close(self) -> None:
         for endpoint in self._endpoints.values():

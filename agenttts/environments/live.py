@@ -56,7 +56,7 @@ class LiveEnvironment:
         default_budget: The budget of a search that names none.
         embedder: The model that `SubtaskRun.embed` asks; it has no part in allocations and their cost.
         recorded: What the client's answers are, where it replays a recording and no model runs: shown to whoever
-            searches, so that nobody reads a replay as a purchase.
+            searches, so that nobody reads a replay as a purchase. Simulated models are found out when they are checked.
 
     Raises:
         ConfigError: On no examples, duplicate ids, a broken line, a template that names a missing field, or an
@@ -144,13 +144,23 @@ class LiveEnvironment:
         if self._serving is not None:
             self.client.route(await self._serving.start())
         try:
-            await self.client.check(self.pipeline.models)
+            simulated = await self.client.check(self.pipeline.models)
             if self.embedder is not None and isinstance(self.client, EmbeddingClient):
                 await self.client.check_embeddings(self.embedder)
         except BaseException:
             await self._close()  # whatever stopped the check must not leave servers running
             raise
+        if simulated:
+            self._label(simulated)
         return self
+
+    def _label(self, simulated: str) -> None:
+        """Say what the answers are, and let neither a study nor a sample pool mix them with those of real models."""
+        self.recorded = simulated
+        self.pipeline = self.pipeline.with_revision(simulated)
+        if self.embedder is not None:
+            self.embedder = replace(self.embedder, revision=simulated)
+        self.__dict__.pop("fingerprints", None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

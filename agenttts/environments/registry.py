@@ -27,6 +27,10 @@ _BUILT_IN = {
     "minihop": f"{_MINIHOP}:minihop",
     "minihop-recorded": f"{_MINIHOP}:minihop_recorded",
     "minihop-vote": f"{_MINIHOP}:minihop_vote",
+    "hotpotqa": f"{_TASKS}.hotpotqa:hotpotqa",
+    "2wikimultihopqa": f"{_TASKS}.twowikimultihopqa:twowikimultihopqa",
+    "cwq": f"{_TASKS}.cwq:cwq",
+    "webqsp": f"{_TASKS}.webqsp:webqsp",
     "taskbench": f"{_TASKS}.taskbench:taskbench",
     "chatdev": f"{_TASKS}.chatdev:chatdev",
 }

@@ -60,6 +60,7 @@ class Comparison:
         runs = [
             {
                 "study": result.study.name,
+                "recorded": result.study.details.get("recorded", ""),
                 "allocation": result.best.allocation.as_dict(),
                 "cost": result.best.cost,
                 "score": _score(result),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from agenttts.db import Store, Study
-from agenttts.loop import SearchResult
+from agenttts.loop import SearchResult, bought
 from agenttts.report.layout import plain
 from agenttts.trial import RULES, AgentStep, Evaluation, Spend, Trial
 
@@ -22,7 +22,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
         lines += scored(check, f"Score on {len(check.results)} held-out examples: ")
     lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
     lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
-    lines.append(spent(result.spend, _checks(result), recorded=bool(result.study.details.get("recorded"))))
+    lines.append(spent(result.spend, _checks(result), label=result.study.details.get("recorded", "")))
     lines += _filled(result.archive.trials)
     lines.append(f"This run took: {duration(result.seconds)}")
     lines.append(f"Stopped: {result.stopped}")
@@ -66,12 +66,18 @@ def interval(evaluation: Evaluation) -> str:
     return f"{evaluation.interval.low:.3f} to {evaluation.interval.high:.3f}"
 
 
-def spent(spend: Spend, checks: Sequence[Evaluation], *, recorded: bool = False) -> str:
-    """What was bought and reused, the held-out checks included, in words; of a recording nothing was bought."""
+def spent(spend: Spend, checks: Sequence[Evaluation], *, label: str = "") -> str:
+    """What was bought and reused, the held-out checks included, in words; where no model runs, nothing was bought.
+
+    Args:
+        spend: Of the study.
+        checks: Held-out checks.
+        label: What the samples are, where no model gives them (`loop.recorded`).
+    """
     usd = f", {spend.usd:.4f} USD" if spend.usd else ""
     tokens = sum(check.spend.tokens for check in checks)
     held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
-    verb = "replayed (nothing was bought)" if recorded else "bought"
+    verb = f"{bought(label)} (nothing was bought)" if label else "bought"
     return (
         f"The search {verb}: {spend.tokens:,} tokens in {spend.requests:,} requests{usd}{held_out}; "
         f"{spend.reused_tokens:,} further tokens came from the sample pool"

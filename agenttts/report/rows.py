@@ -111,6 +111,7 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
         "held_out": None if check is None else _scores(check),
         "study": study.name,
         "trial": trial.number,
+        "recorded": study.details.get("recorded", ""),
     }
 
 

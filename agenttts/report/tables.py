@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agenttts.cost import cost_model
+from agenttts.loop import bought
 from agenttts.report.comparison import Comparison, Mean
 from agenttts.report.layout import Column, Listing
 from agenttts.report.lines import compact, interval
@@ -20,7 +21,7 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
 
     budgets = [f"{row['budget']:g} {cost_model(row['cost_model']).unit}" for row in rows]
     best = ["" if row["best_observed"] is None else f"{row['best_observed']:.3f}" for row in rows]
-    tokens = [f"{row['tokens_bought']:,} {'replayed' if row['recorded'] else 'bought'}" for row in rows]
+    tokens = [f"{row['tokens_bought']:,} {bought(row['recorded'])}" for row in rows]
     return Listing(
         [
             column("study", "{name}"),
@@ -35,19 +36,19 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
     )
 
 
-def trials_table(trials: Sequence[Trial], unit: str, *, recorded: bool = False) -> Listing:
+def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "") -> Listing:
     """One line per trial, in the order given; a line per stage where the terminal is too narrow for that.
 
     Args:
         trials: Of one study.
         unit: Of their costs.
-        recorded: Whether their samples were replayed, not bought.
+        label: What their samples are, where no model gives them (`loop.recorded`).
     """
     names = list(trials[0].allocation) if trials else []
     stages = [Column(heading=name, cells=[str(trial.allocation[name]) for trial in trials]) for name in names]
     stacked = ["\n".join(f"{name}: {choice}" for name, choice in trial.allocation.items()) for trial in trials]
     number = Column(heading="trial", cells=[str(trial.number) for trial in trials], number=True)
-    figures = _figures(trials, unit, "replayed" if recorded else "bought")
+    figures = _figures(trials, unit, bought(label))
     return Listing([number, *stages, *figures], [number, Column(heading="allocation", cells=stacked), *figures])
 
 

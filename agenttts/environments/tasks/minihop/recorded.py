@@ -60,8 +60,9 @@ class ReplayClient:
     def route(self, urls: Mapping[str, str]) -> None:
         """A recording has no endpoint."""
 
-    async def check(self, models: Sequence[Model]) -> None:
-        """A recording needs no check: what it lacks shows as an error of the draw."""
+    async def check(self, models: Sequence[Model]) -> str:
+        """A recording needs no check: what it lacks shows as an error of the draw; its environment says what it is."""
+        return ""
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -1,0 +1,47 @@
+"""A simulation asked without HTTP: for calibration and benchmarks, where only the answers matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agenttts.db import Sample
+from agenttts.environments.client import SIMULATED, Completions
+from agenttts.errors import EndpointError
+from agenttts.pipeline import Message, Model, Sampling
+from agenttts.simulation.simulation import CompletionBody, Refused, Simulation, count_tokens
+
+
+class SimulatedClient:
+    """See `environments.ChatClient`; faults but `most_n` are those of HTTP, and do not happen here."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        body = CompletionBody(
+            model=model.served_name,
+            messages=list(messages),
+            n=samples,
+            temperature=sampling.temperature,
+            seed=seed + start,
+            max_tokens=sampling.max_tokens,
+        )
+        try:
+            answer = self._simulation.complete(body)
+        except Refused as error:
+            raise EndpointError(str(error), status=error.status) from error
+        texts = [choice["message"]["content"] for choice in answer["choices"]]
+        bought = tuple(Sample(text, count_tokens(text)) for text in texts)
+        return Completions(bought, answer["usage"]["prompt_tokens"])
+
+    def route(self, urls: Mapping[str, str]) -> None:
+        """There is no endpoint."""
+
+    async def check(self, models: Sequence[Model]) -> str:
+        """The answers are simulated."""
+        return SIMULATED
+
+    async def close(self) -> None:
+        """Nothing to close."""
