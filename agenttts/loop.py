@@ -492,7 +492,8 @@ async def _all(evaluations: Iterable[Awaitable[None]]) -> None:
 
 
 def _require_prices(environment: Environment) -> None:
-    for model in environment.pipeline.models:
+    embedder = getattr(environment, "embedder", None)
+    for model in (*environment.pipeline.models, *([embedder] if embedder else [])):
         if model.usd_per_million_prompt_tokens is None or model.usd_per_million_completion_tokens is None:
             raise ConfigError(
                 f"a limit in USD needs the prices of model {model.name!r}: declare usd_per_million_prompt_tokens and "

@@ -153,6 +153,10 @@ class SubtaskRun(Protocol):
         """Return the first `samples` completions of these messages (the allocation's number when None)."""
         ...
 
+    async def embed(self, text: str) -> Sequence[float]:
+        """Return the text's embedding by the environment's embedding model."""
+        ...
+
 
 @runtime_checkable
 class Aggregator(Protocol):
@@ -208,7 +212,7 @@ class Subtask:
     parser: Parser = text
     """Sample -> value; raises `errors.ParseError` (or returns None) for an unusable sample, a counted non-vote."""
     aggregator: Aggregator | None = None
-    """Samples -> output; majority vote when None."""
+    """Samples -> output; majority vote when None. Of a `run` coroutine it prices the calls beyond the first turn's."""
     default: Any = None
     """Output when none of the samples is usable; None makes the example fail."""
     metric: Metric | None = None

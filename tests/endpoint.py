@@ -21,10 +21,11 @@ class Fault(NamedTuple):
 
 
 class FakeEndpoint:
-    """Serves `/v1/models` and `/v1/chat/completions` on a free loopback port while entered.
+    """Serves `/v1/models`, `/v1/chat/completions` and `/v1/embeddings` on a free loopback port while entered.
 
     Attributes set by a test before its requests:
         reply: (messages, seed) -> text of one choice.
+        embedding: text -> vector; None has no embeddings.
         most_n: Largest `n` that is not refused with a 400; None has no bound.
         ignores_n: Whether one choice is returned whatever `n` says.
         refuses_seed: Whether a `seed` is refused with a 400.
@@ -37,6 +38,7 @@ class FakeEndpoint:
 
     def __init__(self) -> None:
         self.reply: Reply = lambda messages, seed: f"text{seed}"
+        self.embedding: Callable[[str], list[float]] | None = None
         self.models = ["small", "large"]
         self.most_n: int | None = None
         self.ignores_n = self.refuses_seed = self.refuses_schema = False
@@ -85,6 +87,8 @@ class FakeEndpoint:
                 return fault
         if fault := self._refused_key(authorization):
             return fault
+        if "input" in body:
+            return self._embedded(body)
         n = body.get("n", 1)
         if self.most_n is not None and n > self.most_n:
             return Fault(400, f"n must be at most {self.most_n}")
@@ -102,6 +106,14 @@ class FakeEndpoint:
         usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": choices,
                 "usage": usage}  # fmt: skip
+
+    def _embedded(self, body: dict[str, Any]) -> Fault | dict[str, Any]:
+        if self.embedding is None:
+            return Fault(404, "no such page")
+        data = [{"object": "embedding", "index": 0, "embedding": self.embedding(body["input"])}]
+        tokens = len(body["input"].split())
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return {"object": "list", "data": data, "model": body["model"], "usage": usage}
 
 
 def _handler(endpoint: FakeEndpoint) -> type[BaseHTTPRequestHandler]:

@@ -1,6 +1,6 @@
 """Environments: they score allocations on examples, live or from recordings."""
 
-from agenttts.environments.client import ChatClient, Completions, OpenAIClient
+from agenttts.environments.client import ChatClient, Completions, EmbeddingClient, OpenAIClient
 from agenttts.environments.examples import load_examples
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.pool import Meter, SamplePool
@@ -10,6 +10,7 @@ from agenttts.environments.registry import environment, environment_names
 __all__ = [
     "ChatClient",
     "Completions",
+    "EmbeddingClient",
     "LiveEnvironment",
     "Meter",
     "OpenAIClient",

@@ -8,9 +8,11 @@ only one choice, so its completions are counted with its own tokenizer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from agenttts.chat import (
     REFUSED,
@@ -24,7 +26,7 @@ from agenttts.chat import (
     storable,
 )
 from agenttts.db import Sample
-from agenttts.errors import EndpointError
+from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ TIMEOUT_S = 120.0
 MAX_RETRIES = 5
 MAX_IN_FLIGHT = 64
 _MAX_SEED = 2**31
+_PROBE = "ready"
+_UNSUPPORTED = (404, 501)
+"""Statuses of a server that has no embeddings, though they also mean that it is at fault."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Completions:
     prompt_tokens: int
 
 
-class ChatClient(Protocol):
-    """Buys completions. The live environment draws every sample through one."""
+class Completer(Protocol):
+    """Buys completions."""
 
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
@@ -69,6 +74,10 @@ class ChatClient(Protocol):
         """
         ...
 
+
+class ChatClient(Completer, Protocol):
+    """What the live environment draws every sample through."""
+
     def route(self, urls: Mapping[str, str]) -> None:
         """Ask these models (by served name) at these endpoints, whatever their `base_url`."""
         ...
@@ -87,6 +96,28 @@ class ChatClient(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingClient(Protocol):
+    """A client that buys embeddings too."""
+
+    async def embed(self, model: Model, text: str) -> Completions:
+        """The embedding of a text: one sample, which holds a JSON list of numbers.
+
+        Raises:
+            EndpointError: When the endpoint refuses or keeps failing.
+        """
+        ...
+
+    async def check_embeddings(self, model: Model) -> None:
+        """Make sure that the model can be asked, by the embedding of one word: a token that is charged to nobody.
+
+        Raises:
+            ConfigError: On a missing key, or an endpoint without this model or without embeddings.
+            EndpointError: When the endpoint cannot be reached, is overloaded or refuses the key.
+        """
         ...
 
 
@@ -162,30 +193,50 @@ class OpenAIClient:
             return completions
 
     async def _request(self, endpoint: _Endpoint, model: Model, body: dict[str, Any], n: int, seed: int) -> Completions:
-        from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+        from openai import APIStatusError
         from openai.types.chat import ChatCompletion
 
         request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
         where = f"{_who(model)} at {shown_url(endpoint.url)}"
-        try:
-            async with self._slots:
-                response = await endpoint.client.chat.completions.with_raw_response.create(**request)
-                completion = response.parse()
-        except APIStatusError as error:
-            if endpoint.takes_seed and error.status_code in REFUSED and "seed" in error.message:
+        with _translated(where, endpoint.client.api_key):
+            try:
+                async with self._slots:
+                    response = await endpoint.client.chat.completions.with_raw_response.create(**request)
+                    completion = response.parse()
+            except APIStatusError as error:
+                if not (endpoint.takes_seed and error.status_code in REFUSED and "seed" in error.message):
+                    raise
                 endpoint.takes_seed = False
                 return await self._request(endpoint, model, body, n, seed)
-            raise refusal(error, where, endpoint.client.api_key) from error
-        except OpenAIError as error:
-            gone = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
-            reason = type(error.__cause__ or error).__name__
-            raise EndpointError(f"{where} did not answer: {reason}", unreachable=gone) from error
-        except ValueError as error:
-            raise EndpointError(f"{where} answered something that is not JSON") from error
         if not isinstance(completion, ChatCompletion) or not completion.choices:
             raise EndpointError(f"{where} answered without a completion")
         endpoint.miscounts |= response.headers.get("server") == "llama.cpp"
         return await self._completions(endpoint, completion)
+
+    async def embed(self, model: Model, text: str) -> Completions:
+        endpoint = self._endpoint(model)
+        where = f"{_who(model)} at {shown_url(endpoint.url)}"
+        with _translated(where, endpoint.client.api_key):
+            async with self._slots:
+                answer = await endpoint.client.embeddings.create(
+                    model=model.served_name, input=text, encoding_format="float"
+                )
+            vector = _vector(answer)
+        if vector is None:
+            raise EndpointError(f"{where} answered without an embedding", status=200)
+        tokens = answer.usage.prompt_tokens if answer.usage else 0
+        return Completions((Sample(json.dumps(vector), 0),), tokens)
+
+    async def check_embeddings(self, model: Model) -> None:
+        try:
+            await self.embed(model, _PROBE)
+        except EndpointError as error:
+            if error.unavailable and error.status not in _UNSUPPORTED:
+                raise
+            raise ConfigError(
+                f"no embeddings from {_who(model)}, which the task needs: {error}; name a model and an endpoint that "
+                "have them"
+            ) from error
 
     async def _completions(self, endpoint: _Endpoint, completion: ChatCompletion) -> Completions:
         texts = [storable(choice.message.content or "") for choice in completion.choices]
@@ -247,6 +298,31 @@ class OpenAIClient:
             client = openai_client(url, model.api_key_env, timeout_s=self._timeout_s, max_retries=self._max_retries)
             known = self._endpoints[url, model.api_key_env] = _Endpoint(url, client)
         return known
+
+
+@contextmanager
+def _translated(where: str, key: str) -> Iterator[None]:
+    """Whatever the official client raises is one sentence that names the model and the endpoint."""
+    from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+
+    try:
+        yield
+    except APIStatusError as error:
+        raise refusal(error, where, key) from error
+    except OpenAIError as error:
+        gone = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
+        reason = type(error.__cause__ or error).__name__
+        raise EndpointError(f"{where} did not answer: {reason}", unreachable=gone) from error
+    except ValueError as error:
+        raise EndpointError(f"{where} answered something that is not JSON") from error
+
+
+def _vector(answer: Any) -> list[float] | None:
+    """The numbers of an answer; None where it holds none."""
+    try:
+        return [float(number) for number in answer.data[0].embedding] or None
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
 
 
 def _who(model: Model) -> str:

@@ -24,7 +24,7 @@ from agenttts.aggregators import MajorityVote
 from agenttts.allocation import Allocation, Choice
 from agenttts.chat import shown_url
 from agenttts.db import Store
-from agenttts.environments.client import ChatClient, OpenAIClient
+from agenttts.environments.client import ChatClient, EmbeddingClient, OpenAIClient
 from agenttts.environments.examples import load_examples
 from agenttts.environments.pool import Draw, SamplePool
 from agenttts.environments.prompts import check_templates, render
@@ -54,11 +54,13 @@ class LiveEnvironment:
         serving: Servers to start and stop with the environment.
         name: Shown in tables; the pipeline's name when empty.
         default_budget: The budget of a search that names none.
+        embedder: The model that `SubtaskRun.embed` asks; it has no part in allocations and their cost.
         recorded: What the client's answers are, where it replays a recording and no model runs: shown to whoever
             searches, so that nobody reads a replay as a purchase. Simulated models are found out when they are checked.
 
     Raises:
-        ConfigError: On no examples, duplicate ids, a broken line, or a template that names a missing field.
+        ConfigError: On no examples, duplicate ids, a broken line, a template that names a missing field, or an
+            embedder that the client cannot ask.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class LiveEnvironment:
         serving: Serving | None = None,
         name: str = "",
         default_budget: Budget | None = None,
+        embedder: Model | None = None,
         recorded: str = "",
     ) -> None:
         self.name = name or pipeline.name
@@ -78,6 +81,9 @@ class LiveEnvironment:
         self.default_budget = default_budget
         self.recorded = recorded
         self.client: ChatClient = client or OpenAIClient()
+        self.embedder = embedder
+        if embedder is not None and not isinstance(self.client, EmbeddingClient):
+            raise ConfigError(f"environment {self.name!r} needs embeddings, which its client does not sell")
         self.pool = SamplePool(Store())
         self._serving = serving
         search_rows, held_rows = load_examples(examples), load_examples(held_out, prefix="held-out-")
@@ -98,7 +104,8 @@ class LiveEnvironment:
         """
         sets = {"the examples": self.examples, "the held-out examples": self.held_out}
         rows = {name: fingerprint(describe([self._rows[id_] for id_ in ids])) for name, ids in sets.items()}
-        return {**self.pipeline.fingerprints, **rows}
+        embedder = {"the embeddings": fingerprint(describe(self.embedder))} if self.embedder else {}
+        return {**self.pipeline.fingerprints, **rows, **embedder}
 
     @property
     def fingerprint(self) -> str:
@@ -116,7 +123,8 @@ class LiveEnvironment:
         """
         if self._serving is not None or self.recorded:
             raise ConfigError(f"environment {self.name!r} brings its own models: leave --endpoint out")
-        served = {model.name: model.served_name for model in self.pipeline.models}
+        models = (*self.pipeline.models, *([self.embedder] if self.embedder else []))
+        served = {model.name: model.served_name for model in models}
         for name, url in endpoints.items():
             if name not in served:
                 raise ConfigError(
@@ -137,6 +145,8 @@ class LiveEnvironment:
             self.client.route(await self._serving.start())
         try:
             simulated = await self.client.check(self.pipeline.models)
+            if self.embedder is not None and isinstance(self.client, EmbeddingClient):
+                await self.client.check_embeddings(self.embedder)
         except BaseException:
             await self._close()  # whatever stopped the check must not leave servers running
             raise
@@ -148,6 +158,8 @@ class LiveEnvironment:
         """Say what the answers are, and let neither a study nor a sample pool mix them with those of real models."""
         self.recorded = simulated
         self.pipeline = self.pipeline.with_revision(simulated)
+        if self.embedder is not None:
+            self.embedder = replace(self.embedder, revision=simulated)
         self.__dict__.pop("fingerprints", None)
 
     async def __aexit__(
@@ -174,7 +186,7 @@ class LiveEnvironment:
         """See `trial.Environment.evaluate`."""
         started = time.perf_counter()
         rows = [self.example(name) for name in (self.examples if examples is None else examples)]
-        runs = [_ExampleRun(self.pipeline, allocation, row, self.client, self.pool) for row in rows]
+        runs = [_ExampleRun(self.pipeline, allocation, row, self.client, self.pool, self.embedder) for row in rows]
         outcomes = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -219,6 +231,7 @@ class _ExampleRun:
     example: Example
     client: ChatClient
     pool: SamplePool
+    embedder: Model | None = None
     spend: Spend = Spend()
     tallies: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     subtask_scores: dict[str, float] = field(default_factory=dict)
@@ -301,6 +314,14 @@ class _ExampleRun:
         tally.completion_tokens += sum(sample.completion_tokens for sample in drawn.samples)
         return drawn
 
+    async def embed(self, text: str) -> tuple[float, ...]:
+        """Buy an embedding through the pool."""
+        if self.embedder is None or not isinstance(self.client, EmbeddingClient):
+            raise ConfigError("a subtask asks for an embedding: give the LiveEnvironment an embedder")
+        vector, spend = await self.pool.embed(self.client, self.embedder, text)
+        self.spend += spend
+        return vector
+
 
 class _SubtaskRun:
     """The handle of `pipeline.SubtaskRun`: one subtask of one example."""
@@ -347,6 +368,9 @@ class _SubtaskRun:
             own=self.subtask.run is not None or messages is self.messages,
         )
         return [sample.text for sample in drawn.samples]
+
+    async def embed(self, text: str) -> tuple[float, ...]:
+        return await self._owner.embed(text)
 
 
 def _require_answers(runs: Sequence[_ExampleRun], results: Sequence[ExampleResult], allocation: Allocation) -> None:

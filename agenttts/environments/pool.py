@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 from agenttts.db import Sample, Store, StoredPrompt
-from agenttts.environments.client import ChatClient
+from agenttts.environments.client import Completer, Completions, EmbeddingClient
 from agenttts.errors import LimitReached
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.trial import Spend
@@ -35,6 +35,8 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _CHARACTERS_PER_TOKEN = 3
 _MILLION = 1e6
+_EMBEDDING = Sampling(temperature=0, max_tokens=1, extra={"embedding": True})
+"""Sets the keys of embeddings apart from those of completions."""
 
 
 class Meter:
@@ -106,7 +108,7 @@ class Draw:
 class _Order(NamedTuple):
     """Whose samples of which prompt are bought."""
 
-    client: ChatClient
+    client: Completer
     key: str
     model: Model
     messages: Sequence[Message]
@@ -147,7 +149,7 @@ class SamplePool:
         return SamplePool(self._store, study_id=self._study_id, namespace=namespace, meter=self.meter)
 
     async def draw(
-        self, client: ChatClient, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
+        self, client: Completer, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
     ) -> Draw:
         """The first `samples` samples of a key, buying those missing.
 
@@ -168,6 +170,16 @@ class SamplePool:
             finally:
                 keeping.cancel()
                 self._store.samples.release(key, self._owner)
+
+    async def embed(self, client: EmbeddingClient, model: Model, text: str) -> tuple[tuple[float, ...], Spend]:
+        """The embedding of a text, bought once, and what was bought or reused.
+
+        Raises:
+            LimitReached: When it is missing and a limit is used up.
+            EndpointError: When the endpoint refuses or keeps failing.
+        """
+        drawn = await self.draw(_Embedded(client), model, [{"role": "user", "content": text}], _EMBEDDING, 1)
+        return tuple(json.loads(drawn.samples[0].text)), drawn.spend
 
     async def _claim(self, key: str) -> None:
         """Wait for the right to buy."""
@@ -227,6 +239,18 @@ class SamplePool:
         spend = Spend(reused_prompt_tokens=prompt_tokens, reused_completion_tokens=completion_tokens)
         self.meter.add(spend)
         return Draw(tuple(held), prompt_tokens, spend)
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """A seller of embeddings as one of completions: an embedding is kept as the one sample of its text."""
+
+    client: EmbeddingClient
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        return await self.client.embed(model, messages[-1]["content"])
 
 
 @runtime_checkable

@@ -31,6 +31,8 @@ _BUILT_IN = {
     "2wikimultihopqa": f"{_TASKS}.twowikimultihopqa:twowikimultihopqa",
     "cwq": f"{_TASKS}.cwq:cwq",
     "webqsp": f"{_TASKS}.webqsp:webqsp",
+    "taskbench": f"{_TASKS}.taskbench:taskbench",
+    "chatdev": f"{_TASKS}.chatdev:chatdev",
 }
 
 

@@ -269,3 +269,41 @@ async def test_templates_cannot_reach_into_python() -> None:
     environment = single(Subtask("s", (M,), "{{ question.__class__.__mro__ }}"), lambda m, p: "x")
     with pytest.raises(ConfigError, match="cannot be rendered"):
         await environment.evaluate(allocation(1))
+
+
+async def embed(run: SubtaskRun) -> str:
+    return str(await run.embed(run.input.example["question"]))
+
+
+async def test_a_subtask_buys_embeddings_through_the_pool(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+    endpoint.models, endpoint.embedding = ["m"], lambda text: [1, len(text) / 4]
+    rows = [{"id": str(i), "question": "a b", "gold": "(1.0, 0.75)"} for i in range(3)]
+    pipeline = Pipeline("p", (Subtask("s", (M,), run=embed),), metric=equal("gold"))
+    live = LiveEnvironment(pipeline, rows, embedder=Model("e", 1, usd_per_million_prompt_tokens=0.5))
+    async with live:
+        evaluation = await live.evaluate(allocation(1))
+        again = await live.evaluate(allocation(1))
+    assert evaluation.score == again.score == 1
+    assert (evaluation.spend.prompt_tokens, evaluation.spend.reused_prompt_tokens) == (2, 4)
+    assert evaluation.spend.usd == pytest.approx(2 * 0.5 / 1e6) and again.spend.tokens == 0
+    assert [body["input"] for body in endpoint.requests] == ["ready", "a b"]
+
+
+async def test_embeddings_that_cannot_be_had_are_one_sentence(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+    endpoint.models = ["m"]
+    pipeline, model = Pipeline("p", (Subtask("s", (M,), run=embed),), metric=equal("gold")), Model("e", 1)
+    with pytest.raises(ConfigError, match="give the LiveEnvironment an embedder"):
+        await LiveEnvironment(pipeline, ONE).evaluate(allocation(1))
+    with pytest.raises(ConfigError, match="needs embeddings, which its client does not sell"):
+        LiveEnvironment(pipeline, ONE, client=ScriptedClient(lambda *_: ""), embedder=model)
+    for fault, error in [(Fault(404), ConfigError), (Fault(501), ConfigError), (Fault(401), EndpointError)]:
+        endpoint.faults = [fault] * 9
+        with pytest.raises(error, match=rf"model 'e' .*answered {fault.status}"):
+            async with LiveEnvironment(pipeline, ONE, client=OpenAIClient(max_retries=0), embedder=model):
+                pass
