@@ -190,11 +190,11 @@ def _saturations(archive: Archive, incumbent: Allocation, space: SearchSpace, su
         for model in subtask.models:
             counts, posterior = _curve(subtask, model.name, incumbent, space, surrogate)
             if model.name in tried and len(counts) >= _CURVE_POINTS:
-                found.append(_fit_saturation(subtask.name, model.name, counts, posterior))
+                found.append(fit_saturation(subtask.name, model.name, counts, posterior))
     return found
 
 
-def _fit_saturation(subtask: str, model: str, counts: Sequence[int], posterior: Posterior) -> Saturation:
+def fit_saturation(subtask: str, model: str, counts: Sequence[int], posterior: Posterior) -> Saturation:
     """Weighted least squares of limit - gain * S^(-rate), linear but for the rate, which is searched on a grid."""
     samples = np.asarray(counts, dtype=float)
     fits = [_fit_rate(samples, posterior, float(rate)) for rate in _RATES]

@@ -296,6 +296,29 @@ def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as
 
 
 @app.command()
+def report(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names of studies, or patterns such as 'minihop-*'; the newest when left out. Several are compared.",
+            metavar="STUDY...",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.", metavar="FILE")] = Path("report.html"),
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write what was found, how sure it is and why each trial was tried, as one HTML file that needs nothing else."""
+    from agenttts.report import read_findings, report_html
+
+    page = report_html(read_findings(_open(store), studies or ()))
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {str(output)!r}: {error.strerror}") from error
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
 def environments(as_json: JsonOption = False) -> None:
     """List the registered environments."""
     from rich.text import Text

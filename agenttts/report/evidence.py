@@ -1,0 +1,62 @@
+"""The evidence of the agent's last guideline, as it was journaled, with the trials behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agenttts.frontier import Expected, bounded
+from agenttts.report.findings import Findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighedModel:
+    """Insight 1: one model at its best within the budget that the incumbent leaves the stage."""
+
+    subtask: str
+    model: str
+    samples: int
+    expected: Expected
+    chance: float | None
+    """Of the stage's first: the probability that it is really better than the second; None for the others."""
+    trials: int
+    """Trials with this model at this stage, whatever the samples."""
+    examples: int
+    """Example evaluations of those trials."""
+
+    @property
+    def choice(self) -> str:
+        """Model and samples."""
+        return f"{self.model} x{self.samples}"
+
+    def __str__(self) -> str:
+        score, (low, high) = self.expected
+        return f"{self.choice}: {score:.3f} ({low:.3f} to {high:.3f}), {self.trials} trials"
+
+
+def last_evidence(found: Findings) -> dict[str, Any]:
+    """Of the last guideline; empty where a method keeps none or says no figures."""
+    kept = [guideline.evidence for guideline in found.archive.guidelines if isinstance(guideline.evidence, dict)]
+    return kept[-1] if kept else {}
+
+
+def weighed_models(found: Findings) -> list[WeighedModel]:
+    """Stage by stage, the best first."""
+    return [
+        _weighed(found, preference["subtask"], option, preference["chance"] if place == 0 else None)
+        for preference in last_evidence(found).get("preferences", ())
+        for place, option in enumerate(preference["options"])
+    ]
+
+
+def _weighed(found: Findings, subtask: str, option: dict[str, Any], chance: float | None) -> WeighedModel:
+    mine = [trial.evaluation for trial in found.trials if trial.allocation[subtask].model == option["model"]]
+    return WeighedModel(
+        subtask=subtask,
+        model=option["model"],
+        samples=option["samples"],
+        expected=bounded(option["score"], option["sd"]),
+        chance=chance,
+        trials=len(mine),
+        examples=sum(len(evaluation.results) for evaluation in mine),
+    )

@@ -1,0 +1,261 @@
+"""What the page of a study says in words and tables: the answer, the insights, the timeline, what went wrong."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from agenttts.report.evidence import last_evidence
+from agenttts.report.findings import Findings, Round
+from agenttts.report.lines import duration
+from agenttts.report.pictures import PageTable, scored
+from agenttts.report.rows import wall_seconds
+from agenttts.trial import Evaluation, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One line of the answer."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def answer(found: Findings) -> list[Fact]:
+    """Score, cost, spend and what reuse saved, of a study."""
+    best, check, spec = found.best, found.validation, found.study.spec
+    facts = [_score_fact(check, "held-out examples", "fresh samples, no part in the choice")] if check else []
+    facts.append(_score_fact(best.evaluation, "examples searched", "the choice was made on these"))
+    share = f"{best.cost / spec.budget:.0%} of the budget of {spec.budget:g} {found.unit}"
+    facts.append(Fact(label="Cost of one query", value=f"{best.cost:.4g} {found.unit}", note=share))
+    return [*facts, _spend_fact(found), _reuse_fact(found)]
+
+
+def _score_fact(evaluation: Evaluation, what: str, note: str) -> Fact:
+    count = len(evaluation.results)
+    low, high = evaluation.interval
+    failed = f"; {evaluation.failures} failed and count as 0" if evaluation.failures else ""
+    return Fact(
+        label=f"Score on {count} {what}",
+        value=f"{evaluation.score:.3f}",
+        note=f"95 % interval {low:.3f} to {high:.3f}; {note}{failed}",
+    )
+
+
+def _spend_fact(found: Findings) -> Fact:
+    spend, own = found.spend, sum(step.spend.tokens for step in found.steps)
+    seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
+    usd = f", {spend.usd:.4f} USD" if spend.usd else ""
+    planner = f"; {own:,} of them the method's own" if own else ""
+    verb = "Replayed (nothing was bought)" if found.recorded else "Bought"
+    return Fact(
+        label=verb,
+        value=f"{spend.tokens:,} tokens",
+        note=f"{len(found.trials)} trials, {spend.requests:,} requests{usd}, {duration(seconds)}{planner}",
+    )
+
+
+def _reuse_fact(found: Findings) -> Fact:
+    bought, reused = found.spend.tokens, found.spend.reused_tokens
+    share = reused / (bought + reused) if bought + reused else 0.0
+    return Fact(
+        label="Saved by reuse",
+        value=f"{reused:,} tokens",
+        note=f"{share:.0%} of what the trials would take without the sample pool",
+    )
+
+
+def how_sure(found: Findings) -> str:
+    """The expected score of the best beside the next best's."""
+    best = found.best
+    rest = [trial for trial in found.trials if trial.number != best.number]
+    said = f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}."
+    if not rest:
+        return f"{said} There is no other trial to compare it with."
+    second = max(rest, key=lambda trial: found.expected[trial.number].score)
+    apart = found.expected[best.number].interval.low > found.expected[second.number].interval.high
+    verdict = "the two intervals do not overlap" if apart else "the two intervals overlap: they may be equally good"
+    return (
+        f"{said} The next best is trial {second.number} ({second.allocation}), expected at {_expected(found, second)} "
+        f"for {second.cost:.4g} {found.unit}; {verdict}."
+    )
+
+
+def _expected(found: Findings, trial: Trial) -> str:
+    return scored(*found.expected[trial.number])
+
+
+def budgets_table(found: Findings) -> PageTable | None:
+    """What each budget buys; None where the study has one."""
+    if not found.study.spec.budgets:
+        return None
+    rows = []
+    for point in found.frontier.points:
+        check = "" if point.check is None else scored(point.check.score, point.check.interval)
+        gain = point.gain
+        gained = "" if gain is None else f"{gain.value:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
+        allocation, cost = str(point.trial.allocation), f"{point.trial.cost:.4g}"
+        rows.append([allocation, f"{point.budget:g}", cost, scored(*point.expected), check, gained])
+    unit = found.unit
+    headings = ["allocation", f"budget ({unit})", f"cost ({unit})", "expected score", "held-out score"]
+    return PageTable(headings=[*headings, "the next budget gains"], rows=rows)
+
+
+def saturation_table(found: Findings) -> PageTable:
+    """Insight 2 as the last guideline states it."""
+    rows = [
+        [each["subtask"], each["model"], "still rising" if each["knee"] >= each["most"] > 1 else f"x{each['knee']}",
+         f"{each['most']}", f"{each['limit']:.3f}", *_behind(found, each["subtask"], each["model"])]
+        for each in last_evidence(found).get("saturations", ())
+    ]  # fmt: skip
+    headings = ["stage", "model", "flat from", "samples that fit", "limit of the fit", "trials behind it"]
+    return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=3)
+
+
+def interaction_table(found: Findings) -> PageTable:
+    """Insight 3 as the last guideline states it."""
+    rows = []
+    for each in last_evidence(found).get("interactions", ()):
+        option, model = each["best"], each["choice"].rpartition(" x")[0]
+        spread = f"{option['score']:.3f} ± {1.96 * option['sd']:.3f}"
+        best = f"{option['model']} x{option['samples']}"
+        behind = _behind(found, each["upstream"], model)
+        rows.append([f"{each['upstream']}: {each['choice']}", f"{each['downstream']}: {best}", spread, *behind])
+    headings = ["behind this choice", "this does best", "expected (± 95 %)", "trials behind it"]
+    return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=2)
+
+
+def _behind(found: Findings, stage: str, model: str) -> list[str]:
+    mine = [trial.evaluation for trial in found.trials if trial.allocation[stage].model == model]
+    return [str(len(mine)), f"{sum(len(evaluation.results) for evaluation in mine):,}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A trial of a round and how it did."""
+
+    trial: Trial
+    observed: str
+    expected: str
+    rank: int
+    """Among all trials of the study, by expected score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """One round of the timeline."""
+
+    round: Round
+    outcomes: tuple[Outcome, ...]
+    leads: bool
+    """Whether it brought a trial that is expected to be better than all before it."""
+
+    @property
+    def own(self) -> str:
+        """Who thought, and what that took."""
+        planners = ", ".join(dict.fromkeys(step.planner for step in self.round.steps))
+        spend = self.round.spend
+        took = f"{spend.tokens:,} tokens, {spend.seconds:.1f} s" if spend.tokens else "no tokens"
+        return f"{planners}: {took}" if planners else ""
+
+
+def timeline(found: Findings) -> list[Chapter]:
+    """Round by round."""
+    expected = {number: each.score for number, each in found.expected.items()}
+    ranks = {number: place for place, number in enumerate(sorted(expected, key=lambda n: -expected[n]), start=1)}
+    chapters, lead = [], float("-inf")
+    for each in found.rounds:
+        reached = max((expected[trial.number] for trial in each.trials), default=float("-inf"))
+        outcomes = tuple(
+            Outcome(
+                trial=trial,
+                observed=scored(trial.evaluation.score, trial.evaluation.interval),
+                expected=_expected(found, trial),
+                rank=ranks[trial.number],
+            )
+            for trial in each.trials
+        )
+        chapters.append(Chapter(round=each, outcomes=outcomes, leads=reached > lead))
+        lead = max(lead, reached)
+    return chapters
+
+
+def refusals_table(found: Findings) -> PageTable:
+    """Proposals that were never evaluated: refused by the loop, or declined by the method's own check."""
+    rows = [
+        [str(each.round), each.searcher, f"{each.allocation}: {'; '.join(each.reasons)}"]
+        for each in found.archive.refusals
+    ]
+    declined = [(step, line) for step in found.steps if step.node == "check" for line in step.text.splitlines()[1:]]
+    rows += [[str(step.round), "its own check", line] for step, line in declined]
+    rows.sort(key=lambda row: int(row[0]))
+    return PageTable(headings=["after trials", "refused by", "proposal and reasons"], rows=rows, words=3)
+
+
+def failures_table(found: Findings) -> PageTable:
+    """Reasons for which examples failed, by trial."""
+    evaluations = [(f"trial {trial.number}", trial.evaluation) for trial in found.trials]
+    evaluations += [(f"held-out check of {key}", check) for key, check in found.checks.items()]
+    rows = [
+        [name, reason, f"{count} of {len(evaluation.results)}"]
+        for name, evaluation in evaluations
+        for reason, count in evaluation.errors.items()
+    ]
+    return PageTable(headings=["where", "reason", "examples"], rows=rows, words=2)
+
+
+def unparsable_table(found: Findings) -> PageTable:
+    """Samples that a parser could not use, by stage and model."""
+    drawn, unusable = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for trial in found.trials:
+        for stage, usage in trial.evaluation.usage.items():
+            place = stage, trial.allocation[stage].model
+            drawn[place] += usage.samples
+            unusable[place] += usage.unparsable
+    rows = [
+        [stage, model, f"{unusable[stage, model]:,}", f"{count:,}", f"{unusable[stage, model] / count:.1%}"]
+        for (stage, model), count in sorted(drawn.items())
+        if count
+    ]
+    return PageTable(headings=["stage", "model", "unusable samples", "samples drawn", "share"], rows=rows, words=2)
+
+
+def trials_page_table(found: Findings) -> PageTable:
+    """Every trial, the best expected first."""
+    ranked: Sequence[Trial] = sorted(found.trials, key=lambda trial: -found.expected[trial.number].score)
+    rows = [
+        [str(trial.allocation), str(trial.number), f"{trial.cost:.4g}", _expected(found, trial),
+         scored(trial.evaluation.score, trial.evaluation.interval), str(len(trial.evaluation.results)),
+         str(trial.evaluation.failures), f"{trial.evaluation.spend.tokens:,}",
+         f"{trial.evaluation.spend.reused_tokens:,}"]
+        for trial in ranked
+    ]  # fmt: skip
+    bought = "replayed" if found.recorded else "bought"
+    headings = ["allocation", "trial", f"cost ({found.unit})", "expected (95 %)", "observed (95 %)", "examples", "failed"]
+    return PageTable(headings=[*headings, f"tokens {bought}", "tokens reused"], rows=rows)
+
+
+def repeat_facts(found: Findings) -> Mapping[str, str]:
+    """Everything needed to repeat a study."""
+    spec, details = found.study.spec, found.study.details
+    kept: dict[str, Any] = {
+        "command": details.get("command") or "run from Python: at.search(...)",
+        "study": found.name,
+        "begun": f"{found.study.created:%Y-%m-%d %H:%M} UTC",
+        "agenttts": details.get("agenttts") or "not recorded",
+        "Python": details.get("python") or "not recorded",
+        "method": details.get("planner") or spec.method,
+        "seed": spec.seed,
+        "environment": f"{spec.environment} ({found.recorded or 'live'}), {spec.examples} examples",
+        "fingerprint of the environment": spec.fingerprint,
+        **{f"fingerprint of {part}": each for part, each in spec.fingerprints.items()},
+        "cost model and budget": f"{spec.cost_model}, {', '.join(f'{b:g}' for b in spec.budgets or [spec.budget])} "
+        f"{found.unit}, pricing {spec.pricing}",
+        "this page": f"made by agenttts {version('agenttts')} on Python {platform.python_version()}",
+    }
+    return {label: str(value) for label, value in kept.items()}
