@@ -6,6 +6,7 @@ from agenttts.report.figures import (
     frontier_figure,
     preference_figure,
     progress_figure,
+    recommended_figure,
     scaling_figure,
 )
 from agenttts.report.findings import Findings, read_findings
@@ -31,6 +32,7 @@ __all__ = [
     "progress_figure",
     "read_findings",
     "recommendation",
+    "recommended_figure",
     "report_html",
     "samples_frame",
     "scaling_figure",

@@ -27,6 +27,8 @@ from agenttts.trial import Interval, Trial
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+_KNEE = {"color": COLOURS[1], "symbol": "diamond-open", "size": 13, "line": {"width": 2.5}}
+_ELSEWHERE = {"color": NEUTRAL, "symbol": "circle-open", "size": 7}
 _PARTS = ("prompt", "generation", "aggregation")
 
 
@@ -40,9 +42,9 @@ def progress_figure(*findings: Findings) -> Figure:
     if len(findings) == 1 and findings[0].recorded:
         tokens = "tokens from scratch"
     axes: tuple[Against, ...] = ("trials", "example evaluations", tokens)
-    figure = panels([f"against {axis}" for axis in axes], columns=3, x="", y="expected score of the best")
+    figure = panels([""] * len(axes), columns=3, x="", y="expected score of the best")
     for column, axis in enumerate(axes, start=1):
-        figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, col=column)
+        figure.update_xaxes(title_text=axis, rangemode="tozero", nticks=5, col=column)
         for each, colour, dash in zip(progress(findings, axis), cycle(COLOURS), cycle(DASHES), strict=False):
             _add_progress(figure, each, colour, dash, column=column, legend=column == 1 and len(findings) > 1)
     return figure
@@ -60,13 +62,13 @@ def budget_figure(found: Findings) -> Figure:
         costs = [_round(parts[name][place]) for name in stages]
         if any(costs):
             texts = [hover(f"{name}, {part}: {cost:.4g} {found.unit}") for name, cost in zip(stages, costs, strict=True)]
-            bar = {"color": COLOURS[place], "pattern": {"shape": ("", "/", ".")[place], "solidity": 0.25}}
             figure.add_bar(
-                x=costs, y=labels, name=part, orientation="h", marker=bar, hovertext=texts, hoverinfo="text"
-            )
-    figure.update_layout(barmode="stack", yaxis={"autorange": "reversed"})
-    figure.update_xaxes(title=f"cost of one query ({safe(found.unit)})", rangemode="tozero")
-    return styled(figure, height=150 + 46 * len(stages))
+                x=costs, y=labels, name=part, orientation="h", marker={"color": COLOURS[place]}, hovertext=texts,
+                hoverinfo="text",
+            )  # fmt: skip
+    figure.update_layout(barmode="stack", yaxis={"autorange": "reversed"}, bargap=0.35)
+    figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})", rangemode="tozero")
+    return styled(figure, height=130 + 46 * len(stages))
 
 
 def scaling_figure(found: Findings, subtask: str) -> Figure:
@@ -79,45 +81,59 @@ def scaling_figure(found: Findings, subtask: str) -> Figure:
     return figure
 
 
-def frontier_figure(*findings: Findings) -> Figure:
-    """Expected score against cost: all trials and the Pareto frontier of one study, or what each of several found."""
-    figure = graph_objects().Figure()
-    if len(findings) == 1:
-        _add_frontier(figure, findings[0])
-    else:
-        _add_recommended(figure, findings)
-    spec, unit = findings[0].study.spec, findings[0].unit
+def frontier_figure(found: Findings) -> Figure:
+    """Expected score against cost: all trials, the Pareto frontier, and what is recommended within each budget."""
+    figure, spec = graph_objects().Figure(), found.study.spec
+    _add_frontier(figure, found)
     for budget in spec.budgets or (spec.budget,):
         figure.add_vline(x=budget, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
         figure.add_annotation(
-            x=budget, y=1, yref="paper", text=f"budget {budget:g}", showarrow=False, xanchor="right", xshift=-4
-        )
-    figure.update_xaxes(title=f"cost of one query ({safe(unit)})", rangemode="tozero")
-    figure.update_yaxes(title="score")
+            x=budget, y=0, yref="paper", yanchor="bottom", text=f"budget {budget:g}", showarrow=False, textangle=-90,
+            xanchor="right",
+        )  # fmt: skip
+    figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})")
+    figure.update_yaxes(title_text="score of the pipeline")
     return styled(figure, height=440)
+
+
+def recommended_figure(*findings: Findings) -> Figure:
+    """What each study recommends: its score on held-out examples (those searched where there are none)."""
+    figure = graph_objects().Figure()
+    for row, colour, symbol in zip(sorted({f.row for f in findings}), cycle(COLOURS), cycle(SYMBOLS), strict=False):
+        mine = [found for found in findings if found.row == row]
+        evaluations = [found.validation or found.best.evaluation for found in mine]
+        scores = [evaluation.score for evaluation in evaluations]
+        figure.add_scatter(
+            x=[_round(score) for score in scores],
+            y=[safe(f"{row}, seed {found.study.spec.seed}") for found in mine],
+            error_x=_bars(scores, [each.interval for each in evaluations], colour),
+            name=safe(row), mode="markers", marker={"color": colour, "symbol": symbol, "size": 10},
+            hovertext=[hover(found.name, found.best.allocation) for found in mine], hoverinfo="text", showlegend=False,
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title_text="score of the recommended allocation")
+    return styled(figure, height=110 + 30 * len(findings))
 
 
 def preference_figure(found: Findings) -> Figure:
     """Insight 1 as the last guideline states it: each model at its best within the budget, stage by stage."""
-    weighed = weighed_models(found)
-    titles = list(dict.fromkeys(each.subtask for each in weighed)) or ["no stage"]
-    figure = panels(titles, columns=3, x="expected score", y="")
-    for place, subtask in enumerate(titles):
-        mine = [each for each in weighed if each.subtask == subtask]
+    figure, weighed = graph_objects().Figure(), weighed_models(found)
+    for name, symbol, shown in (
+        ("first of its stage", "circle", [each for each in weighed if each.chance is not None]),
+        ("the others", "circle-open", [each for each in weighed if each.chance is None]),
+    ):
+        scores = [each.expected.score for each in shown]
         figure.add_scatter(
-            x=[_round(each.expected.score) for each in mine],
-            y=[safe(each.choice) for each in mine],
-            error_x=_bars([each.expected.score for each in mine], [each.expected.interval for each in mine], COLOURS[0]),
-            mode="markers",
-            marker={"color": COLOURS[0], "size": 10},
-            hovertext=[hover(str(each)) for each in mine],
-            hoverinfo="text",
-            showlegend=False,
-            row=place // 3 + 1,
-            col=place % 3 + 1,
-        )
-    figure.update_yaxes(matches=None, autorange="reversed", showticklabels=True)
-    return figure.update_layout(height=140 + 40 * max((titles.count(t) for t in titles), default=1) * len(weighed))
+            x=[_round(score) for score in scores],
+            y=[safe(f"{each.subtask}: {each.choice}") for each in shown],
+            error_x=_bars(scores, [each.expected.interval for each in shown], COLOURS[0]),
+            mode="markers", marker={"color": COLOURS[0], "size": 10, "symbol": symbol}, name=name,
+            hovertext=[hover(each) for each in shown], hoverinfo="text",
+        )  # fmt: skip
+    order = [safe(f"{each.subtask}: {each.choice}") for each in weighed]
+    figure.update_yaxes(categoryorder="array", categoryarray=order, autorange="reversed")
+    figure.update_xaxes(title_text="expected score of the pipeline")
+    return styled(figure, height=120 + 34 * len(weighed))
 
 
 def _add_progress(figure: Any, each: Progress, colour: str, dash: str, *, column: int, legend: bool) -> None:
@@ -148,43 +164,48 @@ def _add_curve(figure: Any, found: Findings, curve: Curve, *, row: int, column: 
                    for count, each in zip(counts, curve.expected, strict=True)],
         hoverinfo="text", **place,
     )  # fmt: skip
-    if curve.fit is not None:
-        figure.add_scatter(
-            x=counts, y=[_round(curve.fitted(count)) for count in counts], name="fitted curve", mode="lines",
-            line={"color": COLOURS[1], "dash": "dash", "width": 2}, legendgroup="fit", showlegend=legend,
-            hoverinfo="skip", **place,
-        )  # fmt: skip
-    if curve.knee is not None:
-        figure.add_scatter(
-            x=[curve.knee], y=[_round(curve.fitted(curve.knee))], name="knee: doubling gains less than 0.01",
-            mode="markers", marker={"color": COLOURS[1], "symbol": "diamond-open", "size": 13, "line": {"width": 2.5}},
-            hovertext=[hover(f"knee at {curve.knee} samples")], hoverinfo="text", legendgroup="knee", showlegend=False,
-            **place,
-        )  # fmt: skip
-    for trials, name, marker in (
-        (curve.on_curve, "trials of the curve", {"color": COLOURS[0], "size": 8}),
-        (curve.elsewhere, "trials whose other stages differ", {"color": NEUTRAL, "size": 6, "symbol": "circle-open"}),
+    fitted = [] if curve.fit is None else [_round(curve.fitted(count)) for count in counts]
+    figure.add_scatter(
+        x=counts[: len(fitted)] or [None], y=fitted or [None], name="fitted curve", mode="lines",
+        line={"color": COLOURS[1], "dash": "dash", "width": 2}, legendgroup="fit", showlegend=legend,
+        hoverinfo="skip", **place,
+    )  # fmt: skip
+    knee = None if curve.knee is None else _round(curve.fitted(curve.knee))
+    for name, xs, ys, texts, marker in (
+        ("its knee", [curve.knee], [knee], [hover(f"knee: flat from {curve.knee} samples on")], _KNEE),
+        *(
+            (
+                name,
+                [trial.allocation[curve.subtask].samples for trial in trials] or [None],
+                [_round(trial.evaluation.score) for trial in trials] or [None],
+                [_told(found, trial) for trial in trials],
+                marker,
+            )
+            for name, trials, marker in (
+                ("trials on the curve", curve.on_curve, {"color": COLOURS[0], "size": 8}),
+                ("trials whose other stages differ", curve.elsewhere, _ELSEWHERE),
+            )
+        ),
     ):
         figure.add_scatter(
-            x=[trial.allocation[curve.subtask].samples for trial in trials],
-            y=[_round(trial.evaluation.score) for trial in trials],
-            name=name, mode="markers", marker=marker, hovertext=[_told(found, trial) for trial in trials],
-            hoverinfo="text", legendgroup=name, showlegend=False, **place,
+            x=xs, y=ys, name=name, mode="markers", marker=marker, hovertext=texts, hoverinfo="text", legendgroup=name,
+            showlegend=legend, **place,
         )  # fmt: skip
-    figure.update_xaxes(type="log", tickvals=_ticks(counts), ticktext=[str(n) for n in _ticks(counts)], **place)
+    ticks = _ticks([*counts, *(t.allocation[curve.subtask].samples for t in (*curve.on_curve, *curve.elsewhere))])
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[str(n) for n in ticks], **place)
 
 
 def _add_frontier(figure: Any, found: Findings) -> None:
     expected, frontier = found.expected, found.frontier
-    pareto = {trial.number for trial, _ in frontier.pareto}
+    best = [trial for trial, _ in frontier.pareto]
     for name, trials, colour, symbol in (
-        ("other trials", [t for t in found.trials if t.number not in pareto], NEUTRAL, "circle-open"),
-        ("Pareto-optimal trials", [t for t, _ in frontier.pareto], COLOURS[0], "circle"),
+        ("other trials", [t for t in found.trials if t not in best], NEUTRAL, "circle-open"),
+        ("Pareto-optimal trials", best, COLOURS[0], "circle"),
     ):
         scores = [expected[trial.number] for trial in trials]
         figure.add_scatter(
             x=[_round(trial.cost) for trial in trials], y=[_round(each.score) for each in scores], name=name,
-            error_y=_bars([each.score for each in scores], [each.interval for each in scores], colour),
+            error_y=_bars([e.score for e in scores], [e.interval for e in scores], colour) if trials is best else None,
             mode="markers", marker={"color": colour, "symbol": symbol, "size": 8},
             hovertext=[_told(found, trial) for trial in trials], hoverinfo="text",
         )  # fmt: skip
@@ -198,19 +219,6 @@ def _add_frontier(figure: Any, found: Findings) -> None:
         name="recommended", mode="markers", hovertext=[_told(found, trial) for trial in chosen], hoverinfo="text",
         marker={"color": COLOURS[1], "symbol": "diamond-open", "size": 15, "line": {"width": 2.5}},
     )  # fmt: skip
-
-
-def _add_recommended(figure: Any, findings: Sequence[Findings]) -> None:
-    rows = sorted({found.row for found in findings})
-    for row, colour, symbol in zip(rows, cycle(COLOURS), cycle(SYMBOLS), strict=False):
-        mine = [found for found in findings if found.row == row]
-        evaluations = [found.validation or found.best.evaluation for found in mine]
-        figure.add_scatter(
-            x=[_round(found.best.cost) for found in mine], y=[_round(each.score) for each in evaluations],
-            error_y=_bars([each.score for each in evaluations], [each.interval for each in evaluations], colour),
-            name=safe(row), mode="markers", marker={"color": colour, "symbol": symbol, "size": 10},
-            hovertext=[hover(found.name, found.best.allocation) for found in mine], hoverinfo="text",
-        )  # fmt: skip
 
 
 def _add_band(figure: Any, xs: Sequence[float], bounds: Sequence[Interval], colour: str, **place: Any) -> None:
@@ -227,7 +235,7 @@ def _bars(scores: Sequence[float], bounds: Sequence[Interval], colour: str) -> d
         "type": "data",
         "array": [_round(each.high - score) for score, each in zip(scores, bounds, strict=True)],
         "arrayminus": [_round(score - each.low) for score, each in zip(scores, bounds, strict=True)],
-        "color": faded(colour, 0.55),
+        "color": colour,
         "thickness": 1.2,
         "width": 0,
     }
@@ -247,8 +255,7 @@ def _told(found: Findings, trial: Trial) -> str:
 
 
 def _ticks(counts: Sequence[int]) -> list[int]:
-    powers = [2**n for n in range(12)]
-    return [power for power in powers if counts[0] <= power <= counts[-1]] or [counts[0]]
+    return [2**n for n in range(12) if min(counts) <= 2**n <= max(counts)] or [counts[0]]
 
 
 def _round(value: float) -> float:

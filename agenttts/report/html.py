@@ -29,6 +29,7 @@ from agenttts.report.pictures import (
     preference_picture,
     progress_picture,
     scaling_pictures,
+    scored,
 )
 from agenttts.report.tables import comparison_cells
 
@@ -60,6 +61,7 @@ def _study_page(found: Findings) -> str:
         saturation=story.saturation_table(found),
         interaction=story.interaction_table(found),
         timeline=story.timeline(found),
+        nodes=story.NODES,
         refusals=story.refusals_table(found),
         failures=story.failures_table(found),
         unparsable=story.unparsable_table(found),
@@ -90,15 +92,15 @@ def _comparison_page(findings: Sequence[Findings]) -> str:
 
 def _winner(comparisons: Sequence[Comparison]) -> str:
     """Which method did best, and whether the next one's interval leaves room for doubt."""
-    first, second, *_ = [*sorted(comparisons, key=lambda each: -each.score.value), None, None]
-    if first is None or second is None:
-        return ""
-    said = f"{first.method} recommends the best allocations, at a mean score of {first.score.value:.3f}"
-    behind = f"{said}; {second.method} follows with {second.score.value:.3f}"
-    if second.score.interval is None or first.score.interval is None:
-        return f"{behind}."
-    apart = first.score.interval.low > second.score.interval.high
-    return f"{behind}; their intervals over seeds {'do not overlap' if apart else 'overlap, so that may be chance'}."
+    first, *others = sorted(comparisons, key=lambda each: -each.score.value)
+    said = f"{first.method} recommends allocations of a mean score of {scored(*first.score)}"
+    if not others:
+        return f"{said}."
+    second = others[0].score
+    low = first.score.value if first.score.interval is None else first.score.interval.low
+    high = second.value if second.interval is None else second.interval.high
+    doubt = "" if low > high else ": over so few seeds, their order may be chance"
+    return f"{said}; {others[0].method} follows with {scored(*second)}{doubt}."
 
 
 def _render(template: str, **context: Any) -> str:

@@ -74,10 +74,10 @@ def budget_picture(found: Findings) -> Picture:
         name: found.prices[name][choice.model].parts(choice.samples) for name, choice in best.allocation.items()
     }
     totals = {name: sum(each) for name, each in parts.items()}
-    shares = ", ".join(f"{name} takes {total / best.cost:.0%}" for name, total in totals.items())
+    shares = ", ".join(f"{name} takes {percent(total / best.cost)}" for name, total in totals.items())
     rows = [
         [name, str(best.allocation[name]), *(f"{cost:.4g}" for cost in (*parts[name], totals[name])),
-         f"{totals[name] / best.cost:.0%}"]
+         percent(totals[name] / best.cost)]
         for name in parts
     ]  # fmt: skip
     unit = found.unit
@@ -107,13 +107,13 @@ def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve]) -> Pi
         name=f"scaling-{stage}",
         figure=figures.scaling_figure(found, stage),
         caption=f"More samples at {stage}, as many as fit the budget while the other stages stay as recommended. Line "
-        "and band: expected score with its 95 % interval. Dashed: limit - gain × samples^-rate fitted to it. Diamond: "
+        "and band: expected score with its 95 % interval. Dashed: limit - gain / samples^rate fitted to it. Diamond: "
         "its knee, from which doubling the samples gains less than 0.01. Filled dots: observed scores of trials on this "
         "curve; hollow ones: trials of this model whose other stages differ, which need not lie on it.",
         finding=f"{stage}: " + "; ".join(_saturation(curve) for curve in curves) + ".",
         table=PageTable(
             headings=["model", "samples that fit", "expected at the fewest", "expected at the most", "limit of the fit",
-                      "gain", "rate", "knee at", "trials on the curve", "trials elsewhere"],
+                      "gain", "rate", "flat from", "trials on the curve", "trials elsewhere"],
             rows=[_curve_row(curve) for curve in curves],
         ),
     )  # fmt: skip
@@ -121,10 +121,10 @@ def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve]) -> Pi
 
 def _saturation(curve: Curve) -> str:
     if curve.fit is None:
-        return f"{curve.model} has room for {curve.counts[-1]} samples, too few for a curve"
+        return f"{curve.model} has room for {counted(curve.counts[-1])}, too few for a curve"
     if curve.knee is None:
-        return f"{curve.model} is still rising at the {curve.counts[-1]} samples that fit"
-    return f"{curve.model} is flat from {curve.knee} samples on"
+        return f"{curve.model} is expected to rise still at the {counted(curve.counts[-1])} that fit"
+    return f"{curve.model} is expected to stay flat from {counted(curve.knee)} on"
 
 
 def _curve_row(curve: Curve) -> list[str]:
@@ -148,9 +148,9 @@ def frontier_picture(found: Findings) -> Picture:
     return Picture(
         name="frontier",
         figure=figures.frontier_figure(found),
-        caption="Every trial at its expected score (posterior mean over all trials) with its 95 % interval. "
-        "Pareto-optimal: every cheaper trial is expected to score lower. Points move towards one another: a trial seen "
-        "on few examples borrows from its neighbours.",
+        caption="Every trial at its expected score (posterior mean over all trials), with its 95 % interval "
+        "(drawn for the Pareto-optimal ones, of which every cheaper trial is expected to score lower). A trial that saw "
+        "few examples borrows from its neighbours, so its expected score is not its observed one.",
         finding=f"{len(frontier.pareto)} of {len(found.trials)} trials are Pareto-optimal, from {cheapest.trial.cost:.4g} "
         f"{unit} (expected {cheapest.expected.score:.3f}) to {dearest.trial.cost:.4g} {unit} (expected "
         f"{dearest.expected.score:.3f}).",
@@ -210,11 +210,12 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
             rows=[[row, f"{end.taken:.0f}", scored(end.score, end.interval)] for row, end in ends.items()],
         ),
     )
+    held_out = "held-out examples" if all(found.validation for found in findings) else "the examples seen"
     found = Picture(
-        name="frontier",
-        figure=figures.frontier_figure(*findings),
-        caption="What each study recommends: its score on held-out examples where they were seen, with its 95 % interval "
-        "over examples, at its cost. Studies that recommend the same allocation lie on one another.",
+        name="recommended",
+        figure=figures.recommended_figure(*findings),
+        caption=f"Score of what each study recommends, on {held_out}, with its 95 % interval over examples. Studies that "
+        "recommend the same allocation have the same score.",
         finding=f"{ranked[0].method} recommends the highest score: {scored(*ranked[0].score)}.",
         table=PageTable(headings=["study", "recommends", f"cost ({findings[0].unit})", "score (95 % interval)"],
                         rows=[_recommended_row(each) for each in findings], words=2),
@@ -228,6 +229,16 @@ def _recommended_row(found: Findings) -> list[str]:
     return [found.name, str(found.best.allocation), f"{found.best.cost:.4g}", score]
 
 
+def counted(samples: int) -> str:
+    """A number of samples in words."""
+    return f"{samples} sample{'' if samples == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """A share as the page writes it."""
+    return f"{100 * share:.0f} %"
+
+
 def scored(score: float, interval: Interval | None) -> str:
     """A score with its interval."""
     return f"{score:.3f}" if interval is None else f"{score:.3f} ({interval.low:.3f} to {interval.high:.3f})"
@@ -235,7 +246,7 @@ def scored(score: float, interval: Interval | None) -> str:
 
 def chance(probability: float) -> str:
     """A probability that is never told as a certainty."""
-    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+    return "over 99 %" if probability > 0.99 else percent(probability)
 
 
 def _rivals(weighed: Sequence[WeighedModel], subtask: str) -> bool:

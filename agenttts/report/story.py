@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from agenttts.report.evidence import last_evidence
 from agenttts.report.findings import Findings, Round
 from agenttts.report.lines import duration
-from agenttts.report.pictures import PageTable, scored
+from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
 from agenttts.trial import Evaluation, Trial
 
@@ -29,21 +29,19 @@ class Fact:
 def answer(found: Findings) -> list[Fact]:
     """Score, cost, spend and what reuse saved, of a study."""
     best, check, spec = found.best, found.validation, found.study.spec
-    facts = [_score_fact(check, "held-out examples", "fresh samples, no part in the choice")] if check else []
-    facts.append(_score_fact(best.evaluation, "examples searched", "the choice was made on these"))
-    share = f"{best.cost / spec.budget:.0%} of the budget of {spec.budget:g} {found.unit}"
+    facts = [_score_fact("Held-out score", check, "held-out examples, fresh samples")] if check else []
+    facts.append(_score_fact("Score in the search", best.evaluation, "examples, on which it was chosen"))
+    share = f"{percent(best.cost / spec.budget)} of the budget of {spec.budget:g} {found.unit}"
     facts.append(Fact(label="Cost of one query", value=f"{best.cost:.4g} {found.unit}", note=share))
     return [*facts, _spend_fact(found), _reuse_fact(found)]
 
 
-def _score_fact(evaluation: Evaluation, what: str, note: str) -> Fact:
-    count = len(evaluation.results)
+def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
     low, high = evaluation.interval
     failed = f"; {evaluation.failures} failed and count as 0" if evaluation.failures else ""
+    interval = f"95 % interval {low:.3f} to {high:.3f}"
     return Fact(
-        label=f"Score on {count} {what}",
-        value=f"{evaluation.score:.3f}",
-        note=f"95 % interval {low:.3f} to {high:.3f}; {note}{failed}",
+        label=label, value=f"{evaluation.score:.3f}", note=f"{interval}; {len(evaluation.results)} {on}{failed}"
     )
 
 
@@ -52,29 +50,29 @@ def _spend_fact(found: Findings) -> Fact:
     seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
     usd = f", {spend.usd:.4f} USD" if spend.usd else ""
     planner = f"; {own:,} of them the method's own" if own else ""
-    verb = "Replayed (nothing was bought)" if found.recorded else "Bought"
+    replayed = "nothing was bought; " if found.recorded else ""
     return Fact(
-        label=verb,
-        value=f"{spend.tokens:,} tokens",
-        note=f"{len(found.trials)} trials, {spend.requests:,} requests{usd}, {duration(seconds)}{planner}",
+        label="Tokens replayed" if found.recorded else "Tokens bought",
+        value=f"{spend.tokens:,}",
+        note=f"{replayed}{len(found.trials)} trials, {spend.requests:,} requests{usd}, {duration(seconds)}{planner}",
     )
 
 
 def _reuse_fact(found: Findings) -> Fact:
     bought, reused = found.spend.tokens, found.spend.reused_tokens
     share = reused / (bought + reused) if bought + reused else 0.0
-    return Fact(
-        label="Saved by reuse",
-        value=f"{reused:,} tokens",
-        note=f"{share:.0%} of what the trials would take without the sample pool",
-    )
+    note = f"{percent(share)} of what the trials would take without the sample pool"
+    return Fact(label="Tokens saved by reuse", value=f"{reused:,}", note=note)
 
 
 def how_sure(found: Findings) -> str:
     """The expected score of the best beside the next best's."""
     best = found.best
     rest = [trial for trial in found.trials if trial.number != best.number]
-    said = f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}."
+    said = (
+        f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}: the mean "
+        "of a posterior fitted to every trial, with its 95 % interval."
+    )
     if not rest:
         return f"{said} There is no other trial to compare it with."
     second = max(rest, key=lambda trial: found.expected[trial.number].score)
@@ -99,11 +97,12 @@ def budgets_table(found: Findings) -> PageTable | None:
         check = "" if point.check is None else scored(point.check.score, point.check.interval)
         gain = point.gain
         gained = "" if gain is None else f"{gain.value:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
-        allocation, cost = str(point.trial.allocation), f"{point.trial.cost:.4g}"
-        rows.append([allocation, f"{point.budget:g}", cost, scored(*point.expected), check, gained])
-    unit = found.unit
-    headings = ["allocation", f"budget ({unit})", f"cost ({unit})", "expected score", "held-out score"]
-    return PageTable(headings=[*headings, "the next budget gains"], rows=rows)
+        choices = map(str, point.trial.allocation.values())
+        figures = [f"{point.trial.cost:.4g}", scored(*point.expected), check, gained]
+        rows.append([f"{point.budget:g}", *choices, *figures])
+    stages, unit = list(found.study.spec.sizes), found.unit
+    headings = [f"budget ({unit})", *stages, f"cost ({unit})", "expected score", "held-out score"]
+    return PageTable(headings=[*headings, "the next budget gains"], rows=rows, words=1 + len(stages))
 
 
 def saturation_table(found: Findings) -> PageTable:
@@ -133,6 +132,18 @@ def interaction_table(found: Findings) -> PageTable:
 def _behind(found: Findings, stage: str, model: str) -> list[str]:
     mine = [trial.evaluation for trial in found.trials if trial.allocation[stage].model == model]
     return [str(len(mine)), f"{sum(len(evaluation.results) for evaluation in mine):,}"]
+
+
+NODES = {
+    "recall": "saw",
+    "initial": "chose",
+    "reflect": "concluded",
+    "propose": "proposed",
+    "check": "checked",
+    "repair": "mended",
+    "fill": "filled in",
+}
+"""What a node of the agent's graph did, in a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +229,7 @@ def unparsable_table(found: Findings) -> PageTable:
             drawn[place] += usage.samples
             unusable[place] += usage.unparsable
     rows = [
-        [stage, model, f"{unusable[stage, model]:,}", f"{count:,}", f"{unusable[stage, model] / count:.1%}"]
+        [stage, model, f"{unusable[stage, model]:,}", f"{count:,}", f"{100 * unusable[stage, model] / count:.1f} %"]
         for (stage, model), count in sorted(drawn.items())
         if count
     ]
@@ -227,17 +238,30 @@ def unparsable_table(found: Findings) -> PageTable:
 
 def trials_page_table(found: Findings) -> PageTable:
     """Every trial, the best expected first."""
-    ranked: Sequence[Trial] = sorted(found.trials, key=lambda trial: -found.expected[trial.number].score)
-    rows = [
-        [str(trial.allocation), str(trial.number), f"{trial.cost:.4g}", _expected(found, trial),
-         scored(trial.evaluation.score, trial.evaluation.interval), str(len(trial.evaluation.results)),
-         str(trial.evaluation.failures), f"{trial.evaluation.spend.tokens:,}",
-         f"{trial.evaluation.spend.reused_tokens:,}"]
-        for trial in ranked
-    ]  # fmt: skip
+    ranked = sorted(found.trials, key=lambda trial: -found.expected[trial.number].score)
+    stages = list(found.study.spec.sizes)
     bought = "replayed" if found.recorded else "bought"
-    headings = ["allocation", "trial", f"cost ({found.unit})", "expected (95 %)", "observed (95 %)", "examples", "failed"]
-    return PageTable(headings=[*headings, f"tokens {bought}", "tokens reused"], rows=rows)
+    return PageTable(
+        headings=["trial", *stages, f"cost ({found.unit})", "expected (95 %)", "observed (95 %)", "examples", "failed",
+                  f"tokens {bought}", "tokens reused"],
+        rows=[_trial_cells(found, trial) for trial in ranked],
+        words=1 + len(stages),
+    )  # fmt: skip
+
+
+def _trial_cells(found: Findings, trial: Trial) -> list[str]:
+    evaluation = trial.evaluation
+    return [
+        str(trial.number),
+        *map(str, trial.allocation.values()),
+        f"{trial.cost:.4g}",
+        _expected(found, trial),
+        scored(evaluation.score, evaluation.interval),
+        str(len(evaluation.results)),
+        str(evaluation.failures),
+        f"{evaluation.spend.tokens:,}",
+        f"{evaluation.spend.reused_tokens:,}",
+    ]
 
 
 def repeat_facts(found: Findings) -> Mapping[str, str]:

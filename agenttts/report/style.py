@@ -47,7 +47,7 @@ def hover(*lines: object) -> str:
     return "<br>".join(escape(piece) for piece in shown)
 
 
-def faded(colour: str, opacity: float = 0.18) -> str:
+def faded(colour: str, opacity: float = 0.16) -> str:
     """The colour of a band around a line."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {opacity})"
@@ -67,27 +67,34 @@ def panels(titles: Sequence[str], *, columns: int, x: str, y: str) -> Figure:
         horizontal_spacing=0.04,
         vertical_spacing=0.3 / rows,
     )
-    figure.update_xaxes(title=safe(x))
-    figure.update_yaxes(title=safe(y), col=1)
-    return styled(figure, height=60 + 270 * rows)
+    figure.update_xaxes(title_text=safe(x))
+    figure.update_yaxes(title_text=safe(y), col=1)
+    return styled(figure, height=110 + 260 * rows, top=36 if any(titles) else 12)
 
 
-def styled(figure: Figure, *, height: int) -> Figure:
-    """The same figure in our clothes."""
-    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "title_standoff": 8, "automargin": True}
+def styled(figure: Figure, *, height: int, top: int = 12) -> Figure:
+    """The same figure in our clothes, its legend below.
+
+    Args:
+        figure: Is changed.
+        height: In pixels; the width is that of the page.
+        top: Margin above the axes, in pixels.
+    """
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True}
+    title = {"standoff": 8, "font": {"size": 13}}
     figure.update_layout(
         template=graph_objects().layout.Template(),
         height=height,
-        margin={"l": 60, "r": 16, "t": 44, "b": 52},
+        margin={"l": 60, "r": 16, "t": top, "b": 84},
         font={"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13, "color": "#3a424d"},
         paper_bgcolor="#ffffff",
         plot_bgcolor="rgba(0, 0, 0, 0)",
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yref": "paper", "yanchor": "top"},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "traceorder": "normal"},
         hoverlabel={"align": "left", "font": {"size": 12}},
         colorway=COLOURS,
     )
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
+    figure.update_xaxes(**axis, title=title)
+    figure.update_yaxes(**axis, title=title)
     figure.update_annotations(font={"size": 13})
     return figure
 
