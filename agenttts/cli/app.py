@@ -234,16 +234,18 @@ def trials(
 @app.command()
 def trace(
     study: StudyArgument = None,
-    trial: Annotated[int | None, typer.Option("--trial", help="Only what led to this trial.")] = None,
+    trial: Annotated[
+        int | None, typer.Option("--trial", help="Only this trial: what led to it, its stages and its examples.")
+    ] = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="With the planner's prompts and replies.")] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show why each trial was tried: the agent's graph, node by node."""
+    """Show why each trial was tried: the agent's graph, node by node, with what came of it and what was refused."""
     from rich.console import Group
     from rich.text import Text
 
-    from agenttts.report import step_row, trace_lines
+    from agenttts.report import step_row, trace_lines, trace_rows
 
     opened = _open(store)
     found = opened.study(study)
@@ -252,9 +254,9 @@ def trace(
         raise ConfigError(f"study {found.name!r} has no trial {trial}; it has 1 to {max(numbers, default=0)}")
     lines = trace_lines(opened, found, trial, prompts=prompts)
     text = [Text.assemble((heading, "bold"), f"\n{body}\n" if body else "\n") for heading, body in lines]
-    rounds = {each.round for each in opened.archive(found).trials if trial in (None, each.number)}
-    steps = [step for step in opened.steps(found) if trial is None or step.round in rounds]
-    _show([step_row(step) for step in steps], Group(Text(f"study {found.name}\n"), *text), as_json)
+    steps = [step_row(step) for step in opened.steps(found)]
+    rows = steps if trial is None else trace_rows(opened, found, trial)
+    _show(rows, Group(Text(f"study {found.name}\n"), *text), as_json)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from agenttts.report.frames import examples_frame, samples_frame, stages_frame, 
 from agenttts.report.frontier import frontier_row, frontier_table, pareto_table, study_frontier
 from agenttts.report.html import report_html
 from agenttts.report.lines import summary_lines, trace_lines
-from agenttts.report.rows import recommendation, step_row, study_row, trial_row
+from agenttts.report.rows import recommendation, step_row, study_row, trace_rows, trial_row
 from agenttts.report.tables import comparison_table, studies_table, trials_table
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "study_row",
     "summary_lines",
     "trace_lines",
+    "trace_rows",
     "trial_row",
     "trials_frame",
     "trials_table",

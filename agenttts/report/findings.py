@@ -11,7 +11,8 @@ from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.frontier import Expected, Frontier, estimates, frontier
-from agenttts.prices import PriceList, read_prices
+from agenttts.prices import PriceList
+from agenttts.report.rows import study_prices
 from agenttts.surrogate import Surrogate
 from agenttts.trial import AgentStep, Archive, Evaluation, Refusal, Spend, Trial
 
@@ -85,7 +86,7 @@ class Findings:
     @cached_property
     def prices(self) -> PriceList:
         """What each model costs at each subtask; empty for a study begun before prices were kept."""
-        return read_prices(self.study.details.get("prices") or {})
+        return study_prices(self.study)
 
     @cached_property
     def surrogate(self) -> Surrogate:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from agenttts.db import Store
 from agenttts.errors import ConfigError
 from agenttts.report.findings import Findings
-from agenttts.report.rows import evaluation_row, step_row
+from agenttts.report.rows import evaluation_row, example_rows, stage_rows, step_row
+from agenttts.trial import Trial
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,33 +17,18 @@ if TYPE_CHECKING:
 
 def trials_frame(found: Findings) -> DataFrame:
     """One row per trial: `<stage>.model`, `<stage>.samples`, cost, expected and observed score, spend, origin."""
-    return _frame(_trial(found, number) for number in range(len(found.trials)))
+    return _frame(_trial(found, trial) for trial in found.trials)
 
 
 def examples_frame(found: Findings) -> DataFrame:
     """One row per trial and example; `held_out` tells those of the check apart."""
-    evaluations = [(trial.number, False, trial.evaluation) for trial in found.trials]
-    for trial in found.trials:
-        if trial.allocation.key in found.checks:
-            evaluations.append((trial.number, True, found.checks[trial.allocation.key]))
-    return _frame(
-        {
-            "trial": number,
-            "example": result.example,
-            "held_out": held_out,
-            "score": result.score,
-            "error": result.error,
-            "output": result.output,
-            **{f"{stage}.score": score for stage, score in result.subtask_scores.items()},
-        }
-        for number, held_out, evaluation in evaluations
-        for result in evaluation.results
-    )
+    checks = found.checks
+    return _frame(row for trial in found.trials for row in example_rows(trial, checks.get(trial.allocation.key)))
 
 
 def stages_frame(found: Findings) -> DataFrame:
-    """One row per trial and stage: model, samples, measured tokens, unparsable samples, and cost by parts."""
-    return _frame(stage_row(found, number, stage) for number in range(len(found.trials)) for stage in found.trials[number].allocation)
+    """One row per trial and stage: model, samples, measured tokens, unparsable samples, and the parts of the cost."""
+    return _frame(row for trial in found.trials for row in stage_rows(trial, found.prices))
 
 
 def steps_frame(found: Findings) -> DataFrame:
@@ -66,28 +52,7 @@ def samples_frame(store: Store) -> DataFrame:
     )
 
 
-def stage_row(found: Findings, index: int, stage: str) -> dict[str, Any]:
-    """One stage of one trial, as plain data; costs are missing for a study begun before prices were kept."""
-    trial = found.trials[index]
-    choice, usage = trial.allocation[stage], trial.evaluation.usage.get(stage)
-    price = found.prices.get(stage, {}).get(choice.model)
-    parts = {} if price is None else price.parts(choice.samples)._asdict()
-    return {
-        "trial": trial.number,
-        "stage": stage,
-        "model": choice.model,
-        "samples": choice.samples,
-        "score": trial.evaluation.subtask_scores.get(stage),
-        "prompt_tokens": usage and usage.prompt_tokens,
-        "completion_tokens": usage and usage.completion_tokens,
-        "drawn": usage and usage.samples,
-        "unparsable": usage and usage.unparsable,
-        **{f"cost.{part}": cost for part, cost in parts.items()},
-    }
-
-
-def _trial(found: Findings, index: int) -> dict[str, Any]:
-    trial = found.trials[index]
+def _trial(found: Findings, trial: Trial) -> dict[str, Any]:
     row, expected = evaluation_row(trial.evaluation), found.expected[trial.number]
     check = found.checks.get(trial.allocation.key)
     choices = {

@@ -57,6 +57,7 @@ def _study_page(found: Findings) -> str:
         budget=budget_picture(found) if found.prices else None,
         scaling=scaling_pictures(found),
         frontier=frontier_picture(found),
+        insights=story.insights_heading(found),
         preference=preference_picture(found),
         saturation=story.saturation_table(found),
         interaction=story.interaction_table(found),

@@ -18,6 +18,34 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+_PROGRESS = (
+    "The line is the expected score of the best trial so far, the band its 95 % interval: the posterior over all "
+    "trials of the study, so what is known at the end, not what was believed at the time. Tokens from scratch are "
+    "what the trials would have taken without the sample pool."
+)
+_CURVES = (
+    "More samples at one stage, as many as fit the budget while the other stages stay as recommended. Line and "
+    "band: expected score with its 95 % interval. Dashed: limit - gain / samples^rate fitted to it. Diamond: its "
+    "knee, from which doubling the samples gains less than 0.01. Filled dots: observed scores of trials on this "
+    "curve; hollow ones: trials of this model whose other stages differ, which need not lie on it."
+)
+_FRONTIER = (
+    "Every trial at its expected score (posterior mean over all trials), with its 95 % interval (drawn for the "
+    "Pareto-optimal ones, of which every cheaper trial is expected to score lower). A trial that saw few examples "
+    "borrows from its neighbours, so its expected score is not its observed one."
+)
+_PREFERENCE = (
+    "Each model at its best number of samples within what the budget leaves its stage, the other stages as in the "
+    "best allocation so far; bars are 95 % intervals."
+)
+_RACE = (
+    "Expected score of the best trial so far, the mean over the seeds of a method; the band is its 95 % interval "
+    "(Student's t), absent where all seeds agree. One posterior over the trials of all studies on this page "
+    "judges every trial. Tokens from scratch are what the trials would take without the sample pool, so that no "
+    "method profits from what another has bought."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PageTable:
     """A table of the page. Cells are text, escaped when the page is made."""
@@ -55,9 +83,7 @@ def progress_picture(found: Findings) -> Picture:
     return Picture(
         name="progress",
         figure=figures.progress_figure(found),
-        caption="The line is the expected score of the best trial so far, the band its 95 % interval: the posterior over "
-        "all trials of the study, so what is known at the end, not what was believed at the time. Tokens from scratch "
-        "are what the trials would have taken without the sample pool.",
+        caption=_PROGRESS,
         finding=f"Of {len(found.trials)} trials the best was found as number {last + 1}, after "
         f"{axes[1][last].taken:,.0f} of {axes[1][-1].taken:,.0f} example evaluations.",
         table=PageTable(
@@ -70,9 +96,7 @@ def progress_picture(found: Findings) -> Picture:
 def budget_picture(found: Findings) -> Picture:
     """Where the budget goes."""
     best, budget = found.best, found.study.spec.budget
-    parts = {
-        name: found.prices[name][choice.model].parts(choice.samples) for name, choice in best.allocation.items()
-    }
+    parts = {name: found.prices[name][choice.model].parts(choice.samples) for name, choice in best.allocation.items()}
     totals = {name: sum(each) for name, each in parts.items()}
     shares = ", ".join(f"{name} takes {percent(total / best.cost)}" for name, total in totals.items())
     rows = [
@@ -99,17 +123,18 @@ def budget_picture(found: Findings) -> Picture:
 def scaling_pictures(found: Findings) -> list[Picture]:
     """One for each stage of which something fits."""
     curves = {stage: scaling_curves(found, stage) for stage in found.best.allocation}
-    return [_scaling_picture(found, stage, each) for stage, each in curves.items() if each]
+    shown = {stage: each for stage, each in curves.items() if each}
+    return [
+        _scaling_picture(found, stage, each, _CURVES if place == 0 else "To be read as the picture above.")
+        for place, (stage, each) in enumerate(shown.items())
+    ]
 
 
-def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve]) -> Picture:
+def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve], caption: str) -> Picture:
     return Picture(
         name=f"scaling-{stage}",
         figure=figures.scaling_figure(found, stage),
-        caption=f"More samples at {stage}, as many as fit the budget while the other stages stay as recommended. Line "
-        "and band: expected score with its 95 % interval. Dashed: limit - gain / samples^rate fitted to it. Diamond: "
-        "its knee, from which doubling the samples gains less than 0.01. Filled dots: observed scores of trials on this "
-        "curve; hollow ones: trials of this model whose other stages differ, which need not lie on it.",
+        caption=caption,
         finding=f"{stage}: " + "; ".join(_saturation(curve) for curve in curves) + ".",
         table=PageTable(
             headings=["model", "samples that fit", "expected at the fewest", "expected at the most", "limit of the fit",
@@ -148,12 +173,10 @@ def frontier_picture(found: Findings) -> Picture:
     return Picture(
         name="frontier",
         figure=figures.frontier_figure(found),
-        caption="Every trial at its expected score (posterior mean over all trials), with its 95 % interval "
-        "(drawn for the Pareto-optimal ones, of which every cheaper trial is expected to score lower). A trial that saw "
-        "few examples borrows from its neighbours, so its expected score is not its observed one.",
-        finding=f"{len(frontier.pareto)} of {len(found.trials)} trials are Pareto-optimal, from {cheapest.trial.cost:.4g} "
-        f"{unit} (expected {cheapest.expected.score:.3f}) to {dearest.trial.cost:.4g} {unit} (expected "
-        f"{dearest.expected.score:.3f}).",
+        caption=_FRONTIER,
+        finding=f"{len(frontier.pareto)} of {len(found.trials)} trials are Pareto-optimal, from "
+        f"{cheapest.trial.cost:.4g} {unit} (expected {cheapest.expected.score:.3f}) to {dearest.trial.cost:.4g} {unit} "
+        f"(expected {dearest.expected.score:.3f}).",
         table=PageTable(
             headings=["Pareto-optimal trial", f"cost ({unit})", "expected (95 % interval)", "observed (95 % interval)",
                       "examples"],
@@ -176,8 +199,7 @@ def preference_picture(found: Findings) -> Picture | None:
     return Picture(
         name="preference",
         figure=figures.preference_figure(found),
-        caption="Each model at its best number of samples within what the budget leaves its stage, the other stages as in "
-        "the best allocation so far; bars are 95 % intervals.",
+        caption=_PREFERENCE,
         finding="; ".join(
             f"{each.subtask} does best with {each.choice}"
             + (f" ({chance(each.chance or 0)} sure)" if _rivals(weighed, each.subtask) else " (nothing else fits)")
@@ -200,11 +222,10 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
     fast = Picture(
         name="progress",
         figure=figures.progress_figure(*findings),
-        caption="Expected score of the best trial so far, the mean over the seeds of a method; the band is its 95 % "
-        "interval (Student's t), absent where all seeds agree. One posterior over the trials of all studies on this page "
-        "judges every trial. Tokens from scratch are what the trials would take without the sample pool, so that no "
-        "method profits from what another has bought.",
-        finding="At the end: " + "; ".join(f"{row} {scored(end.score, end.interval)}" for row, end in ends.items()) + ".",
+        caption=_RACE,
+        finding="At the end: "
+        + "; ".join(f"{row} {scored(end.score, end.interval)}" for row, end in ends.items())
+        + ".",
         table=PageTable(
             headings=["method", "trials", "expected score of the best at the end (95 % interval over seeds)"],
             rows=[[row, f"{end.taken:.0f}", scored(end.score, end.interval)] for row, end in ends.items()],
@@ -214,8 +235,8 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
     found = Picture(
         name="recommended",
         figure=figures.recommended_figure(*findings),
-        caption=f"Score of what each study recommends, on {held_out}, with its 95 % interval over examples. Studies that "
-        "recommend the same allocation have the same score.",
+        caption=f"Score of what each study recommends, on {held_out}, with its 95 % interval over examples. Studies "
+        "that recommend the same allocation have the same score.",
         finding=f"{ranked[0].method} recommends the highest score: {scored(*ranked[0].score)}.",
         table=PageTable(headings=["study", "recommends", f"cost ({findings[0].unit})", "score (95 % interval)"],
                         rows=[_recommended_row(each) for each in findings], words=2),

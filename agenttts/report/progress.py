@@ -49,14 +49,15 @@ class Progress:
 
 
 def progress(findings: Sequence[Findings], against: Against) -> list[Progress]:
-    """One per method, in the order given; studies that differ in their seed alone are one method's."""
+    """One per method, by name; studies that differ in their seed alone are one method's."""
     judged = _judge(findings)
     if len(findings) == 1:
         return [Progress(row=findings[0].row, seeds=1, reached=tuple(_alone(findings[0], judged, against)))]
     ordered = sorted(findings, key=lambda found: found.row)
     rows = {row: list(group) for row, group in groupby(ordered, key=lambda found: found.row)}
     return [
-        Progress(row=row, seeds=len(runs), reached=tuple(_together(runs, judged, against))) for row, runs in rows.items()
+        Progress(row=row, seeds=len(runs), reached=tuple(_together(runs, judged, against)))
+        for row, runs in rows.items()
     ]
 
 
@@ -94,4 +95,4 @@ def _together(runs: Sequence[Findings], judged: dict[str, Expected], against: Ag
 
 
 def _taken(trials: Sequence[Trial], against: Against) -> list[float]:
-    return np.cumsum([_TAKEN[against](trial.evaluation) for trial in trials]).astype(float).tolist()
+    return [float(total) for total in np.cumsum([_TAKEN[against](trial.evaluation) for trial in trials])]

@@ -42,7 +42,7 @@ class Curve:
         """limit - gain * S^(-rate)."""
         if self.fit is None:
             raise ValueError(f"no curve was fitted to {self.subtask}, {self.model}")
-        return self.fit.limit - self.fit.gain * samples**-self.fit.rate
+        return self.fit.limit - self.fit.gain * float(samples**-self.fit.rate)
 
 
 def scaling_curves(found: Findings, subtask: str) -> list[Curve]:

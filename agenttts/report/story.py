@@ -70,8 +70,8 @@ def how_sure(found: Findings) -> str:
     best = found.best
     rest = [trial for trial in found.trials if trial.number != best.number]
     said = (
-        f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}: the mean "
-        "of a posterior fitted to every trial, with its 95 % interval."
+        f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}: the "
+        "mean of a posterior fitted to every trial, with its 95 % interval."
     )
     if not rest:
         return f"{said} There is no other trial to compare it with."
@@ -103,6 +103,19 @@ def budgets_table(found: Findings) -> PageTable | None:
     stages, unit = list(found.study.spec.sizes), found.unit
     headings = [f"budget ({unit})", *stages, f"cost ({unit})", "expected score", "held-out score"]
     return PageTable(headings=[*headings, "the next budget gains"], rows=rows, words=1 + len(stages))
+
+
+def insights_heading(found: Findings) -> str:
+    """Which guideline the insights are read from; empty where there is none with evidence."""
+    evidence = last_evidence(found)
+    if not evidence:
+        return ""
+    incumbent = ", ".join(f"{name}: {each['model']} x{each['samples']}" for name, each in evidence["incumbent"].items())
+    after = [guideline.round for guideline in found.archive.guidelines if guideline.evidence][-1]
+    return (
+        f"As the last guideline states them, after {after} trials, around the best allocation at the time within the "
+        f"budget that was asked for ({incumbent}); the trials behind each are those that used the model in question."
+    )
 
 
 def saturation_table(found: Findings) -> PageTable:

@@ -14,6 +14,7 @@ from agenttts.trial import Trial
 _COMPARISON_RANKS = (0, 2, 0, 1, 3)
 """Which column of a comparison is left out first where the terminal is narrow: see `layout.Column`."""
 
+
 def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
     """One line per study (`rows.study_row`)."""
 
@@ -103,7 +104,9 @@ def comparison_cells(comparisons: Sequence[Comparison]) -> ComparisonCells:
         ]
         for each in ranked
     ]
-    return ComparisonCells(["method", "seeds", score, "trial of the winner", "tokens from scratch"], rows, _notes(ranked))
+    return ComparisonCells(
+        ["method", "seeds", score, "trial of the winner", "tokens from scratch"], rows, _notes(ranked)
+    )
 
 
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
