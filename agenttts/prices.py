@@ -31,7 +31,7 @@ class Price:
     """One model at one subtask."""
 
     most: int
-    """Most samples that the budget allows when the other subtasks cost nothing."""
+    """Most samples that fit the budget beside the other subtasks at their cheapest."""
     counts: tuple[int, ...] | None
     """The numbers of samples that the search may try, where they are listed; None means every one up to `most`."""
     prompt: float
@@ -58,7 +58,7 @@ def price_list(space: SearchSpace) -> dict[str, dict[str, Price]]:
     """The prices of a space."""
     prices: dict[str, dict[str, Price]] = {}
     for subtask in space.pipeline.subtasks:
-        most = {model: space.samples_within(subtask, model.name, space.budget) for model in subtask.models}
+        most = {model: space.most_samples(space.cheapest, subtask.name, model.name) for model in subtask.models}
         prices[subtask.name] = {model.name: _price(space, subtask, model, n) for model, n in most.items() if n}
     return prices
 

@@ -85,12 +85,11 @@ def frontier_figure(found: Findings) -> Figure:
     for budget in found.study.spec.budgets or (found.study.spec.budget,):
         figure.add_vline(x=budget, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
         figure.add_annotation(
-            x=budget, y=0, yref="paper", yanchor="bottom", text=f"budget {budget:g}", showarrow=False, textangle=-90,
-            xanchor="right",
-        )  # fmt: skip
+            x=budget, y=1, yref="paper", yanchor="bottom", text=f"budget {budget:g}", showarrow=False
+        )
     figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})")
     figure.update_yaxes(title_text="score of the pipeline")
-    return styled(figure, height=440)
+    return styled(figure, height=440, top=28)
 
 
 def recommended_figure(*findings: Findings) -> Figure:

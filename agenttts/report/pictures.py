@@ -148,7 +148,7 @@ def _saturation(curve: Curve) -> str:
     if curve.fit is None:
         return f"{curve.model} has room for {counted(curve.counts[-1])}, too few for a curve"
     if curve.knee is None:
-        return f"{curve.model} is expected to rise still at the {counted(curve.counts[-1])} that fit"
+        return f"{curve.model} is still expected to gain at the {counted(curve.counts[-1])} that fit"
     return f"{curve.model} is expected to stay flat from {counted(curve.knee)} on"
 
 
