@@ -14,13 +14,13 @@ from agenttts.metrics import equal
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.prices import price_list, price_rows, read_prices
 
-MODELS = [
+MODELS = tuple(
     Model(
         name, size, layers=4, hidden_size=64, usd_per_million_prompt_tokens=size / 1e7,
         usd_per_million_completion_tokens=size / 1e6, prefill_tokens_per_s=1e9 / size, decode_tokens_per_s=1e8 / size,
     )
     for name, size in (("small", 1e6), ("large", 8e6))
-]  # fmt: skip
+)  # fmt: skip
 PIPELINE = Pipeline(
     "priced",
     (

@@ -245,7 +245,7 @@ def trace(
     from rich.console import Group
     from rich.text import Text
 
-    from agenttts.report import step_row, trace_lines, trace_rows
+    from agenttts.report import Findings, answer_lines, step_row, trace_lines, trace_rows
 
     opened = _open(store)
     found = opened.study(study)
@@ -253,6 +253,8 @@ def trace(
     if trial is not None and trial not in numbers:
         raise ConfigError(f"study {found.name!r} has no trial {trial}; it has 1 to {max(numbers, default=0)}")
     lines = trace_lines(opened, found, trial, prompts=prompts)
+    if trial is None and numbers:
+        lines.insert(0, ("the answer", "\n".join(answer_lines(Findings.read(opened, found)))))
     text = [Text.assemble((heading, "bold"), f"\n{body}\n" if body else "\n") for heading, body in lines]
     steps = [step_row(step) for step in opened.steps(found)]
     rows = steps if trial is None else trace_rows(opened, found, trial)

@@ -15,11 +15,13 @@ from agenttts.report.frontier import frontier_row, frontier_table, pareto_table,
 from agenttts.report.html import report_html
 from agenttts.report.lines import summary_lines, trace_lines
 from agenttts.report.rows import recommendation, step_row, study_row, trace_rows, trial_row
+from agenttts.report.story import answer_lines
 from agenttts.report.tables import comparison_table, studies_table, trials_table
 
 __all__ = [
     "Comparison",
     "Findings",
+    "answer_lines",
     "budget_figure",
     "compare_runs",
     "comparison_table",

@@ -1,4 +1,4 @@
-"""The evidence of the agent's last guideline, as it was journaled, with the trials behind it."""
+"""The evidence of the agent's guidelines, as it was journaled, with the trials behind it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from agenttts.frontier import Expected, bounded
 from agenttts.report.findings import Findings
+from agenttts.trial import Guideline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +35,27 @@ class WeighedModel:
         return f"{self.choice}: {score:.3f} ({low:.3f} to {high:.3f}), {self.trials} trials"
 
 
-def last_evidence(found: Findings) -> dict[str, Any]:
-    """Of the last guideline; empty where a method keeps none or says no figures."""
-    kept = [guideline.evidence for guideline in found.archive.guidelines if isinstance(guideline.evidence, dict)]
-    return kept[-1] if kept else {}
+def told_guideline(found: Findings) -> Guideline | None:
+    """The last guideline about the recommended allocation, else the last with evidence; None where there is none.
+
+    A study of several budgets has guidelines about the best allocation of each.
+    """
+    kept = [guideline for guideline in found.archive.guidelines if isinstance(guideline.evidence, dict)]
+    about = [guideline for guideline in kept if guideline.evidence["incumbent"] == found.best.allocation.as_dict()]
+    return (about or kept)[-1] if kept else None
+
+
+def told_evidence(found: Findings) -> dict[str, Any]:
+    """Of `told_guideline`; empty where there is none."""
+    guideline = told_guideline(found)
+    return {} if guideline is None else dict(guideline.evidence)
 
 
 def weighed_models(found: Findings) -> list[WeighedModel]:
     """Stage by stage, the best first."""
     return [
         _weighed(found, preference["subtask"], option, preference["chance"] if place == 0 else None)
-        for preference in last_evidence(found).get("preferences", ())
+        for preference in told_evidence(found).get("preferences", ())
         for place, option in enumerate(preference["options"])
     ]
 

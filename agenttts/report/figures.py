@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.report.evidence import weighed_models
 from agenttts.report.findings import Findings
+from agenttts.report.lines import compact
 from agenttts.report.marks import band, bars, dots, line, rounded, told
-from agenttts.report.progress import Against, Progress, progress
+from agenttts.report.progress import Progress, axes, progress
 from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.report.style import COLOURS, DASHES, NEUTRAL, SYMBOLS, graph_objects, hover, panels, safe, styled
 from agenttts.trial import Interval, Trial
@@ -26,14 +27,11 @@ def progress_figure(*findings: Findings) -> Figure:
     """The expected score of the best trial so far, against trials, example evaluations and tokens.
 
     Of one study with the interval of the true score; of several, the mean over the seeds of each method with its
-    interval. Tokens are those bought, or, to compare, those that every trial from scratch would take.
+    interval. Tokens are those bought, or, of a comparison or a recording, those that every trial from scratch takes.
     """
-    tokens: Against = "tokens bought" if len(findings) == 1 else "tokens from scratch"
-    if len(findings) == 1 and findings[0].recorded:
-        tokens = "tokens from scratch"
-    axes: tuple[Against, ...] = ("trials", "example evaluations", tokens)
-    figure = panels([""] * len(axes), columns=3, x="", y="expected score of the best")
-    for column, axis in enumerate(axes, start=1):
+    shown = axes(findings)
+    figure = panels([""] * len(shown), columns=3, x="", y="expected score of the best")
+    for column, axis in enumerate(shown, start=1):
         figure.update_xaxes(title_text=axis, rangemode="tozero", nticks=5, col=column)
         for each, colour, dash in zip(progress(findings, axis), cycle(COLOURS), cycle(DASHES), strict=False):
             _add_progress(figure, each, colour, dash, column=column, legend=column == 1 and len(findings) > 1)
@@ -85,7 +83,7 @@ def frontier_figure(found: Findings) -> Figure:
     for budget in found.study.spec.budgets or (found.study.spec.budget,):
         figure.add_vline(x=budget, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
         figure.add_annotation(
-            x=budget, y=1, yref="paper", yanchor="bottom", text=f"budget {budget:g}", showarrow=False
+            x=budget, y=1, yref="paper", yanchor="bottom", text=f"budget {_short(budget)}", showarrow=False
         )
     figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})")
     figure.update_yaxes(title_text="score of the pipeline")
@@ -111,7 +109,7 @@ def recommended_figure(*findings: Findings) -> Figure:
 
 
 def preference_figure(found: Findings) -> Figure:
-    """Insight 1 as the last guideline states it: each model at its best within the budget, stage by stage."""
+    """Insight 1 as a guideline states it: each model at its best within the budget, stage by stage."""
     figure, weighed = graph_objects().Figure(), weighed_models(found)
     for name, symbol, shown in (
         ("first of its stage", "circle", [each for each in weighed if each.chance is not None]),
@@ -190,3 +188,8 @@ def _add_trials(
 def _ticks(counts: Sequence[int]) -> list[int]:
     """Powers of two."""
     return [2**n for n in range(12) if min(counts) <= 2**n <= max(counts)] or [counts[0]]
+
+
+def _short(amount: float) -> str:
+    """As the axis writes it."""
+    return f"{amount:g}" if amount < 1e5 else compact(amount)

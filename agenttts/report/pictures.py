@@ -10,7 +10,7 @@ from agenttts.report import figures
 from agenttts.report.comparison import Comparison
 from agenttts.report.evidence import WeighedModel, weighed_models
 from agenttts.report.findings import Findings
-from agenttts.report.progress import progress
+from agenttts.report.progress import axes, progress
 from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.trial import Interval
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _PROGRESS = (
     "The line is the expected score of the best trial so far, the band its 95 % interval: the posterior over all "
-    "trials of the study, so what is known at the end, not what was believed at the time. Tokens from scratch are "
-    "what the trials would have taken without the sample pool."
+    "trials of the study, so what is known at the end, not what was believed at the time. A trial counts every "
+    "example that it has seen, in later looks too. Tokens from scratch: without the sample pool."
 )
 _CURVES = (
     "More samples at one stage, as many as fit the budget while the other stages stay as recommended. Line and "
@@ -72,24 +72,21 @@ class Picture:
 
 def progress_picture(found: Findings) -> Picture:
     """Best so far, of one study."""
-    axes = [progress([found], axis)[0].reached for axis in ("trials", "example evaluations", "tokens from scratch")]
-    changes = [i for i, point in enumerate(axes[0]) if not i or point.score > axes[0][i - 1].score]
+    shown = axes([found])
+    trials, examples, tokens = (progress([found], axis)[0].reached for axis in shown)
+    changes = [i for i, point in enumerate(trials) if not i or point.score > trials[i - 1].score]
     rows = [
-        [f"trial {found.trials[i].number}: {found.trials[i].allocation}", f"{axes[1][i].taken:,.0f}",
-         f"{axes[2][i].taken:,.0f}", scored(axes[0][i].score, axes[0][i].interval)]
+        [f"trial {found.trials[i].number}: {found.trials[i].allocation}", f"{examples[i].taken:,.0f}",
+         f"{tokens[i].taken:,.0f}", scored(trials[i].score, trials[i].interval)]
         for i in changes
     ]  # fmt: skip
-    last = changes[-1]
     return Picture(
         name="progress",
         figure=figures.progress_figure(found),
         caption=_PROGRESS,
-        finding=f"Of {len(found.trials)} trials the best was found as number {last + 1}, after "
-        f"{axes[1][last].taken:,.0f} of {axes[1][-1].taken:,.0f} example evaluations.",
-        table=PageTable(
-            headings=["new best", "example evaluations", "tokens from scratch", "expected score (95 % interval)"],
-            rows=rows,
-        ),
+        finding=f"Of {len(trials)} trials the recommended one is number {found.best.number}; none after it is expected "
+        "to score higher.",
+        table=PageTable(headings=["new best", *shown[1:], "expected score (95 % interval)"], rows=rows),
     )
 
 

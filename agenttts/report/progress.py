@@ -48,6 +48,15 @@ class Progress:
     reached: tuple[Reached, ...]
 
 
+def axes(findings: Sequence[Findings]) -> tuple[Against, Against, Against]:
+    """What progress is shown against: tokens bought, or from scratch where studies are compared or replayed.
+
+    What a comparison's first method buys, the others find in the pool; of a recording nothing is bought.
+    """
+    scratch = len(findings) > 1 or findings[0].recorded
+    return "trials", "example evaluations", "tokens from scratch" if scratch else "tokens bought"
+
+
 def progress(findings: Sequence[Findings], against: Against) -> list[Progress]:
     """One per method, by name; studies that differ in their seed alone are one method's."""
     judged = _judge(findings)

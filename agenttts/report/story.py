@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from agenttts.report.evidence import last_evidence
+from agenttts.allocation import Allocation
+from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
+from agenttts.report.layout import plain
 from agenttts.report.lines import duration
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
@@ -73,6 +75,8 @@ def how_sure(found: Findings) -> str:
         f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}: the "
         "mean of a posterior fitted to every trial, with its 95 % interval."
     )
+    if found.validation is None:
+        said += " It has not been checked on held-out examples."
     if not rest:
         return f"{said} There is no other trial to compare it with."
     second = max(rest, key=lambda trial: found.expected[trial.number].score)
@@ -86,6 +90,13 @@ def how_sure(found: Findings) -> str:
 
 def _expected(found: Findings, trial: Trial) -> str:
     return scored(*found.expected[trial.number])
+
+
+def answer_lines(found: Findings) -> list[str]:
+    """The answer for a terminal."""
+    allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
+    facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]
+    return [plain(line) for line in (*allocation, *facts, how_sure(found))]
 
 
 def budgets_table(found: Findings) -> PageTable | None:
@@ -107,32 +118,31 @@ def budgets_table(found: Findings) -> PageTable | None:
 
 def insights_heading(found: Findings) -> str:
     """Which guideline the insights are read from; empty where there is none with evidence."""
-    evidence = last_evidence(found)
-    if not evidence:
+    guideline = told_guideline(found)
+    if guideline is None:
         return ""
-    incumbent = ", ".join(f"{name}: {each['model']} x{each['samples']}" for name, each in evidence["incumbent"].items())
-    after = [guideline.round for guideline in found.archive.guidelines if guideline.evidence][-1]
+    incumbent = Allocation.from_dict(guideline.evidence["incumbent"])
     return (
-        f"As the last guideline states them, after {after} trials, around the best allocation at the time within the "
-        f"budget that was asked for ({incumbent}); the trials behind each are those that used the model in question."
+        f"As the guideline after {guideline.round} trials states them, around the best allocation at the time "
+        f"({incumbent}); the trials behind each are those that used the model in question."
     )
 
 
 def saturation_table(found: Findings) -> PageTable:
-    """Insight 2 as the last guideline states it."""
+    """Insight 2 as a guideline states it."""
     rows = [
         [each["subtask"], each["model"], "still rising" if each["knee"] >= each["most"] > 1 else f"x{each['knee']}",
          f"{each['most']}", f"{each['limit']:.3f}", *_behind(found, each["subtask"], each["model"])]
-        for each in last_evidence(found).get("saturations", ())
+        for each in told_evidence(found).get("saturations", ())
     ]  # fmt: skip
     headings = ["stage", "model", "flat from", "samples that fit", "limit of the fit", "trials behind it"]
     return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=3)
 
 
 def interaction_table(found: Findings) -> PageTable:
-    """Insight 3 as the last guideline states it."""
+    """Insight 3 as a guideline states it."""
     rows = []
-    for each in last_evidence(found).get("interactions", ()):
+    for each in told_evidence(found).get("interactions", ()):
         option, model = each["best"], each["choice"].rpartition(" x")[0]
         spread = f"{option['score']:.3f} ± {1.96 * option['sd']:.3f}"
         best = f"{option['model']} x{option['samples']}"

@@ -66,7 +66,7 @@ def test_samples_are_those_of_the_pool(found: Findings, store: Store) -> None:
 
 def test_the_best_so_far_never_falls_and_ends_at_the_best(found: Findings) -> None:
     for against in ("trials", "example evaluations", "tokens from scratch"):
-        (line,) = progress([found], against)  # type: ignore[arg-type]
+        (line,) = progress([found], against)
         scores, taken = [point.score for point in line.reached], [point.taken for point in line.reached]
         assert scores == sorted(scores) and taken == sorted(taken) and len(scores) == len(found.trials)
         assert scores[-1] == pytest.approx(found.expected[found.best.number].score, abs=1e-4)
