@@ -25,7 +25,8 @@ Output = dict[str, Any]
 async def run_cell(source: str, names: dict[str, Any]) -> list[Output]:
     """Execute a cell, top-level await included: what it prints, then the value of a last expression."""
     body = ast.parse(source).body
-    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+    last = body[-1] if body and isinstance(body[-1], ast.Expr) else None
+    body = body if last is None else body[:-1]
     printed = io.StringIO()
     with redirect_stdout(printed):
         await _evaluate(ast.Module(body, []), "exec", names)

@@ -15,11 +15,13 @@ from agenttts.report.frontier import frontier_row, frontier_table, pareto_table,
 from agenttts.report.html import report_html
 from agenttts.report.lines import summary_lines, trace_lines
 from agenttts.report.rows import recommendation, step_row, study_row, trace_rows, trial_row
+from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.report.story import answer_lines
 from agenttts.report.tables import comparison_table, studies_table, trials_table
 
 __all__ = [
     "Comparison",
+    "Curve",
     "Findings",
     "answer_lines",
     "budget_figure",
@@ -37,6 +39,7 @@ __all__ = [
     "recommended_figure",
     "report_html",
     "samples_frame",
+    "scaling_curves",
     "scaling_figure",
     "stages_frame",
     "step_row",
