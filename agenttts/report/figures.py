@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.report.evidence import weighed_models
 from agenttts.report.findings import Findings
-from agenttts.report.lines import compact
+from agenttts.report.lines import amount, compact, counted
 from agenttts.report.marks import band, bars, dots, line, rounded, told
 from agenttts.report.progress import Progress, axes, progress
 from agenttts.report.scaling import Curve, scaling_curves
@@ -45,7 +45,7 @@ def budget_figure(found: Findings) -> Figure:
     for place, part in enumerate(_PARTS):
         costs = [each[place] for each in parts.values()]
         if any(costs):
-            texts = [hover(f"{name}, {part}: {each[place]:.4g} {found.unit}") for name, each in parts.items()]
+            texts = [hover(f"{name}, {part}: {amount(each[place])} {found.unit}") for name, each in parts.items()]
             figure.add_bar(
                 x=rounded(costs), y=[safe(f"{name}: {best[name]}") for name in parts], name=part, orientation="h",
                 marker={"color": COLOURS[place]}, hovertext=texts, hoverinfo="text",
@@ -134,10 +134,11 @@ def _add_progress(figure: Any, each: Progress, colour: str, dash: str, *, column
     band(figure, xs, bounds, colour, shape="hv", **place)
     shown = zip(xs, scores, bounds, strict=True)
     texts = [hover(each.row, f"{x:,.0f}: {y:.3f} ({low:.3f} to {high:.3f})") for x, y, (low, high) in shown]
+    single = {"error_y": bars(scores, bounds, colour)} if len(scores) == 1 else {}
     line(
-        figure, f"{each.row}, {each.seeds} seed{'s' * (each.seeds > 1)}", xs, scores,
+        figure, f"{each.row}, {counted(each.seeds, 'seed')}", xs, scores,
         pen={"color": colour, "dash": dash, "shape": "hv", "width": 2.5}, legendgroup=safe(each.row),
-        showlegend=legend, hovertext=texts, hoverinfo="text", **place,
+        showlegend=legend, hovertext=texts, hoverinfo="text", **single, **place,
     )  # fmt: skip
 
 

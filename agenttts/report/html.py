@@ -20,6 +20,7 @@ from agenttts.report import story
 from agenttts.report.comparison import Comparison, compare_runs
 from agenttts.report.findings import Findings
 from agenttts.report.layout import plain
+from agenttts.report.lines import amount
 from agenttts.report.pictures import (
     PageTable,
     Picture,
@@ -117,7 +118,7 @@ def _render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
         finalize=lambda value: value if isinstance(value, Markup) else plain(str(value)),
     )
-    environment.filters["figure"] = _figure_json
+    environment.filters |= {"figure": _figure_json, "amount": amount}
     page = resources.files("agenttts.report") / "page"
     inlined = {name: Markup((page / f"report.{name}").read_text("utf-8")) for name in ("css", "js")}  # ours
     return environment.get_template(template).render(**context, **inlined, plotly=Markup(get_plotlyjs()))

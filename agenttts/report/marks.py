@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agenttts.report.findings import Findings
+from agenttts.report.lines import amount
 from agenttts.report.style import faded, hover, safe
 from agenttts.trial import Interval, Trial
 
@@ -28,13 +29,16 @@ def dots(figure: Any, name: str, xs: Numbers, ys: Sequence[Any], texts: Sequence
 def line(figure: Any, name: str, xs: Numbers, ys: Numbers, *, pen: Mapping[str, Any], **options: Any) -> None:
     """A line; `options` may give it hover texts."""
     quiet = {} if "hovertext" in options else {"hoverinfo": "skip"}
+    mode = "markers" if len(xs) == 1 else "lines"  # a line of one point would not be seen
     figure.add_scatter(
-        x=rounded(xs) or [None], y=rounded(ys) or [None], name=safe(name), mode="lines", line=pen, **quiet, **options
+        x=rounded(xs) or [None], y=rounded(ys) or [None], name=safe(name), mode=mode, line=pen, **quiet, **options
     )
 
 
 def band(figure: Any, xs: Numbers, bounds: Sequence[Interval], colour: str, *, shape: str, **place: Any) -> None:
-    """The area between bounds."""
+    """The area between bounds; nothing where there is one point."""
+    if len(xs) == 1:
+        return
     pen = {"width": 0, "shape": shape}
     line(figure, "", xs, [each.low for each in bounds], pen=pen, showlegend=False, **place)
     fill = {"fill": "tonexty", "fillcolor": faded(colour)}
@@ -60,7 +64,7 @@ def told(found: Findings, trial: Trial) -> str:
     return hover(
         f"trial {trial.number}",
         *(f"{name}: {choice}" for name, choice in trial.allocation.items()),
-        f"cost {trial.cost:.4g} {found.unit}",
+        f"cost {amount(trial.cost)} {found.unit}",
         f"expected {score:.3f} ({bounds.low:.3f} to {bounds.high:.3f})",
         f"observed {evaluation.score:.3f} on {len(evaluation.results)} examples",
         f"why: {trial.rationale}",

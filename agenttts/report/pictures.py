@@ -10,6 +10,7 @@ from agenttts.report import figures
 from agenttts.report.comparison import Comparison
 from agenttts.report.evidence import WeighedModel, weighed_models
 from agenttts.report.findings import Findings
+from agenttts.report.lines import amount, counted
 from agenttts.report.progress import axes, progress
 from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.trial import Interval
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 _PROGRESS = (
     "The line is the expected score of the best trial so far, the band its 95 % interval: the posterior over all "
     "trials of the study, so what is known at the end, not what was believed at the time. A trial counts every "
-    "example that it has seen, in later looks too. Tokens from scratch: without the sample pool."
+    "example that it has seen, in later looks too."
 )
+_SCRATCH = " Tokens from scratch are those that the trials would take without the sample pool."
 _CURVES = (
     "More samples at one stage, as many as fit the budget while the other stages stay as recommended. Line and "
     "band: expected score with its 95 % interval. Dashed: limit - gain / samples^rate fitted to it. Diamond: its "
@@ -73,19 +75,19 @@ class Picture:
 def progress_picture(found: Findings) -> Picture:
     """Best so far, of one study."""
     shown = axes([found])
-    trials, examples, tokens = (progress([found], axis)[0].reached for axis in shown)
+    trials, *others = (progress([found], axis)[0].reached for axis in shown)
     changes = [i for i, point in enumerate(trials) if not i or point.score > trials[i - 1].score]
     rows = [
-        [f"trial {found.trials[i].number}: {found.trials[i].allocation}", f"{examples[i].taken:,.0f}",
-         f"{tokens[i].taken:,.0f}", scored(trials[i].score, trials[i].interval)]
+        [f"trial {found.trials[i].number}: {found.trials[i].allocation}", *(f"{each[i].taken:,.0f}" for each in others),
+         scored(trials[i].score, trials[i].interval)]
         for i in changes
     ]  # fmt: skip
     return Picture(
         name="progress",
         figure=figures.progress_figure(found),
-        caption=_PROGRESS,
-        finding=f"Of {len(trials)} trials the recommended one is number {found.best.number}; none after it is expected "
-        "to score higher.",
+        caption=_PROGRESS + _SCRATCH * ("tokens from scratch" in shown),
+        finding=f"Of {counted(len(trials), 'trial')} the recommended one is number {found.best.number}; none after it "
+        "is expected to score higher.",
         table=PageTable(headings=["new best", *shown[1:], "expected score (95 % interval)"], rows=rows),
     )
 
@@ -97,7 +99,7 @@ def budget_picture(found: Findings) -> Picture:
     totals = {name: sum(each) for name, each in parts.items()}
     shares = ", ".join(f"{name} takes {percent(total / best.cost)}" for name, total in totals.items())
     rows = [
-        [name, str(best.allocation[name]), *(f"{cost:.4g}" for cost in (*parts[name], totals[name])),
+        [name, str(best.allocation[name]), *map(amount, (*parts[name], totals[name])),
          percent(totals[name] / best.cost)]
         for name in parts
     ]  # fmt: skip
@@ -107,7 +109,7 @@ def budget_picture(found: Findings) -> Picture:
         figure=figures.budget_figure(found),
         caption=f"Cost of one query of the recommended allocation, in {unit}: reading the prompt once per request, "
         "generating the samples, and what the aggregator itself asks a model (nothing where it only votes).",
-        finding=f"Of a query's cost, {shares}; {budget - best.cost:.4g} of {budget:g} {unit} are left.",
+        finding=f"Of a query's cost, {shares}; {amount(budget - best.cost)} of {amount(budget)} {unit} are left.",
         table=PageTable(
             headings=["stage", "allocation", f"prompt ({unit})", f"generation ({unit})", f"aggregation ({unit})",
                       f"together ({unit})", "share"],
@@ -135,7 +137,7 @@ def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve], capti
         finding=f"{stage}: " + "; ".join(_saturation(curve) for curve in curves) + ".",
         table=PageTable(
             headings=["model", "samples that fit", "expected at the fewest", "expected at the most", "limit of the fit",
-                      "gain", "rate", "flat from", "trials on the curve", "trials elsewhere"],
+                      "gain", "rate", "knee at", "trials on the curve", "trials elsewhere"],
             rows=[_curve_row(curve) for curve in curves],
         ),
     )  # fmt: skip
@@ -143,10 +145,10 @@ def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve], capti
 
 def _saturation(curve: Curve) -> str:
     if curve.fit is None:
-        return f"{curve.model} has room for {counted(curve.counts[-1])}, too few for a curve"
+        return f"{curve.model} has room for {counted(curve.counts[-1], 'sample')}, too few for a curve"
     if curve.knee is None:
-        return f"{curve.model} is still expected to gain at the {counted(curve.counts[-1])} that fit"
-    return f"{curve.model} is expected to stay flat from {counted(curve.knee)} on"
+        return f"{curve.model} is still expected to gain at the {counted(curve.counts[-1], 'sample')} that fit"
+    return f"{curve.model} should need no more than {counted(curve.knee, 'sample')}"
 
 
 def _curve_row(curve: Curve) -> list[str]:
@@ -163,7 +165,7 @@ def frontier_picture(found: Findings) -> Picture:
     frontier, unit = found.frontier, found.unit
     cheapest, dearest = frontier.pareto[0], frontier.pareto[-1]
     rows = [
-        [f"trial {trial.number}: {trial.allocation}", f"{trial.cost:.4g}", scored(*expected),
+        [f"trial {trial.number}: {trial.allocation}", amount(trial.cost), scored(*expected),
          scored(trial.evaluation.score, trial.evaluation.interval), str(len(trial.evaluation.results))]
         for trial, expected in frontier.pareto
     ]  # fmt: skip
@@ -171,9 +173,9 @@ def frontier_picture(found: Findings) -> Picture:
         name="frontier",
         figure=figures.frontier_figure(found),
         caption=_FRONTIER,
-        finding=f"{len(frontier.pareto)} of {len(found.trials)} trials are Pareto-optimal, from "
-        f"{cheapest.trial.cost:.4g} {unit} (expected {cheapest.expected.score:.3f}) to {dearest.trial.cost:.4g} {unit} "
-        f"(expected {dearest.expected.score:.3f}).",
+        finding=f"{len(frontier.pareto)} of {counted(len(found.trials), 'trial')} are Pareto-optimal, from "
+        f"{amount(cheapest.trial.cost)} {unit} (expected {cheapest.expected.score:.3f}) to "
+        f"{amount(dearest.trial.cost)} {unit} (expected {dearest.expected.score:.3f}).",
         table=PageTable(
             headings=["Pareto-optimal trial", f"cost ({unit})", "expected (95 % interval)", "observed (95 % interval)",
                       "examples"],
@@ -244,12 +246,7 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
 def _recommended_row(found: Findings) -> list[str]:
     evaluation = found.validation or found.best.evaluation
     score = scored(evaluation.score, evaluation.interval)
-    return [found.name, str(found.best.allocation), f"{found.best.cost:.4g}", score]
-
-
-def counted(samples: int) -> str:
-    """A number of samples in words."""
-    return f"{samples} sample{'' if samples == 1 else 's'}"
+    return [found.name, str(found.best.allocation), amount(found.best.cost), score]
 
 
 def percent(share: float) -> str:

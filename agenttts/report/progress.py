@@ -48,13 +48,16 @@ class Progress:
     reached: tuple[Reached, ...]
 
 
-def axes(findings: Sequence[Findings]) -> tuple[Against, Against, Against]:
+def axes(findings: Sequence[Findings]) -> tuple[Against, ...]:
     """What progress is shown against: tokens bought, or from scratch where studies are compared or replayed.
 
-    What a comparison's first method buys, the others find in the pool; of a recording nothing is bought.
+    What a comparison's first method buys, the others find in the pool; of a recording nothing is bought. Where no
+    model has run there are no tokens.
     """
     scratch = len(findings) > 1 or findings[0].recorded
-    return "trials", "example evaluations", "tokens from scratch" if scratch else "tokens bought"
+    tokens: Against = "tokens from scratch" if scratch else "tokens bought"
+    used = any(_TAKEN[tokens](trial.evaluation) for found in findings for trial in found.trials)
+    return ("trials", "example evaluations", tokens) if used else ("trials", "example evaluations")
 
 
 def progress(findings: Sequence[Findings], against: Against) -> list[Progress]:

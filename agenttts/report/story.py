@@ -13,7 +13,7 @@ from agenttts.allocation import Allocation
 from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
 from agenttts.report.layout import plain
-from agenttts.report.lines import duration
+from agenttts.report.lines import amount, counted, duration
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
 from agenttts.trial import Evaluation, Trial
@@ -33,9 +33,10 @@ def answer(found: Findings) -> list[Fact]:
     best, check, spec = found.best, found.validation, found.study.spec
     facts = [_score_fact("Held-out score", check, "held-out examples, fresh samples")] if check else []
     facts.append(_score_fact("Score in the search", best.evaluation, "examples, on which it was chosen"))
-    share = f"{percent(best.cost / spec.budget)} of the budget of {spec.budget:g} {found.unit}"
-    facts.append(Fact(label="Cost of one query", value=f"{best.cost:.4g} {found.unit}", note=share))
-    return [*facts, _spend_fact(found), _reuse_fact(found)]
+    share = f"{percent(best.cost / spec.budget)} of the budget of {amount(spec.budget)} {found.unit}"
+    facts.append(Fact(label="Cost of one query", value=f"{amount(best.cost)} {found.unit}", note=share))
+    facts.append(_spend_fact(found))
+    return [*facts, _reuse_fact(found)] if found.spend.reused_tokens else facts
 
 
 def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
@@ -56,14 +57,14 @@ def _spend_fact(found: Findings) -> Fact:
     return Fact(
         label="Tokens replayed" if found.recorded else "Tokens bought",
         value=f"{spend.tokens:,}",
-        note=f"{replayed}{len(found.trials)} trials, {spend.requests:,} requests{usd}, {duration(seconds)}{planner}",
+        note=f"{replayed}{counted(len(found.trials), 'trial')}, {counted(spend.requests, 'request')}{usd}, "
+        f"{duration(seconds)}{planner}",
     )
 
 
 def _reuse_fact(found: Findings) -> Fact:
     bought, reused = found.spend.tokens, found.spend.reused_tokens
-    share = reused / (bought + reused) if bought + reused else 0.0
-    note = f"{percent(share)} of what the trials would take without the sample pool"
+    note = f"{percent(reused / (bought + reused))} of what the trials would take without the sample pool"
     return Fact(label="Tokens saved by reuse", value=f"{reused:,}", note=note)
 
 
@@ -84,7 +85,7 @@ def how_sure(found: Findings) -> str:
     verdict = "the two intervals do not overlap" if apart else "the two intervals overlap: they may be equally good"
     return (
         f"{said} The next best is trial {second.number} ({second.allocation}), expected at {_expected(found, second)} "
-        f"for {second.cost:.4g} {found.unit}; {verdict}."
+        f"for {amount(second.cost)} {found.unit}; {verdict}."
     )
 
 
@@ -109,8 +110,8 @@ def budgets_table(found: Findings) -> PageTable | None:
         gain = point.gain
         gained = "" if gain is None else f"{gain.value:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
         choices = map(str, point.trial.allocation.values())
-        figures = [f"{point.trial.cost:.4g}", scored(*point.expected), check, gained]
-        rows.append([f"{point.budget:g}", *choices, *figures])
+        figures = [amount(point.trial.cost), scored(*point.expected), check, gained]
+        rows.append([amount(point.budget), *choices, *figures])
     stages, unit = list(found.study.spec.sizes), found.unit
     headings = [f"budget ({unit})", *stages, f"cost ({unit})", "expected score", "held-out score"]
     return PageTable(headings=[*headings, "the next budget gains"], rows=rows, words=1 + len(stages))
@@ -277,7 +278,7 @@ def _trial_cells(found: Findings, trial: Trial) -> list[str]:
     return [
         str(trial.number),
         *map(str, trial.allocation.values()),
-        f"{trial.cost:.4g}",
+        amount(trial.cost),
         _expected(found, trial),
         scored(evaluation.score, evaluation.interval),
         str(len(evaluation.results)),
@@ -301,7 +302,7 @@ def repeat_facts(found: Findings) -> Mapping[str, str]:
         "environment": f"{spec.environment} ({found.recorded or 'live'}), {spec.examples} examples",
         "fingerprint of the environment": spec.fingerprint,
         **{f"fingerprint of {part}": each for part, each in spec.fingerprints.items()},
-        "cost model and budget": f"{spec.cost_model}, {', '.join(f'{b:g}' for b in spec.budgets or [spec.budget])} "
+        "cost model and budget": f"{spec.cost_model}, {'; '.join(map(amount, spec.budgets or [spec.budget]))} "
         f"{found.unit}, pricing {spec.pricing}",
         "this page": f"made by agenttts {version('agenttts')} on Python {platform.python_version()}",
     }
