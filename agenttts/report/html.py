@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from agenttts.errors import ConfigError
-from agenttts.report import story
+from agenttts.report import faults, story
 from agenttts.report.comparison import Comparison, compare_runs
 from agenttts.report.findings import Findings
 from agenttts.report.layout import plain
@@ -64,9 +64,9 @@ def _study_page(found: Findings) -> str:
         interaction=story.interaction_table(found),
         timeline=story.timeline(found),
         nodes=story.NODES,
-        refusals=story.refusals_table(found),
-        failures=story.failures_table(found),
-        unparsable=story.unparsable_table(found),
+        refusals=faults.refusals_table(found),
+        failures=faults.failures_table(found),
+        unparsable=faults.unparsable_table(found),
         trials=story.trials_page_table(found),
         repeat=story.repeat_facts(found),
     )
@@ -86,8 +86,8 @@ def _comparison_page(findings: Sequence[Findings]) -> str:
         table_data=PageTable(headings=headings, rows=cells),
         notes=notes,
         pictures=comparison_pictures(ordered, comparisons),
-        refusals={found.name: story.refusals_table(found) for found in ordered},
-        failures={found.name: story.failures_table(found) for found in ordered},
+        refusals={found.name: faults.refusals_table(found) for found in ordered},
+        failures={found.name: faults.failures_table(found) for found in ordered},
         repeat={found.name: story.repeat_facts(found) for found in ordered},
     )
 

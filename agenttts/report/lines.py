@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from agenttts.cost import cost_model
@@ -120,20 +119,16 @@ def trace_lines(
             reason of failure.
         prompts: Whether to include the planner's prompts and replies.
     """
-    archive = store.archive(study)
-    trials = archive.trials
-    rounds = {trial.round for trial in trials if trial_number in (None, trial.number)}
-    if trial_number is None:
-        rounds |= {refusal.round for refusal in archive.refusals}
+    archive, steps = store.archive(study), store.steps(study)
+    trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
+    every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
-    steps = {number: list(group) for number, group in groupby(store.steps(study), key=lambda step: step.round)}
-    for number in sorted(rounds | (set(steps) if trial_number is None else set())):
+    for number in sorted({each.round for part in every for each in part}):
         lines.append((f"after {number} trials", ""))
-        for step in steps.get(number, []):
+        for step in (step for step in steps if step.round == number):
             lines += _step_lines(step, prompts=prompts)
-        for trial in (t for t in trials if t.round == number and trial_number in (None, t.number)):
-            reasons = _MOST_REASONS if trial_number is None else None
-            lines.append((f"trial {trial.number}", _trial_text(trial, reasons)))
+        for trial in (trial for trial in trials if trial.round == number):
+            lines.append((f"trial {trial.number}", _trial_text(trial, _MOST_REASONS if trial_number is None else None)))
             if trial_number is not None:
                 lines += _details(trial, study, store.validation(study, trial.allocation))
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):

@@ -38,13 +38,13 @@ def graph_objects() -> Any:
 
 def safe(text: object) -> str:
     """Text for a figure: plotly reads labels and hover texts as markup, and what a model wrote is none."""
-    return escape(plain(str(text)))
+    return escape(plain(str(text)), quote=False)  # plotly would show &quot; as it is written
 
 
 def hover(*lines: object) -> str:
     """A hover text of these lines, long ones cut and wrapped."""
     shown = [piece for line in lines for piece in wrap(_cut(plain(str(line))), _TEXT_WIDTH)]
-    return "<br>".join(escape(piece) for piece in shown)
+    return "<br>".join(safe(piece) for piece in shown)
 
 
 def faded(colour: str, opacity: float = 0.16) -> str:
