@@ -94,7 +94,7 @@ def frontier(sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float]) ->
         budgets: Ascending, in the unit of the trials' costs.
     """
     surrogate = posterior(sizes, trials)
-    expected = _expected(surrogate, trials)
+    expected = estimates(surrogate, trials)
     fitting = {budget: within(trials, budget) for budget in budgets}
     chosen = {budget: surrogate.best(archive.trials) for budget, archive in fitting.items() if archive.trials}
     points = [
@@ -126,18 +126,19 @@ def require_budgets(budgets: Sequence[float], largest: float) -> None:
         raise ConfigError(f"the last of the budgets, {budgets[-1]:g}, must be that of the space, {largest:g}")
 
 
-def _expected(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estimate]:
-    """By the trial's number."""
+def estimates(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estimate]:
+    """What the posterior expects of each trial, by the trial's number."""
     posterior = surrogate.predict_allocations([trial.allocation for trial in trials])
     return {
-        trial.number: Estimate(trial, Expected(float(mean), _scores(float(mean), _Z95 * float(sd))))
+        trial.number: Estimate(trial, bounded(float(mean), float(sd)))
         for trial, mean, sd in zip(trials, *posterior, strict=True)
     }
 
 
-def _scores(mean: float, half: float) -> Interval:
-    """An interval of scores: cut off at 0 and 1."""
-    return Interval(min(max(mean - half, 0.0), 1.0), max(min(mean + half, 1.0), 0.0))
+def bounded(mean: float, sd: float) -> Expected:
+    """A posterior of a score, its interval cut off at 0 and 1."""
+    low, high = mean - _Z95 * sd, mean + _Z95 * sd
+    return Expected(mean, Interval(min(max(low, 0.0), 1.0), max(min(high, 1.0), 0.0)))
 
 
 def _pareto(estimates: Iterable[Estimate]) -> list[Estimate]:

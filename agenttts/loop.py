@@ -23,6 +23,7 @@ from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.frontier import Frontier, frontier, require_budgets, within
 from agenttts.posterior import recommend
+from agenttts.prices import price_list, price_rows
 from agenttts.racing import Racing
 from agenttts.surrogate import Sizes
 from agenttts.trial import (
@@ -183,7 +184,8 @@ async def search(
                 await stack.enter_async_context(each)
         opened = stack.enter_context(closing(Store(store))) if isinstance(store, str) else store
         spec = study_spec(environment, searcher, space, seed, budgets)
-        study = opened.start(study_name, spec, {**(details or {}), "recorded": recorded(environment)})
+        kept = {"recorded": recorded(environment), "prices": price_rows(price_list(space))}
+        study = opened.start(study_name, spec, {**(details or {}), **kept})
         run = _Run(
             environment=environment,
             searcher=searcher,

@@ -274,16 +274,18 @@ def trials(
 @app.command()
 def trace(
     study: StudyArgument = None,
-    trial: Annotated[int | None, typer.Option("--trial", help="Only what led to this trial.")] = None,
+    trial: Annotated[
+        int | None, typer.Option("--trial", help="Only this trial: what led to it, its stages and its examples.")
+    ] = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="With the planner's prompts and replies.")] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show why each trial was tried: the agent's graph, node by node."""
+    """Show why each trial was tried: the agent's graph, node by node, with what came of it and what was refused."""
     from rich.console import Group
     from rich.text import Text
 
-    from agenttts.report import step_row, trace_lines
+    from agenttts.report import Findings, answer_lines, step_row, trace_lines, trace_rows
 
     opened = _open(store)
     found = opened.study(study)
@@ -291,10 +293,12 @@ def trace(
     if trial is not None and trial not in numbers:
         raise ConfigError(f"study {found.name!r} has no trial {trial}; it has 1 to {max(numbers, default=0)}")
     lines = trace_lines(opened, found, trial, prompts=prompts)
+    if trial is None and numbers:
+        lines.insert(0, ("the answer", "\n".join(answer_lines(Findings.read(opened, found)))))
     text = [Text.assemble((heading, "bold"), f"\n{body}\n" if body else "\n") for heading, body in lines]
-    rounds = {each.round for each in opened.archive(found).trials if trial in (None, each.number)}
-    steps = [step for step in opened.steps(found) if trial is None or step.round in rounds]
-    _show([step_row(step) for step in steps], Group(Text(f"study {found.name}\n"), *text), as_json)
+    steps = [step_row(step) for step in opened.steps(found)]
+    rows = steps if trial is None else trace_rows(opened, found, trial)
+    _show(rows, Group(Text(f"study {found.name}\n"), *text), as_json)
 
 
 @app.command()
@@ -333,6 +337,29 @@ def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as
     table = frontier_table(found, cost_model(shown.spec.cost_model).unit)
     heading = Text("\nPareto-optimal trials (dearer only where expected to score higher)", "bold")
     _show(frontier_row(found, shown), Group(table, heading, pareto_table(found)), as_json)
+
+
+@app.command()
+def report(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names of studies, or patterns such as 'minihop-*'; the newest when left out. Several are compared.",
+            metavar="STUDY...",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.", metavar="FILE")] = Path("report.html"),
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write what was found, how sure it is and why each trial was tried, as one HTML file that needs nothing else."""
+    from agenttts.report import read_findings, report_html
+
+    page = report_html(read_findings(_open(store), studies or ()))
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {str(output)!r}: {error.strerror}") from error
+    typer.echo(f"wrote {output}")
 
 
 @app.command()

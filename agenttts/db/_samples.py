@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -106,6 +106,15 @@ class SampleTable:
             connection.execute(self._add_prompt, vars(prompt))
             connection.execute(self._add_samples, rows)
             connection.execute(_CHARGE, _ledger_row(prompt.model, spend, study_id))
+
+    def everything(self) -> Iterator[tuple[StoredPrompt, int, Sample]]:
+        """Every sample with its prompt and position, prompt by prompt."""
+        columns = (*t.prompts.c, t.samples.c.position, t.samples.c.text, t.samples.c.completion_tokens)
+        joined = select(*columns).join(t.samples, t.samples.c.key == t.prompts.c.key)
+        with transaction(self._engine) as connection:
+            for row in connection.execute(joined.order_by(t.prompts.c.key, t.samples.c.position)):
+                *prompt, position, text, tokens = row
+                yield StoredPrompt(*prompt), position, Sample(text, tokens)
 
     def count(self) -> int:
         """Number of samples in the pool."""

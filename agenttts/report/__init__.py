@@ -1,25 +1,56 @@
 """Reading an archive and drawing it."""
 
 from agenttts.report.comparison import Comparison, compare_runs
+from agenttts.report.figures import (
+    budget_figure,
+    frontier_figure,
+    preference_figure,
+    progress_figure,
+    recommended_figure,
+    scaling_figure,
+)
+from agenttts.report.findings import Findings, read_findings
+from agenttts.report.frames import examples_frame, samples_frame, stages_frame, steps_frame, trials_frame
 from agenttts.report.frontier import frontier_row, frontier_table, pareto_table, study_frontier
+from agenttts.report.html import report_html
 from agenttts.report.lines import summary_lines, trace_lines
-from agenttts.report.rows import recommendation, step_row, study_row, trial_row
+from agenttts.report.rows import recommendation, step_row, study_row, trace_rows, trial_row
+from agenttts.report.scaling import Curve, scaling_curves
+from agenttts.report.story import answer_lines
 from agenttts.report.tables import comparison_table, studies_table, trials_table
 
 __all__ = [
     "Comparison",
+    "Curve",
+    "Findings",
+    "answer_lines",
+    "budget_figure",
     "compare_runs",
     "comparison_table",
+    "examples_frame",
+    "frontier_figure",
     "frontier_row",
     "frontier_table",
     "pareto_table",
+    "preference_figure",
+    "progress_figure",
+    "read_findings",
     "recommendation",
+    "recommended_figure",
+    "report_html",
+    "samples_frame",
+    "scaling_curves",
+    "scaling_figure",
+    "stages_frame",
     "step_row",
+    "steps_frame",
     "studies_table",
     "study_frontier",
     "study_row",
     "summary_lines",
     "trace_lines",
+    "trace_rows",
     "trial_row",
+    "trials_frame",
     "trials_table",
 ]

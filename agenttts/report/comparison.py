@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from agenttts.loop import SearchResult
-from agenttts.trial import Interval
+from agenttts.db import Study
+from agenttts.trial import Archive, Evaluation, Interval, Trial
 
 # 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 beyond.
 _T = (
@@ -32,6 +32,19 @@ class Mean(NamedTuple):
     interval: Interval | None
 
 
+class Outcome(Protocol):
+    """How a search ended: a `loop.SearchResult`, or `findings.Findings` of one that ended long ago."""
+
+    @property
+    def study(self) -> Study: ...
+    @property
+    def archive(self) -> Archive: ...
+    @property
+    def best(self) -> Trial: ...
+    @property
+    def validation(self) -> Evaluation | None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One method over several seeds."""
@@ -44,7 +57,7 @@ class Comparison:
     """Number of the recommended trial."""
     tokens: Mean
     """Tokens that evaluating every trial from scratch would take: those bought and those the pool saved."""
-    results: tuple[SearchResult, ...]
+    results: tuple[Outcome, ...]
 
     @property
     def agreement(self) -> str:
@@ -70,7 +83,7 @@ class Comparison:
         return {"method": self.method, "seeds": self.seeds, **means, "agreement": self.agreement, "runs": runs}
 
 
-def compare_runs(method: str, results: Sequence[SearchResult]) -> Comparison:
+def compare_runs(method: str, results: Sequence[Outcome]) -> Comparison:
     """Summarise one method's runs over its seeds."""
     return Comparison(
         method=method,
@@ -92,10 +105,10 @@ def mean_over_seeds(values: Sequence[float], *, least: float, most: float = math
     return Mean(mean, Interval(max(mean - half, least), min(mean + half, most)))
 
 
-def _score(result: SearchResult) -> float:
+def _score(result: Outcome) -> float:
     return (result.validation or result.best.evaluation).score
 
 
-def _tokens(result: SearchResult) -> int:
+def _tokens(result: Outcome) -> int:
     """Bought, and reused from what earlier searches had put into the pool or from its own trials."""
     return sum(trial.evaluation.spend.tokens + trial.evaluation.spend.reused_tokens for trial in result.archive.trials)

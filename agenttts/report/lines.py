@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.loop import SearchResult, bought
 from agenttts.report.layout import plain
-from agenttts.trial import RULES, AgentStep, Evaluation, Spend, Trial
+from agenttts.report.rows import stage_rows, study_prices
+from agenttts.trial import RULES, AgentStep, Evaluation, ExampleResult, Spend, Trial
 
 _MOST_REASONS = 3
+_MOST_OUTPUT = 80
 
 
 def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
@@ -92,6 +95,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def amount(value: float) -> str:
+    """A cost or a budget in four digits, never in powers of ten: 695.7, 260,400,000."""
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{float(f'{value:.4g}'):,.0f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: 1 trial, 2 trials."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def compact(count: float) -> str:
     """A large number in five characters or so: 331k, 1.23M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -108,20 +121,24 @@ def trace_lines(
     Args:
         store: Holds the study.
         study: Which study.
-        trial_number: Only the round that led to this trial, which then shows every reason of failure.
+        trial_number: Only the round that led to this trial, which then shows its stages, every example and every
+            reason of failure.
         prompts: Whether to include the planner's prompts and replies.
     """
-    trials = store.archive(study).trials
-    rounds = {trial.round for trial in trials if trial_number in (None, trial.number)}
+    archive, steps = store.archive(study), store.steps(study)
+    trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
+    every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
-    steps = {number: list(group) for number, group in groupby(store.steps(study), key=lambda step: step.round)}
-    for number in sorted(rounds | (set(steps) if trial_number is None else set())):
+    for number in sorted({each.round for part in every for each in part}):
         lines.append((f"after {number} trials", ""))
-        for step in steps.get(number, []):
+        for step in (step for step in steps if step.round == number):
             lines += _step_lines(step, prompts=prompts)
-        for trial in (t for t in trials if t.round == number and trial_number in (None, t.number)):
-            reasons = _MOST_REASONS if trial_number is None else None
-            lines.append((f"trial {trial.number}", _trial_text(trial, reasons)))
+        for trial in (trial for trial in trials if trial.round == number):
+            lines.append((f"trial {trial.number}", _trial_text(trial, _MOST_REASONS if trial_number is None else None)))
+            if trial_number is not None:
+                lines += _details(trial, study, store.validation(study, trial.allocation))
+        for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
+            lines.append((f"refused ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
     return [(plain(heading), plain(body)) for heading, body in lines]
 
 
@@ -130,6 +147,44 @@ def _trial_text(trial: Trial, reasons: int | None) -> str:
     examples = len(trial.evaluation.results)
     lines = [str(trial.allocation), f"{score} on {examples} examples, cost {trial.cost:.4g}", *failures]
     return "\n".join([*lines, f"why: {trial.rationale}"])
+
+
+def _details(trial: Trial, study: Study, check: Evaluation | None) -> list[tuple[str, str]]:
+    """What a trial's stages used, and each of its examples."""
+    unit = cost_model(study.spec.cost_model).unit
+    stages = [_stage_line(row, unit) for row in stage_rows(trial, study_prices(study))]
+    lines = [("stages", "\n".join(stages)), ("examples", _example_lines(trial.evaluation))]
+    if check is None:
+        return lines
+    score, *failures = scored(check, reasons=None)
+    said = f"{score} on {len(check.results)} examples (--json lists them)"
+    return [*lines, ("held-out check", "\n".join([said, *failures]))]
+
+
+def _stage_line(row: Mapping[str, Any], unit: str) -> str:
+    parts = [f"{row['stage']}: {row['model']} x{row['samples']}"]
+    if row["score"] is not None:
+        parts.append(f"its own score {row['score']:.3f}")
+    if row["samples_drawn"] is not None:
+        drawn = f"{row['samples_drawn']:,} samples drawn, {row['unparsable']:,} of them unusable"
+        parts += [drawn, f"{row['prompt_tokens']:.0f} prompt tokens and {row['completion_tokens']:.0f} per sample"]
+    costs = {name: row[f"{name}_cost"] for name in ("prompt", "generation", "aggregation") if f"{name}_cost" in row}
+    if costs:
+        shown = ", ".join(f"{name} {cost:.4g}" for name, cost in costs.items() if cost)
+        parts.append(f"cost {sum(costs.values()):.4g} {unit} ({shown})")
+    return "; ".join(parts)
+
+
+def _example_lines(evaluation: Evaluation) -> str:
+    width = max(len(result.example) for result in evaluation.results)
+    return "\n".join(
+        f"{result.example:<{width}}  {result.score:.3f}  {_one_line(result)}".rstrip() for result in evaluation.results
+    )
+
+
+def _one_line(result: ExampleResult) -> str:
+    said = " ".join((result.output if result.error is None else f"failed: {result.error}").split())
+    return said if len(said) <= _MOST_OUTPUT else f"{said[:_MOST_OUTPUT]} ..."
 
 
 def _step_lines(step: AgentStep, *, prompts: bool) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from agenttts.cost import cost_model
@@ -10,6 +11,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.frontier import frontier
 from agenttts.posterior import recommend
+from agenttts.prices import PriceList, read_prices
 from agenttts.trial import AgentStep, Evaluation, Trial
 
 
@@ -77,6 +79,69 @@ def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
         "tokens_reused": evaluation.spend.reused_tokens,
         "seconds": evaluation.spend.seconds,
     }
+
+
+def stage_rows(trial: Trial, prices: PriceList) -> list[dict[str, Any]]:
+    """Each stage of a trial: what it drew, measured tokens, and the parts of its cost.
+
+    The costs are missing for a study begun before prices were kept, the usage where no model ran.
+    """
+    rows = []
+    for stage, choice in trial.allocation.items():
+        price = prices.get(stage, {}).get(choice.model)
+        parts = {} if price is None else price.parts(choice.samples)._asdict()
+        usage = trial.evaluation.usage.get(stage)
+        used = {} if usage is None else asdict(usage)
+        rows.append(
+            {
+                "trial": trial.number,
+                "stage": stage,
+                "model": choice.model,
+                "samples": choice.samples,
+                "score": trial.evaluation.subtask_scores.get(stage),
+                "prompt_tokens": used.get("prompt_tokens"),
+                "completion_tokens": used.get("completion_tokens"),
+                "samples_drawn": used.get("samples"),
+                "unparsable": used.get("unparsable"),
+                **{f"{part}_cost": cost for part, cost in parts.items()},
+            }
+        )
+    return rows
+
+
+def example_rows(trial: Trial, check: Evaluation | None = None) -> list[dict[str, Any]]:
+    """Each example of a trial, then each of the check of its allocation on held-out ones."""
+    evaluations = [(False, trial.evaluation), *([] if check is None else [(True, check)])]
+    return [
+        {
+            "trial": trial.number,
+            "example": result.example,
+            "held_out": held_out,
+            "score": result.score,
+            **{f"{stage}.score": score for stage, score in result.subtask_scores.items()},
+            "error": result.error,
+            "output": result.output,
+        }
+        for held_out, evaluation in evaluations
+        for result in evaluation.results
+    ]
+
+
+def trace_rows(store: Store, study: Study, trial_number: int) -> dict[str, Any]:
+    """Everything that is known of one trial, and the steps that led to it."""
+    (trial,) = (each for each in store.archive(study).trials if each.number == trial_number)
+    check = store.validation(study, trial.allocation)
+    return {
+        **trial_row(trial, check),
+        "stages": stage_rows(trial, study_prices(study)),
+        "results": example_rows(trial, check),
+        "steps": [step_row(step) for step in store.steps(study) if step.round == trial.round],
+    }
+
+
+def study_prices(study: Study) -> PriceList:
+    """What each model costs at each subtask; empty for a study begun before prices were kept."""
+    return read_prices(study.details.get("prices") or {})
 
 
 def recommendation(store: Store, study: Study, budget: float | None = None) -> dict[str, Any]:

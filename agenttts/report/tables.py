@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from agenttts.cost import cost_model
 from agenttts.loop import bought
@@ -11,6 +11,9 @@ from agenttts.report.comparison import Comparison, Mean
 from agenttts.report.layout import Column, Listing
 from agenttts.report.lines import compact, interval
 from agenttts.trial import Trial
+
+_COMPARISON_RANKS = (0, 2, 0, 1, 3)
+"""Which column of a comparison is left out first where the terminal is narrow: see `layout.Column`."""
 
 
 def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
@@ -72,22 +75,38 @@ def _figures(trials: Sequence[Trial], unit: str, bought: str) -> list[Column]:
 
 def comparison_table(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> Listing:
     """One line per method, best first, what its intervals are, and further notes."""
+    headings, rows, own_notes = comparison_cells(comparisons)
+    first, *others = zip(headings, _COMPARISON_RANKS, zip(*rows, strict=True), strict=True)
+    columns = [Column(heading=first[0], cells=first[2])]
+    columns += [Column(heading=heading, cells=cells, number=True, rank=rank) for heading, rank, cells in others]
+    return Listing(columns, notes=[*own_notes, *notes])
+
+
+class ComparisonCells(NamedTuple):
+    """A comparison as text."""
+
+    headings: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def comparison_cells(comparisons: Sequence[Comparison]) -> ComparisonCells:
+    """One row per method, best first, and what the intervals are."""
     ranked = sorted(comparisons, key=lambda comparison: -comparison.score.value)
     held_out = any(result.validation for each in ranked for result in each.results)
     score = "score on held-out examples" if held_out else "score on the examples searched"
-
-    def column(heading: str, cells: Sequence[str], rank: int = 0) -> Column:
-        return Column(heading=heading, cells=cells, number=True, rank=rank)
-
-    return Listing(
+    rows = [
         [
-            Column(heading="method", cells=[each.method for each in ranked]),
-            column("seeds", [str(each.seeds) for each in ranked], rank=2),
-            column(score, [_mean(each.score, ".3f", each.agreement) for each in ranked]),
-            column("trial of the winner", [_mean(each.trials_to_best, ".1f") for each in ranked], rank=1),
-            column("tokens from scratch", [_mean(each.tokens, "") for each in ranked], rank=3),
-        ],
-        notes=[*_notes(ranked), *notes],
+            each.method,
+            str(each.seeds),
+            _mean(each.score, ".3f", each.agreement),
+            _mean(each.trials_to_best, ".1f"),
+            _mean(each.tokens, ""),
+        ]
+        for each in ranked
+    ]
+    return ComparisonCells(
+        ["method", "seeds", score, "trial of the winner", "tokens from scratch"], rows, _notes(ranked)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -72,12 +73,38 @@ def test_what_was_found_can_be_listed_and_kept(shell: Shell) -> None:
 def test_a_trace_shows_the_nodes_of_the_graph(shell: Shell) -> None:
     shell("search mine.py:environment --budget 100 --trials 9 --llm none")
     trace = shell("trace")
-    for part in ("recall (rules)", "initial (rules)", "reflect (rules)", "propose (rules)", "check (rules)", "trial 9"):
+    for part in ("recall (rules)", "initial (rules)", "reflect (rules)", "propose (rules)", "check (rules)", "trial 9",
+                 "the answer\n", "Cost of one query: "):  # fmt: skip
         assert part in trace
     last = shell("trace --trial 9")
     assert "trial 9" in last and "trial 1\n" not in last
     assert {step["node"] for step in shell.json("trace")} == {"recall", "initial", "reflect", "propose", "check"}
     assert "has no trial 99; it has 1 to 9" in shell("trace --trial 99", code=2)
+
+
+def test_the_trace_of_a_trial_shows_its_stages_and_examples(shell: Shell) -> None:
+    shell(SEARCH)
+    trial = shell.json("trace --trial 2")
+    assert [stage["stage"] for stage in trial["stages"]] == ["find", "answer"]
+    costs = [stage[f"{part}_cost"] for stage in trial["stages"] for part in ("prompt", "generation", "aggregation")]
+    assert sum(costs) == pytest.approx(trial["cost"])
+    searched = [row["score"] for row in trial["results"] if not row["held_out"]]
+    assert len(searched) == 5 and sum(searched) / 5 == pytest.approx(trial["score"])
+    said = shell("trace --trial 2")
+    for stage in trial["stages"]:
+        assert f"{stage['stage']}: {stage['model']} x{stage['samples']}; {stage['samples_drawn']} samples drawn" in said
+    for row in trial["results"]:
+        assert row["held_out"] or re.search(rf"(?m)^{row['example']} +{row['score']:.3f}", said)
+
+
+def test_a_report_is_one_file_and_what_cannot_be_reported_leaves_none(shell: Shell) -> None:
+    shell(SEARCH)
+    assert shell("report -o page.html") == "wrote page.html\n"
+    page = (shell.folder / "page.html").read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>") and "mine-flops100-random-s0" in page
+    assert "there is no study 'none'" in shell("report none -o none.html", code=2)
+    assert "cannot write 'no/such/folder.html': No such file" in shell("report -o no/such/folder.html", code=2)
+    assert shell.files == {"agenttts.db", "page.html"}
 
 
 COMPARE = "compare mine.py:environment --budget 100 --trials 6 --methods agent,random --seeds 2 --llm none"

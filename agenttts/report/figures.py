@@ -1,0 +1,196 @@
+"""Figures of studies: each function returns a plotly figure, for a notebook or for the page (extra `report`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from agenttts.report.evidence import weighed_models
+from agenttts.report.findings import Findings
+from agenttts.report.lines import amount, compact, counted
+from agenttts.report.marks import band, bars, dots, line, rounded, told
+from agenttts.report.progress import Progress, axes, progress
+from agenttts.report.scaling import Curve, scaling_curves
+from agenttts.report.style import COLOURS, DASHES, NEUTRAL, SYMBOLS, graph_objects, hover, panels, safe, styled
+from agenttts.trial import Interval, Trial
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_SIGHTED = {"color": COLOURS[1], "symbol": "diamond-open", "size": 13, "line": {"width": 2.5}}
+"""How a figure marks what it is about: the recommended allocation, the knee of a curve."""
+_PARTS = ("prompt", "generation", "aggregation")
+
+
+def progress_figure(*findings: Findings) -> Figure:
+    """The expected score of the best trial so far, against trials, example evaluations and tokens.
+
+    Of one study with the interval of the true score; of several, the mean over the seeds of each method with its
+    interval. Tokens are those bought, or, of a comparison or a recording, those that every trial from scratch takes.
+    """
+    shown = axes(findings)
+    figure = panels([""] * len(shown), columns=3, x="", y="expected score of the best")
+    for column, axis in enumerate(shown, start=1):
+        figure.update_xaxes(title_text=axis, rangemode="tozero", nticks=5, col=column)
+        for each, colour, dash in zip(progress(findings, axis), cycle(COLOURS), cycle(DASHES), strict=False):
+            _add_progress(figure, each, colour, dash, column=column, legend=column == 1 and len(findings) > 1)
+    return figure
+
+
+def budget_figure(found: Findings) -> Figure:
+    """Where the cost of one query of the recommended allocation goes: each stage's prompt, samples and aggregation."""
+    figure, best = graph_objects().Figure(), found.best.allocation
+    parts = {name: found.prices[name][best[name].model].parts(best[name].samples) for name in best if found.prices}
+    for place, part in enumerate(_PARTS):
+        costs = [each[place] for each in parts.values()]
+        if any(costs):
+            texts = [hover(f"{name}, {part}: {amount(each[place])} {found.unit}") for name, each in parts.items()]
+            figure.add_bar(
+                x=rounded(costs), y=[safe(f"{name}: {best[name]}") for name in parts], name=part, orientation="h",
+                marker={"color": COLOURS[place]}, hovertext=texts, hoverinfo="text",
+            )  # fmt: skip
+    figure.update_layout(barmode="stack", yaxis={"autorange": "reversed"}, bargap=0.35)
+    figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})", rangemode="tozero")
+    return styled(figure, height=130 + 46 * len(parts))
+
+
+def scaling_figure(found: Findings, subtask: str) -> Figure:
+    """The scaling curves of one stage, a panel per model: posterior, trials, fitted curve and its knee."""
+    curves = scaling_curves(found, subtask)
+    titles = [curve.model for curve in curves] or ["no model"]
+    figure = panels(titles, columns=3, x=f"samples at {subtask}", y="score of the pipeline")
+    for number, curve in enumerate(curves):
+        place = {"row": number // 3 + 1, "col": number % 3 + 1, "showlegend": number == 0}
+        _add_curve(figure, curve, **place)
+        _add_samples(figure, found, curve, **place)
+    return figure
+
+
+def frontier_figure(found: Findings) -> Figure:
+    """Expected score against cost: all trials, the Pareto frontier, and what is recommended within each budget."""
+    figure, frontier = graph_objects().Figure(), found.frontier
+    best = [trial for trial, _ in frontier.pareto]
+    others = [trial for trial in found.trials if trial not in best]
+    _add_trials(figure, found, "other trials", others, {"color": NEUTRAL, "symbol": "circle-open", "size": 8})
+    expected = [found.expected[trial.number] for trial in best]
+    intervals = bars([each.score for each in expected], [each.interval for each in expected], COLOURS[0])
+    marker = {"color": COLOURS[0], "size": 8}
+    _add_trials(figure, found, "Pareto-optimal trials", best, marker, error_y=intervals)
+    costs, scores = [trial.cost for trial in best], [each.score for each in expected]
+    line(figure, "Pareto frontier", costs, scores, pen={"color": COLOURS[0], "shape": "hv", "width": 2})
+    _add_trials(figure, found, "recommended", [point.trial for point in frontier.points], _SIGHTED)
+    for budget in found.study.spec.budgets or (found.study.spec.budget,):
+        figure.add_vline(x=budget, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
+        figure.add_annotation(
+            x=budget, y=1, yref="paper", yanchor="bottom", text=f"budget {_short(budget)}", showarrow=False
+        )
+    figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})")
+    figure.update_yaxes(title_text="score of the pipeline")
+    return styled(figure, height=440, top=28)
+
+
+def recommended_figure(*findings: Findings) -> Figure:
+    """What each study recommends: its score on held-out examples (those searched where there are none)."""
+    figure = graph_objects().Figure()
+    for row, colour, symbol in zip(sorted({f.row for f in findings}), cycle(COLOURS), cycle(SYMBOLS), strict=False):
+        mine = [found for found in findings if found.row == row]
+        evaluations = [found.validation or found.best.evaluation for found in mine]
+        scores = [evaluation.score for evaluation in evaluations]
+        dots(
+            figure, row, scores, [safe(f"{row}, seed {found.study.spec.seed}") for found in mine],
+            [hover(found.name, found.best.allocation) for found in mine], showlegend=False,
+            error_x=bars(scores, [each.interval for each in evaluations], colour),
+            marker={"color": colour, "symbol": symbol, "size": 10},
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title_text="score of the recommended allocation")
+    return styled(figure, height=110 + 30 * len(findings))
+
+
+def preference_figure(found: Findings) -> Figure:
+    """Insight 1 as a guideline states it: each model at its best within the budget, stage by stage."""
+    figure, weighed = graph_objects().Figure(), weighed_models(found)
+    for name, symbol, shown in (
+        ("first of its stage", "circle", [each for each in weighed if each.chance is not None]),
+        ("the others", "circle-open", [each for each in weighed if each.chance is None]),
+    ):
+        scores = [each.expected.score for each in shown]
+        dots(
+            figure, name, scores, [safe(f"{each.subtask}: {each.choice}") for each in shown], [hover(e) for e in shown],
+            error_x=bars(scores, [each.expected.interval for each in shown], COLOURS[0]),
+            marker={"color": COLOURS[0], "size": 10, "symbol": symbol},
+        )  # fmt: skip
+    order = [safe(f"{each.subtask}: {each.choice}") for each in weighed]
+    figure.update_yaxes(categoryorder="array", categoryarray=order, autorange="reversed")
+    figure.update_xaxes(title_text="expected score of the pipeline")
+    return styled(figure, height=120 + 34 * len(weighed))
+
+
+def _add_progress(figure: Any, each: Progress, colour: str, dash: str, *, column: int, legend: bool) -> None:
+    xs, scores = [point.taken for point in each.reached], [point.score for point in each.reached]
+    bounds = [point.interval or Interval(point.score, point.score) for point in each.reached]
+    place = {"row": 1, "col": column}
+    band(figure, xs, bounds, colour, shape="hv", **place)
+    shown = zip(xs, scores, bounds, strict=True)
+    texts = [hover(each.row, f"{x:,.0f}: {y:.3f} ({low:.3f} to {high:.3f})") for x, y, (low, high) in shown]
+    single = {"error_y": bars(scores, bounds, colour)} if len(scores) == 1 else {}
+    line(
+        figure, f"{each.row}, {counted(each.seeds, 'seed')}", xs, scores,
+        pen={"color": colour, "dash": dash, "shape": "hv", "width": 2.5}, legendgroup=safe(each.row),
+        showlegend=legend, hovertext=texts, hoverinfo="text", **single, **place,
+    )  # fmt: skip
+
+
+def _add_curve(figure: Any, curve: Curve, **place: Any) -> None:
+    """The posterior, the curve fitted to it, and the knee of that."""
+    scores, bounds = [each.score for each in curve.expected], [each.interval for each in curve.expected]
+    shown = zip(curve.counts, scores, bounds, strict=True)
+    texts = [hover(f"x{count}: {score:.3f} ({low:.3f} to {high:.3f})") for count, score, (low, high) in shown]
+    band(figure, curve.counts, bounds, COLOURS[0], shape="linear", row=place["row"], col=place["col"])
+    single = {"error_y": bars(scores, bounds, COLOURS[0])} if len(scores) == 1 else {}
+    line(
+        figure, "expected, others as recommended", curve.counts, scores, pen={"color": COLOURS[0], "width": 2.5},
+        hovertext=texts, hoverinfo="text", legendgroup="expected", **single, **place,
+    )  # fmt: skip
+    fitted = curve.fitted
+    pen = {"color": COLOURS[1], "dash": "dash", "width": 2}
+    line(figure, "fitted curve", list(fitted), list(fitted.values()), pen=pen, legendgroup="fit", **place)
+    knees = [] if curve.knee is None else [curve.knee]
+    heights, said = [fitted[n] for n in knees], [hover(f"knee: flat from {n} samples on") for n in knees]
+    dots(figure, "its knee", knees, heights, said, marker=_SIGHTED, legendgroup="knee", **place)
+
+
+def _add_samples(figure: Any, found: Findings, curve: Curve, **place: Any) -> None:
+    """The trials of the curve's model, and the axis that they share with it."""
+    for name, trials, marker in (
+        ("trials on the curve", curve.on_curve, {"color": COLOURS[0], "size": 8}),
+        ("trials whose other stages differ", curve.elsewhere, {"color": NEUTRAL, "symbol": "circle-open", "size": 7}),
+    ):
+        counts = [trial.allocation[curve.subtask].samples for trial in trials]
+        scores = [trial.evaluation.score for trial in trials]
+        texts = [told(found, trial) for trial in trials]
+        dots(figure, name, counts, scores, texts, marker=marker, legendgroup=name, **place)
+    seen = [trial.allocation[curve.subtask].samples for trial in (*curve.on_curve, *curve.elsewhere)]
+    ticks = _ticks([*curve.counts, *seen])
+    figure.update_xaxes(
+        type="log", tickvals=ticks, ticktext=[str(n) for n in ticks], row=place["row"], col=place["col"]
+    )
+
+
+def _add_trials(
+    figure: Any, found: Findings, name: str, trials: Sequence[Trial], marker: dict[str, Any], **options: Any
+) -> None:
+    """Trials at their expected score."""
+    costs, scores = [trial.cost for trial in trials], [found.expected[trial.number].score for trial in trials]
+    dots(figure, name, costs, scores, [told(found, trial) for trial in trials], marker=marker, **options)
+
+
+def _ticks(counts: Sequence[int]) -> list[int]:
+    """Powers of two."""
+    return [2**n for n in range(12) if min(counts) <= 2**n <= max(counts)] or [counts[0]]
+
+
+def _short(amount: float) -> str:
+    """As the axis writes it."""
+    return f"{amount:g}" if amount < 1e5 else compact(amount)

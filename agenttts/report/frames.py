@@ -1,0 +1,84 @@
+"""Tidy pandas frames of a study: one row per trial, example, stage, step or sample (extra `report`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from agenttts.db import Store
+from agenttts.errors import ConfigError
+from agenttts.report.findings import Findings
+from agenttts.report.rows import evaluation_row, example_rows, stage_rows, step_row
+from agenttts.trial import Trial
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def trials_frame(found: Findings) -> DataFrame:
+    """One row per trial: `<stage>.model`, `<stage>.samples`, cost, expected and observed score, spend, origin."""
+    return _frame(_trial(found, trial) for trial in found.trials)
+
+
+def examples_frame(found: Findings) -> DataFrame:
+    """One row per trial and example; `held_out` tells those of the check apart."""
+    checks = found.checks
+    return _frame(row for trial in found.trials for row in example_rows(trial, checks.get(trial.allocation.key)))
+
+
+def stages_frame(found: Findings) -> DataFrame:
+    """One row per trial and stage: model, samples, measured tokens, unparsable samples, and the parts of the cost."""
+    return _frame(row for trial in found.trials for row in stage_rows(trial, found.prices))
+
+
+def steps_frame(found: Findings) -> DataFrame:
+    """One row per step of the agent; `trials` are the numbers of those that came of its round."""
+    numbers = {each.number: [trial.number for trial in each.trials] for each in found.rounds}
+    return _frame({**step_row(step), "trials": numbers[step.round]} for step in found.steps)
+
+
+def samples_frame(store: Store) -> DataFrame:
+    """One row per completion in the store's sample pool, of whatever study; empty where a recording was replayed."""
+    return _frame(
+        {
+            "model": prompt.model,
+            "namespace": prompt.namespace,
+            "prompt": prompt.messages[-1]["content"],
+            "position": position,
+            "text": sample.text,
+            "completion_tokens": sample.completion_tokens,
+        }
+        for prompt, position, sample in store.samples.everything()
+    )
+
+
+def _trial(found: Findings, trial: Trial) -> dict[str, Any]:
+    row, expected = evaluation_row(trial.evaluation), found.expected[trial.number]
+    check = found.checks.get(trial.allocation.key)
+    choices = {
+        f"{stage}.{name}": value
+        for stage, choice in trial.allocation.items()
+        for name, value in (("model", choice.model), ("samples", choice.samples))
+    }
+    return {
+        "trial": trial.number,
+        **choices,
+        "cost": trial.cost,
+        "expected": expected.score,
+        "expected_low": expected.interval.low,
+        "expected_high": expected.interval.high,
+        **{name: row[name] for name in ("score", "examples", "failures", "tokens_bought", "tokens_reused", "seconds")},
+        "held_out": None if check is None else check.score,
+        "searcher": trial.searcher,
+        "rationale": trial.rationale,
+        "round": trial.round,
+        "created": trial.created,
+    }
+
+
+def _frame(rows: Iterable[dict[str, Any]]) -> DataFrame:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ConfigError("frames need pandas: pip install 'agenttts[report]'") from error
+    return pandas.DataFrame(list(rows))

@@ -1,0 +1,275 @@
+"""The figures of the page with their words: a caption, the finding in a sentence, and the same numbers as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agenttts.agent.curves import Curve as Fitted
+from agenttts.report import figures
+from agenttts.report.comparison import Comparison
+from agenttts.report.evidence import WeighedModel, weighed_models
+from agenttts.report.findings import Findings
+from agenttts.report.lines import amount, counted
+from agenttts.report.progress import axes, progress
+from agenttts.report.scaling import Curve, scaling_curves
+from agenttts.trial import Interval
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+_PROGRESS = (
+    "The line is the expected score of the best trial so far, the band its 95 % interval: the posterior over all "
+    "trials of the study, so what is known at the end, not what was believed at the time. A trial counts every "
+    "example that it has seen, in later looks too."
+)
+_SCRATCH = " Tokens from scratch are those that the trials would take without the sample pool."
+_CURVES = (
+    "More samples at one stage, as many as fit the budget while the other stages stay as recommended. Line and "
+    "band: expected score with its 95 % interval. Dashed: limit - gain / samples^rate fitted to it. Diamond: its "
+    "knee, from which doubling the samples gains less than 0.01. Filled dots: observed scores of trials on this "
+    "curve; hollow ones: trials of this model whose other stages differ, which need not lie on it."
+)
+_FRONTIER = (
+    "Every trial at its expected score (posterior mean over all trials), with its 95 % interval (drawn for the "
+    "Pareto-optimal ones, of which every cheaper trial is expected to score lower). A trial that saw few examples "
+    "borrows from its neighbours, so its expected score is not its observed one."
+)
+_PREFERENCE = (
+    "Each model at its best number of samples within what the budget leaves its stage, the other stages as in the "
+    "best allocation so far; bars are 95 % intervals."
+)
+_RACE = (
+    "Expected score of the best trial so far, the mean over the seeds of a method; the band is its 95 % interval "
+    "(Student's t), absent where all seeds agree. One posterior over the trials of all studies on this page "
+    "judges every trial. Tokens from scratch are what the trials would take without the sample pool, so that no "
+    "method profits from what another has bought."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageTable:
+    """A table of the page. Cells are text, escaped when the page is made."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+    """How many of the first columns hold words; the others are numbers, set flush right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure that can be read without seeing it."""
+
+    name: str
+    """Unique on the page."""
+    figure: Figure
+    caption: str
+    """How to read it."""
+    finding: str
+    """What it shows, in a sentence: also what a screen reader says in its place."""
+    table: PageTable
+
+
+def progress_picture(found: Findings) -> Picture:
+    """Best so far, of one study."""
+    shown = axes([found])
+    trials, *others = (progress([found], axis)[0].reached for axis in shown)
+    changes = [i for i, point in enumerate(trials) if not i or point.score > trials[i - 1].score]
+    rows = [
+        [f"trial {found.trials[i].number}: {found.trials[i].allocation}", *(f"{each[i].taken:,.0f}" for each in others),
+         scored(trials[i].score, trials[i].interval)]
+        for i in changes
+    ]  # fmt: skip
+    return Picture(
+        name="progress",
+        figure=figures.progress_figure(found),
+        caption=_PROGRESS + _SCRATCH * ("tokens from scratch" in shown),
+        finding=f"Of {counted(len(trials), 'trial')} the recommended one is number {found.best.number}; none after it "
+        "is expected to score higher.",
+        table=PageTable(headings=["new best", *shown[1:], "expected score (95 % interval)"], rows=rows),
+    )
+
+
+def budget_picture(found: Findings) -> Picture:
+    """Where the budget goes."""
+    best, budget = found.best, found.study.spec.budget
+    parts = {name: found.prices[name][choice.model].parts(choice.samples) for name, choice in best.allocation.items()}
+    totals = {name: sum(each) for name, each in parts.items()}
+    shares = ", ".join(f"{name} takes {percent(total / best.cost)}" for name, total in totals.items())
+    rows = [
+        [name, str(best.allocation[name]), *map(amount, (*parts[name], totals[name])),
+         percent(totals[name] / best.cost)]
+        for name in parts
+    ]  # fmt: skip
+    unit = found.unit
+    return Picture(
+        name="budget",
+        figure=figures.budget_figure(found),
+        caption=f"Cost of one query of the recommended allocation, in {unit}: reading the prompt once per request, "
+        "generating the samples, and what the aggregator itself asks a model (nothing where it only votes).",
+        finding=f"Of a query's cost, {shares}; {amount(budget - best.cost)} of {amount(budget)} {unit} are left.",
+        table=PageTable(
+            headings=["stage", "allocation", f"prompt ({unit})", f"generation ({unit})", f"aggregation ({unit})",
+                      f"together ({unit})", "share"],
+            rows=rows,
+            words=2,
+        ),
+    )  # fmt: skip
+
+
+def scaling_pictures(found: Findings) -> list[Picture]:
+    """One for each stage of which something fits."""
+    curves = {stage: scaling_curves(found, stage) for stage in found.best.allocation}
+    shown = {stage: each for stage, each in curves.items() if each}
+    return [
+        _scaling_picture(found, stage, each, _CURVES if place == 0 else "To be read as the picture above.")
+        for place, (stage, each) in enumerate(shown.items())
+    ]
+
+
+def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve], caption: str) -> Picture:
+    return Picture(
+        name=f"scaling-{stage}",
+        figure=figures.scaling_figure(found, stage),
+        caption=caption,
+        finding=f"{stage}: " + "; ".join(_saturation(curve) for curve in curves) + ".",
+        table=PageTable(
+            headings=["model", "samples that fit", "expected at the fewest", "expected at the most", "form of the fit",
+                      "knee at (80 % interval)", "trials on the curve", "trials elsewhere"],
+            rows=[_curve_row(curve) for curve in curves],
+        ),
+    )  # fmt: skip
+
+
+def _saturation(curve: Curve) -> str:
+    if curve.fit is None:
+        return f"{curve.model} has room for {counted(curve.counts[-1], 'sample')}, too few for a curve"
+    if curve.knee is None:
+        return f"{curve.model} is still expected to gain at the {counted(curve.counts[-1], 'sample')} that fit"
+    return f"{curve.model} should need no more than {counted(curve.knee, 'sample')}"
+
+
+def _curve_row(curve: Curve) -> list[str]:
+    fit = curve.fit
+    form = "" if fit is None else f"{fit.form}, {fit.share:.0%} of the draws"
+    counts = f"{curve.counts[0]} to {curve.counts[-1]}" if len(curve.counts) > 1 else str(curve.counts[0])
+    knee = "" if fit is None else _knee(curve, fit)
+    ends = [scored(*curve.expected[0]), scored(*curve.expected[-1])]
+    return [curve.model, counts, *ends, form, knee, str(len(curve.on_curve)), str(len(curve.elsewhere))]
+
+
+def _knee(curve: Curve, fit: Fitted) -> str:
+    if curve.knee is None:
+        return f"none within {curve.counts[-1]}"
+    return f"{fit.knee} ({fit.knee_low} to {fit.knee_high})"
+
+
+def frontier_picture(found: Findings) -> Picture:
+    """Score against cost."""
+    frontier, unit = found.frontier, found.unit
+    cheapest, dearest = frontier.pareto[0], frontier.pareto[-1]
+    rows = [
+        [f"trial {trial.number}: {trial.allocation}", amount(trial.cost), scored(*expected),
+         scored(trial.evaluation.score, trial.evaluation.interval), str(len(trial.evaluation.results))]
+        for trial, expected in frontier.pareto
+    ]  # fmt: skip
+    return Picture(
+        name="frontier",
+        figure=figures.frontier_figure(found),
+        caption=_FRONTIER,
+        finding=f"{len(frontier.pareto)} of {counted(len(found.trials), 'trial')} are Pareto-optimal, from "
+        f"{amount(cheapest.trial.cost)} {unit} (expected {cheapest.expected.score:.3f}) to "
+        f"{amount(dearest.trial.cost)} {unit} (expected {dearest.expected.score:.3f}).",
+        table=PageTable(
+            headings=["Pareto-optimal trial", f"cost ({unit})", "expected (95 % interval)", "observed (95 % interval)",
+                      "examples"],
+            rows=rows,
+        ),
+    )  # fmt: skip
+
+
+def preference_picture(found: Findings) -> Picture | None:
+    """Insight 1; None where no guideline states it."""
+    weighed = weighed_models(found)
+    if not weighed:
+        return None
+    firsts = [each for each in weighed if each.chance is not None]
+    rows = [
+        [each.subtask, each.choice, scored(*each.expected), "" if each.chance is None else chance(each.chance),
+         str(each.trials), f"{each.examples:,}"]
+        for each in weighed
+    ]  # fmt: skip
+    return Picture(
+        name="preference",
+        figure=figures.preference_figure(found),
+        caption=_PREFERENCE,
+        finding="; ".join(
+            f"{each.subtask} does best with {each.choice}"
+            + (f" ({chance(each.chance or 0)} sure)" if _rivals(weighed, each.subtask) else " (nothing else fits)")
+            for each in firsts
+        )
+        + ".",
+        table=PageTable(
+            headings=["stage", "model and samples", "expected (95 % interval)", "chance to beat the next",
+                      "trials behind it", "their example evaluations"],
+            rows=rows,
+            words=2,
+        ),
+    )  # fmt: skip
+
+
+def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comparison]) -> list[Picture]:
+    """Several studies: how fast each method gets where, and what each recommends at what cost."""
+    ranked = sorted(comparisons, key=lambda each: -each.score.value)
+    ends = {each.row: each.reached[-1] for each in progress(findings, "trials")}
+    fast = Picture(
+        name="progress",
+        figure=figures.progress_figure(*findings),
+        caption=_RACE,
+        finding="At the end: "
+        + "; ".join(f"{row} {scored(end.score, end.interval)}" for row, end in ends.items())
+        + ".",
+        table=PageTable(
+            headings=["method", "trials", "expected score of the best at the end (95 % interval over seeds)"],
+            rows=[[row, f"{end.taken:.0f}", scored(end.score, end.interval)] for row, end in ends.items()],
+        ),
+    )
+    held_out = "held-out examples" if all(found.validation for found in findings) else "the examples seen"
+    found = Picture(
+        name="recommended",
+        figure=figures.recommended_figure(*findings),
+        caption=f"Score of what each study recommends, on {held_out}, with its 95 % interval over examples. Studies "
+        "that recommend the same allocation have the same score.",
+        finding=f"{ranked[0].method} recommends the highest score: {scored(*ranked[0].score)}.",
+        table=PageTable(headings=["study", "recommends", f"cost ({findings[0].unit})", "score (95 % interval)"],
+                        rows=[_recommended_row(each) for each in findings], words=2),
+    )  # fmt: skip
+    return [fast, found]
+
+
+def _recommended_row(found: Findings) -> list[str]:
+    evaluation = found.validation or found.best.evaluation
+    score = scored(evaluation.score, evaluation.interval)
+    return [found.name, str(found.best.allocation), amount(found.best.cost), score]
+
+
+def percent(share: float) -> str:
+    """A share as the page writes it."""
+    return f"{100 * share:.0f} %"
+
+
+def scored(score: float, interval: Interval | None) -> str:
+    """A score with its interval."""
+    return f"{score:.3f}" if interval is None else f"{score:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def chance(probability: float) -> str:
+    """A probability that is never told as a certainty."""
+    return "over 99 %" if probability > 0.99 else percent(probability)
+
+
+def _rivals(weighed: Sequence[WeighedModel], subtask: str) -> bool:
+    return sum(each.subtask == subtask for each in weighed) > 1

@@ -1,0 +1,282 @@
+"""What the page of a study says in words and tables: the answer, the insights, the timeline, how to repeat it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from agenttts.allocation import Allocation
+from agenttts.posterior import Hypothesis
+from agenttts.report.evidence import told_evidence, told_guideline
+from agenttts.report.findings import Findings, Round
+from agenttts.report.layout import plain
+from agenttts.report.lines import amount, counted, duration
+from agenttts.report.pictures import PageTable, percent, scored
+from agenttts.report.rows import wall_seconds
+from agenttts.trial import Evaluation, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One line of the answer."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def answer(found: Findings) -> list[Fact]:
+    """Score, cost, spend and what reuse saved, of a study."""
+    best, check, spec = found.best, found.validation, found.study.spec
+    facts = [_score_fact("Held-out score", check, "held-out examples, fresh samples")] if check else []
+    facts.append(_score_fact("Score in the search", best.evaluation, "examples, on which it was chosen"))
+    share = f"{percent(best.cost / spec.budget)} of the budget of {amount(spec.budget)} {found.unit}"
+    facts.append(Fact(label="Cost of one query", value=f"{amount(best.cost)} {found.unit}", note=share))
+    facts.append(_spend_fact(found))
+    return [*facts, _reuse_fact(found)] if found.spend.reused_tokens else facts
+
+
+def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
+    low, high = evaluation.interval
+    failed = f"; {evaluation.failures} failed and count as 0" if evaluation.failures else ""
+    interval = f"95 % interval {low:.3f} to {high:.3f}"
+    return Fact(
+        label=label, value=f"{evaluation.score:.3f}", note=f"{interval}; {len(evaluation.results)} {on}{failed}"
+    )
+
+
+def _spend_fact(found: Findings) -> Fact:
+    spend, own = found.spend, sum(step.spend.tokens for step in found.steps)
+    seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
+    usd = f", {spend.usd:.4f} USD" if spend.usd else ""
+    planner = f"; {own:,} of them the method's own" if own else ""
+    replayed = "nothing was bought; " if found.recorded else ""
+    return Fact(
+        label="Tokens replayed" if found.recorded else "Tokens bought",
+        value=f"{spend.tokens:,}",
+        note=f"{replayed}{counted(len(found.trials), 'trial')}, {counted(spend.requests, 'request')}{usd}, "
+        f"{duration(seconds)}{planner}",
+    )
+
+
+def _reuse_fact(found: Findings) -> Fact:
+    bought, reused = found.spend.tokens, found.spend.reused_tokens
+    note = f"{percent(reused / (bought + reused))} of what the trials would take without the sample pool"
+    return Fact(label="Tokens saved by reuse", value=f"{reused:,}", note=note)
+
+
+def how_sure(found: Findings) -> str:
+    """The expected score of the best beside the next best's."""
+    best = found.best
+    rest = [trial for trial in found.trials if trial.number != best.number]
+    said = (
+        f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}: the "
+        "mean of a posterior fitted to every trial, with its 95 % interval."
+    )
+    if found.validation is None:
+        said += " It has not been checked on held-out examples."
+    if not rest:
+        return f"{said} There is no other trial to compare it with."
+    second = max(rest, key=lambda trial: found.expected[trial.number].score)
+    apart = found.expected[best.number].interval.low > found.expected[second.number].interval.high
+    verdict = "the two intervals do not overlap" if apart else "the two intervals overlap: they may be equally good"
+    return (
+        f"{said} The next best is trial {second.number} ({second.allocation}), expected at {_expected(found, second)} "
+        f"for {amount(second.cost)} {found.unit}; {verdict}."
+    )
+
+
+def _expected(found: Findings, trial: Trial) -> str:
+    return scored(*found.expected[trial.number])
+
+
+def answer_lines(found: Findings) -> list[str]:
+    """The answer for a terminal."""
+    allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
+    facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]
+    return [plain(line) for line in (*allocation, *facts, how_sure(found))]
+
+
+def budgets_table(found: Findings) -> PageTable | None:
+    """What each budget buys; None where the study has one."""
+    if not found.study.spec.budgets:
+        return None
+    rows = []
+    for point in found.frontier.points:
+        check = "" if point.check is None else scored(point.check.score, point.check.interval)
+        gain = point.gain
+        gained = "" if gain is None else f"{gain.value:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
+        choices = map(str, point.trial.allocation.values())
+        figures = [amount(point.trial.cost), scored(*point.expected), check, gained]
+        rows.append([amount(point.budget), *choices, *figures])
+    stages, unit = list(found.study.spec.sizes), found.unit
+    headings = [f"budget ({unit})", *stages, f"cost ({unit})", "expected score", "held-out score"]
+    return PageTable(headings=[*headings, "the next budget gains"], rows=rows, words=1 + len(stages))
+
+
+def insights_heading(found: Findings) -> str:
+    """Which guideline the insights are read from; empty where there is none with evidence."""
+    guideline = told_guideline(found)
+    if guideline is None:
+        return ""
+    incumbent = Allocation.from_dict(guideline.evidence["incumbent"])
+    return (
+        f"As the guideline after {guideline.round} trials states them, around the best allocation at the time "
+        f"({incumbent}); the trials behind each are those that used the model in question."
+    )
+
+
+def hypotheses(found: Findings) -> list[str]:
+    """The insights as the trials weighed them by then, in sentences; none while the trials were few."""
+    return [str(Hypothesis(**each)) for each in told_evidence(found).get("hypotheses", ())]
+
+
+def saturation_table(found: Findings) -> PageTable:
+    """Insight 2 as a guideline states it."""
+    rows = [
+        [each["subtask"], each["model"], *_flat_from(each["curve"]), *_behind(found, each["subtask"], each["model"])]
+        for each in told_evidence(found).get("saturations", ())
+    ]
+    headings = ["stage", "model", "flat from", "80 % interval", "form", "samples that fit", "trials behind it"]
+    return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=5)
+
+
+def _flat_from(curve: dict[str, Any]) -> list[str]:
+    most, form = curve["counts"][-1], f"{curve['form']} ({curve['share']:.0%} of the draws)"
+    if curve["knee"] >= most > 1:
+        return ["still rising", "", form, str(most)]
+    return [f"x{curve['knee']}", f"x{curve['knee_low']} to x{curve['knee_high']}", form, str(most)]
+
+
+def interaction_table(found: Findings) -> PageTable:
+    """Insight 3 as a guideline states it."""
+    rows = []
+    for each in told_evidence(found).get("interactions", ()):
+        option, model = each["best"], each["choice"].rpartition(" x")[0]
+        quality = "" if each["quality"] is None else f"{each['quality']:.3f}"
+        spread = f"{option['score']:.3f} ± {1.96 * option['sd']:.3f}"
+        best = f"{option['model']} x{option['samples']}"
+        behind = _behind(found, each["upstream"], model)
+        choices = [f"{each['upstream']}: {each['choice']}", quality, f"{each['downstream']}: {best}"]
+        rows.append([*choices, spread, *behind])
+    headings = ["behind this choice", "its own score", "this does best", "expected (± 95 %)", "trials behind it"]
+    return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=3)
+
+
+def _behind(found: Findings, stage: str, model: str) -> list[str]:
+    mine = [trial.evaluation for trial in found.trials if trial.allocation[stage].model == model]
+    return [str(len(mine)), f"{sum(len(evaluation.results) for evaluation in mine):,}"]
+
+
+NODES = {
+    "recall": "saw",
+    "initial": "chose",
+    "reflect": "concluded",
+    "propose": "proposed",
+    "check": "checked",
+    "repair": "mended",
+    "fill": "filled in",
+}
+"""What a node of the agent's graph did, in a word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A trial of a round and how it did."""
+
+    trial: Trial
+    observed: str
+    expected: str
+    rank: int
+    """Among all trials of the study, by expected score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """One round of the timeline."""
+
+    round: Round
+    outcomes: tuple[Outcome, ...]
+    leads: bool
+    """Whether it brought a trial that is expected to be better than all before it."""
+
+    @property
+    def own(self) -> str:
+        """Who thought, and what that took."""
+        planners = ", ".join(dict.fromkeys(step.planner for step in self.round.steps))
+        spend = self.round.spend
+        took = f"{spend.tokens:,} tokens, {spend.seconds:.1f} s" if spend.tokens else "no tokens"
+        return f"{planners}: {took}" if planners else ""
+
+
+def timeline(found: Findings) -> list[Chapter]:
+    """Round by round."""
+    expected = {number: each.score for number, each in found.expected.items()}
+    ranks = {number: place for place, number in enumerate(sorted(expected, key=lambda n: -expected[n]), start=1)}
+    chapters, lead = [], float("-inf")
+    for each in found.rounds:
+        reached = max((expected[trial.number] for trial in each.trials), default=float("-inf"))
+        outcomes = tuple(
+            Outcome(
+                trial=trial,
+                observed=scored(trial.evaluation.score, trial.evaluation.interval),
+                expected=_expected(found, trial),
+                rank=ranks[trial.number],
+            )
+            for trial in each.trials
+        )
+        chapters.append(Chapter(round=each, outcomes=outcomes, leads=reached > lead))
+        lead = max(lead, reached)
+    return chapters
+
+
+def trials_page_table(found: Findings) -> PageTable:
+    """Every trial, the best expected first."""
+    ranked = sorted(found.trials, key=lambda trial: -found.expected[trial.number].score)
+    stages = list(found.study.spec.sizes)
+    bought = "replayed" if found.recorded else "bought"
+    return PageTable(
+        headings=["trial", *stages, f"cost ({found.unit})", "expected (95 %)", "observed (95 %)", "examples", "failed",
+                  f"tokens {bought}", "tokens reused"],
+        rows=[_trial_cells(found, trial) for trial in ranked],
+        words=1 + len(stages),
+    )  # fmt: skip
+
+
+def _trial_cells(found: Findings, trial: Trial) -> list[str]:
+    evaluation = trial.evaluation
+    return [
+        str(trial.number),
+        *map(str, trial.allocation.values()),
+        amount(trial.cost),
+        _expected(found, trial),
+        scored(evaluation.score, evaluation.interval),
+        str(len(evaluation.results)),
+        str(evaluation.failures),
+        f"{evaluation.spend.tokens:,}",
+        f"{evaluation.spend.reused_tokens:,}",
+    ]
+
+
+def repeat_facts(found: Findings) -> Mapping[str, str]:
+    """Everything needed to repeat a study."""
+    spec, details = found.study.spec, found.study.details
+    kept: dict[str, Any] = {
+        "command": details.get("command") or "run from Python: at.search(...)",
+        "study": found.name,
+        "begun": f"{found.study.created:%Y-%m-%d %H:%M} UTC",
+        "agenttts": details.get("agenttts") or "not recorded",
+        "Python": details.get("python") or "not recorded",
+        "method": details.get("planner") or spec.method,
+        "seed": spec.seed,
+        "environment": f"{spec.environment} ({found.recorded or 'live'}), {spec.examples} examples",
+        "fingerprint of the environment": spec.fingerprint,
+        **{f"fingerprint of {part}": each for part, each in spec.fingerprints.items()},
+        "cost model and budget": f"{spec.cost_model}, {'; '.join(map(amount, spec.budgets or [spec.budget]))} "
+        f"{found.unit}, pricing {spec.pricing}",
+        "this page": f"made by agenttts {version('agenttts')} on Python {platform.python_version()}",
+    }
+    return {label: str(value) for label, value in kept.items()}

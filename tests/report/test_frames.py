@@ -1,0 +1,112 @@
+"""Frames and figures for notebooks: the numbers of the store, tidy."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from agenttts.allocation import SearchSpace
+from agenttts.db import Store
+from agenttts.environments import LiveEnvironment
+from agenttts.errors import ConfigError
+from agenttts.report import (
+    Findings,
+    budget_figure,
+    examples_frame,
+    frontier_figure,
+    preference_figure,
+    progress_figure,
+    samples_frame,
+    scaling_figure,
+    stages_frame,
+    steps_frame,
+    trials_frame,
+)
+from agenttts.report.progress import progress
+from agenttts.report.scaling import scaling_curves
+from agenttts.report.style import COLOURS
+from tests.report.test_page import searched
+
+
+@pytest.fixture
+async def found(toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store) -> Findings:
+    return await searched(toy_environment, toy_space, store, "toy")
+
+
+def test_frames_agree_with_the_trials(found: Findings) -> None:
+    trials, examples, stages = trials_frame(found), examples_frame(found), stages_frame(found)
+    assert trials["trial"].tolist() == [trial.number for trial in found.trials]
+    means = examples[~examples["held_out"]].groupby("trial")["score"].mean()
+    assert means.tolist() == pytest.approx(trials["score"].tolist())
+    costs = stages.groupby("trial")[["prompt_cost", "generation_cost", "aggregation_cost"]].sum().sum(axis=1)
+    assert costs.tolist() == pytest.approx(trials["cost"].tolist())
+    assert (stages["samples_drawn"] == 10 * stages["samples"]).all()
+    assert examples["held_out"].sum() == 5 and trials["held_out"].notna().sum() == 1
+
+
+def test_steps_tell_which_trials_came_of_them(found: Findings) -> None:
+    steps = steps_frame(found)
+    assert set(steps["node"]) >= {"recall", "initial", "reflect", "propose", "check"}
+    assert sorted({number for numbers in steps["trials"] for number in numbers}) == [t.number for t in found.trials]
+
+
+def test_samples_are_those_of_the_pool(found: Findings, store: Store) -> None:
+    samples = samples_frame(store)
+    assert len(samples) == store.samples.count() > 0
+    assert set(samples["model"]) == {"small", "large"} and set(samples["namespace"]) == {"search", "validation"}
+    assert (
+        samples.groupby(["model", "namespace", "prompt"])["position"]
+        .apply(list)
+        .map(lambda p: p == list(range(len(p))))
+        .all()
+    )
+
+
+def test_the_best_so_far_never_falls_and_ends_at_the_best(found: Findings) -> None:
+    for against in ("trials", "example evaluations", "tokens from scratch"):
+        (line,) = progress([found], against)
+        scores, taken = [point.score for point in line.reached], [point.taken for point in line.reached]
+        assert scores == sorted(scores) and taken == sorted(taken) and len(scores) == len(found.trials)
+        assert scores[-1] == pytest.approx(found.expected[found.best.number].score, abs=1e-4)
+
+
+def test_scaling_curves_hold_every_trial_of_their_model_once(found: Findings) -> None:
+    for stage in found.best.allocation:
+        for curve in scaling_curves(found, stage):
+            mine = [t.number for t in found.trials if t.allocation[stage].model == curve.model]
+            assert sorted(t.number for t in (*curve.on_curve, *curve.elsewhere)) == mine
+            assert len(curve.expected) == len(curve.counts)
+            assert found.best in curve.on_curve or curve.model != found.best.allocation[stage].model
+
+
+def test_every_figure_shows_something(found: Findings) -> None:
+    figures = [progress_figure(found), budget_figure(found), frontier_figure(found), preference_figure(found)]
+    for figure in (*figures, *(scaling_figure(found, stage) for stage in found.best.allocation)):
+        assert any(value is not None for trace in figure.data for value in trace.x)
+        assert figure.layout.height < 700
+    assert [trace.name for trace in budget_figure(found).data] == ["prompt", "generation"]
+
+
+def test_colours_show_on_both_backgrounds() -> None:
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for colour in COLOURS:
+        for background in ("#ffffff", "#14171a"):
+            low, high = sorted((luminance(colour), luminance(background)))
+            assert (high + 0.05) / (low + 0.05) >= 3, (colour, background)
+
+
+def test_without_plotly_and_pandas_a_sentence_tells_what_to_install(
+    found: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("plotly", "plotly.graph_objects", "pandas"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=r"pip install 'agenttts\[report\]'"):
+        budget_figure(replace(found))
+    with pytest.raises(ConfigError, match=r"pip install 'agenttts\[report\]'"):
+        trials_frame(found)
