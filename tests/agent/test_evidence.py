@@ -79,18 +79,19 @@ def trials_on(
     return problem, trials
 
 
-def odds(family: str, insight: int) -> float:
+def odds(family: str, insight: int, **changes: Any) -> float:
     """The mean log odds over some problems, without noise."""
     found = []
     for seed in range(4):
-        problem, trials = trials_on(family, seed, 60, 100, noise="exact")
+        problem, trials = trials_on(family, seed, 60, 100, noise="exact", **changes)
         hypotheses = weigh(problem.pipeline.sizes, trials, Structure())
         found.append(next(each.log_odds for each in hypotheses if each.insight == insight))
     return float(np.mean(found))
 
 
 def test_an_insight_that_is_false_gets_lower_odds_than_one_that_is_true() -> None:
-    assert odds("table", 1) > max(odds("no-size-preference", 1), 0) + 1
+    assert odds("two-stage", 1) > max(odds("two-stage", 1, twist="sizes"), 0) + 1
+    assert odds("table", 2) > max(odds("late-saturation", 2), 0) + 1
     assert odds("table", 3) > max(odds("no-interaction", 3), 0) + 1
 
 
