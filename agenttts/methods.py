@@ -97,8 +97,8 @@ def _llm_arguments(name: str, llm: str | None, experience: Archive | None) -> di
 
     if name == "mlcopilot" and experience is None:
         raise ConfigError(
-            "the method 'mlcopilot' learns from another study, which only Python code can give it: "
-            "searcher('mlcopilot', experience=store.archive(store.study('NAME')))"
+            "the method 'mlcopilot' learns from a study of a similar task: name one of the same store with "
+            "--experience STUDY (in Python: searcher('mlcopilot', experience=store.archive(store.study('NAME'))))"
         )
     if llm == NO_LLM or not (llm or os.environ.get("OPENAI_API_KEY")):
         raise ConfigError(

@@ -15,6 +15,7 @@ from agenttts.errors import AgentTTSError, ConfigError
 
 if TYPE_CHECKING:
     from agenttts.db import Store
+    from agenttts.trial import Archive
 
 CostName = Literal["paper", "flops", "usd", "gpu_seconds"]
 DEFAULT_STORE = "agenttts.db"
@@ -82,8 +83,8 @@ MethodOption = Annotated[
     str,
     typer.Option(
         "--method",
-        help="agent, random, grid, tpe, gp, evolution, coordinate, or a registered one; by an LLM: agenttts-paper, "
-        "llm-zs, agenthpo.",
+        help="agent, random, grid, tpe, gp, evolution, coordinate, halving, or a registered one; by an LLM: "
+        "agenttts-paper, llm-zs, agenthpo, mlcopilot.",
     ),
 ]
 StudyOption = Annotated[
@@ -123,6 +124,10 @@ def search(
     racing: RacingOption = True,
     llm: LlmOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
+    experience: Annotated[
+        str | None,
+        typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),
+    ] = None,
     study: StudyOption = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -132,7 +137,15 @@ def search(
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
     problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, budgets=budgets, cost=cost)
-    job = Job.create(problem, method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
+    job = Job.create(
+        problem,
+        method,
+        seed=seed,
+        llm=llm,
+        insights_off=frozenset(without_insight),
+        experience=None if experience is None else _archive(store, experience),
+        study=study,
+    )
     run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
 
 
@@ -395,6 +408,14 @@ def _fail(message: str, code: int) -> NoReturn:
     if line:
         typer.echo(f"error: {line}" if code else line, err=True)
     sys.exit(code)
+
+
+def _archive(store: str, study: str) -> Archive:
+    opened = _open(store)
+    try:
+        return opened.archive(opened.study(study))
+    finally:
+        opened.close()
 
 
 def _open(store: str) -> Store:

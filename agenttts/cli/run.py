@@ -32,7 +32,7 @@ from agenttts.methods import may_ask_llm, method_names, searcher
 from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
-from agenttts.trial import Environment, Searcher
+from agenttts.trial import Archive, Environment, Searcher
 
 _DEFAULT_COST = "flops"
 
@@ -121,6 +121,7 @@ class Job:
         seed: int,
         llm: str | None,
         insights_off: frozenset[int] = frozenset(),
+        experience: Archive | None = None,
         study: str | None = None,
     ) -> Job:
         """Choose the method and name the study.
@@ -128,7 +129,7 @@ class Job:
         Raises:
             ConfigError: On an unknown method or an option that does not fit it.
         """
-        chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off)
+        chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off, experience=experience)
         without = "".join(f"-no{number}" for number in sorted(insights_off))
         cost = f"{problem.space.cost_model.name}{problem.budget_name}"
         name = study or f"{problem.environment.name}-{cost}-{planned(chosen)}{without}-s{seed}"

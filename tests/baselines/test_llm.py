@@ -408,7 +408,9 @@ def test_mlcopilot_needs_experience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     made = searcher("mlcopilot", llm="wise", experience=EXPERIENCE)
     assert isinstance(made, MLCopilotSearcher) and made.planner.name == "wise"
-    with pytest.raises(ConfigError, match="'mlcopilot' learns from another study.*experience=store.archive"):
+    with pytest.raises(
+        ConfigError, match="'mlcopilot' learns from a study of a similar task.*experience=store.archive"
+    ):
         searcher("mlcopilot", llm="wise")
     with pytest.raises(ConfigError, match="experience of 'mlcopilot' has no trial"):
         searcher("mlcopilot", llm="wise", experience=Archive())

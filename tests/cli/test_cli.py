@@ -205,7 +205,14 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search mine.py:environment --budget 100 --llm o3-mini", "needs a key: set OPENAI_API_KEY"),
         ("search mine.py:environment --budget 100 --method random --llm o3-mini", "'random' asks no LLM"),
         ("search mine.py:environment --budget 100 --method llm-zs", "'llm-zs' asks an LLM: name one with --llm MODEL"),
-        ("search mine.py:environment --budget 100 --method mlcopilot", "'mlcopilot' learns from another study"),
+        (
+            "search mine.py:environment --budget 100 --method mlcopilot",
+            "learns from a study of a similar task: name one",
+        ),
+        (
+            "search mine.py:environment --budget 100 --method mlcopilot --experience x",
+            "there is no store 'agenttts.db'",
+        ),
         ("compare mine.py:environment --budget 100 --methods random,grid --llm o3-mini", "'random' asks no LLM"),
         ("search mine.py:environment --budget 100 --without-insight 7", "insights are 1, 2 and 3, not 7"),
         ("compare mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
@@ -305,6 +312,12 @@ def test_a_comparison_gives_the_llm_to_the_methods_that_ask_one(shell: Shell, en
     )
     assert [row["method"] for row in json.loads(said)] == ["llm-zs-wise", "random"]
     assert "filled in by rule" in shell("trace mine-flops100-llm-zs-wise-s0")
+    # What one study found is the experience that another method begins with.
+    begun = "search mine.py:environment --budget 100 --trials 1 --method mlcopilot --llm wise --experience"
+    shell(f"{begun} mine-flops100-random-s0", OPENAI_BASE_URL=endpoint.url)
+    told = [step for step in shell.json("trace mine-flops100-mlcopilot-wise-s0") if step["node"] == "reflect"]
+    assert "Trials of a similar pipeline" in told[0]["prompt"]
+    assert "there is no study 'nothing'" in shell(f"{begun} nothing", code=2, OPENAI_BASE_URL=endpoint.url)
 
 
 def test_minihop_has_its_own_default_budget() -> None:
