@@ -16,6 +16,8 @@ from agenttts.trial import Trial
 
 _LEAST_TRIALS = 10
 """Fewer say nothing of a structure."""
+_WEIGHED_BY = 120
+"""Most trials that structures are compared on, taken evenly."""
 _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
 _CLAIMS = {
@@ -61,8 +63,9 @@ def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[
     assumed = [name for name in _CLAIMS if getattr(structure, name)]
     if len(trials) < _LEAST_TRIALS:
         return ()
-    whole = Surrogate(sizes, trials, structure).log_posterior
-    without = {n: Surrogate(sizes, trials, replace(structure, **{n: False})).log_posterior for n in assumed}
+    some = trials[:: -(-len(trials) // _WEIGHED_BY)]
+    whole = Surrogate(sizes, some, structure).log_posterior
+    without = {n: Surrogate(sizes, some, replace(structure, **{n: False})).log_posterior for n in assumed}
     return tuple(
         Hypothesis(insight=_CLAIMS[name][0], claim=_CLAIMS[name][1], log_odds=whole - without[name]) for name in assumed
     )

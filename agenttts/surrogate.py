@@ -173,17 +173,21 @@ class Surrogate:
         self._data = self.encoder.allocations([trial.allocation for trial in trials])
         scores = np.array([trial.evaluation.score for trial in trials])
         self._level = float(scores.mean())
-        residuals, noise = scores - self._level, _noise_covariance(trials)
+        self._residuals, self._noise = scores - self._level, _noise_covariance(trials)
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
-        learned = _learn(self._data.rows(some), residuals[some], noise[np.ix_(some, some)], self.structure)
-        learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
-        pairs = _Pairs(self._data, self._data, self.structure)
-        self._fits = [_Fit(_hyper(z), pairs, self._data, residuals, noise) for z, _ in learned]
+        learned = _learn(self._data.rows(some), self._residuals[some], self._noise[np.ix_(some, some)], self.structure)
+        self._learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
         self.log_posterior = learned[0][1]
         """Of the best hyperparameters, up to a constant of the trials: compares structures on the same trials."""
-        chances = np.array([log_posterior for _, log_posterior in learned])
+        chances = np.array([log_posterior for _, log_posterior in self._learned])
         self._weights = np.exp(chances - chances.max())
         self._weights /= self._weights.sum()
+
+    @cached_property
+    def _fits(self) -> list[_Fit]:
+        """Made when something is predicted: to weigh a structure takes none."""
+        pairs = _Pairs(self._data, self._data, self.structure)
+        return [_Fit(_hyper(z), pairs, self._data, self._residuals, self._noise) for z, _ in self._learned]
 
     def predict(self, encoded: Encoded) -> Posterior:
         """Marginal posterior of the true scores."""

@@ -1,0 +1,79 @@
+"""How long the agent itself takes to propose, by the number of trials in the archive: no model runs.
+
+    python benchmarks/own_time.py
+
+The space is as large as ChatDev's in the paper: three stages, two models each, 1 to 100 samples, about 10^6 feasible
+allocations. Prints the space's size, and the median and the longest of five proposals on archives of 50 to 500 trials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+
+import agenttts as at
+from agenttts.trial import Archive, Evaluation, ExampleResult, Trial
+
+SIZES = (50, 120, 250, 500)
+REPEATS = 5
+EXAMPLES = 20
+
+
+def space() -> at.SearchSpace:
+    """ChatDev's stages and models (paper, table 4), a budget of 2,000 units."""
+    small, large = at.Model("llama-3b", 3e9), at.Model("llama-70b", 70e9)
+    stages = [("code", 1024), ("review", 512), ("test", 256)]
+    subtasks = tuple(
+        at.Subtask(name, (small, large), "synthetic", prompt_tokens=1024, completion_tokens=length, max_samples=100)
+        for name, length in stages
+    )
+    pipeline = at.Pipeline("chatdev-sized", subtasks, metric=lambda output, example: 0.0)
+    return at.SearchSpace(pipeline, at.cost_model("paper"), 2000)
+
+
+def archive(space: at.SearchSpace, count: int) -> Archive:
+    """Random trials; their scores are coins, as only the time matters."""
+    rng = np.random.default_rng(0)
+    allocations = list(dict.fromkeys(space.sample(rng, 2 * count)))[:count]
+    return Archive(
+        trials=tuple(
+            Trial(
+                number=number,
+                allocation=allocation,
+                cost=space.cost(allocation),
+                evaluation=Evaluation(
+                    results=tuple(
+                        ExampleResult(example=str(i), score=float(right))
+                        for i, right in enumerate(rng.random(EXAMPLES) < 0.6)
+                    )
+                ),
+                searcher="random",
+                rationale="",
+                round=number - 1,
+                created=datetime.now(UTC),
+            )
+            for number, allocation in enumerate(allocations, start=1)
+        ),
+        examples=EXAMPLES,
+    )
+
+
+def main() -> None:
+    """Time it."""
+    searched = space()
+    print(f"{searched.size:,} feasible allocations")
+    for count in SIZES:
+        trials, seconds = archive(searched, count), []
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            asyncio.run(at.searcher("agent", llm="none").propose(trials, searched, 1))
+            seconds.append(time.perf_counter() - started)
+        print(f"{count} trials: {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
