@@ -38,8 +38,9 @@ from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_opt
 
 import agenttts as at
 from agenttts.errors import LimitReached
+from agenttts.frontier import estimates
 from agenttts.loop import Limits, Progress
-from agenttts.posterior import recommend
+from agenttts.posterior import posterior, recommend
 from agenttts.racing import Racing
 from agenttts.trial import Archive, Evaluation, Trial
 
@@ -73,6 +74,8 @@ class Run:
     over_budget: int = 0
     """Example evaluations of allocations over the budget."""
     regret_at_end: float = float("nan")
+    held: bool | None = None
+    """Whether the 95 % interval that goes with what is recommended at the end holds its true score."""
 
 
 class Watched:
@@ -111,6 +114,15 @@ class Watched:
     def _marks(self) -> list[int]:
         return sorted({*range(250, self.last + 1, 250), *(mark for mark in CHECKPOINTS if mark <= self.last)})
 
+    def holds(self, archive: Archive) -> bool:
+        """Whether the interval of the recommendation holds the truth: Wilson's where the best mean is recommended."""
+        chosen = self._chosen(archive)
+        true, (low, high) = self.problem.true_score(chosen.allocation), chosen.evaluation.interval
+        if not self.plain:
+            surrogate = posterior(self.problem.space.pipeline.sizes, archive.trials)
+            low, high = estimates(surrogate, archive.trials)[chosen.number].expected.interval
+        return low <= true <= high
+
     def _chosen(self, archive: Archive) -> Trial:
         best = archive.best
         if self.plain and best is not None:
@@ -136,7 +148,7 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
         racing=None if plain else Racing(),
         on_progress=watched.watch,
     )
-    trials = asyncio.run(_count_trials(search))
+    archive = asyncio.run(_archive_of(search))
     seconds = time.perf_counter() - started
     regrets = _carried(watched.regrets, last)
     stays = [mark for mark in regrets if all(regrets[later] <= CLOSE for later in regrets if later >= mark)]
@@ -147,9 +159,10 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
         regrets={mark: regrets[mark] for mark in CHECKPOINTS if mark <= last},
         evaluations_to_close=min(stays, default=None),
         trials_to_optimum=watched.trials_to_optimum,
-        trials=trials,
+        trials=len(archive.trials),
         evaluations=watched.spent,
         regret_at_end=regrets[last],
+        held=watched.holds(archive),
         seconds=seconds,
     )
 
@@ -176,8 +189,9 @@ def run_peer(method: str, family: str, seed: int, last: int, python: str) -> Run
     )
 
 
-async def _count_trials(search: Any) -> int:
-    return len((await search).archive.trials)
+async def _archive_of(search: Any) -> Archive:
+    result: Archive = (await search).archive
+    return result
 
 
 def _carried(regrets: dict[int, float], last: int) -> dict[int, float]:
@@ -201,7 +215,8 @@ def table(runs: Sequence[Run], last: int) -> str:
     """Markdown: family by family, methods by regret at the end."""
     lines = []
     marks = [mark for mark in CHECKPOINTS if mark <= last]
-    heads = ["method", *(f"regret at {mark:,}" for mark in marks), f"evaluations to {CLOSE}", "trials to optimum", "s"]
+    heads = ["method", *(f"regret at {mark:,}" for mark in marks), f"evaluations to {CLOSE}", "trials to optimum"]
+    heads += ["interval holds", "s"]
     for family in dict.fromkeys(each.family for each in runs):
         lines += [f"\n**{family}**\n", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
         lines += [
@@ -221,6 +236,7 @@ def _rows(runs: Sequence[Run], marks: Sequence[int]) -> Iterator[list[str]]:
             *regrets,
             _reached([each.evaluations_to_close for each in group]),
             _reached([each.trials_to_optimum for each in group]),
+            _share([each.held for each in group]),
             f"{np.mean([each.seconds for each in group]):.1f}",
         ]
 
@@ -264,6 +280,11 @@ def peer_lines(runs: Sequence[Run]) -> list[str]:
             f"{over / spent:.0%} of them over the budget"
         )
     return ["", *lines] if lines else []
+
+
+def _share(values: Sequence[bool | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known)} of {len(known)}" if known else "-"
 
 
 def draw(runs: Sequence[Run], path: Path, last: int) -> None:
@@ -327,8 +348,12 @@ def main() -> None:
         if not (method.startswith(PEER) and family == MINIHOP)  # its options are too many for an exhaustive start
     ]
     started = time.monotonic()
+    done: list[Run | str] = []
     with multiprocessing.get_context("spawn").Pool(arguments.processes, share_optima, (optima,)) as pool:
-        done = pool.map(_job, jobs, chunksize=1)
+        try:
+            done.extend(pool.imap(_job, jobs))
+        except KeyboardInterrupt:
+            print(f"interrupted: what follows is of the first {len(done)} of {len(jobs)} runs")
     for note in dict.fromkeys(each for each in done if isinstance(each, str)):
         print(note)
     runs = [each for each in done if isinstance(each, Run)]
