@@ -112,7 +112,7 @@ class Watched:
 
     @cached_property
     def _marks(self) -> list[int]:
-        return sorted({*range(250, self.last + 1, 250), *(mark for mark in CHECKPOINTS if mark <= self.last)})
+        return sorted({*range(250, self.last + 1, 250), *_marks(self.last)})
 
     def holds(self, archive: Archive) -> bool:
         """Whether the interval of the recommendation holds the truth: Wilson's where the best mean is recommended."""
@@ -156,7 +156,7 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
         method=method,
         family=family,
         seed=seed,
-        regrets={mark: regrets[mark] for mark in CHECKPOINTS if mark <= last},
+        regrets={mark: regrets[mark] for mark in _marks(last)},
         evaluations_to_close=min(stays, default=None),
         trials_to_optimum=watched.trials_to_optimum,
         trials=len(archive.trials),
@@ -173,7 +173,7 @@ def run_peer(method: str, family: str, seed: int, last: int, python: str) -> Run
     command = [python, script, method.removeprefix(PEER), family, str(seed)]
     ended = subprocess.run(command, check=True, capture_output=True, text=True)
     found = json.loads(ended.stdout)
-    regrets = {mark: found["regret"] for mark in CHECKPOINTS if found["evaluations"] <= mark <= last}
+    regrets = {mark: found["regret"] for mark in _marks(last) if found["evaluations"] <= mark}
     return Run(
         method=method,
         family=family,
@@ -196,7 +196,7 @@ async def _archive_of(search: Any) -> Archive:
 
 def _carried(regrets: dict[int, float], last: int) -> dict[int, float]:
     """A method that ran out of allocations keeps to its recommendation."""
-    marks = sorted({*range(250, last + 1, 250), *(mark for mark in CHECKPOINTS if mark <= last)})
+    marks = sorted({*range(250, last + 1, 250), *_marks(last)})
     whole, latest = {}, 1.0
     for mark in marks:
         latest = whole[mark] = regrets.get(mark, latest)
@@ -211,10 +211,15 @@ def _job(arguments: tuple[str, str, int, int, str]) -> Run | str:
         return f"{method} left out: {error}"
 
 
+def _marks(last: int) -> list[int]:
+    """The checkpoints that a run passes, its own end included."""
+    return sorted({*(mark for mark in CHECKPOINTS if mark <= last), last})
+
+
 def table(runs: Sequence[Run], last: int) -> str:
     """Markdown: family by family, methods by regret at the end."""
     lines = []
-    marks = [mark for mark in CHECKPOINTS if mark <= last]
+    marks = _marks(last)
     heads = ["method", *(f"regret at {mark:,}" for mark in marks), f"evaluations to {CLOSE}", "trials to optimum"]
     heads += ["interval holds", "s"]
     for family in dict.fromkeys(each.family for each in runs):
@@ -298,7 +303,7 @@ def draw(runs: Sequence[Run], path: Path, last: int) -> None:
     columns = min(3, len(families))
     rows = -(-len(families) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False, layout="constrained")
-    marks = [mark for mark in CHECKPOINTS if mark <= last]
+    marks = _marks(last)
     for axis, family in zip(axes.flat, families, strict=False):
         for method in dict.fromkeys(each.method for each in runs):
             runs_of = [r for r in runs if r.family == family and r.method == method]
@@ -340,31 +345,32 @@ def main() -> None:
     if arguments.peer:
         arguments.methods = [*arguments.methods, *PEERS]
     optima = minihop_optima() if MINIHOP in arguments.families else {}
-    jobs = [
-        (method, family, seed, arguments.last, arguments.peer)
-        for family in arguments.families
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-        for method in arguments.methods
-        if not (method.startswith(PEER) and family == MINIHOP)  # its options are too many for an exhaustive start
-    ]
-    started = time.monotonic()
-    done: list[Run | str] = []
+    started, runs = time.monotonic(), []
     with multiprocessing.get_context("spawn").Pool(arguments.processes, share_optima, (optima,)) as pool:
-        try:
-            done.extend(pool.imap(_job, jobs))
-        except KeyboardInterrupt:
-            print(f"interrupted: what follows is of the first {len(done)} of {len(jobs)} runs")
-    for note in dict.fromkeys(each for each in done if isinstance(each, str)):
-        print(note)
-    runs = [each for each in done if isinstance(each, Run)]
-    text = "\n".join([table(runs, arguments.last), *peer_lines(runs)])
-    print(text)
+        for family in arguments.families:
+            done = pool.map(_job, _jobs(family, arguments), chunksize=1)
+            for note in dict.fromkeys(each for each in done if isinstance(each, str)):
+                print(note)
+            runs += [each for each in done if isinstance(each, Run)]
+            if arguments.out:  # after each family: hours of work are not lost to the last minute
+                write(runs, arguments)
+    print(report(runs, arguments.last))
     print(f"\n{len(runs)} runs in {time.monotonic() - started:.0f} s on {arguments.processes} processes")
-    if arguments.out:
-        write(runs, text, arguments)
 
 
-def write(runs: Sequence[Run], text: str, arguments: argparse.Namespace) -> None:
+def _jobs(family: str, arguments: argparse.Namespace) -> list[tuple[str, str, int, int, str]]:
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    # Minihop's options are too many for the exhaustive start of the peer.
+    methods = [each for each in arguments.methods if not (each.startswith(PEER) and family == MINIHOP)]
+    return [(method, family, seed, arguments.last, arguments.peer) for seed in seeds for method in methods]
+
+
+def report(runs: Sequence[Run], last: int) -> str:
+    """Everything in Markdown."""
+    return "\n".join([table(runs, last), *peer_lines(runs)])
+
+
+def write(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
     """Keep the figures, and what it takes to make them again."""
     out: Path = arguments.out
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -377,7 +383,7 @@ def write(runs: Sequence[Run], text: str, arguments: argparse.Namespace) -> None
     out.with_suffix(".json").write_text(
         json.dumps({"made": made, "runs": [asdict(each) for each in runs]}, indent=1) + "\n"
     )
-    out.with_suffix(".md").write_text(text.lstrip() + "\n")
+    out.with_suffix(".md").write_text(report(runs, arguments.last).lstrip() + "\n")
     draw(runs, out.with_suffix(".png"), arguments.last)
 
 
