@@ -47,7 +47,7 @@ METHODS = ("agent", "random", "tpe", "gp", "agenttts-paper", "llm-zs", "agenthpo
 TRIALS = 50
 AT_ONCE = 10
 """Trials proposed at once, as the authors' batches."""
-LEVELS = {"taskbench": (1, 5, 20), "chatdev": (1, 20)}
+LEVELS = {"taskbench": (1, 5, 10, 20), "chatdev": (1, 20)}
 _QA_LEVELS = (1, 2, 5, 10, 20, 50)
 
 TASKS = ("2wikimultihopqa", "hotpotqa", "cwq", "webqsp", "taskbench", "chatdev")
