@@ -5,9 +5,9 @@
 No LLM answers: the models are those of `agenttts.simulation`, calibrated to what the paper published, asked in process.
 The table says how methods search such a landscape, and nothing of a real model.
 
-Each method has 50 trials at the paper's budget on the searched examples; what it recommends is checked on the held-out
-ones with fresh samples. `agent` runs as `agenttts search` does, with racing, recommending by posterior mean; the others
-as in the paper: every trial sees every example, and the best observed mean is recommended.
+Each method has the paper's budget and 50 trials (`--trials`) on the searched examples; what it recommends is checked on
+the held-out ones with fresh samples. `agent` runs as `agenttts search` does, with racing, recommending by posterior
+mean; the others as in the paper: every trial sees every example, and the best observed mean is recommended.
 
 The optimum, like the paper's ("the best of a prior grid search"), is the best of a coarse grid on the searched
 examples: every model of every stage with each of `--levels` samples, within the budget. A search has found it with the
@@ -87,7 +87,7 @@ class Run:
 class Bench:
     """One task on simulated models, with one sample pool for all searches and the grid."""
 
-    def __init__(self, task: str, data: str) -> None:
+    def __init__(self, task: str, data: str, *, trials: int = TRIALS) -> None:
         found = environment(task, data=data)
         assert isinstance(found, LiveEnvironment) and found.default_budget is not None
         found.client = SimulatedClient(Simulation(task, data))
@@ -95,7 +95,7 @@ class Bench:
             names, half = found.examples, len(found.examples) // 2
             found.examples, found.held_out = names[:half], names[half:]
         budget = found.default_budget
-        self.environment, self.store = found, Store()
+        self.environment, self.store, self.trials = found, Store(), trials
         self.space = at.SearchSpace(found.pipeline, at.cost_model(budget.cost_model), budget.amount)
 
     async def optimum(self, levels: Sequence[int]) -> tuple[float, at.Allocation, int]:
@@ -117,7 +117,7 @@ class Bench:
             self.store,
             study_name=f"{method}-{seed}",
             seed=seed,
-            limits=Limits(trials=TRIALS),
+            limits=Limits(trials=self.trials),
             parallel=AT_ONCE if plain else 1,
             racing=None if plain else Racing(),
             choose=_luckiest if plain else recommend,
@@ -165,7 +165,7 @@ def row(task: str, method: str, runs: Sequence[Run]) -> str:
 
 async def table(arguments: argparse.Namespace, command: str) -> list[str]:
     """The lines of the table, in Markdown."""
-    task, bench = arguments.task, Bench(arguments.task, arguments.data)
+    task, bench = arguments.task, Bench(arguments.task, arguments.data, trials=arguments.trials)
     experience = await similar(arguments.similar) if arguments.similar else None
     methods, out = chosen_methods(arguments.methods, llm=arguments.llm, experience=experience is not None)
     optimum, best, size = await bench.optimum(arguments.levels or LEVELS.get(task, _QA_LEVELS))
@@ -188,7 +188,7 @@ async def table(arguments: argparse.Namespace, command: str) -> list[str]:
         f"`{command}`",
         "",
         f"Data: {arguments.about or Path(arguments.data).name}; {searched} searched, {held_out} held out. Budget "
-        f"{bench.space.budget:g} in the paper's unit, {bench.space.size:,} allocations, {TRIALS} trials, "
+        f"{bench.space.budget:g} in the paper's unit, {bench.space.size:,} allocations, {arguments.trials} trials, "
         f"{arguments.seeds} seeds of the methods (one set of simulated samples).",
         "",
         f"Optimum: {optimum:.3f} on the searched examples, the best of a grid of {size} ({best}). It is found by "
@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="as for `agenttts search`")
     parser.add_argument("--about", default="", help="what the data are, for the heading")
     parser.add_argument("--seeds", type=int, default=3, help="searches per method")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="trials per search")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--levels", nargs="+", type=int, help="numbers of samples of the grid")
     parser.add_argument("--llm", help="search LLM of the methods that ask one, at OPENAI_BASE_URL")

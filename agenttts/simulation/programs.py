@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agenttts.environments.tasks.chatdev.files import MAIN, written
 
@@ -43,7 +44,8 @@ class Draft:
     """One of `BUGS`, if any."""
 
 
-def parts_of(description: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def parts_of(description: str) -> Sequence[str]:
     """The clauses of a description that have a word worth a function."""
     clauses = (" ".join(clause.split()) for clause in _CLAUSE.split(description))
     return [clause for clause in clauses if _words(clause)] or ["show"]

@@ -138,9 +138,22 @@ def test_embeddings_are_those_of_the_rule(serve: Serve) -> None:
     assert cosine(same, same) == pytest.approx(1) and SHARED - 0.1 < cosine(same, other) < SHARED + 0.1
     assert cosine(same, alike) == pytest.approx(SHARED + (1 - SHARED) * 2 / 6**0.5)  # two words of three, and of two
     assert answer.json()["usage"]["prompt_tokens"] == 4 + 4 + 4
-    for changed, status in [({"model": "gpt-9"}, 404), ({"input": []}, 400)]:
-        assert httpx.post(f"{server.url}/embeddings", json={**request, **changed}, timeout=20).status_code == status
+    unknown, empty = {**request, "model": "gpt-9"}, {**request, "input": []}
+    for wrong, status in [(unknown, 404), (empty, 400)]:
+        assert httpx.post(f"{server.url}/embeddings", json=wrong, timeout=20).status_code == status
     assert httpx.post(f"{serve().url}/embeddings", json=request, timeout=20).status_code == 404
+
+
+@pytest.mark.parametrize(("task", "prompt", "message"), [
+    ("taskbench", "Hello", "none of its task's prompts"),
+    ("taskbench", "Now this one:\nrequest: Fly me to the moon.\nReply:", "no example with the request 'Fly me"),
+    ("chatdev", "Hello", "no example with the description"),
+    ("chatdev", "Description: A chess clock.\n\nHello", "no example with the description 'A chess"),
+])  # fmt: skip
+def test_other_prompts_of_plans_and_programs_are_refused(task: str, prompt: str, message: str, serve: Serve) -> None:
+    model = "meta-llama/Llama-3.1-70B-Instruct"
+    answer = post(serve(task), model=model, messages=[{"role": "user", "content": prompt}])
+    assert answer.status_code == 400 and message in answer.json()["error"]["message"]
 
 
 def each(found: LiveEnvironment, model: str, samples: int) -> Allocation:
