@@ -168,6 +168,7 @@ async def table(arguments: argparse.Namespace, command: str) -> list[str]:
     task, bench = arguments.task, Bench(arguments.task, arguments.data, trials=arguments.trials)
     experience = await similar(arguments.similar) if arguments.similar else None
     methods, out = chosen_methods(arguments.methods, llm=arguments.llm, experience=experience is not None)
+    others = [method for method in METHODS if method not in arguments.methods]
     optimum, best, size = await bench.optimum(arguments.levels or LEVELS.get(task, _QA_LEVELS))
     print(f"optimum {optimum:.3f} of {size}: {best}", file=sys.stderr)
     lines = []
@@ -200,6 +201,7 @@ async def table(arguments: argparse.Namespace, command: str) -> list[str]:
         *lines,
         "",
         *([f"Left out, as they ask an LLM and none was given: {', '.join(out)}."] if out else []),
+        *([f"Not asked for with --methods: {', '.join(others)}."] if others else []),
     ]
 
 

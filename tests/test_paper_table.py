@@ -31,7 +31,8 @@ def test_the_table_is_titled_as_simulated_and_says_what_was_left_out(monkeypatch
     assert "webqsp.jsonl; 5 searched, 5 held out. Budget 474 in the paper's unit, 10,815 allocations" in out
     (row,) = [line for line in lines if line.startswith("| random |")]
     assert row.endswith("| Random | .86 | - |") and "of 2)" in row
-    assert lines[-1] == "Left out, as they ask an LLM and none was given: llm-zs, mlcopilot."
+    assert lines[-2] == "Left out, as they ask an LLM and none was given: llm-zs, mlcopilot."
+    assert lines[-1] == "Not asked for with --methods: agent, tpe, gp, agenttts-paper, agenthpo."
 
 
 def test_mistakes_are_one_sentence() -> None:
