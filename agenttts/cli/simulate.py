@@ -18,6 +18,7 @@ def run_simulation(simulation: Simulation, data: str, *, port: int) -> None:
         [
             ("task", f"{simulation.task}: {simulation.examples} examples of {data}"),
             ("models", ", ".join(simulation.models)),
+            *([("embeddings", f"{simulation.embedder}, a bag of words")] if simulation.embedder else []),
             ("serving", f"{server.url} until Ctrl-C"),
         ],
     )

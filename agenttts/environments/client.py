@@ -31,6 +31,7 @@ from agenttts.pipeline import Message, Model, Sampling
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+    from openai.types import CreateEmbeddingResponse
     from openai.types.chat import ChatCompletion
 
 SIMULATED = "simulated models; no LLM runs"
@@ -111,8 +112,11 @@ class EmbeddingClient(Protocol):
         """
         ...
 
-    async def check_embeddings(self, model: Model) -> None:
+    async def check_embeddings(self, model: Model) -> str:
         """Make sure that the model can be asked, by the embedding of one word: a token that is charged to nobody.
+
+        Returns:
+            As `ChatClient.check`.
 
         Raises:
             ConfigError: On a missing key, or an endpoint without this model or without embeddings.
@@ -214,6 +218,12 @@ class OpenAIClient:
         return await self._completions(endpoint, completion)
 
     async def embed(self, model: Model, text: str) -> Completions:
+        answer = await self._embedding(model, text)
+        tokens = answer.usage.prompt_tokens if answer.usage else 0
+        return Completions((Sample(json.dumps(_vector(answer)), 0),), tokens)
+
+    async def _embedding(self, model: Model, text: str) -> CreateEmbeddingResponse:
+        """An answer that holds an embedding."""
         endpoint = self._endpoint(model)
         where = f"{_who(model)} at {shown_url(endpoint.url)}"
         with _translated(where, endpoint.client.api_key):
@@ -221,15 +231,13 @@ class OpenAIClient:
                 answer = await endpoint.client.embeddings.create(
                     model=model.served_name, input=text, encoding_format="float"
                 )
-            vector = _vector(answer)
-        if vector is None:
-            raise EndpointError(f"{where} answered without an embedding", status=200)
-        tokens = answer.usage.prompt_tokens if answer.usage else 0
-        return Completions((Sample(json.dumps(vector), 0),), tokens)
+            if _vector(answer) is None:
+                raise EndpointError(f"{where} answered without an embedding", status=200)
+        return answer
 
-    async def check_embeddings(self, model: Model) -> None:
+    async def check_embeddings(self, model: Model) -> str:
         try:
-            await self.embed(model, _PROBE)
+            answer = await self._embedding(model, _PROBE)
         except EndpointError as error:
             if error.unavailable and error.status not in _UNSUPPORTED:
                 raise
@@ -237,6 +245,7 @@ class OpenAIClient:
                 f"no embeddings from {_who(model)}, which the task needs: {error}; name a model and an endpoint that "
                 "have them"
             ) from error
+        return SIMULATED if getattr(answer, "simulation", False) is True else ""
 
     async def _completions(self, endpoint: _Endpoint, completion: ChatCompletion) -> Completions:
         texts = [storable(choice.message.content or "") for choice in completion.choices]

@@ -146,7 +146,7 @@ class LiveEnvironment:
         try:
             simulated = await self.client.check(self.pipeline.models)
             if self.embedder is not None and isinstance(self.client, EmbeddingClient):
-                await self.client.check_embeddings(self.embedder)
+                simulated = await self.client.check_embeddings(self.embedder) or simulated
         except BaseException:
             await self._close()  # whatever stopped the check must not leave servers running
             raise

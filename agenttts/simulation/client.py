@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from agenttts.db import Sample
 from agenttts.environments.client import SIMULATED, Completions
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling
-from agenttts.simulation.simulation import CompletionBody, Refused, Simulation, count_tokens
+from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation, count_tokens
 
 
 class SimulatedClient:
@@ -28,13 +30,21 @@ class SimulatedClient:
             seed=seed + start,
             max_tokens=sampling.max_tokens,
         )
-        try:
+        with _translated():
             answer = self._simulation.complete(body)
-        except Refused as error:
-            raise EndpointError(str(error), status=error.status) from error
         texts = [choice["message"]["content"] for choice in answer["choices"]]
         bought = tuple(Sample(text, count_tokens(text)) for text in texts)
         return Completions(bought, answer["usage"]["prompt_tokens"])
+
+    async def embed(self, model: Model, text: str) -> Completions:
+        with _translated():
+            answer = self._simulation.embed(EmbeddingBody(model=model.served_name, input=text))
+        vector = json.dumps(answer["data"][0]["embedding"])
+        return Completions((Sample(vector, 0),), answer["usage"]["prompt_tokens"])
+
+    async def check_embeddings(self, model: Model) -> str:
+        """They are simulated."""
+        return SIMULATED
 
     def route(self, urls: Mapping[str, str]) -> None:
         """There is no endpoint."""
@@ -45,3 +55,12 @@ class SimulatedClient:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A refusal is what a real client raises."""
+    try:
+        yield
+    except Refused as error:
+        raise EndpointError(str(error), status=error.status) from error

@@ -8,7 +8,6 @@ every model, else any of a few.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 
@@ -18,10 +17,9 @@ from agenttts.metrics import exact_match, normalise
 from agenttts.pipeline import Example
 from agenttts.simulation.answerer import Request, UnknownPrompt
 from agenttts.simulation.chance import choice, deviate, shuffled, uniform
-from agenttts.simulation.skill import SKILLS, decades
+from agenttts.simulation.skill import FULL_LUCK, SKILLS, decades
+from agenttts.simulation.voting import confused, weighed
 
-_FULL_LUCK = 0.9
-"""The temperature at which luck is what the skills say."""
 _TEMPTING = 4
 _WORDS_PER_CANDIDATE = 14
 _RETRIEVAL_LUCK = 0.25
@@ -34,12 +32,6 @@ _TEMPTED = 0.5
 """Share of the wrong answers that are the tempting one."""
 _FORMLESS = 0.03
 """Share of a 3B model's responses that end without an answer; a tenth of it for ten times the parameters."""
-_SHARPNESS = 2.5
-"""Fusion weighs an answer by its count to this power."""
-_DISCERNMENT = 2.5
-"""How many times more readily fusion takes a right answer."""
-_CONFUSION = 0.0006
-"""Chance per sample that a 3B model's fusion loses the thread."""
 
 _FUSE = Fuse().instruction
 _YES_NO = ("yes", "no")
@@ -88,7 +80,7 @@ class QaAnswerer:
 
     def _kept(self, request: Request, question: str, shown: Mapping[int, str], needed: Set[str]) -> list[int]:
         model = request.model
-        luck = _RETRIEVAL_LUCK * request.temperature / _FULL_LUCK
+        luck = _RETRIEVAL_LUCK * request.temperature / FULL_LUCK
         difficulty = _QUESTION_SPREAD * deviate(question, "find")
 
         def stands(skill: float, number: int) -> bool:
@@ -109,7 +101,7 @@ class QaAnswerer:
         skill = self._skill.answering(
             model, support=seen / len(needed) if needed else 0.0, strays=len(references) - seen
         )
-        luck = self._skill.luck * request.temperature / _FULL_LUCK
+        luck = self._skill.luck * request.temperature / FULL_LUCK
         right = skill - deviate(question, "answer") + luck * deviate(question, model.name, request.seed, "answer") > 0
         answer = str(example["answers"][0]) if right else self._wrong_answer(request, question)
         if uniform(question, model.name, request.seed, "form") < _FORMLESS * 10 ** -decades(model):
@@ -127,10 +119,10 @@ class QaAnswerer:
         if not answers:
             raise UnknownPrompt("the simulation finds no candidate answers in this request for fusion")
         key = (example["question"], request.model.name, request.seed, "fuse")
-        if uniform(*key, "confused") < _CONFUSION * len(answers) * 10 ** -decades(request.model):
+        if confused(request.model, len(answers), *key):
             picked = choice(answers, *key)
         else:
-            picked = _weighed(example, answers, uniform(*key))
+            picked = weighed(answers, lambda answer: _is_right(answer, example) > 0, uniform(*key))
         return f"The candidates give {len(set(answers))} answers, of which one stands up best.\n{MARKER} {picked}"
 
 
@@ -151,20 +143,6 @@ def _wrong_answers(example: Example, answers: Sequence[str]) -> list[str]:
         return ["no" if right == "yes" else "yes"]
     some = shuffled(answers, example["question"], "wrong answers")[: _WRONG + 1]
     return [answer for answer in some if not _is_right(answer, example)][:_WRONG] or ["unknown"]
-
-
-def _weighed(example: Example, answers: Sequence[str], at: float) -> str:
-    """The answer at this place (0 to 1) of the candidates, laid out by their weights."""
-    weights = {
-        answer: count**_SHARPNESS * (_DISCERNMENT if _is_right(answer, example) else 1.0)
-        for answer, count in Counter(answers).items()
-    }
-    place = at * sum(weights.values())
-    for answer, weight in weights.items():
-        place -= weight
-        if place <= 0:
-            return answer
-    return answers[-1]
 
 
 _is_right = exact_match("answers")

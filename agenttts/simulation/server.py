@@ -7,15 +7,16 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agenttts.chat import SIMULATION
 from agenttts.errors import ConfigError
-from agenttts.simulation.simulation import CompletionBody, Refused, Simulation
+from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation
 
 if TYPE_CHECKING:
     import uvicorn
@@ -28,9 +29,11 @@ _MARK = {"X-Simulation": SIMULATION}
 _START_S = 20.0
 _POLL_S = 0.01
 
+Body = TypeVar("Body", bound=BaseModel)
+
 
 def application(simulation: Simulation) -> Starlette:
-    """The web application: `/v1/models` and `/v1/chat/completions`.
+    """The web application: `/v1/models`, `/v1/chat/completions` and `/v1/embeddings`.
 
     Raises:
         ConfigError: When the extra `simulation` is not installed.
@@ -45,21 +48,28 @@ def application(simulation: Simulation) -> Starlette:
     async def models(_: Request) -> Response:
         return JSONResponse(simulation.listing(), headers=_MARK)
 
-    async def completions(request: Request) -> Response:
-        try:
-            body = CompletionBody.model_validate_json(await request.body())
-            return await _answer(simulation, body)
-        except ValidationError as error:
-            return _refusal(400, f"not a request for completions: {error.errors()[0]['msg']}")
-        except Refused as error:
-            return _refusal(error.status, str(error))
+    def answering(schema: type[Body], answer: Callable[[Body], dict[str, Any]], path: str) -> Route:
+        async def respond(request: Request) -> Response:
+            try:
+                body = schema.model_validate_json(await request.body())
+                return await _answer(simulation, partial(answer, body))
+            except ValidationError as error:
+                return _refusal(400, f"not a request for {path.rpartition('/')[2]}: {error.errors()[0]['msg']}")
+            except Refused as error:
+                return _refusal(error.status, str(error))
 
-    routes = [Route("/v1/models", models), Route("/v1/chat/completions", completions, methods=["POST"])]
+        return Route(path, respond, methods=["POST"])
+
+    routes = [
+        Route("/v1/models", models),
+        answering(CompletionBody, simulation.complete, "/v1/chat/completions"),
+        answering(EmbeddingBody, simulation.embed, "/v1/embeddings"),
+    ]
     return Starlette(routes=routes)
 
 
-async def _answer(simulation: Simulation, body: CompletionBody) -> Response:
-    """A completion, or what the faults make of it."""
+async def _answer(simulation: Simulation, answer: Callable[[], dict[str, Any]]) -> Response:
+    """An answer, or what the faults make of it."""
     from starlette.responses import JSONResponse, Response, StreamingResponse
 
     fault = simulation.faults.draw(simulation.random)
@@ -67,12 +77,12 @@ async def _answer(simulation: Simulation, body: CompletionBody) -> Response:
         return _refusal(429, "too many requests", retry_after=simulation.faults.retry_after_s)
     if fault == "error":
         return _refusal(500, "a fault on request")
-    completion = simulation.complete(body)
+    answered = answer()
     if fault == "slow":
         await asyncio.sleep(simulation.faults.slow_s)
     if fault not in ("garbled", "cut"):
-        return JSONResponse(completion, headers=_MARK)
-    whole = json.dumps(completion).encode()
+        return JSONResponse(answered, headers=_MARK)
+    whole = json.dumps(answered).encode()
     half = whole[: len(whole) // 2]
     if fault == "garbled":
         return Response(half, media_type="application/json", headers=_MARK)

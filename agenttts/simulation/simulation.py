@@ -21,11 +21,18 @@ from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.pipeline import Example, Message
 from agenttts.simulation.answerer import Answerer, Request, UnknownPrompt
+from agenttts.simulation.chatdev import ChatdevAnswerer
+from agenttts.simulation.embeddings import embed
 from agenttts.simulation.faults import Faults
 from agenttts.simulation.qa import QaAnswerer
 from agenttts.simulation.skill import SKILLS
+from agenttts.simulation.taskbench import TaskbenchAnswerer
 
-ANSWERERS: Mapping[str, Callable[[str, Iterable[Example]], Answerer]] = dict.fromkeys(SKILLS, QaAnswerer)
+ANSWERERS: Mapping[str, Callable[[str, Iterable[Example]], Answerer]] = {
+    **dict.fromkeys(SKILLS, QaAnswerer),
+    "taskbench": TaskbenchAnswerer,
+    "chatdev": ChatdevAnswerer,
+}
 """Task -> who plays its models, given the task's name and all its examples."""
 
 _CHARACTERS_PER_TOKEN = 4
@@ -42,6 +49,18 @@ class CompletionBody(BaseModel):
     temperature: float = Field(1.0, ge=0)
     seed: int | None = None
     max_tokens: int | None = Field(None, ge=1)
+
+
+class EmbeddingBody(BaseModel):
+    """What is read of a request for embeddings."""
+
+    model: str
+    input: str | list[str] = Field(min_length=1)
+
+    @property
+    def texts(self) -> list[str]:
+        """What is to be embedded."""
+        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class Refused(AgentTTSError):
@@ -73,6 +92,7 @@ class Simulation:
         examples = [found.example(name) for name in (*found.examples, *found.held_out)]
         self.task, self.examples = task, len(examples)
         self.models = {model.served_name: model for model in found.pipeline.models}
+        self.embedder = found.embedder.served_name if found.embedder else None
         self.faults = faults or Faults()
         self.answerer = ANSWERERS[task](task, examples)
         self.random = Random(seed)
@@ -83,6 +103,8 @@ class Simulation:
             {"id": name, "object": "model", "created": 0, "owned_by": SIMULATION, "parameters": model.parameters}
             for name, model in self.models.items()
         ]
+        if self.embedder:
+            data.append({"id": self.embedder, "object": "model", "created": 0, "owned_by": SIMULATION})
         return {"object": "list", "simulation": True, "data": data}
 
     def complete(self, body: CompletionBody) -> dict[str, Any]:
@@ -101,6 +123,21 @@ class Simulation:
         except UnknownPrompt as error:
             raise Refused(400, str(error)) from error
         return _completion(body, texts)
+
+    def embed(self, body: EmbeddingBody) -> dict[str, Any]:
+        """The answer of `/v1/embeddings`; see `simulation.embeddings`.
+
+        Raises:
+            Refused: On a model that is not served, as where the task needs no embeddings.
+        """
+        if body.model != self.embedder:
+            raise Refused(404, f"the simulation does not serve embeddings of {body.model!r}")
+        vectors = [
+            {"object": "embedding", "index": place, "embedding": embed(text)} for place, text in enumerate(body.texts)
+        ]
+        tokens = sum(map(count_tokens, body.texts))
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return {"object": "list", "model": body.model, "simulation": True, "data": vectors, "usage": usage}
 
     def _text(self, body: CompletionBody, seed: int) -> str:
         model, temperature = self.models[body.model], body.temperature

@@ -50,6 +50,8 @@ from dataclasses import dataclass
 
 from agenttts.pipeline import Model
 
+FULL_LUCK = 0.9
+"""The temperature at which luck is what the skills say."""
 _SMALLEST = 3e9
 
 

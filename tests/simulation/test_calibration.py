@@ -1,7 +1,12 @@
-"""The simulated models against the figures that they are calibrated to: see `simulation.skill`."""
+"""The simulated models against the figures that they are calibrated to.
+
+See `simulation.skill`, `simulation.taskbench` and `simulation.chatdev`.
+"""
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +18,7 @@ from agenttts.allocation import Allocation
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.simulation import SimulatedClient, Simulation
 from agenttts.trial import Evaluation
+from tests.environments.tasks.data import OWN
 
 QUESTIONS = 400
 TOLERANCE = 0.06
@@ -31,12 +37,52 @@ def example(task: str, number: int) -> dict[str, Any]:
     return {**common, "answers": common["answer"], "ctxs_candidate": chunks, "ctxs_gt": [chunks[p] for p in needed]}
 
 
-class Rehearsal:
-    """One task on made-up questions, asked in process."""
+def questions(task: str, folder: Path) -> Path:
+    path = folder / f"{task}.jsonl"
+    path.write_text("\n".join(json.dumps(example(task, number)) for number in range(QUESTIONS)))
+    return path
 
-    def __init__(self, task: str, folder: Path) -> None:
-        path = folder / f"{task}.jsonl"
-        path.write_text("\n".join(json.dumps(example(task, number)) for number in range(QUESTIONS)))
+
+def requests(folder: Path) -> Path:
+    """300 requests for one to four of twenty tools with two parameters each."""
+    tools = [
+        {"id": f"tool_{number}", "desc": f"Does thing {number}", "parameters": [{"name": name} for name in "ab"]}
+        for number in range(20)
+    ]
+    for name in ("tool_desc.json", "graph_desc.json"):
+        (folder / name).write_text(json.dumps({"nodes": tools}))
+    (folder / "data.json").write_text("\n".join(json.dumps(a_request(number)) for number in range(300)))
+    return folder
+
+
+def a_request(number: int) -> dict[str, Any]:
+    names = [f"tool_{(number * 7 + place * 3) % 20}" for place in range(1 + number % 4)]
+    return {
+        "id": str(number),
+        "user_request": f"Request {number} wants {len(names)} things done.",
+        "task_steps": [f"Step {place}: Call {name}" for place, name in enumerate(names, start=1)],
+        "task_nodes": [
+            {"task": name, "arguments": [{"name": key, "value": f"{key}{number}{place}"} for key in "ab"]}
+            for place, name in enumerate(names)
+        ],
+        "task_links": [{"source": source, "target": target} for source, target in itertools.pairwise(names)],
+    }
+
+
+def descriptions(folder: Path) -> Path:
+    """45 descriptions: each pair of our own ten."""
+    with (OWN / "srdd.csv").open(newline="") as file:
+        own = [row["Description"] for row in csv.DictReader(file)]
+    pairs = [" ".join(pair) for pair in itertools.combinations(own, 2)]
+    path = folder / "tasks.json"
+    path.write_text(json.dumps({"names": [f"Program {number}" for number in range(len(pairs))], "tasks": pairs}))
+    return path
+
+
+class Rehearsal:
+    """One task on made-up examples, asked in process."""
+
+    def __init__(self, task: str, path: Path) -> None:
         found = environment(task, data=str(path))
         assert isinstance(found, LiveEnvironment)
         found.client = SimulatedClient(Simulation(task, str(path)))
@@ -48,8 +94,9 @@ class Rehearsal:
         answer = replace(answer, sampling=replace(answer.sampling, temperature=temperature))
         self.environment.pipeline = replace(self.environment.pipeline, subtasks=(retrieve, answer))
 
-    async def run(self, retrieve: tuple[str, int], answer: tuple[str, int]) -> Evaluation:
-        allocation = Allocation({"retrieve": retrieve, "answer": answer})
+    async def run(self, *choices: tuple[str, int]) -> Evaluation:
+        names = (subtask.name for subtask in self.environment.pipeline.subtasks)
+        allocation = Allocation(dict(zip(names, choices, strict=True)))
         return await self.environment.evaluate(allocation, self.names)
 
 
@@ -74,7 +121,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("task", PUBLISHED)
 async def test_scores_lie_near_those_published(task: str, tmp_path: Path) -> None:
-    rehearsal = Rehearsal(task, tmp_path)
+    rehearsal = Rehearsal(task, questions(task, tmp_path))
     for retrieve, answer, published in PUBLISHED[task]:
         measured = (await rehearsal.run(retrieve, answer)).score
         print(f"{task}: {retrieve[0]} x{retrieve[1]}, {answer[0]} x{answer[1]}: {published} -> {measured:.3f}")
@@ -82,7 +129,7 @@ async def test_scores_lie_near_those_published(task: str, tmp_path: Path) -> Non
 
 
 async def test_retrieval_grows_with_size_and_hardly_with_samples(tmp_path: Path) -> None:
-    rehearsal = Rehearsal("2wikimultihopqa", tmp_path)
+    rehearsal = Rehearsal("2wikimultihopqa", questions("2wikimultihopqa", tmp_path))
     for model, published in ((Q72, 0.80), (Q32, 0.60), (Q7, 0.35)):
         many, one = [(await rehearsal.run((model, n), (L3, 1))).subtask_scores["retrieve"] for n in (30, 1)]
         print(f"retrieval: {model}: {published} -> {one:.3f}, x30 {many:.3f}")
@@ -90,7 +137,7 @@ async def test_retrieval_grows_with_size_and_hardly_with_samples(tmp_path: Path)
 
 
 async def test_good_retrieval_lets_small_models_win_downstream(tmp_path: Path) -> None:
-    rehearsal = Rehearsal("2wikimultihopqa", tmp_path)
+    rehearsal = Rehearsal("2wikimultihopqa", questions("2wikimultihopqa", tmp_path))
     good = [(await rehearsal.run((Q72, 1), answer)).score for answer in ((L3, 50), (L70, 1))]
     poor = [(await rehearsal.run((Q7, 1), answer)).score for answer in ((L8, 60), (L70, 1))]
     print(f"3B x50 {good[0]:.3f}, 70B x1 {good[1]:.3f} after 72B; 8B x60 {poor[0]:.3f}, 70B x1 {poor[1]:.3f} after 7B")
@@ -100,9 +147,39 @@ async def test_good_retrieval_lets_small_models_win_downstream(tmp_path: Path) -
 async def test_without_temperature_more_samples_bring_little(tmp_path: Path) -> None:
     gains = {}
     for temperature in (0.1, 0.9):
-        rehearsal = Rehearsal("2wikimultihopqa", tmp_path)
+        rehearsal = Rehearsal("2wikimultihopqa", questions("2wikimultihopqa", tmp_path))
         rehearsal.answer_at(temperature)
         many, one = [(await rehearsal.run((Q72, 1), (L3, samples))).score for samples in (50, 1)]
         print(f"temperature {temperature}: x1 {one:.3f}, x50 {many:.3f}")
         gains[temperature] = many - one
     assert gains[0.1] < 0.08 < gains[0.9]
+
+
+TASKBENCH = [
+    ((L8, 10), (L8, 1), (L8, 1), 0.415), ((L8, 1), (L8, 50), (L8, 1), 0.49), ((L8, 1), (L8, 50), (L70, 1), 0.49),
+    ((L8, 1), (L70, 2), (L70, 1), 0.52), ((L70, 4), (L8, 20), (L70, 1), 0.53), ((L8, 20), (L70, 3), (L70, 1), 0.53),
+]  # fmt: skip
+CHATDEV = [
+    ((L70, 2), (L3, 60), (L3, 90)), ((L3, 70), (L3, 30), (L70, 1)), ((L70, 3), (L3, 2), (L70, 1)),
+    ((L3, 30), (L3, 60), (L3, 1)), ((L70, 3), (L3, 50), (L3, 1)), ((L70, 2), (L3, 70), (L3, 70)),
+]  # fmt: skip
+
+
+async def test_plans_lie_near_those_published(tmp_path: Path) -> None:
+    rehearsal = Rehearsal("taskbench", requests(tmp_path))
+    for *stages, published in TASKBENCH:
+        measured = (await rehearsal.run(*stages)).score
+        print(f"taskbench: {stages}: {published} -> {measured:.3f}")
+        assert measured == pytest.approx(published, abs=TOLERANCE)
+
+
+async def test_programs_lie_near_the_published_level_and_better_ones_are_finished_and_run(tmp_path: Path) -> None:
+    rehearsal = Rehearsal("chatdev", descriptions(tmp_path))
+    for stages in CHATDEV:
+        evaluation = await rehearsal.run(*stages)
+        print(f"chatdev: {stages}: .745 -> {evaluation.score:.3f}, {evaluation.subtask_scores}")
+        assert evaluation.score == pytest.approx(0.745, abs=0.02)
+    weak, strong = [await rehearsal.run(*[(model, n)] * 3) for model, n in ((L3, 1), (L70, 5))]
+    for stage in ("coding", "dynamic_testing"):
+        assert weak.subtask_scores[stage] < strong.subtask_scores[stage]
+    print(f"3B x1 {weak.subtask_scores}, 70B x5 {strong.subtask_scores}")

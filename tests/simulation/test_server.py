@@ -15,19 +15,36 @@ from agenttts.cost import cost_model
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, OpenAIClient, RecordedEnvironment, environment
 from agenttts.environments.prompts import render
+from agenttts.environments.tasks.chatdev.program import cosine
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
 from agenttts.pipeline import SubtaskInput
 from agenttts.recording import record
-from agenttts.simulation import Faults, Simulation, SimulationServer
+from agenttts.simulation import ANSWERERS, Faults, Simulation, SimulationServer
+from agenttts.simulation.embeddings import SHARED
 from agenttts.simulation.skill import SKILLS
 from agenttts.trial import Evaluation
+from tests.endpoint import FakeEndpoint
 from tests.environments.tasks.data import OWN, SAMPLES
 
 LABEL = "simulated models; no LLM runs"
 ALLOCATION = Allocation({"retrieve": ("Qwen2.5-7B", 4), "answer": ("Llama-3.1-8B", 5)})
 Serve = Callable[..., SimulationServer]
+DATA = {
+    **{task: OWN / f"{task}.jsonl" for task in SKILLS},
+    "taskbench": OWN / "taskbench" / "data_dailylifeapis",
+    "chatdev": OWN / "srdd.csv",
+}
+FAULTS = {
+    "rate_limit": 0.05,
+    "retry_after_s": 0.01,
+    "error": 0.05,
+    "cut": 0.05,
+    "slow": 0.05,
+    "slow_s": 0.01,
+    "most_n": 3,
+}
 
 
 @pytest.fixture
@@ -36,7 +53,7 @@ def serve() -> Iterator[Serve]:
     running: list[SimulationServer] = []
 
     def start(task: str = "hotpotqa", data: Path | None = None, **faults: Any) -> SimulationServer:
-        simulation = Simulation(task, str(data or OWN / f"{task}.jsonl"), faults=Faults(**faults))
+        simulation = Simulation(task, str(data or DATA[task]), faults=Faults(**faults))
         running.append(SimulationServer(simulation).__enter__())
         return running[-1]
 
@@ -46,10 +63,11 @@ def serve() -> Iterator[Serve]:
 
 
 def asking(server: SimulationServer, task: str = "hotpotqa", data: Path | None = None) -> LiveEnvironment:
-    found = environment(task, data=str(data or OWN / f"{task}.jsonl"))
+    found = environment(task, data=str(data or DATA[task]))
     assert isinstance(found, LiveEnvironment)
     found.client = OpenAIClient(timeout_s=20, max_retries=8)
-    found.route({model.name: server.url for model in found.pipeline.models})
+    models = (*found.pipeline.models, *([found.embedder] if found.embedder else []))
+    found.route({model.name: server.url for model in models})
     return found
 
 
@@ -65,16 +83,81 @@ async def searched(found: LiveEnvironment, store: Store, trials: int = 6) -> Sea
     return await search(found, agent, space, store, study_name="s", limits=Limits(trials=trials), parallel=2)
 
 
-@pytest.mark.parametrize("task", SKILLS)
-async def test_a_task_is_searched_from_end_to_end(task: str, serve: Serve, store: Store) -> None:
-    found = asking(serve(task), task)
-    result = await searched(found, store)
-    assert len(result.archive.trials) == 6 and result.best.evaluation.score > 0.3
+@pytest.mark.parametrize("task", ANSWERERS)
+async def test_a_task_is_searched_from_end_to_end_through_faults(task: str, serve: Serve, store: Store) -> None:
+    found = asking(serve(task, **FAULTS), task)
+    result = await searched(found, store, trials=4)
+    assert len(result.archive.trials) == 4 and result.best.evaluation.score > 0.25
     assert result.study.details["recorded"] == LABEL and found.recorded == LABEL
     evaluation = result.best.evaluation
-    assert evaluation.subtask_scores["retrieve"] > 0.2 and set(evaluation.usage) == {"retrieve", "answer"}
-    assert 50 < evaluation.usage["answer"].prompt_tokens < 400
-    assert 10 < evaluation.usage["answer"].completion_tokens < 130
+    assert not [
+        r.error for trial in result.archive.trials for r in trial.evaluation.results if "http" in (r.error or "")
+    ]
+    assert all(score > 0.2 for score in evaluation.subtask_scores.values())
+    for subtask in found.pipeline.subtasks:
+        used = evaluation.usage[subtask.name]
+        if used.samples:  # a program that runs is not mended
+            assert subtask.prompt_tokens / 8 < used.prompt_tokens < subtask.prompt_tokens * 4
+            assert 10 < used.completion_tokens < subtask.completion_tokens * 2
+
+
+@pytest.mark.parametrize("domain", ["multimedia", "huggingface"])
+async def test_the_other_domains_of_taskbench_are_simulated_too(domain: str, serve: Serve) -> None:
+    data = OWN / "taskbench" / f"data_{domain}"
+    async with asking(serve("taskbench", data), "taskbench", data) as found:
+        evaluation = await found.evaluate(each(found, "Llama-3.1-70B", 3))
+    assert evaluation.failures == 0 and evaluation.score > 0.2
+
+
+async def test_simulated_programs_are_real_and_differ(serve: Serve) -> None:
+    async with asking(serve("chatdev"), "chatdev") as found:
+        small = await found.evaluate(each(found, "Llama-3.2-3B", 1))
+    assert {result.subtask_scores["coding"] for result in small.results} == {0.0, 1.0}
+    assert small.usage["dynamic_testing"].samples > 0, "no program failed in the sandbox"
+    assert len({result.score for result in small.results}) == len(small.results)
+    assert all("def part_" in result.output for result in small.results)
+
+
+async def test_simulated_embeddings_alone_make_the_scores_simulated(serve: Serve, endpoint: FakeEndpoint) -> None:
+    real = environment("chatdev", data=str(DATA["chatdev"]))
+    assert isinstance(real, LiveEnvironment) and real.embedder is not None
+    endpoint.models = [model.served_name for model in real.pipeline.models]
+    real.route({model.name: endpoint.url for model in real.pipeline.models})
+    real.route({real.embedder.name: serve("chatdev").url})
+    async with real:
+        assert real.recorded == LABEL
+
+
+def test_embeddings_are_those_of_the_rule(serve: Serve) -> None:
+    server = serve("chatdev")
+    inputs = ["select_image now", "Select an IMAGE", "quite another"]
+    request: dict[str, Any] = {"model": "text-embedding-ada-002", "input": inputs}
+    answer = httpx.post(f"{server.url}/embeddings", json=request, timeout=20)
+    same, alike, other = (each["embedding"] for each in answer.json()["data"])
+    assert answer.headers["x-simulation"] == "agenttts-simulation" and answer.json()["simulation"] is True
+    assert cosine(same, same) == pytest.approx(1) and SHARED - 0.1 < cosine(same, other) < SHARED + 0.1
+    assert cosine(same, alike) == pytest.approx(SHARED + (1 - SHARED) * 2 / 6**0.5)  # two words of three, and of two
+    assert answer.json()["usage"]["prompt_tokens"] == 4 + 4 + 4
+    unknown, empty = {**request, "model": "gpt-9"}, {**request, "input": []}
+    for wrong, status in [(unknown, 404), (empty, 400)]:
+        assert httpx.post(f"{server.url}/embeddings", json=wrong, timeout=20).status_code == status
+    assert httpx.post(f"{serve().url}/embeddings", json=request, timeout=20).status_code == 404
+
+
+@pytest.mark.parametrize(("task", "prompt", "message"), [
+    ("taskbench", "Hello", "none of its task's prompts"),
+    ("taskbench", "Now this one:\nrequest: Fly me to the moon.\nReply:", "no example with the request 'Fly me"),
+    ("chatdev", "Hello", "no example with the description"),
+    ("chatdev", "Description: A chess clock.\n\nHello", "no example with the description 'A chess"),
+])  # fmt: skip
+def test_other_prompts_of_plans_and_programs_are_refused(task: str, prompt: str, message: str, serve: Serve) -> None:
+    model = "meta-llama/Llama-3.1-70B-Instruct"
+    answer = post(serve(task), model=model, messages=[{"role": "user", "content": prompt}])
+    assert answer.status_code == 400 and message in answer.json()["error"]["message"]
+
+
+def each(found: LiveEnvironment, model: str, samples: int) -> Allocation:
+    return Allocation({subtask.name: (model, samples) for subtask in found.pipeline.subtasks})
 
 
 @pytest.mark.parametrize(("task", "file"), [

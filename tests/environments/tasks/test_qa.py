@@ -49,6 +49,23 @@ def test_the_space_within_the_papers_budget_is_the_papers(name: str, budget: flo
         assert SearchSpace(found.pipeline, cost_model(priced), 1e12).cost(largest) > 0
 
 
+def test_aliases_of_the_file_beside_the_examples_are_right_too(tmp_path: Path) -> None:
+    first, second, *_ = rows("2wikimultihopqa")
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps([{**first, "answer_id": "Q7"}, {**second, "answer_id": None}]))
+    assert examples(task("2wikimultihopqa", path))[0]["answers"] == [first["answer"]]
+    known = [
+        {"Q_id": "Q7", "aliases": ["Pell"], "demonyms": ["Pellworthian"]},
+        {"Q_id": "Q8", "aliases": [], "demonyms": []},
+    ]
+    (tmp_path / "id_aliases.json").write_text("\n".join(map(json.dumps, known)))
+    with_aliases = [example["answers"] for example in examples(task("2wikimultihopqa", path))]
+    assert with_aliases == [[first["answer"], "Pell", "Pellworthian"], [second["answer"]]]
+    (tmp_path / "id_aliases.json").write_text('{"Q_id": "Q7", "aliases": "Pell", "demonyms": []}')
+    with pytest.raises(ConfigError, match="id_aliases.json, line 1: field 'aliases' must be a list of texts"):
+        task("2wikimultihopqa", path)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_examples_are_numbered_candidates_with_gold_among_them(name: str) -> None:
     found = examples(task(name))

@@ -10,6 +10,14 @@ from agenttts.pipeline import Example, Message
 FINISHED = "FINISHED"
 """What a review says when it finds nothing."""
 
+# What each turn asks for, by which a reader of prompts tells them apart.
+WRITE = "Write the program that this description asks for."
+COMPLETE = "Some of its parts are not written yet."
+REVIEW = "Read it without running it."
+REVISE = "Make this change."
+EXPLAIN = "Say in a few sentences where and why, and what would mend it."
+MEND = "Mend it."
+
 _CODER = "You are an experienced Python programmer. You write whole programs that work as they are."
 _REVIEWER = "You are an exacting reviewer of Python programs."
 _TESTER = "You are a tester who finds out why Python programs fail."
@@ -30,20 +38,20 @@ MERGE = (
 
 def write(example: Example) -> list[Message]:
     """Description -> program."""
-    task = f"Write the program that this description asks for.\n\n{_description(example)}\n\n{_RULES}\n\n{_FORM}"
+    task = f"{WRITE}\n\n{_description(example)}\n\n{_RULES}\n\n{_FORM}"
     return _messages(_CODER, task)
 
 
 def complete(example: Example, files: Mapping[str, str]) -> list[Message]:
     """A program with gaps -> the files that fill them."""
-    task = "Some of its parts are not written yet. Write them, without `pass` or TODO. Reply with the changed files."
+    task = f"{COMPLETE} Write them, without `pass` or TODO. Reply with the changed files."
     return _messages(_CODER, f"{_program(example, files)}\n\n{task}\n\n{_RULES}\n\n{_FORM}")
 
 
 def review(example: Example, files: Mapping[str, str]) -> list[Message]:
     """Program -> the comment that matters most."""
     task = (
-        "Read it without running it. Is everything imported that is used, is every function written, does what is "
+        f"{REVIEW} Is everything imported that is used, is every function written, does what is "
         "called exist and fit, does the program do all that the description asks for, and would it start? Name the "
         f"one change that matters most and how to make it, in a few sentences. If there is none, reply {FINISHED}."
     )
@@ -52,20 +60,20 @@ def review(example: Example, files: Mapping[str, str]) -> list[Message]:
 
 def revise(example: Example, files: Mapping[str, str], comment: str) -> list[Message]:
     """Program and comment -> the changed files."""
-    task = f"A review says:\n\n{comment}\n\nMake this change. Reply with the changed files."
+    task = f"A review says:\n\n{comment}\n\n{REVISE} Reply with the changed files."
     return _messages(_CODER, f"{_program(example, files)}\n\n{task}\n\n{_RULES}\n\n{_FORM}")
 
 
 def explain(example: Example, files: Mapping[str, str], complaint: str) -> list[Message]:
     """Program and traceback -> why it fails."""
-    task = f"It was run and failed:\n\n{complaint}\n\nSay in a few sentences where and why, and what would mend it."
+    task = f"It was run and failed:\n\n{complaint}\n\n{EXPLAIN}"
     return _messages(_TESTER, f"{_program(example, files)}\n\n{task}")
 
 
 def mend(example: Example, files: Mapping[str, str], complaint: str, reason: str) -> list[Message]:
     """Program, traceback and reason -> the changed files."""
     task = (
-        f"It was run and failed:\n\n{complaint}\n\nA tester says:\n\n{reason}\n\nMend it. Reply with the changed files."
+        f"It was run and failed:\n\n{complaint}\n\nA tester says:\n\n{reason}\n\n{MEND} Reply with the changed files."
     )
     return _messages(_CODER, f"{_program(example, files)}\n\n{task}\n\n{_RULES}\n\n{_FORM}")
 

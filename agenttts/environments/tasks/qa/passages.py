@@ -7,15 +7,16 @@ Official paragraphs are filled up to about 100 candidates with other examples' p
 highest for the question, and shuffled by the example's id: the gold ones stand anywhere, the same in every run. The
 authors did so with Elasticsearch and an unseeded shuffle. A paragraph is shown with its title.
 
-2WikiMultiHopQA's aliases of answers stand in a file of their own, which is not read: with the official format an alias
-counts as wrong.
+2WikiMultiHopQA's aliases of answers stand in a file of their own, keyed by the example's `answer_id`; they count as
+right where that file is beside the examples (`tasks.twowikimultihopqa`).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,20 @@ class _Question:
     """Whether the passages are all it is to have."""
 
 
-def passage_examples(rows: Sequence[Row], *, candidates: int = CANDIDATES) -> list[Example]:
+def passage_examples(
+    rows: Sequence[Row], *, candidates: int = CANDIDATES, aliases: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[Example]:
     """The examples of either format, as many as the paper uses.
 
     Args:
         rows: As published; all of them give distractors.
         candidates: Passages that an official example is filled up to.
+        aliases: `answer_id` of an official example -> further answers that are right.
 
     Raises:
         ConfigError: On a malformed example: the message names file, place and field.
     """
-    questions = [_read(row, number) for number, row in enumerate(rows, start=1)]
+    questions = [_read(row, number, aliases) for number, row in enumerate(rows, start=1)]
     used = questions[: SEARCHED + HELD_OUT]
     distractors = _Distractors(questions) if not all(question.complete for question in used) else None
     return [_example(question, distractors, candidates) for question in used]
@@ -95,7 +99,7 @@ class _Distractors:
         return [text for _, text in zip(range(count), others, strict=False)]
 
 
-def _read(row: Row, number: int) -> _Question:
+def _read(row: Row, number: int, aliases: Mapping[str, Sequence[str]]) -> _Question:
     if "ctxs_candidate" in row.fields or "ctxs_gt" in row.fields:
         return _read_candidates(row, number)
     paragraphs = dict(_paragraphs(row))
@@ -105,7 +109,7 @@ def _read(row: Row, number: int) -> _Question:
     return _Question(
         id=example_id(row, number, "_id", "id"),
         text=row.get("question", FULL_TEXT),
-        answers=[row.get("answer", FULL_TEXT)],
+        answers=[row.get("answer", FULL_TEXT), *aliases.get(str(row.fields.get("answer_id")), ())],
         passages=list(paragraphs.values()),
         gold=frozenset(paragraphs[title] for title in needed),
         complete=False,
