@@ -184,7 +184,11 @@ async def search(
                 await stack.enter_async_context(each)
         opened = stack.enter_context(closing(Store(store))) if isinstance(store, str) else store
         spec = study_spec(environment, searcher, space, seed, budgets)
-        kept = {"recorded": recorded(environment), "prices": price_rows(price_list(space))}
+        kept = {
+            "recorded": recorded(environment),
+            "prices": price_rows(price_list(space)),
+            "endpoints": getattr(environment, "endpoints", {}),
+        }
         study = opened.start(study_name, spec, {**(details or {}), **kept})
         run = _Run(
             environment=environment,

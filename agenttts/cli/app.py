@@ -245,7 +245,7 @@ def studies(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> 
     """List the studies of a store."""
     from agenttts.report import studies_table, study_row
 
-    opened = _open(store)
+    opened = open_store(store)
     rows = [study_row(opened, study) for study in opened.studies()]
     _show(rows, studies_table(rows), as_json)
 
@@ -261,7 +261,7 @@ def trials(
     from agenttts.cost import cost_model
     from agenttts.report import trial_row, trials_table
 
-    opened = _open(store)
+    opened = open_store(store)
     found = opened.study(study)
     listed = list(opened.archive(found).trials)
     if by_score:
@@ -287,7 +287,7 @@ def trace(
 
     from agenttts.report import Findings, answer_lines, step_row, trace_lines, trace_rows
 
-    opened = _open(store)
+    opened = open_store(store)
     found = opened.study(study)
     numbers = {each.number for each in opened.archive(found).trials}
     if trial is not None and trial not in numbers:
@@ -316,10 +316,31 @@ def best(
 
     from agenttts.report import recommendation
 
-    opened = _open(store)
+    opened = open_store(store)
     data = recommendation(opened, opened.study(study), budget)
     plain_json = as_json or form == "json"
     typer.echo(json.dumps(data, indent=2) if plain_json else yaml.safe_dump(data, sort_keys=False).rstrip())
+
+
+@app.command("serve-pipeline")
+def serve_pipeline(
+    source: Annotated[
+        str,
+        typer.Argument(help="An allocation file (`agenttts best`), or a study of the store.", metavar="FILE_OR_STUDY"),
+    ],
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen; any free one when 0.")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="Seconds that one answer may take.", metavar="SECONDS")
+    ] = 120.0,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Serve a recommended allocation as an OpenAI-compatible endpoint."""
+    from agenttts.cli.deploy import run_pipeline
+
+    run_pipeline(source, store=store, data=data, endpoints=endpoint, timeout_s=timeout, host=host, port=port)
 
 
 @app.command()
@@ -331,7 +352,7 @@ def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as
     from agenttts.cost import cost_model
     from agenttts.report import frontier_row, frontier_table, pareto_table, study_frontier
 
-    opened = _open(store)
+    opened = open_store(store)
     shown = opened.study(study)
     found = study_frontier(opened, shown)
     table = frontier_table(found, cost_model(shown.spec.cost_model).unit)
@@ -354,7 +375,7 @@ def report(
     """Write what was found, how sure it is and why each trial was tried, as one HTML file that needs nothing else."""
     from agenttts.report import read_findings, report_html
 
-    page = report_html(read_findings(_open(store), studies or ()))
+    page = report_html(read_findings(open_store(store), studies or ()))
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -397,7 +418,7 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _open(store: str) -> Store:
+def open_store(store: str) -> Store:
     """A store that exists: reading commands must not create one."""
     from agenttts.db import Store
 

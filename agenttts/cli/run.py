@@ -70,7 +70,7 @@ class Problem:
         if several and budget is not None:
             raise ConfigError("--budget and --budgets exclude each other: give one of them")
         budget = several[-1] if several else budget
-        found = environment(env, data=data, endpoints=_parse_endpoints(endpoints))
+        found = environment(env, data=data, endpoints=parse_endpoints(endpoints))
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
@@ -177,8 +177,12 @@ def _parse_budgets(text: str) -> tuple[float, ...]:
     return found
 
 
-def _parse_endpoints(given: Sequence[str]) -> dict[str, str]:
-    """Model name -> URL, of texts MODEL=URL."""
+def parse_endpoints(given: Sequence[str]) -> dict[str, str]:
+    """Model name -> URL, of texts MODEL=URL.
+
+    Raises:
+        ConfigError: On a text of another form, or a model that is named twice.
+    """
     found: dict[str, str] = {}
     for text in given:
         model, _, url = text.partition("=")
@@ -276,6 +280,7 @@ async def _search(
         "agenttts": version("agenttts"),
         "python": platform.python_version(),
         "planner": planned(job.searcher),
+        "environment": problem.env,
         "data": problem.data or "",
     }
     return await run(
