@@ -113,9 +113,7 @@ def _runner(file: _File, where: str, given: Pipeline | LiveEnvironment | None, d
     if isinstance(given, Pipeline):
         return _Runner(given)
     if given is None and file.environment is None:
-        raise ConfigError(
-            f"{where} does not say where its pipeline {file.pipeline!r} is: give at.deployed the pipeline"
-        )
+        raise ConfigError(f"{where} does not say where pipeline {file.pipeline!r} is: give at.deployed the pipeline")
     found = given or environment(str(file.environment), data=data or file.data)
     if not isinstance(found, LiveEnvironment):
         raise ConfigError(f"environment {found.name!r} runs no models, so its pipeline cannot be deployed")

@@ -170,6 +170,10 @@ class StepRun(SubtaskRun, Protocol):
         """
         ...
 
+    async def reply(self, messages: Sequence[Message] | str) -> str:
+        """As `ask`, but the whole first sample that was parsed as the output: for code that parses for itself."""
+        ...
+
 
 @runtime_checkable
 class Aggregator(Protocol):

@@ -182,7 +182,7 @@ class Proposal:
 class Deployable(Protocol[Deployed]):
     """An environment that can run one allocation outside of a search."""
 
-    def deployed(self, allocation: Allocation, space: SearchSpace, **options: Any) -> Deployed:
+    def deployed(self, allocation: Allocation, space: SearchSpace) -> Deployed:
         """The allocation, ready to answer."""
         ...
 
@@ -203,15 +203,14 @@ class Trial:
     """Number of trials in the archive when it was proposed: links the trial to the agent's steps."""
     created: datetime
 
-    def pipeline(self, environment: Deployable[Deployed], space: SearchSpace, **options: Any) -> Deployed:
+    def pipeline(self, environment: Deployable[Deployed], space: SearchSpace) -> Deployed:
         """The trial's allocation, ready to answer one input at a time: see `LiveEnvironment.deployed`.
 
         Args:
             environment: Runs the pipeline.
             space: What was searched.
-            options: As `deployed` takes them.
         """
-        return environment.deployed(self.allocation, space, **options)
+        return environment.deployed(self.allocation, space)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Serving a web application (Starlette) on this machine: from a thread, or from the calling thread until interrupted."""
+"""Serving a web application (Starlette): from a thread, or from the calling thread until interrupted."""
 
 from __future__ import annotations
 

@@ -326,7 +326,7 @@ def best(
 def serve_pipeline(
     source: Annotated[
         str,
-        typer.Argument(help="An allocation file (`agenttts best`), or a study of the store.", metavar="FILE_OR_STUDY"),
+        typer.Argument(help="An allocation file (`best` prints one), or a study's name.", metavar="FILE_OR_STUDY"),
     ],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen; any free one when 0.")] = 8080,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",

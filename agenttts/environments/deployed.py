@@ -14,7 +14,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -215,7 +215,7 @@ class DeployedPipeline:
             recorded=self.recorded,
         )
 
-    def node(self, into: str = "answer") -> Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]:
+    def node(self, into: str = "answer") -> Any:
         """A LangGraph node: reads the pipeline's fields of the state, and writes the output into the field `into`."""
 
         async def answer(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ instead; `current_step` finds the same handles from inside a framework's own obj
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,6 +133,8 @@ class StageRun:
         self.subtask = subtask
         self.input = given
         self.messages: Sequence[Message] = render(subtask, given) if messages is None else messages
+        self._usable: list[tuple[str, Any]] = []
+        """The samples that could be parsed, with their values."""
 
     @property
     def model(self) -> Model:
@@ -147,12 +150,21 @@ class StageRun:
         """The subtask's one output."""
         if self.subtask.run is not None:
             return await self.subtask.run(self)
-        parsed = [value for text in await self.draw(self.messages) if (value := self._parsed(text)) is not None]
-        if not parsed and self.subtask.default is not None:
+        drawn = [(text, self._parsed(text)) for text in await self.draw(self.messages)]
+        self._usable = [(text, value) for text, value in drawn if value is not None]
+        if not self._usable and self.subtask.default is not None:
             return self.subtask.default
-        if not parsed:
+        if not self._usable:
             raise ParseError(f"subtask {self.subtask.name!r}: none of {self.samples} samples could be parsed")
+        parsed = [value for _, value in self._usable]
         return await (self.subtask.aggregator or _DEFAULT_AGGREGATOR).aggregate(parsed, self)
+
+    def text_of(self, output: Any) -> str:
+        """The whole first sample that was parsed as this output; the output itself where none was."""
+        for text, value in self._usable:
+            if value == output:
+                return text
+        return output if isinstance(output, str) else json.dumps(output, default=str)
 
     def _parsed(self, text: str) -> Any:
         try:
@@ -189,10 +201,19 @@ class Step(StageRun):
 
     async def ask(self, messages: Sequence[Message] | str) -> Any:
         """See `pipeline.StepRun`."""
+        return (await self._asked(messages))[1]
+
+    async def reply(self, messages: Sequence[Message] | str) -> str:
+        """See `pipeline.StepRun`."""
+        run, output = await self._asked(messages)
+        return run.text_of(output)
+
+    async def _asked(self, messages: Sequence[Message] | str) -> tuple[StageRun, Any]:
         prompt = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        output = await StageRun(self._owner, self.subtask, self.input, prompt).output()
+        run = StageRun(self._owner, self.subtask, self.input, prompt)
+        output = await run.output()
         self._owner.finish(self.subtask, output)
-        return output
+        return run, output
 
     def wait(self, asking: Coroutine[Any, Any, T]) -> T:
         """What a coroutine of this step returns, waited for from a thread.
