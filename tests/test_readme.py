@@ -48,6 +48,6 @@ async def test_the_pipeline_of_the_readme_runs(
 def test_every_command_of_the_readme_exists() -> None:
     from agenttts.cli.app import app
 
-    named = set(re.findall(r"(?<!import )agenttts ([a-z]+)", README.read_text()))
+    named = set(re.findall(r"(?<!import )agenttts ([a-z-]+)", README.read_text()))
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert named <= known

@@ -86,6 +86,10 @@ MethodOption = Annotated[
         "llm-zs, agenthpo.",
     ),
 ]
+TrackOption = Annotated[
+    list[str],
+    typer.Option("--track", help="Tell mlflow or wandb about the search, too (repeatable).", metavar="NAME"),
+]
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="Name of the study; made from the settings if left out.")
 ]
@@ -102,8 +106,20 @@ def options(
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
+    log: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option("--log", help="What is logged on standard error (logger 'agenttts')."),
+    ] = "warning",
 ) -> None:
     """Options of the command itself."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("agenttts")
+    if log != "warning":  # warnings show without any handler, as they always do
+        logger.addHandler(handler)
+        logger.setLevel(log.upper())
 
 
 @app.command()
@@ -124,6 +140,7 @@ def search(
     llm: LlmOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     study: StudyOption = None,
+    track: TrackOption = [],  # noqa: B006  (typer copies it)
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
@@ -133,7 +150,7 @@ def search(
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
     problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, budgets=budgets, cost=cost)
     job = Job.create(problem, method, seed=seed, llm=llm, insights_off=frozenset(without_insight), study=study)
-    run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
+    run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store), track)
 
 
 @app.command()
@@ -320,6 +337,39 @@ def best(
     data = recommendation(opened, opened.study(study), budget)
     plain_json = as_json or form == "json"
     typer.echo(json.dumps(data, indent=2) if plain_json else yaml.safe_dump(data, sort_keys=False).rstrip())
+
+
+@app.command()
+def watch(
+    study: StudyArgument = None,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, help="Seconds between looks at the store.", metavar="SECONDS")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once; as without a terminal.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Watch a study that another process searches: best, spend, newest trials, last guideline. Ctrl-C ends it."""
+    from agenttts.cli.watch import run_watch
+
+    run_watch(open_store(store), study, every_s=every, once=once)
+
+
+@app.command()
+def export(
+    study: StudyArgument = None,
+    optuna: Annotated[
+        str, typer.Option("--optuna", help="An Optuna storage, as for optuna-dashboard.", metavar="URL")
+    ] = "sqlite:///optuna.db",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a study into an Optuna storage, in place of an earlier export, so that optuna-dashboard shows it."""
+    from agenttts.chat import shown_url
+    from agenttts.tracking import export_to_optuna
+
+    opened = open_store(store)
+    found = opened.study(study)
+    count = export_to_optuna(opened, found, optuna)
+    typer.echo(f"wrote {count} trials of study {found.name} to {shown_url(optuna)}")
 
 
 @app.command("serve-pipeline")

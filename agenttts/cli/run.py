@@ -32,6 +32,7 @@ from agenttts.methods import may_ask_llm, method_names, searcher
 from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
+from agenttts.tracking import tracker
 from agenttts.trial import Environment, Searcher
 
 _DEFAULT_COST = "flops"
@@ -194,12 +195,20 @@ def parse_endpoints(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def run_search(problem: Problem, job: Job, settings: Settings) -> None:
-    """Search, and print how it goes and how it ends."""
-    console = open_console()
+def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[str] = ()) -> None:
+    """Search, and print how it goes and how it ends; tell trackers of these names the same."""
+    console, trackers = open_console(), [tracker(name) for name in track]
     heading = problem.heading(("method", job.method), ("study", f"{job.study} in {settings.location}"))
     with show_progress(console, heading) as on_progress:
-        result = asyncio.run(_search(problem, job, settings, on_progress))
+
+        def told(progress: Progress) -> None:
+            on_progress(progress)
+            for each in trackers:
+                each(progress)
+
+        result = asyncio.run(_search(problem, job, settings, told))
+    for each in trackers:
+        each.finish(result)
     console.print()
     for line in summary_lines(result, problem.space.cost_model.unit, problem.space.budget):
         print_wrapped(console, line, indent=2)
