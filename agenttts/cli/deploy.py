@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from agenttts.cli.run import parse_endpoints
 from agenttts.db import Store
 from agenttts.deploy import deployed
 from agenttts.endpoint import application
+from agenttts.environments.deployed import DeployedPipeline
 from agenttts.report import recommendation
 from agenttts.web import WebServer
 
@@ -40,16 +42,19 @@ def run_pipeline(
         opened: Store = open_store(store)
         found = recommendation(opened, opened.study(source))
     pipeline = deployed(found, data=data, endpoints=parse_endpoints(endpoints), timeout_s=timeout_s)
-    server, console = WebServer(application(pipeline), host=host, port=port, within=pipeline), open_console()
-    if pipeline.recorded:
-        print_wrapped(console, f"NOT REAL MODELS: {pipeline.recorded}")
-    print_heading(
-        console,
-        [
-            ("pipeline", pipeline.pipeline.name),
-            ("allocation", str(pipeline.allocation)),
-            ("serving", f"{server.url} until Ctrl-C"),
-        ],
-    )
-    console.file.flush()
+    # Shown once its models have been asked: an error before that stands alone, and only then is it known what they are.
+    server = WebServer(application(pipeline), host=host, port=port, within=_announced(pipeline, lambda: server.url))
     server.run()
+
+
+@asynccontextmanager
+async def _announced(pipeline: DeployedPipeline, url: Callable[[], str]) -> AsyncIterator[None]:
+    console = open_console()
+    async with pipeline:
+        if pipeline.recorded:
+            print_wrapped(console, f"NOT REAL MODELS: {pipeline.recorded}")
+        name, allocation = pipeline.pipeline.name, str(pipeline.allocation)
+        where = f"{url()} until Ctrl-C"
+        print_heading(console, [("pipeline", name), ("allocation", allocation), ("serving", where)])
+        console.file.flush()
+        yield
