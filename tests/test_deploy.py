@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.endpoint import application
 from agenttts.environments import LiveEnvironment
-from agenttts.environments.deployed import DeployedPipeline, MissingField
+from agenttts.environments.deployed import DeployedPipeline, MissingField, PipelineAnswer
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
@@ -93,6 +94,17 @@ async def test_the_winner_of_a_search_is_deployed_by_name(
     assert [answer.text for answer in answers] == ["yes", "yes"] and answers[0].allocation == result.best.allocation
     with pytest.raises(ConfigError, match="an event loop is running: use `await"):
         winner("1?")
+
+
+def test_answers_at_once_share_what_was_started(endpoint: FakeEndpoint) -> None:
+    endpoint.reply, endpoint.delay_s = reply, 0.05
+    pipeline = deploy(make_pipeline(endpoint.url))
+
+    async def several() -> list[PipelineAnswer]:
+        return await asyncio.gather(*(pipeline.answer({"question": "q", "who": who}) for who in "abc"))
+
+    for _ in range(2):  # in two event loops
+        assert [answer.text for answer in asyncio.run(several())] == ["fact for a", "fact for b", "fact for c"]
 
 
 async def test_a_deployed_pipeline_is_a_langgraph_node_and_a_graph(endpoint: FakeEndpoint) -> None:

@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self, TypedDict
+from weakref import WeakKeyDictionary
 
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.checks import MAPPING, POSITIVE, require
@@ -86,8 +87,8 @@ class DeployedPipeline:
     """Runs one allocation of a pipeline on one input after another.
 
     Entering it starts the servers that it brings and checks its models; outside of `async with`, a call does both for
-    itself. Use `at.deployed` to make one from an allocation file, `trial.pipeline` or `LiveEnvironment.deployed` after
-    a search.
+    itself. It is used in one event loop at a time. Use `at.deployed` to make one from an allocation file,
+    `trial.pipeline` or `LiveEnvironment.deployed` after a search.
 
     Args:
         allocation: What each subtask gets.
@@ -124,27 +125,50 @@ class DeployedPipeline:
             given = given.with_limits(timeout_s=timeout_s * _PATIENCE, max_retries=_MAX_RETRIES)
         self.client, self.embedder, self._serving = given, embedder, serving
         self._rested: dict[str, float] = {}
-        self._entered = False
+        self._users = 0
+        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def __aenter__(self) -> Self:
-        """Start the servers, and ask the endpoints whether they serve the allocation's models.
+        """Start the servers, and ask the endpoints whether they serve the allocation's models; once for all who enter.
 
         An endpoint that cannot be reached is logged; its models are stood in for until it is there.
 
         Raises:
             ConfigError: On a missing key, or a model that its endpoint does not serve.
         """
+        async with self._gate:
+            if not self._users:
+                await self._start()
+            self._users += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        async with self._gate:
+            self._users -= 1
+            if not self._users:
+                await self._stop()
+
+    @property
+    def _gate(self) -> asyncio.Lock:
+        """Lets one at a time start or stop; a lock belongs to one event loop."""
+        return self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+    async def _start(self) -> None:
         if self._serving is not None:
             self.client.route(await self._serving.start())
-        self._entered = True
         try:
-            chosen = {s.model(self.allocation[s.name].model): None for s in self.pipeline.subtasks}
-            for model in chosen:
+            for model in dict.fromkeys(s.model(self.allocation[s.name].model) for s in self.pipeline.subtasks):
                 await self._check(model)
         except BaseException:
-            await self.__aexit__(None, None, None)  # whatever stopped the check must not leave servers running
+            await self._stop()  # whatever stopped the check must not leave servers running
             raise
-        return self
+
+    async def _stop(self) -> None:
+        await self.client.close()
+        if self._serving is not None:
+            await self._serving.stop()
 
     async def _check(self, model: Model) -> None:
         try:
@@ -152,14 +176,6 @@ class DeployedPipeline:
         except EndpointError as error:
             _log.warning("%s", error)
             self.rest(model)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._entered = False
-        await self.client.close()
-        if self._serving is not None:
-            await self._serving.stop()
 
     def __call__(self, given: Mapping[str, Any] | str) -> PipelineAnswer:
         """The answer to one input, waited for: see `answer`.
@@ -186,11 +202,9 @@ class DeployedPipeline:
         """
         fields = _Fields({"question": given} if isinstance(given, str) else given)
         check_input(self.pipeline, fields)
-        if not self._entered:
-            async with self:
-                return await self.answer(given)
-        with closing(Store()) as store:
-            return await self._answer(_DeployedRun(self, fields, SamplePool(store)))
+        async with self:
+            with closing(Store()) as store:
+                return await self._answer(_DeployedRun(self, fields, SamplePool(store)))
 
     async def _answer(self, run: _DeployedRun) -> PipelineAnswer:
         started = time.perf_counter()
