@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from agenttts.allocation import Allocation, Choice, SearchSpace
     from agenttts.cost import cost_model
     from agenttts.db import Store
+    from agenttts.deploy import deployed
     from agenttts.environments import LiveEnvironment, RecordedEnvironment, environment
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
     from agenttts.loop import Limits, SearchResult, search
     from agenttts.methods import searcher
-    from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
+    from agenttts.pipeline import Model, Pipeline, Sampling, StepRun, Subtask, SubtaskInput, SubtaskRun
     from agenttts.racing import Racing
     from agenttts.trial import Archive, Budget, Evaluation, Proposal, Trial
 
@@ -30,10 +31,11 @@ _HOMES = {
     "agenttts.allocation": ("Allocation", "Choice", "SearchSpace"),
     "agenttts.cost": ("cost_model",),
     "agenttts.db": ("Store",),
+    "agenttts.deploy": ("deployed",),
     "agenttts.environments": ("LiveEnvironment", "RecordedEnvironment", "environment"),
     "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
     "agenttts.methods": ("searcher",),
-    "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "Subtask", "SubtaskInput", "SubtaskRun"),
+    "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "StepRun", "Subtask", "SubtaskInput", "SubtaskRun"),
     "agenttts.racing": ("Racing",),
     "agenttts.loop": ("Limits", "SearchResult", "search"),
     "agenttts.trial": ("Archive", "Budget", "Evaluation", "Proposal", "Trial"),
@@ -64,6 +66,7 @@ __all__ = [
     "Sampling",
     "SearchResult",
     "SearchSpace",
+    "StepRun",
     "Store",
     "StoreError",
     "Subtask",
@@ -72,6 +75,7 @@ __all__ = [
     "Trial",
     "aggregators",
     "cost_model",
+    "deployed",
     "environment",
     "metrics",
     "parsers",

@@ -184,7 +184,11 @@ async def search(
                 await stack.enter_async_context(each)
         opened = stack.enter_context(closing(Store(store))) if isinstance(store, str) else store
         spec = study_spec(environment, searcher, space, seed, budgets)
-        kept = {"recorded": recorded(environment), "prices": price_rows(price_list(space))}
+        kept = {
+            "recorded": recorded(environment),
+            "prices": price_rows(price_list(space)),
+            "endpoints": getattr(environment, "endpoints", {}),
+        }
         study = opened.start(study_name, spec, {**(details or {}), **kept})
         run = _Run(
             environment=environment,
@@ -374,6 +378,8 @@ class _Run:
             round=round_,
         )
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
+        score, count = evaluation.score, len(evaluation.results)
+        _log.info("trial %d: %.3f on %d examples, %s", trial.number, score, count, trial.allocation)
         self._report("evaluating")
 
     async def _look_again(self, space: SearchSpace, count: int) -> None:
@@ -415,6 +421,7 @@ class _Run:
         await self._complete()
         chosen, found = self._recommended()
         best, checks = chosen[0], await self._validate_all(chosen)
+        _log.info("study %s recommends trial %d: %s", self.study.name, best.number, best.allocation)
         return SearchResult(
             study=self.study,
             archive=self.archive,
@@ -470,6 +477,7 @@ class _Run:
         return evaluation
 
     def _report(self, phase: str) -> None:
+        _log.debug("study %s: %s, %d trials", self.study.name, phase, len(self.archive.trials))
         if self.on_progress is not None:
             self.on_progress(
                 Progress(

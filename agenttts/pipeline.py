@@ -158,6 +158,23 @@ class SubtaskRun(Protocol):
         ...
 
 
+class StepRun(SubtaskRun, Protocol):
+    """The handle of one subtask for a pipeline that is a function (`Pipeline.run`)."""
+
+    async def ask(self, messages: Sequence[Message] | str) -> Any:
+        """The subtask's output for these messages: the allocation's samples of its model, parsed and aggregated.
+
+        Raises:
+            ParseError: When no sample can be used and the subtask has no default.
+            EndpointError: When the model's endpoint refuses or keeps failing.
+        """
+        ...
+
+    async def reply(self, messages: Sequence[Message] | str) -> str:
+        """As `ask`, but the whole first sample that was parsed as the output: for code that parses for itself."""
+        ...
+
+
 @runtime_checkable
 class Aggregator(Protocol):
     """Turns the parsed samples of one subtask into its one output."""
@@ -184,6 +201,7 @@ Prompt = str | Callable[[SubtaskInput], str | Sequence[Message]]
 Parser = Callable[[str, SubtaskInput], Any]
 Metric = Callable[[Any, Example], float]
 Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
+Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
 
 
 def text(sample: str, _: SubtaskInput) -> str:
@@ -196,8 +214,9 @@ class Subtask:
     """One stage of a pipeline.
 
     Give either a `prompt` (with `parser` and `aggregator`) or `run`, a coroutine that is the whole stage and draws
-    through its handle. A string prompt is a Jinja template over the example's fields and the names of the subtasks
-    before it; a callable returns the user message or a list of messages.
+    through its handle; or neither, where the whole pipeline is one function (`Pipeline.run`). A string prompt is a
+    Jinja template over the example's fields and the names of the subtasks before it; a callable returns the user
+    message or a list of messages.
 
     Raises:
         ConfigError: On an unusable name, no or duplicate models, or a field of another type or range.
@@ -242,8 +261,8 @@ class Subtask:
         if not self.models:
             raise ConfigError(f"{where} has no candidate model: list at least one")
         _reject_duplicates(f"{where} lists the model", [model.name for model in self.models])
-        if (self.prompt is None) == (self.run is None):
-            raise ConfigError(f"{where} needs either a prompt or a run coroutine, not both and not neither")
+        if self.prompt is not None and self.run is not None:
+            raise ConfigError(f"{where} has both a prompt and a run coroutine: give it one of them")
         if self.run is not None and not inspect.iscoroutinefunction(self.run):
             raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
         require_fields(self, where, _SUBTASK_FIELDS)
@@ -316,7 +335,11 @@ class Pipeline:
     name: str
     subtasks: tuple[Subtask, ...]
     metric: Metric
-    """(output of the last declared subtask, example) -> score in [0, 1]: what the search maximises."""
+    """(output, example) -> score in [0, 1]: what the search maximises. The output is the last declared subtask's, or
+    what `run` returns."""
+    run: Program | None = None
+    """A coroutine that is the whole pipeline: (example, subtask name -> handle) -> output. Its subtasks then have
+    neither prompt nor coroutine; it asks each through its handle, in whatever order."""
 
     def __post_init__(self) -> None:
         require(TEXT, self.name, "a pipeline's name")
@@ -326,10 +349,25 @@ class Pipeline:
             raise ConfigError(f"{where} has no subtasks")
         require(FUNCTION, self.metric, f"{where}: metric")
         _reject_duplicates(f"pipeline {self.name!r} names the subtask", [s.name for s in self.subtasks])
+        if self.run is not None and not inspect.iscoroutinefunction(self.run):
+            raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
         for subtask in self.subtasks:
+            self._require_one_way_to_run(subtask)
             for parent in self.parents(subtask.name):
                 self.subtask(parent)
         self.order  # noqa: B018  (raises on a cycle)
+
+    def _require_one_way_to_run(self, subtask: Subtask) -> None:
+        declared = subtask.prompt is not None or subtask.run is not None
+        if declared and self.run is not None:
+            raise ConfigError(
+                f"pipeline {self.name!r} is run by a function of its own: leave the prompt and the run coroutine of "
+                f"subtask {subtask.name!r} out"
+            )
+        if not declared and self.run is None:
+            raise ConfigError(
+                f"subtask {subtask.name!r} needs a prompt or a run coroutine, or its pipeline a `run` that is all of it"
+            )
 
     def subtask(self, name: str) -> Subtask:
         """The subtask of this name.
@@ -387,7 +425,8 @@ class Pipeline:
         parts = {
             f"subtask {s.name!r}": fingerprint(describe(s) + describe(self.parents(s.name))) for s in self.subtasks
         }
-        return {**parts, "the metric": fingerprint(describe(self.metric) + self.final.name)}
+        program = {} if self.run is None else {"the pipeline's function": fingerprint(describe(self.run))}
+        return {**parts, **program, "the metric": fingerprint(describe(self.metric) + self.final.name)}
 
     @property
     def fingerprint(self) -> str:

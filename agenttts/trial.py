@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.pipeline import Pipeline
 
+Deployed = TypeVar("Deployed", covariant=True)
 _Z95 = 1.959963984540054
 RULES = "rules"
 """Who did what an LLM might have done and did not: the planner of a step, the searcher of a trial filled in by rule."""
@@ -178,6 +179,14 @@ class Proposal:
     tried allocation again to show it more. None leaves the number to the loop."""
 
 
+class Deployable(Protocol[Deployed]):
+    """An environment that can run one allocation outside of a search."""
+
+    def deployed(self, allocation: Allocation, space: SearchSpace) -> Deployed:
+        """The allocation, ready to answer."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """An allocation with its evaluation, where it came from and when."""
@@ -193,6 +202,15 @@ class Trial:
     round: int
     """Number of trials in the archive when it was proposed: links the trial to the agent's steps."""
     created: datetime
+
+    def pipeline(self, environment: Deployable[Deployed], space: SearchSpace) -> Deployed:
+        """The trial's allocation, ready to answer one input at a time: see `LiveEnvironment.deployed`.
+
+        Args:
+            environment: Runs the pipeline.
+            space: What was searched.
+        """
+        return environment.deployed(self.allocation, space)
 
 
 @dataclass(frozen=True, kw_only=True)

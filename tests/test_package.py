@@ -36,7 +36,7 @@ def test_the_roots_folders_are_relative_links_into_the_package(name: str) -> Non
     [
         "agenttts", "agenttts.agent", "agenttts.aggregators", "agenttts.baselines", "agenttts.db",
         "agenttts.environments", "agenttts.environments.serving", "agenttts.metrics", "agenttts.parsers",
-        "agenttts.report", "agenttts.simulation",
+        "agenttts.report", "agenttts.simulation", "agenttts.tracking",
     ],
 )  # fmt: skip
 def test_public_names_exist_and_are_sorted(module: str) -> None:

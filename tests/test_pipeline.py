@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import agenttts
 from agenttts.aggregators import MajorityVote
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskRun
+from agenttts.pipeline import Example, Model, Pipeline, Sampling, StepRun, Subtask, SubtaskRun
 
 M = Model("m", 1e9)
 untyped: Any = agenttts
@@ -28,6 +29,10 @@ async def stage(run: SubtaskRun) -> str:
     return ""
 
 
+async def program(example: Example, steps: Mapping[str, StepRun]) -> str:
+    return ""
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -38,8 +43,13 @@ async def stage(run: SubtaskRun) -> str:
         (lambda: Subtask("my stage", (M,), "x"), "subtask 'my stage' must be named"),
         (lambda: Subtask("s", (), "x"), "subtask 's' has no candidate model"),
         (lambda: Subtask("s", (M, Model("m", 2e9)), "x"), "lists the model 'm' twice"),
-        (lambda: Subtask("s", (M,)), "either a prompt or a run coroutine"),
-        (lambda: Subtask("s", (M,), "x", run=stage), "either a prompt or a run coroutine"),
+        (lambda: Pipeline("p", (Subtask("s", (M,)),), zero), "subtask 's' needs a prompt or a run coroutine"),
+        (lambda: Subtask("s", (M,), "x", run=stage), "has both a prompt and a run coroutine"),
+        (
+            lambda: Pipeline("p", (Subtask("s", (M,), "x"),), zero, run=program),
+            "leave the prompt and the run coroutine",
+        ),
+        (lambda: Pipeline("p", (Subtask("s", (M,)),), zero, run=zero), "run must be an async function"),  # type: ignore[arg-type]
         (lambda: Subtask("s", (M,), run=zero), "must be an async function"),  # type: ignore[arg-type]
         (lambda: Subtask("s", (M,), "x", prompt_tokens=0), "prompt_tokens must be a positive number, not 0"),
         (lambda: Subtask("s", (M,), "x", completion_tokens=-1), "completion_tokens must be a positive number, not -1"),

@@ -87,6 +87,10 @@ MethodOption = Annotated[
         "agenttts-paper, llm-zs, agenthpo, mlcopilot.",
     ),
 ]
+TrackOption = Annotated[
+    list[str],
+    typer.Option("--track", help="Tell mlflow or wandb about the search, too (repeatable).", metavar="NAME"),
+]
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="Name of the study; made from the settings if left out.")
 ]
@@ -103,8 +107,20 @@ def options(
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
+    log: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option("--log", help="What is logged on standard error (logger 'agenttts')."),
+    ] = "warning",
 ) -> None:
     """Options of the command itself."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("agenttts")
+    if log != "warning":  # warnings show without any handler, as they always do
+        logger.addHandler(handler)
+        logger.setLevel(log.upper())
 
 
 @app.command()
@@ -129,6 +145,7 @@ def search(
         typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),
     ] = None,
     study: StudyOption = None,
+    track: TrackOption = [],  # noqa: B006  (typer copies it)
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
@@ -146,7 +163,7 @@ def search(
         experience=None if experience is None else _archive(store, experience),
         study=study,
     )
-    run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store))
+    run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store), track)
 
 
 @app.command()
@@ -258,7 +275,7 @@ def studies(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> 
     """List the studies of a store."""
     from agenttts.report import studies_table, study_row
 
-    opened = _open(store)
+    opened = open_store(store)
     rows = [study_row(opened, study) for study in opened.studies()]
     _show(rows, studies_table(rows), as_json)
 
@@ -274,7 +291,7 @@ def trials(
     from agenttts.cost import cost_model
     from agenttts.report import trial_row, trials_table
 
-    opened = _open(store)
+    opened = open_store(store)
     found = opened.study(study)
     listed = list(opened.archive(found).trials)
     if by_score:
@@ -300,7 +317,7 @@ def trace(
 
     from agenttts.report import Findings, answer_lines, step_row, trace_lines, trace_rows
 
-    opened = _open(store)
+    opened = open_store(store)
     found = opened.study(study)
     numbers = {each.number for each in opened.archive(found).trials}
     if trial is not None and trial not in numbers:
@@ -329,10 +346,64 @@ def best(
 
     from agenttts.report import recommendation
 
-    opened = _open(store)
+    opened = open_store(store)
     data = recommendation(opened, opened.study(study), budget)
     plain_json = as_json or form == "json"
     typer.echo(json.dumps(data, indent=2) if plain_json else yaml.safe_dump(data, sort_keys=False).rstrip())
+
+
+@app.command()
+def watch(
+    study: StudyArgument = None,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, help="Seconds between looks at the store.", metavar="SECONDS")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once; as without a terminal.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Watch a study that another process searches: best, spend, newest trials, last guideline. Ctrl-C ends it."""
+    from agenttts.cli.watch import run_watch
+
+    run_watch(open_store(store), study, every_s=every, once=once)
+
+
+@app.command()
+def export(
+    study: StudyArgument = None,
+    optuna: Annotated[
+        str, typer.Option("--optuna", help="An Optuna storage, as for optuna-dashboard.", metavar="URL")
+    ] = "sqlite:///optuna.db",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a study into an Optuna storage, in place of an earlier export, so that optuna-dashboard shows it."""
+    from agenttts.chat import shown_url
+    from agenttts.tracking import export_to_optuna
+
+    opened = open_store(store)
+    found = opened.study(study)
+    count = export_to_optuna(opened, found, optuna)
+    typer.echo(f"wrote {count} trials of study {found.name} to {shown_url(optuna)}")
+
+
+@app.command("serve-pipeline")
+def serve_pipeline(
+    source: Annotated[
+        str,
+        typer.Argument(help="An allocation file (`best` prints one), or a study's name.", metavar="FILE_OR_STUDY"),
+    ],
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen; any free one when 0.")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="Seconds that one answer may take.", metavar="SECONDS")
+    ] = 120.0,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Serve a recommended allocation as an OpenAI-compatible endpoint."""
+    from agenttts.cli.deploy import run_pipeline
+
+    run_pipeline(source, store=store, data=data, endpoints=endpoint, timeout_s=timeout, host=host, port=port)
 
 
 @app.command()
@@ -344,7 +415,7 @@ def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as
     from agenttts.cost import cost_model
     from agenttts.report import frontier_row, frontier_table, pareto_table, study_frontier
 
-    opened = _open(store)
+    opened = open_store(store)
     shown = opened.study(study)
     found = study_frontier(opened, shown)
     table = frontier_table(found, cost_model(shown.spec.cost_model).unit)
@@ -367,7 +438,7 @@ def report(
     """Write what was found, how sure it is and why each trial was tried, as one HTML file that needs nothing else."""
     from agenttts.report import read_findings, report_html
 
-    page = report_html(read_findings(_open(store), studies or ()))
+    page = report_html(read_findings(open_store(store), studies or ()))
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -411,14 +482,14 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _archive(store: str, study: str) -> Archive:
-    opened = _open(store)
+    opened = open_store(store)
     try:
         return opened.archive(opened.study(study))
     finally:
         opened.close()
 
 
-def _open(store: str) -> Store:
+def open_store(store: str) -> Store:
     """A store that exists: reading commands must not create one."""
     from agenttts.db import Store
 

@@ -32,6 +32,7 @@ from agenttts.methods import may_ask_llm, method_names, searcher
 from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
+from agenttts.tracking import tracker
 from agenttts.trial import Archive, Environment, Searcher
 
 _DEFAULT_COST = "flops"
@@ -70,7 +71,7 @@ class Problem:
         if several and budget is not None:
             raise ConfigError("--budget and --budgets exclude each other: give one of them")
         budget = several[-1] if several else budget
-        found = environment(env, data=data, endpoints=_parse_endpoints(endpoints))
+        found = environment(env, data=data, endpoints=parse_endpoints(endpoints))
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
@@ -178,8 +179,12 @@ def _parse_budgets(text: str) -> tuple[float, ...]:
     return found
 
 
-def _parse_endpoints(given: Sequence[str]) -> dict[str, str]:
-    """Model name -> URL, of texts MODEL=URL."""
+def parse_endpoints(given: Sequence[str]) -> dict[str, str]:
+    """Model name -> URL, of texts MODEL=URL.
+
+    Raises:
+        ConfigError: On a text of another form, or a model that is named twice.
+    """
     found: dict[str, str] = {}
     for text in given:
         model, _, url = text.partition("=")
@@ -191,12 +196,20 @@ def _parse_endpoints(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def run_search(problem: Problem, job: Job, settings: Settings) -> None:
-    """Search, and print how it goes and how it ends."""
-    console = open_console()
+def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[str] = ()) -> None:
+    """Search, and print how it goes and how it ends; tell trackers of these names the same."""
+    console, trackers = open_console(), [tracker(name) for name in track]
     heading = problem.heading(("method", job.method), ("study", f"{job.study} in {settings.location}"))
     with show_progress(console, heading) as on_progress:
-        result = asyncio.run(_search(problem, job, settings, on_progress))
+
+        def told(progress: Progress) -> None:
+            on_progress(progress)
+            for each in trackers:
+                each(progress)
+
+        result = asyncio.run(_search(problem, job, settings, told))
+    for each in trackers:
+        each.finish(result)
     console.print()
     for line in summary_lines(result, problem.space.cost_model.unit, problem.space.budget):
         print_wrapped(console, line, indent=2)
@@ -277,6 +290,7 @@ async def _search(
         "agenttts": version("agenttts"),
         "python": platform.python_version(),
         "planner": planned(job.searcher),
+        "environment": problem.env,
         "data": problem.data or "",
     }
     return await run(

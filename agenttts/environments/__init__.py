@@ -1,6 +1,7 @@
 """Environments: they score allocations on examples, live or from recordings."""
 
 from agenttts.environments.client import ChatClient, Completions, EmbeddingClient, OpenAIClient
+from agenttts.environments.deployed import DeployedPipeline, PipelineAnswer
 from agenttts.environments.examples import load_examples
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.pool import Meter, SamplePool
@@ -10,10 +11,12 @@ from agenttts.environments.registry import environment, environment_names
 __all__ = [
     "ChatClient",
     "Completions",
+    "DeployedPipeline",
     "EmbeddingClient",
     "LiveEnvironment",
     "Meter",
     "OpenAIClient",
+    "PipelineAnswer",
     "RecordedEnvironment",
     "SamplePool",
     "environment",

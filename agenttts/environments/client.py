@@ -165,6 +165,16 @@ class OpenAIClient:
         self._endpoints: dict[tuple[str, str], _Endpoint] = {}
         self._routes: dict[str, str] = {}
 
+    def with_limits(self, *, timeout_s: float, max_retries: int) -> OpenAIClient:
+        """A client with the same routes that waits for less, or for more."""
+        other = OpenAIClient(max_in_flight=self._max_in_flight, timeout_s=timeout_s, max_retries=max_retries)
+        other.route(self._routes)
+        return other
+
+    def url(self, model: Model) -> str:
+        """Where a model is asked."""
+        return endpoint_url(self._routes.get(model.served_name) or model.base_url)
+
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
@@ -301,7 +311,7 @@ class OpenAIClient:
         self._slots = asyncio.Semaphore(self._max_in_flight)
 
     def _endpoint(self, model: Model) -> _Endpoint:
-        url = endpoint_url(self._routes.get(model.served_name) or model.base_url)
+        url = self.url(model)
         known = self._endpoints.get((url, model.api_key_env))
         if known is None:
             client = openai_client(url, model.api_key_env, timeout_s=self._timeout_s, max_retries=self._max_retries)

@@ -1,7 +1,6 @@
 """The live environment: runs a pipeline on served models, example by example.
 
-Every example walks the graph: a subtask starts when those it reads are done, draws its samples through the pool,
-parses each, aggregates, and passes its output on. Requests in flight are bounded by the client. A failed example
+Every example walks the graph (`environments.run`). Requests in flight are bounded by the client. A failed example
 scores 0 and is counted; only when a server is gone, or every example failed for want of an answer, is there no
 evaluation at all, since it would say nothing of the allocation.
 """
@@ -12,7 +11,6 @@ import asyncio
 import itertools
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,18 +18,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agenttts.aggregators import MajorityVote
-from agenttts.allocation import Allocation, Choice
+from agenttts.allocation import Allocation, SearchSpace
 from agenttts.chat import shown_url
 from agenttts.db import Store
 from agenttts.environments.client import ChatClient, EmbeddingClient, OpenAIClient
+from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.examples import load_examples
-from agenttts.environments.pool import Draw, SamplePool
-from agenttts.environments.prompts import check_templates, render
+from agenttts.environments.pool import SamplePool
+from agenttts.environments.prompts import check_templates
+from agenttts.environments.run import ExampleRun, Tally
 from agenttts.environments.serving import Serving
-from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ParseError, StoreError
+from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
 from agenttts.fingerprint import combined, describe, fingerprint
-from agenttts.pipeline import Example, Message, Metric, Model, Pipeline, Sampling, Subtask, SubtaskInput
+from agenttts.pipeline import Example, Metric, Model, Pipeline, Subtask
 from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
@@ -39,7 +38,6 @@ _SHOWN_OUTPUT = 60
 _MOST_UNAVAILABLE = 0.1
 """Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
 _PROBED_EXAMPLES = 5
-_DEFAULT_AGGREGATOR = MajorityVote()
 
 
 class LiveEnvironment:
@@ -133,6 +131,34 @@ class LiveEnvironment:
                 )
         self.client.route({served[name]: url for name, url in endpoints.items()})
 
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Model name -> where it is asked, without anything that may be a secret; empty where it brings its own."""
+        if self._serving is not None or not isinstance(self.client, OpenAIClient):
+            return {}
+        return {model.name: shown_url(self.client.url(model)) for model in self.pipeline.models}
+
+    def deployed(self, allocation: Allocation, space: SearchSpace, *, timeout_s: float = TIMEOUT_S) -> DeployedPipeline:
+        """One allocation, ready to answer one input at a time: from the same endpoints, without examples or metrics.
+
+        Args:
+            allocation: What each subtask gets.
+            space: The budget that a stand-in for a model must fit.
+            timeout_s: Seconds that one answer may take.
+
+        Raises:
+            ConfigError: On an allocation that is not in the space.
+        """
+        return DeployedPipeline(
+            allocation,
+            space,
+            client=self.client,
+            serving=self._serving,
+            embedder=self.embedder,
+            timeout_s=timeout_s,
+            recorded=self.recorded,
+        )
+
     async def __aenter__(self) -> Self:
         """Start the servers, and check everything that can be checked before anything is bought.
 
@@ -186,7 +212,7 @@ class LiveEnvironment:
         """See `trial.Environment.evaluate`."""
         started = time.perf_counter()
         rows = [self.example(name) for name in (self.examples if examples is None else examples)]
-        runs = [_ExampleRun(self.pipeline, allocation, row, self.client, self.pool, self.embedder) for row in rows]
+        runs = [_ScoredRun(self.pipeline, allocation, row, self.client, self.pool, self.embedder) for row in rows]
         outcomes = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -212,28 +238,9 @@ class LiveEnvironment:
 
 
 @dataclass
-class _Tally:
-    """What one subtask used for one example."""
+class _ScoredRun(ExampleRun):
+    """One labelled example on its way through the graph, scored."""
 
-    requests: int = 0
-    prompt_tokens: int = 0
-    samples: int = 0
-    completion_tokens: int = 0
-    unparsable: int = 0
-
-
-@dataclass
-class _ExampleRun:
-    """One example on its way through the graph."""
-
-    pipeline: Pipeline
-    allocation: Allocation
-    example: Example
-    client: ChatClient
-    pool: SamplePool
-    embedder: Model | None = None
-    spend: Spend = Spend()
-    tallies: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     subtask_scores: dict[str, float] = field(default_factory=dict)
     broken: bool = False
     """It failed in a function of the user's."""
@@ -245,7 +252,7 @@ class _ExampleRun:
     async def result(self) -> ExampleResult:
         """The example's score; a failure is a score of 0 with its reason."""
         try:
-            output = await self._walk()
+            output = await self.walk()
             score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
             shown = _shorten(output)
         except (LimitReached, ConfigError, StoreError):
@@ -271,109 +278,14 @@ class _ExampleRun:
             output=output,
         )
 
-    async def _walk(self) -> Any:
-        tasks: dict[str, asyncio.Task[Any]] = {}
-        for subtask in self.pipeline.order:
-            parents = {name: tasks[name] for name in self.pipeline.parents(subtask.name)}
-            tasks[subtask.name] = asyncio.ensure_future(self._run(subtask, parents))
-        # A failure must not cut off a sibling whose purchase is under way.
-        outcomes = await asyncio.gather(*tasks.values(), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return tasks[self.pipeline.final.name].result()
-
-    async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
-        inputs = {name: await task for name, task in parents.items()}
-        run = _SubtaskRun(self, subtask, self.allocation[subtask.name], SubtaskInput(self.example, inputs))
-        output = await run.output()
+    def finish(self, subtask: Subtask, output: Any) -> None:
+        super().finish(subtask, output)
         if subtask.metric is not None:
             where = f"subtask {subtask.name!r}"
             self.subtask_scores[subtask.name] = checked_score(subtask.metric, output, self.example, where)
-        return output
-
-    async def draw(
-        self,
-        subtask: Subtask,
-        model: Model,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        samples: int,
-        *,
-        own: bool,
-    ) -> Draw:
-        """Draw through the pool; `own` draws are the subtask's, the others its aggregator's: cost models part them."""
-        drawn = await self.pool.draw(self.client, model, messages, sampling, samples)
-        self.spend += drawn.spend
-        if not own:
-            return drawn
-        tally = self.tallies[subtask.name]
-        tally.requests += 1
-        tally.prompt_tokens += drawn.prompt_tokens
-        tally.samples += len(drawn.samples)
-        tally.completion_tokens += sum(sample.completion_tokens for sample in drawn.samples)
-        return drawn
-
-    async def embed(self, text: str) -> tuple[float, ...]:
-        """Buy an embedding through the pool."""
-        if self.embedder is None or not isinstance(self.client, EmbeddingClient):
-            raise ConfigError("a subtask asks for an embedding: give the LiveEnvironment an embedder")
-        vector, spend = await self.pool.embed(self.client, self.embedder, text)
-        self.spend += spend
-        return vector
 
 
-class _SubtaskRun:
-    """The handle of `pipeline.SubtaskRun`: one subtask of one example."""
-
-    def __init__(self, owner: _ExampleRun, subtask: Subtask, choice: Choice, given: SubtaskInput) -> None:
-        self._owner = owner
-        self.subtask = subtask
-        self.model = subtask.model(choice.model)
-        self.samples = choice.samples
-        self.input = given
-        self.messages: Sequence[Message] = render(subtask, given)
-
-    async def output(self) -> Any:
-        if self.subtask.run is not None:
-            return await self.subtask.run(self)
-        parsed = [value for text in await self.draw(self.messages) if (value := self._parsed(text)) is not None]
-        if not parsed and self.subtask.default is not None:
-            return self.subtask.default
-        if not parsed:
-            raise ParseError(f"subtask {self.subtask.name!r}: none of {self.samples} samples could be parsed")
-        return await (self.subtask.aggregator or _DEFAULT_AGGREGATOR).aggregate(parsed, self)
-
-    def _parsed(self, text: str) -> Any:
-        try:
-            value = self.subtask.parser(text, self.input)
-        except ParseError:
-            value = None
-        if value is None:
-            self.count_unparsable()
-        return value
-
-    def count_unparsable(self) -> None:
-        self._owner.tallies[self.subtask.name].unparsable += 1
-
-    async def draw(
-        self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
-    ) -> list[str]:
-        drawn = await self._owner.draw(
-            self.subtask,
-            self.model,
-            messages,
-            sampling or self.subtask.sampling,
-            samples or self.samples,
-            own=self.subtask.run is not None or messages is self.messages,
-        )
-        return [sample.text for sample in drawn.samples]
-
-    async def embed(self, text: str) -> tuple[float, ...]:
-        return await self._owner.embed(text)
-
-
-def _require_answers(runs: Sequence[_ExampleRun], results: Sequence[ExampleResult], allocation: Allocation) -> None:
+def _require_answers(runs: Sequence[_ScoredRun], results: Sequence[ExampleResult], allocation: Allocation) -> None:
     """Refuse an evaluation that says more of the servers than of the allocation.
 
     Raises:
@@ -412,7 +324,7 @@ def _probe(metric: Metric, output: Any, example: Example, where: str) -> None:
         return
 
 
-def _usage(tallies: Sequence[_Tally]) -> SubtaskUsage:
+def _usage(tallies: Sequence[Tally]) -> SubtaskUsage:
     requests, samples = sum(t.requests for t in tallies), sum(t.samples for t in tallies)
     return SubtaskUsage(
         prompt_tokens=sum(t.prompt_tokens for t in tallies) / max(requests, 1),

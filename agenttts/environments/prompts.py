@@ -53,7 +53,8 @@ def check_templates(pipeline: Pipeline, examples: Iterable[Example]) -> None:
         for name in sorted(names - set(pipeline.parents(subtask.name))):
             for row in rows:
                 if name not in row:
+                    where = f"example {row['id']!r}" if "id" in row else "the input"
                     raise ConfigError(
-                        f"the prompt of subtask {subtask.name!r} names {name!r}, which example {row.get('id')!r} "
-                        f"lacks; it has {', '.join(sorted(map(str, row)))}"
+                        f"the prompt of subtask {subtask.name!r} names {name!r}, which {where} lacks; "
+                        f"it has {', '.join(sorted(map(str, row))) or 'no field'}"
                     )

@@ -14,6 +14,9 @@ from agenttts.posterior import recommend
 from agenttts.prices import PriceList, read_prices
 from agenttts.trial import AgentStep, Evaluation, Trial
 
+_NOT_DEPLOYED = {"the metric", "the examples", "the held-out examples"}
+"""Parts of an environment that no answer of a deployed pipeline depends on."""
+
 
 def study_row(store: Store, study: Study) -> dict[str, Any]:
     """One study: its settings, how far it is, what it spent (on held-out checks apart)."""
@@ -163,9 +166,13 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     else:
         trial = _recommended_within(budget, study, archive.trials, unit)
     check = store.validation(study, trial.allocation)
+    details = study.details
+    parts = {part: value for part, value in study.spec.fingerprints.items() if part not in _NOT_DEPLOYED}
     return {
         "pipeline": study.spec.pipeline,
-        "fingerprint": study.spec.fingerprint,
+        "environment": details.get("environment") or None,
+        "data": details.get("data") or None,
+        "fingerprints": parts,
         "allocation": trial.allocation.as_dict(),
         "cost": {
             "per_query": trial.cost,
@@ -173,11 +180,12 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
             "unit": unit,
             "cost_model": study.spec.cost_model,
         },
+        "endpoints": details.get("endpoints") or {},
         "searched": _scores(trial.evaluation),
         "held_out": None if check is None else _scores(check),
         "study": study.name,
         "trial": trial.number,
-        "recorded": study.details.get("recorded", ""),
+        "recorded": details.get("recorded", ""),
     }
 
 

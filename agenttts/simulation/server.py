@@ -1,33 +1,26 @@
-"""A simulation over HTTP: the web application, and servers of it for a thread or a whole process."""
+"""A simulation over HTTP: the web application, and a server of it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from agenttts.chat import SIMULATION
 from agenttts.errors import ConfigError
 from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation
+from agenttts.web import WebServer
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-HOST = "127.0.0.1"
 _MARK = {"X-Simulation": SIMULATION}
-_START_S = 20.0
-_POLL_S = 0.01
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -103,8 +96,8 @@ def _refusal(status: int, message: str, *, retry_after: float | None = None) -> 
     return JSONResponse({"error": {"message": f"{SIMULATION}: {message}"}}, status, headers={**_MARK, **after})
 
 
-class SimulationServer:
-    """Serves a simulation from a thread of this process while entered.
+class SimulationServer(WebServer):
+    """Serves a simulation on this machine.
 
     Args:
         simulation: What is served.
@@ -115,54 +108,4 @@ class SimulationServer:
     """
 
     def __init__(self, simulation: Simulation, *, port: int = 0) -> None:
-        self._server = _uvicorn(simulation)
-        self._socket = _bound(port)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
-
-    @property
-    def url(self) -> str:
-        """The base URL of its endpoint."""
-        return f"http://{HOST}:{self._socket.getsockname()[1]}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        deadline = time.monotonic() + _START_S
-        while not self._server.started and self._thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-    def run(self) -> None:
-        """Serve from the calling thread until interrupted."""
-        try:
-            self._server.run([self._socket])
-        except KeyboardInterrupt:
-            pass  # this is how it is ended
-        finally:
-            self._socket.close()
-
-
-def _uvicorn(simulation: Simulation) -> uvicorn.Server:
-    app: Any = application(simulation)
-    import uvicorn
-
-    quiet: dict[str, Any] = {"log_level": "critical", "access_log": False, "server_header": False}
-    return uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", timeout_graceful_shutdown=1, **quiet))
-
-
-def _bound(port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((HOST, port))
-    except (OSError, OverflowError) as error:
-        bound.close()
-        raise ConfigError(f"cannot listen on port {port}: choose another with --port") from error
-    bound.listen()  # who connects before the server runs waits for it
-    return bound
+        super().__init__(application(simulation), port=port)

@@ -1,0 +1,160 @@
+"""A deployed pipeline as an OpenAI-compatible endpoint: `/v1/models` and `/v1/chat/completions`.
+
+The pipeline is the one model. Its input is the last user message: a JSON object of the fields that it reads, or else
+the field `question`. The allocation decides models and samples, so `temperature`, `max_tokens` and the like are not
+looked at; `stream` and `n` are refused. `usage` counts what the answer took in all its stages; `agenttts` tells what
+was used by stage, and whether and why the answer is less than was deployed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from agenttts.environments.deployed import DeployedPipeline, MissingField, PipelineAnswer
+from agenttts.errors import AgentTTSError, ConfigError, EndpointError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+OWNER = "agenttts"
+
+
+class _Part(BaseModel):
+    type: str
+    text: str = ""
+
+
+class _Message(BaseModel):
+    role: str
+    content: str | list[_Part] = ""
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if part.type == "text")
+
+
+class _Body(BaseModel):
+    model: str
+    messages: list[_Message] = Field(min_length=1)
+    n: int | None = None
+    stream: bool | None = None
+
+
+class _Refused(AgentTTSError):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def application(pipeline: DeployedPipeline) -> Starlette:
+    """The web application.
+
+    Raises:
+        ConfigError: When the extra `deploy` is not installed.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+    except ImportError as error:
+        raise ConfigError("an endpoint needs a web server: pip install 'agenttts[deploy]'") from error
+    name = pipeline.pipeline.name
+
+    async def models(_: Request) -> Response:
+        served = {"id": name, "object": "model", "created": 0, "owned_by": OWNER}
+        return JSONResponse({"object": "list", "data": [served]})
+
+    async def completions(request: Request) -> Response:
+        try:
+            given = _input(await request.body(), name)
+            return JSONResponse(_completion(await pipeline.answer(given), name))
+        except Exception as error:  # the pipeline's own functions may raise anything
+            status, message = _said(error)
+            return JSONResponse({"error": {"message": message, "type": type(error).__name__, "code": status}}, status)
+
+    routes = [Route("/v1/models", models), Route("/v1/chat/completions", completions, methods=["POST"])]
+    return Starlette(routes=routes)
+
+
+def _input(body: bytes, name: str) -> dict[str, Any] | str:
+    """The input in a request.
+
+    Raises:
+        _Refused: When there is none, or the request asks for what a pipeline does not do.
+    """
+    try:
+        asked = _Body.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _Refused(400, f"not a chat completion request: {_place(first['loc'])}{first['msg']}") from error
+    if asked.model != name:
+        raise _Refused(404, f"there is no model {asked.model!r} here; there is {name!r}")
+    if asked.stream or (asked.n or 1) > 1:
+        raise _Refused(400, "a pipeline gives one whole answer: leave stream and n out")
+    texts = [message.text for message in asked.messages if message.role == "user"]
+    if not texts:
+        raise _Refused(400, "there is no user message: the last one is the pipeline's input")
+    return _fields(texts[-1])
+
+
+def _fields(text: str) -> dict[str, Any] | str:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, dict) else text
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(map(str, location))}: " if location else ""
+
+
+def _said(error: Exception) -> tuple[int, str]:
+    """Status and sentence of a request that got no answer."""
+    if isinstance(error, _Refused):
+        return error.status, str(error)
+    if isinstance(error, MissingField):
+        return 400, f"{error}; the last user message may be a JSON object of fields"
+    if isinstance(error, TimeoutError):
+        return 504, "the time was up before any subtask was done"
+    if isinstance(error, EndpointError):
+        return 503, f"no model answered: {error}"
+    if isinstance(error, AgentTTSError):
+        return 500, str(error)
+    return 500, f"a function of the pipeline failed with {type(error).__name__}"
+
+
+def _completion(answer: PipelineAnswer, name: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": answer.text}
+    prompt, completion = answer.spend.prompt_tokens, answer.spend.completion_tokens
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": name,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        },
+        "agenttts": {
+            "allocation": answer.allocation.as_dict(),
+            "stages": {stage: asdict(used) for stage, used in answer.stages.items()},
+            "requests": answer.spend.requests,
+            "usd": answer.spend.usd,
+            "seconds": answer.spend.seconds,
+            "degraded": list(answer.degraded),
+            "recorded": answer.recorded,
+        },
+    }

@@ -1,0 +1,345 @@
+"""A deployed pipeline: answers one input at a time with a fixed allocation, and says how it fared.
+
+It samples as the search did: the same prompts, parsers and aggregators, the same numbers of samples, no metric and no
+gold field. Every answer has a sample pool of its own, so nothing is kept of it.
+
+When a model's server is at fault, the subtask falls to another of its candidate models, the largest that still fits
+the budget, with as many samples as fit; a model that failed is left alone for a while. When no candidate is left, or
+the time is up, the answer is the output of the last subtask that was done. Either way the answer says so in `degraded`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self, TypedDict
+from weakref import WeakKeyDictionary
+
+from agenttts.allocation import Allocation, SearchSpace
+from agenttts.checks import MAPPING, POSITIVE, require
+from agenttts.db import Store
+from agenttts.environments.client import ChatClient, OpenAIClient
+from agenttts.environments.pool import Draw, SamplePool
+from agenttts.environments.prompts import check_templates
+from agenttts.environments.run import ExampleRun
+from agenttts.environments.serving import Serving
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.pipeline import Message, Model, Pipeline, Sampling, Subtask
+from agenttts.trial import Spend
+
+TIMEOUT_S = 120.0
+"""Seconds that one answer may take."""
+REST_S = 30.0
+"""Seconds for which a model whose server failed is left alone, while others can stand in."""
+_MAX_RETRIES = 1
+_PATIENCE = 0.25
+"""Share of an answer's time that one request may take, so that a stand-in has time left."""
+_log = logging.getLogger(__name__)
+
+
+class MissingField(ConfigError):
+    """An input lacks a field that the pipeline reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageUse:
+    """What one subtask used for an answer."""
+
+    model: str
+    samples: int
+    """Samples drawn."""
+    unparsable: int
+    """Samples that the parser could not use."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineAnswer:
+    """What a deployed pipeline answers, and what that took."""
+
+    output: Any
+    """The pipeline's output; where it was cut short, that of the last subtask that was done."""
+    outputs: Mapping[str, Any]
+    """Outputs of the subtasks that were done."""
+    allocation: Allocation
+    """What was used; not what was deployed where a model had to be stood in for."""
+    stages: Mapping[str, StageUse]
+    spend: Spend
+    degraded: tuple[str, ...] = ()
+    """Every way in which this is less than was deployed, in words; empty when all went well."""
+    recorded: str = ""
+    """What the samples are where no real model gave them."""
+
+    @property
+    def text(self) -> str:
+        """The output as text: JSON where it is none."""
+        return self.output if isinstance(self.output, str) else json.dumps(self.output, default=str)
+
+
+class DeployedPipeline:
+    """Runs one allocation of a pipeline on one input after another.
+
+    Entering it starts the servers that it brings and checks its models; outside of `async with`, a call does both for
+    itself. It is used in one event loop at a time. Use `at.deployed` to make one from an allocation file,
+    `trial.pipeline` or `LiveEnvironment.deployed` after a search.
+
+    Args:
+        allocation: What each subtask gets.
+        space: The pipeline, and the budget that a stand-in for a model must fit.
+        client: Where samples are bought.
+        serving: Servers to start and stop with it.
+        embedder: The model that `SubtaskRun.embed` asks.
+        timeout_s: Seconds that one answer may take.
+        recorded: What the client's answers are where no model gives them.
+
+    Raises:
+        ConfigError: On an allocation that is not in the space.
+    """
+
+    def __init__(
+        self,
+        allocation: Allocation,
+        space: SearchSpace,
+        *,
+        client: ChatClient | None = None,
+        serving: Serving | None = None,
+        embedder: Model | None = None,
+        timeout_s: float = TIMEOUT_S,
+        recorded: str = "",
+    ) -> None:
+        require(POSITIVE, timeout_s, "the seconds that an answer may take (timeout_s)")
+        if faults := space.faults(allocation):
+            raise ConfigError(f"{allocation} cannot be deployed on pipeline {space.pipeline.name!r}: {faults[0]}")
+        self.allocation, self.space, self.pipeline = allocation, space, space.pipeline
+        self.timeout_s, self.recorded = timeout_s, recorded
+        given: ChatClient = client or OpenAIClient()
+        # A person waits for the answer: whoever does not answer soon is stood in for.
+        if isinstance(given, OpenAIClient):
+            given = given.with_limits(timeout_s=timeout_s * _PATIENCE, max_retries=_MAX_RETRIES)
+        self.client, self.embedder, self._serving = given, embedder, serving
+        self._rested: dict[str, float] = {}
+        self._users = 0
+        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    async def __aenter__(self) -> Self:
+        """Start the servers, and ask the endpoints whether they serve the allocation's models; once for all who enter.
+
+        An endpoint that cannot be reached is logged; its models are stood in for until it is there.
+
+        Raises:
+            ConfigError: On a missing key, or a model that its endpoint does not serve.
+        """
+        async with self._gate:
+            if not self._users:
+                await self._start()
+            self._users += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        async with self._gate:
+            self._users -= 1
+            if not self._users:
+                await self._stop()
+
+    @property
+    def _gate(self) -> asyncio.Lock:
+        """Lets one at a time start or stop; a lock belongs to one event loop."""
+        return self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+    async def _start(self) -> None:
+        if self._serving is not None:
+            self.client.route(await self._serving.start())
+        try:
+            for model in dict.fromkeys(s.model(self.allocation[s.name].model) for s in self.pipeline.subtasks):
+                await self._check(model)
+        except BaseException:
+            await self._stop()  # whatever stopped the check must not leave servers running
+            raise
+
+    async def _stop(self) -> None:
+        await self.client.close()
+        if self._serving is not None:
+            await self._serving.stop()
+
+    async def _check(self, model: Model) -> None:
+        try:
+            self.recorded = await self.client.check([model]) or self.recorded
+        except EndpointError as error:
+            _log.warning("%s", error)
+            self.rest(model)
+
+    def __call__(self, given: Mapping[str, Any] | str) -> PipelineAnswer:
+        """The answer to one input, waited for: see `answer`.
+
+        Raises:
+            ConfigError: Inside a running event loop, where `await answer(...)` is the way.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.answer(given))
+        raise ConfigError("an event loop is running: use `await pipeline.answer(...)` here")
+
+    async def answer(self, given: Mapping[str, Any] | str) -> PipelineAnswer:
+        """The answer to one input.
+
+        Args:
+            given: The fields that the pipeline reads of an example, or a text: its field `question`.
+
+        Raises:
+            MissingField: When the input lacks a field that the pipeline reads.
+            EndpointError: When no subtask could be done for want of a model.
+            TimeoutError: When no subtask was done in time.
+        """
+        fields = _Fields({"question": given} if isinstance(given, str) else given)
+        check_input(self.pipeline, fields)
+        async with self:
+            with closing(Store()) as store:
+                return await self._answer(_DeployedRun(self, fields, SamplePool(store)))
+
+    async def _answer(self, run: _DeployedRun) -> PipelineAnswer:
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                output = await run.walk()
+        except (EndpointError, TimeoutError) as error:
+            if not run.outputs:
+                raise
+            last, output = list(run.outputs.items())[-1]
+            reason = str(error) or f"the time was up after {self.timeout_s:g} s"
+            run.degraded.append(f"cut short after subtask {last!r}, whose output this is: {reason}")
+        for loss in run.degraded:
+            _log.warning("%s", loss)
+        return PipelineAnswer(
+            output=output,
+            outputs=dict(run.outputs),
+            allocation=run.allocation,
+            stages=run.stages,
+            spend=replace(run.spend, seconds=time.perf_counter() - started),
+            degraded=tuple(run.degraded),
+            recorded=self.recorded,
+        )
+
+    def node(self, into: str = "answer") -> Any:
+        """A LangGraph node: reads the pipeline's fields of the state, and writes the output into the field `into`."""
+
+        async def answer(state: Mapping[str, Any]) -> dict[str, Any]:
+            return {into: (await self.answer(state)).output}
+
+        return answer
+
+    def graph(self) -> Any:
+        """A compiled LangGraph graph: `await graph.ainvoke({"input": {...}})` has `answer`, a `PipelineAnswer`."""
+        from langgraph.graph import END, START, StateGraph
+
+        async def answer(state: _GraphState) -> _GraphState:
+            return {"answer": await self.answer(state["input"])}
+
+        graph = StateGraph(_GraphState)
+        graph.add_node(self.pipeline.name, answer)
+        graph.add_edge(START, self.pipeline.name)
+        graph.add_edge(self.pipeline.name, END)
+        return graph.compile()
+
+    def rest(self, model: Model) -> None:
+        """Leave a model alone for a while: its server failed."""
+        self._rested[model.name] = time.monotonic() + REST_S
+
+    def resting(self, model: Model) -> bool:
+        """Whether a model's server failed a moment ago."""
+        return self._rested.get(model.name, 0.0) > time.monotonic()
+
+    def stand_in(self, allocation: Allocation, subtask: Subtask) -> Allocation | None:
+        """The allocation with the largest other model of a subtask that fits and is not resting; None without any."""
+        awake = [model for model in subtask.models if not self.resting(model)]
+        samples = {model: self.space.most_samples(allocation, subtask.name, model.name) for model in awake}
+        left = [model for model in awake if samples[model] and model.name != allocation[subtask.name].model]
+        if not left:
+            return None
+        best = max(left, key=lambda model: model.parameters)
+        return allocation.replaced(subtask.name, best.name, samples[best])
+
+
+class _DeployedRun(ExampleRun):
+    """One input on its way through the graph, with stand-ins for models that do not answer."""
+
+    def __init__(self, owner: DeployedPipeline, given: Mapping[str, Any], pool: SamplePool) -> None:
+        super().__init__(owner.pipeline, owner.allocation, given, owner.client, pool, owner.embedder)
+        self._owner = owner
+        self.degraded: list[str] = []
+        """What is less than was deployed, in words."""
+
+    @property
+    def stages(self) -> dict[str, StageUse]:
+        """What each subtask used that drew anything."""
+        return {
+            name: StageUse(
+                model=self.allocation[name].model,
+                samples=tally.samples,
+                unparsable=tally.unparsable,
+                prompt_tokens=tally.prompt_tokens,
+                completion_tokens=tally.completion_tokens,
+            )
+            for name, tally in self.tallies.items()
+        }
+
+    async def draw(
+        self, subtask: Subtask, messages: Sequence[Message], sampling: Sampling, samples: int | None, *, own: bool
+    ) -> Draw:
+        """As in a search, of the first model that answers."""
+        model = subtask.model(self.allocation[subtask.name].model)
+        if self._owner.resting(model):
+            self._replace(subtask, f"model {model.name!r} failed less than {REST_S:g} s ago")
+        while True:
+            model = subtask.model(self.allocation[subtask.name].model)
+            try:
+                return await super().draw(subtask, messages, sampling, samples, own=own)
+            except EndpointError as error:
+                if not error.unavailable:
+                    raise
+                self._owner.rest(model)
+                if not self._replace(subtask, str(error)):
+                    raise
+
+    def _replace(self, subtask: Subtask, reason: str) -> bool:
+        """Let another model stand in for a subtask's; whether there is one."""
+        found = self._owner.stand_in(self.allocation, subtask)
+        if found is not None:
+            was, now = self.allocation[subtask.name], found[subtask.name]
+            self.degraded.append(f"subtask {subtask.name!r} used {now} instead of {was}: {reason}")
+            self.allocation = found
+        return found is not None
+
+
+class _Fields(dict[str, Any]):
+    """An input's fields: one that is read and missing is the caller's mistake, not a crash."""
+
+    def __missing__(self, name: str) -> Any:
+        raise MissingField(f"the input lacks the field {name!r}, which the pipeline reads; it has {', '.join(self)}")
+
+
+def check_input(pipeline: Pipeline, fields: Mapping[str, Any]) -> None:
+    """Make sure that an input has what the pipeline's templates name.
+
+    Raises:
+        MissingField: When it has not.
+    """
+    require(MAPPING, fields, "an input")
+    try:
+        check_templates(pipeline, [fields])
+    except ConfigError as error:
+        raise MissingField(str(error)) from error
+
+
+class _GraphState(TypedDict, total=False):
+    input: Mapping[str, Any] | str
+    answer: PipelineAnswer

@@ -1,0 +1,259 @@
+"""One input on its way through a pipeline: what scoring an example and answering a request have in common.
+
+A subtask starts when those it reads are done, draws its samples through the pool, parses each, aggregates, and passes
+its output on. A pipeline that is one function of the user's (`Pipeline.run`) gets a handle for each of its subtasks
+instead; `current_step` finds the same handles from inside a framework's own objects (see `agenttts.adapters`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from agenttts.aggregators import MajorityVote
+from agenttts.allocation import Allocation
+from agenttts.environments.client import ChatClient, EmbeddingClient
+from agenttts.environments.pool import Draw, SamplePool
+from agenttts.environments.prompts import render
+from agenttts.errors import ConfigError, ParseError
+from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
+from agenttts.trial import Spend
+
+T = TypeVar("T")
+_DEFAULT_AGGREGATOR = MajorityVote()
+
+
+@dataclass
+class Tally:
+    """What one subtask used for one example."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    samples: int = 0
+    completion_tokens: int = 0
+    unparsable: int = 0
+
+
+@dataclass
+class ExampleRun:
+    """One example on its way through the graph."""
+
+    pipeline: Pipeline
+    allocation: Allocation
+    example: Example
+    client: ChatClient
+    pool: SamplePool
+    embedder: Model | None = None
+    spend: Spend = Spend()
+    tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """Outputs of the subtasks that are done, in the order in which they were."""
+
+    async def walk(self) -> Any:
+        """The pipeline's output."""
+        if self.pipeline.run is not None:
+            steps = {s.name: Step(self, s, SubtaskInput(self.example)) for s in self.pipeline.subtasks}
+            with _current(steps):
+                return await self.pipeline.run(self.example, steps)
+        tasks: dict[str, asyncio.Task[Any]] = {}
+        for subtask in self.pipeline.order:
+            parents = {name: tasks[name] for name in self.pipeline.parents(subtask.name)}
+            tasks[subtask.name] = asyncio.ensure_future(self._run(subtask, parents))
+        # A failure must not cut off a sibling whose purchase is under way.
+        outcomes = await asyncio.gather(*tasks.values(), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return tasks[self.pipeline.final.name].result()
+
+    async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
+        inputs = {name: await task for name, task in parents.items()}
+        output = await StageRun(self, subtask, SubtaskInput(self.example, inputs)).output()
+        self.finish(subtask, output)
+        return output
+
+    def finish(self, subtask: Subtask, output: Any) -> None:
+        """Take in the output of a subtask that is done."""
+        self.outputs[subtask.name] = output
+
+    async def draw(
+        self, subtask: Subtask, messages: Sequence[Message], sampling: Sampling, samples: int | None, *, own: bool
+    ) -> Draw:
+        """Draw through the pool; `own` draws are the subtask's, the others its aggregator's: cost models part them.
+
+        Args:
+            subtask: Its model is asked.
+            messages: The prompt.
+            sampling: How to sample.
+            samples: How many; the allocation's number when None.
+            own: Whose draw it is.
+        """
+        choice = self.allocation[subtask.name]
+        model, wanted = subtask.model(choice.model), samples or choice.samples
+        drawn = await self.pool.draw(self.client, model, messages, sampling, wanted)
+        self.spend += drawn.spend
+        if not own:
+            return drawn
+        tally = self.tallies[subtask.name]
+        tally.requests += 1
+        tally.prompt_tokens += drawn.prompt_tokens
+        tally.samples += len(drawn.samples)
+        tally.completion_tokens += sum(sample.completion_tokens for sample in drawn.samples)
+        return drawn
+
+    async def embed(self, text: str) -> tuple[float, ...]:
+        """Buy an embedding through the pool."""
+        if self.embedder is None or not isinstance(self.client, EmbeddingClient):
+            raise ConfigError("a subtask asks for an embedding: give the LiveEnvironment an embedder")
+        vector, spend = await self.pool.embed(self.client, self.embedder, text)
+        self.spend += spend
+        return vector
+
+
+class StageRun:
+    """The handle of `pipeline.SubtaskRun`: one subtask of one example.
+
+    Args:
+        owner: The example.
+        subtask: The subtask.
+        given: What it sees.
+        messages: The prompt; rendered when None, and empty where the whole stage is a coroutine.
+    """
+
+    def __init__(
+        self, owner: ExampleRun, subtask: Subtask, given: SubtaskInput, messages: Sequence[Message] | None = None
+    ) -> None:
+        self._owner = owner
+        self.subtask = subtask
+        self.input = given
+        self.messages: Sequence[Message] = render(subtask, given) if messages is None else messages
+        self._usable: list[tuple[str, Any]] = []
+        """The samples that could be parsed, with their values."""
+
+    @property
+    def model(self) -> Model:
+        """The allocation's model."""
+        return self.subtask.model(self._owner.allocation[self.subtask.name].model)
+
+    @property
+    def samples(self) -> int:
+        """The allocation's number of samples."""
+        return self._owner.allocation[self.subtask.name].samples
+
+    async def output(self) -> Any:
+        """The subtask's one output."""
+        if self.subtask.run is not None:
+            return await self.subtask.run(self)
+        drawn = [(text, self._parsed(text)) for text in await self.draw(self.messages)]
+        self._usable = [(text, value) for text, value in drawn if value is not None]
+        if not self._usable and self.subtask.default is not None:
+            return self.subtask.default
+        if not self._usable:
+            raise ParseError(f"subtask {self.subtask.name!r}: none of {self.samples} samples could be parsed")
+        parsed = [value for _, value in self._usable]
+        return await (self.subtask.aggregator or _DEFAULT_AGGREGATOR).aggregate(parsed, self)
+
+    def text_of(self, output: Any) -> str:
+        """The whole first sample that was parsed as this output; the output itself where none was."""
+        for text, value in self._usable:
+            if value == output:
+                return text
+        return output if isinstance(output, str) else json.dumps(output, default=str)
+
+    def _parsed(self, text: str) -> Any:
+        try:
+            value = self.subtask.parser(text, self.input)
+        except ParseError:
+            value = None
+        if value is None:
+            self.count_unparsable()
+        return value
+
+    def count_unparsable(self) -> None:
+        """See `pipeline.SubtaskRun`."""
+        self._owner.tallies[self.subtask.name].unparsable += 1
+
+    async def draw(
+        self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
+    ) -> list[str]:
+        """See `pipeline.SubtaskRun`."""
+        own = not self.messages or messages is self.messages
+        drawn = await self._owner.draw(self.subtask, messages, sampling or self.subtask.sampling, samples, own=own)
+        return [sample.text for sample in drawn.samples]
+
+    async def embed(self, text: str) -> tuple[float, ...]:
+        """See `pipeline.SubtaskRun`."""
+        return await self._owner.embed(text)
+
+
+class Step(StageRun):
+    """The handle of `pipeline.StepRun`: one subtask of a pipeline that is a function."""
+
+    def __init__(self, owner: ExampleRun, subtask: Subtask, given: SubtaskInput) -> None:
+        super().__init__(owner, subtask, given, messages=())
+        self._loop = asyncio.get_running_loop()
+
+    async def ask(self, messages: Sequence[Message] | str) -> Any:
+        """See `pipeline.StepRun`."""
+        return (await self._asked(messages))[1]
+
+    async def reply(self, messages: Sequence[Message] | str) -> str:
+        """See `pipeline.StepRun`."""
+        run, output = await self._asked(messages)
+        return run.text_of(output)
+
+    async def _asked(self, messages: Sequence[Message] | str) -> tuple[StageRun, Any]:
+        prompt = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        run = StageRun(self._owner, self.subtask, self.input, prompt)
+        output = await run.output()
+        self._owner.finish(self.subtask, output)
+        return run, output
+
+    def wait(self, asking: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine of this step returns, waited for from a thread.
+
+        Raises:
+            ConfigError: In the thread of the event loop itself, which would wait for ever.
+        """
+        try:
+            if asyncio.get_running_loop() is self._loop:
+                asking.close()
+                raise ConfigError(
+                    f"step {self.subtask.name!r} was asked by a blocking call inside the event loop: use the "
+                    "framework's async call (ainvoke, acall), or run the blocking one in a thread"
+                )
+        except RuntimeError:
+            pass  # a thread without a loop: as it should be
+        return asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+
+
+_STEPS: ContextVar[Mapping[str, Step]] = ContextVar("agenttts_steps")
+
+
+@contextmanager
+def _current(steps: Mapping[str, Step]) -> Iterator[None]:
+    token = _STEPS.set(steps)
+    try:
+        yield
+    finally:
+        _STEPS.reset(token)
+
+
+def current_step(name: str) -> Step:
+    """The handle of a subtask of the pipeline that is being run here.
+
+    Raises:
+        ConfigError: Outside of a run, or when the pipeline has no such subtask.
+    """
+    steps = _STEPS.get(None)
+    if steps is None:
+        raise ConfigError(f"the model of step {name!r} can be asked only while its pipeline (Pipeline.run) is run")
+    if name not in steps:
+        raise ConfigError(f"there is no step {name!r}; the pipeline's subtasks are {', '.join(steps)}")
+    return steps[name]

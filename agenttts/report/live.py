@@ -1,0 +1,83 @@
+"""How a study stands right now, for a terminal: read from the store alone, while another process searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from rich.console import Group
+from rich.text import Text
+
+from agenttts.cost import cost_model
+from agenttts.db import Store, Study
+from agenttts.loop import bought
+from agenttts.report.layout import Listing
+from agenttts.report.lines import amount, compact, counted, duration, interval
+from agenttts.report.tables import trials_table
+from agenttts.trial import Archive, Evaluation, Spend, Trial
+
+_SHOWN_TRIALS = 10
+_GUIDELINE_LINES = 6
+_BAR_WIDTH = 24
+
+
+class Standing(NamedTuple):
+    """One look at a study."""
+
+    study: Study
+    archive: Archive
+    spend: Spend
+    check: Evaluation | None
+    """The held-out check of its best trial, once it was made."""
+
+    @classmethod
+    def read(cls, store: Store, study: Study) -> Standing:
+        """What the store holds of a study."""
+        archive = store.archive(study)
+        check = None if archive.best is None else store.validation(study, archive.best.allocation)
+        return cls(study, archive, store.spend(study), check)
+
+
+def standing_view(now: Standing) -> Group:
+    """The study, its best trial, what it spent, its newest trials, and what the agent concluded last."""
+    lines = [Text(f"study {now.study.name}", "bold"), *map(Text, standing_lines(now))]
+    newest = now.archive.trials[-_SHOWN_TRIALS:]
+    unit, label = cost_model(now.study.spec.cost_model).unit, now.study.details.get("recorded", "")
+    table: Sequence[Listing] = [trials_table(newest, unit, label=label)] if newest else []
+    told = now.archive.guidelines[-1].text.splitlines() if now.archive.guidelines else []
+    heading = [Text("\nThe agent's last guideline", "bold")] if told else []
+    cut = [Text("...")] if len(told) > _GUIDELINE_LINES else []
+    return Group(*lines, *table, *heading, *(Text(line) for line in told[:_GUIDELINE_LINES]), *cut)
+
+
+def standing_lines(now: Standing) -> list[str]:
+    """How a study stands, in a few lines."""
+    spec, archive = now.study.spec, now.archive
+    unit, label = cost_model(spec.cost_model).unit, now.study.details.get("recorded", "")
+    verb = bought(label)
+    refused = f", {len(archive.refusals)} refused" if archive.refusals else ""
+    labelled = f" ({label})" if label else ""
+    lines = [
+        f"{spec.environment}{labelled}, {spec.method}, budget {amount(spec.budget)} {unit} per query",
+        f"{counted(len(archive.trials), 'trial')}{refused}; {compact(now.spend.tokens)} tokens {verb}, "
+        f"{compact(now.spend.reused_tokens)} reused{_ago(archive.trials)}",
+    ]
+    best = archive.best
+    if best is None:
+        return [*lines, "best  none yet"]
+    done = round(_BAR_WIDTH * best.evaluation.score)
+    lines.append(
+        f"best  {'█' * done}{'░' * (_BAR_WIDTH - done)} {best.evaluation.score:.3f} ({interval(best.evaluation)}) "
+        f"trial {best.number}: {best.allocation}"
+    )
+    if now.check is not None:
+        lines.append(f"held out  {now.check.score:.3f} ({interval(now.check)})")
+    return lines
+
+
+def _ago(trials: Sequence[Trial]) -> str:
+    if not trials:
+        return ""
+    seconds = (datetime.now(UTC) - trials[-1].created).total_seconds()
+    return f"; newest trial {duration(max(seconds, 0.0))} ago"

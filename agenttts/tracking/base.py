@@ -1,0 +1,84 @@
+"""What every tracker tells: the study's settings once, each trial once, the recommendation at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from agenttts.db import Study
+from agenttts.errors import ConfigError
+from agenttts.loop import Progress, SearchResult
+from agenttts.trial import Trial
+
+
+class Tracker(Protocol):
+    """A callback of a search."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell the trials that are new."""
+        ...
+
+    def finish(self, result: SearchResult) -> None:
+        """Tell what is recommended, and end the run."""
+        ...
+
+
+def tracker_names() -> tuple[str, ...]:
+    """The trackers that the command line knows."""
+    return tuple(_trackers())
+
+
+def tracker(name: str) -> Tracker:
+    """The tracker of this name, set up by its own environment variables.
+
+    Raises:
+        ConfigError: When there is none, or its client is not installed.
+    """
+    if name not in tracker_names():
+        raise ConfigError(f"there is no tracker {name!r}; there is {' and '.join(tracker_names())}")
+    return _trackers()[name]()
+
+
+def _trackers() -> dict[str, Callable[[], Tracker]]:
+    from agenttts.tracking.mlflow import MlflowTracker
+    from agenttts.tracking.wandb import WandbTracker
+
+    return {"mlflow": MlflowTracker, "wandb": WandbTracker}
+
+
+def settings(study: Study) -> dict[str, Any]:
+    """What defines the study, as plain values."""
+    spec, details = study.spec, study.details
+    return {
+        "environment": spec.environment,
+        "recorded": details.get("recorded", ""),
+        "pipeline": spec.pipeline,
+        "method": spec.method,
+        "seed": spec.seed,
+        "cost_model": spec.cost_model,
+        "budget": spec.budget,
+        "fingerprint": spec.fingerprint,
+    }
+
+
+def trial_metrics(trial: Trial) -> dict[str, float]:
+    """The numbers of one trial, as they were when it was told: racing may show it more examples later."""
+    low, high = trial.evaluation.interval
+    return {
+        "score": trial.evaluation.score,
+        "score_low": low,
+        "score_high": high,
+        "examples": len(trial.evaluation.results),
+        "failures": trial.evaluation.failures,
+        "cost": trial.cost,
+        "tokens_bought": trial.evaluation.spend.tokens,
+        "tokens_reused": trial.evaluation.spend.reused_tokens,
+        **{f"samples/{stage}": choice.samples for stage, choice in trial.allocation.items()},
+    }
+
+
+def end_metrics(result: SearchResult) -> Mapping[str, float]:
+    """The numbers of the recommendation."""
+    checked = {} if result.validation is None else {"held_out_score": result.validation.score}
+    best = result.best
+    return {"best_trial": best.number, "best_score": best.evaluation.score, "best_cost": best.cost, **checked}

@@ -1,0 +1,64 @@
+"""MLflow: one run per study, its trials as the steps of its metrics. The server is MLFLOW_TRACKING_URI's."""
+
+from __future__ import annotations
+
+from agenttts.db import Study
+from agenttts.errors import ConfigError
+from agenttts.loop import Progress, SearchResult
+from agenttts.tracking.base import end_metrics, settings, trial_metrics
+
+EXPERIMENT = "agenttts"
+_STUDY = "agenttts.study"
+
+
+class MlflowTracker:
+    """Tells MLflow about a search; a study that is resumed goes on with its run.
+
+    Args:
+        tracking_uri: Where; as MLflow itself is set up when None.
+        experiment: The experiment that holds the runs.
+
+    Raises:
+        ConfigError: When MLflow is not installed.
+    """
+
+    def __init__(self, *, tracking_uri: str | None = None, experiment: str = EXPERIMENT) -> None:
+        try:
+            from mlflow.tracking import MlflowClient
+        except ImportError as error:
+            raise ConfigError("tracking with MLflow needs its client: pip install 'agenttts[mlflow]'") from error
+        self._client = MlflowClient(tracking_uri=tracking_uri)
+        self._experiment = experiment
+        self._run = ""
+        self._told: set[int] = set()
+
+    def __call__(self, progress: Progress) -> None:
+        """See `Tracker`."""
+        if not self._run:
+            self._start(progress.study)
+        for trial in progress.archive.trials:
+            if trial.number not in self._told:
+                self._told.add(trial.number)
+                for name, value in trial_metrics(trial).items():
+                    self._client.log_metric(self._run, name, value, step=trial.number)
+
+    def finish(self, result: SearchResult) -> None:
+        """See `Tracker`."""
+        for name, value in end_metrics(result).items():
+            self._client.log_metric(self._run, name, value)
+        self._client.set_tag(self._run, "agenttts.allocation", result.best.allocation.key)
+        self._client.set_terminated(self._run)
+
+    def _start(self, study: Study) -> None:
+        found = self._client.get_experiment_by_name(self._experiment)
+        experiment = self._client.create_experiment(self._experiment) if found is None else found.experiment_id
+        name = study.name.replace("'", "")
+        runs = self._client.search_runs([experiment], f"tags.`{_STUDY}` = '{name}'")
+        if runs:
+            self._run = runs[0].info.run_id
+            self._told = {metric.step for metric in self._client.get_metric_history(self._run, "score")}
+            self._client.update_run(self._run, status="RUNNING")
+            return
+        self._run = self._client.create_run(experiment, run_name=study.name, tags={_STUDY: name}).info.run_id
+        for setting, value in settings(study).items():
+            self._client.log_param(self._run, setting, value)

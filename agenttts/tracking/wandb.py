@@ -1,0 +1,60 @@
+"""Weights & Biases: one run per study, a row per trial. WANDB_MODE, WANDB_PROJECT and the like set it up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from agenttts.errors import ConfigError
+from agenttts.loop import Progress, SearchResult
+from agenttts.tracking.base import end_metrics, settings, trial_metrics
+
+PROJECT = "agenttts"
+
+
+class WandbTracker:
+    """Tells Weights & Biases about a search; a study that is resumed goes on with its run.
+
+    Raises:
+        ConfigError: When its client is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError("tracking with W&B needs its client: pip install 'agenttts[wandb]'") from error
+        self._wandb: Any = wandb
+        self._run: Any = None
+        self._told: set[int] = set()
+
+    def __call__(self, progress: Progress) -> None:
+        """See `Tracker`."""
+        if self._run is None:
+            self._start(progress)
+        for trial in progress.archive.trials:
+            if trial.number not in self._told:
+                self._told.add(trial.number)
+                self._run.log({"trial": trial.number, "allocation": str(trial.allocation), **trial_metrics(trial)})
+
+    def finish(self, result: SearchResult) -> None:
+        """See `Tracker`."""
+        self._run.summary.update({**end_metrics(result), "best_allocation": result.best.allocation.key})
+        self._run.finish()
+
+    def _start(self, progress: Progress) -> None:
+        study = progress.study
+        # A study's name may hold what a run's id may not; a study begun anew elsewhere has another time.
+        identity = hashlib.sha256(f"{study.name} {study.created.isoformat()}".encode()).hexdigest()[:16]
+        self._run = self._wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=identity,
+            name=study.name,
+            resume="allow",
+            config=settings(study),
+        )
+        self._run.define_metric("trial")
+        self._run.define_metric("*", step_metric="trial")
+        if self._run.resumed:
+            self._told = {trial.number for trial in progress.archive.trials[: progress.trials_before]}
