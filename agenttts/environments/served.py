@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ from agenttts.environments.serving import Serving
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 
-_ATTEMPTS = 4
+_ATTEMPTS = 6
+"""A server is given up before: then its turn raises."""
+_PAUSE_S = 1.0
+"""By then it is known that a server is gone."""
 
 
 @dataclass(frozen=True)
@@ -33,5 +37,6 @@ class ServedCompleter:
                 except EndpointError as error:
                     if not error.unreachable:
                         raise
+            await asyncio.sleep(_PAUSE_S)
         async with self.serving.turn(model.served_name):
             return await self.completer.complete(model, messages, sampling, start=start, samples=samples, seed=seed)

@@ -20,7 +20,8 @@ def main() -> None:
 
 
 def _end_with_owner(server: subprocess.Popen[bytes]) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # unbuffered: a buffer's lock would be in the way when this process ends first
+        pass
     _signal(server, signal.SIGTERM)
     threading.Event().wait(_GRACE_S)
     _signal(server, signal.SIGKILL)

@@ -105,17 +105,20 @@ class ServerProcess:
         await self._end()
 
     async def _watch(self) -> None:
-        crashes = 0
+        """Start it whenever it is wanted and not there, until it has crashed too often."""
+        crashes, was_up = 0, False
         while self._failure is None:
             await self._wanted.wait()
             try:
                 process = await self._start()
+                was_up = True
+                self._settled.set()
+                await process.wait()
+                self._settled.clear()
             except AgentTTSError as error:
-                self._fail(error)
-                return
-            self._settled.set()
-            await process.wait()
-            self._settled.clear()
+                if not was_up:  # it would do the same again
+                    self._fail(error)
+                    return
             if self._wanted.is_set():  # nobody has asked it to end
                 crashes += 1
                 if crashes > MOST_RESTARTS:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agenttts.allocation import Allocation
-from agenttts.environments import LiveEnvironment
+from agenttts.environments import LiveEnvironment, OpenAIClient
 from agenttts.environments.serving import VllmServing
 from agenttts.environments.serving.gpus import parse_cards
 from agenttts.errors import ConfigError, EndpointError
@@ -39,7 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def environment(folder: Path, gpus: str = "1x80", **options: object) -> tuple[LiveEnvironment, VllmServing]:
     serving = VllmServing(PIPELINE, cards=parse_cards(gpus), logs=folder / "logs", **options)  # type: ignore[arg-type]
-    made = LiveEnvironment(PIPELINE, ROWS)
+    # Without retries of its own: a crash shows at once.
+    made = LiveEnvironment(PIPELINE, ROWS, client=OpenAIClient(max_retries=0))
     made.serve(serving)
     return made, serving
 
@@ -71,7 +72,9 @@ def _is_dead(number: int) -> bool:
 
 async def test_models_that_fit_are_served_side_by_side_and_nothing_is_left_running(folder: Path) -> None:
     told: list[str] = []
-    made, serving = environment(folder, tell=told.append, weights={"small": "/weights/small"}, arguments=["--seed", "1"])
+    made, serving = environment(
+        folder, tell=told.append, weights={"small": "/weights/small"}, arguments=["--seed", "1"]
+    )
     async with made, made:  # entered twice, started once
         assert (await made.evaluate(BOTH_STAGES)).score == 1
     wait_until_gone(pids(folder))
@@ -126,7 +129,7 @@ async def test_a_server_that_keeps_crashing_is_given_up(folder: Path) -> None:
     (folder / "crash").write_text("1000")
     made, _ = environment(folder)
     async with made:
-        with pytest.raises(EndpointError, match=r"the vLLM server of 'small' crashed 4 times, and is given up"):
+        with pytest.raises(EndpointError, match=r"the vLLM server of 'small' crashed 4 times, and is given up: "):
             await made.evaluate(Allocation({"find": ("small", 1), "answer": ("small", 1)}))
     wait_until_gone(pids(folder))
 
