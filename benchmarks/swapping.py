@@ -3,10 +3,11 @@
     python benchmarks/swapping.py --weights WEIGHTS --out benchmarks/results/swapping
 
 Two models of minihop (xs retrieves, l answers) are served by vLLM on one GPU whose memory is taken for so small that
-only one of them may be awake. The same examples are evaluated twice with an empty sample pool: example by example, as
-one would without a scheduler, and all at once, which the turns of the serving make stage-major. The figure is the
-share of the wall time in which a server had requests; the rest went into swaps. WEIGHTS holds a folder minihop-xs and
-a folder minihop-l in Hugging Face's format (`python -m zoo.huggingface`).
+only one of them may be awake, with the smallest KV cache that is planned (4 sequences of full context). The same
+examples are evaluated twice with an empty sample pool: example by example, as one would without a scheduler, and all
+at once, which the turns of the serving make stage-major. The figure is the share of the wall time in which a server had
+requests; the rest went into swaps. WEIGHTS holds a folder minihop-xs and a folder minihop-l in Hugging Face's format
+(`python -m zoo.huggingface`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from agenttts.allocation import Allocation
 from agenttts.environments import LiveEnvironment
 from agenttts.environments.serving import VllmServing
 from agenttts.environments.serving.gpus import found_cards, parse_cards
-from agenttts.environments.serving.placement import Card, contexts, demand, place
+from agenttts.environments.serving.placement import USABLE, Card, Demand
 from agenttts.environments.tasks.minihop import pipeline
 from agenttts.environments.tasks.minihop.world import make_example
 from agenttts.errors import AgentTTSError, ConfigError
@@ -33,7 +34,6 @@ from agenttts.pipeline import Pipeline
 
 MODELS = ("minihop-xs", "minihop-l")
 ALLOCATION = Allocation({"retrieve": ("minihop-xs", 16), "answer": ("minihop-l", 4)})
-STEP_GIB = 0.01
 
 
 def two_models() -> Pipeline:
@@ -48,18 +48,11 @@ def two_models() -> Pipeline:
     )
 
 
-def too_small(cards: Sequence[Card], among: Pipeline) -> Card:
-    """The first card, with the least memory on which the models can take turns by sleeping."""
-    demands = [demand(model, context) for model, context in contexts(among).items()]
-    card = cards[0]
-    for steps in range(1, int(card.free_gib / STEP_GIB)):
-        small = replace(card, free_gib=steps * STEP_GIB)
-        try:
-            if place(demands, [small], host_gib=1e3).swap == "sleep":
-                return small
-        except ConfigError:
-            continue
-    raise ConfigError("these models fit at once whenever they fit at all: there is nothing to measure")
+def too_small(card: Card, demands: Sequence[Demand]) -> Card:
+    """The card with so much memory that either model may be awake while the other sleeps, but not both."""
+    shared = [each.shared_gib(1) for each in demands]
+    needed = sum(each.engine_gib for each in demands) + (max(shared) + sum(shared)) / 2
+    return replace(card, free_gib=needed / USABLE)
 
 
 async def measure(environment: LiveEnvironment, serving: VllmServing, *, at_once: bool) -> dict[str, float]:
@@ -89,10 +82,12 @@ async def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Both ways on the same servers."""
     among = two_models()
     cards = parse_cards(arguments.pretend) if arguments.pretend else found_cards()
-    card = too_small(cards, among)
+    weights = {name: str(arguments.weights / name) for name in MODELS}
+    demands = [each.demand for each in VllmServing(among, weights=weights, cards=cards).placement.placed]
+    card = too_small(cards[0], demands)
     serving = VllmServing(
         among,
-        weights={name: str(arguments.weights / name) for name in MODELS},
+        weights=weights,
         cards=[card],
         logs=arguments.logs,
         tell=lambda said: print(said, file=sys.stderr, flush=True),
