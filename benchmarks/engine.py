@@ -9,9 +9,10 @@ most 64 requests in flight and an empty sample pool:
     environment  `LiveEnvironment.evaluate`: one request of S samples (`n=`), pool, store, parser and vote included
     loop         the official client in a bare asyncio loop: one request of S samples
     loop singly  the same, S requests of one sample
+    unseeded     as loop, without a seed: vLLM draws the samples of seeded requests one by one
     vllm bench   `vllm bench serve`: S requests of one sample (left out where vLLM or --tokenizer is not there)
 
-All ask for the same samples (same seeds but vLLM's client, which sends none). On vLLM each contender has a cache salt,
+Prompts and sampling are the same for all; vLLM's client sends no seeds. On vLLM each contender has a cache salt,
 so none finds its prompts cached by another. CPU seconds and peak memory are the contender's; vLLM's client cannot be
 measured inside, so its imports count. Tokens are samples times the mean length that `loop singly` was told by the
 server, since llama.cpp's usage counts one choice only.
@@ -48,7 +49,7 @@ from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.pipeline import Message, Pipeline, SubtaskInput
 
 IN_FLIGHT = 64
-CONTENDERS = ("environment", "loop", "loop singly", "vllm bench")
+CONTENDERS = ("environment", "loop", "loop singly", "unseeded", "vllm bench")
 
 
 def stage(model: str, url: str, salt: str) -> Pipeline:
@@ -83,19 +84,21 @@ async def run_environment(model: str, url: str, samples: int, count: int, salt: 
 
 
 async def run_loop(
-    model: str, url: str, samples: int, count: int, salt: str, *, singly: bool, most_n: int
+    model: str, url: str, samples: int, count: int, salt: str, *, name: str, most_n: int
 ) -> dict[str, float]:
     """The official client, and nothing around it."""
     from openai import AsyncOpenAI
 
     subtask = stage(model, url, salt).subtask("retrieve")
+    singly, seeded = name == "loop singly", name != "unseeded"
     sizes = [1] * samples if singly else [min(most_n, samples - at) for at in range(0, samples, most_n)]
     slots = asyncio.Semaphore(IN_FLIGHT)
     async with AsyncOpenAI(base_url=url, api_key="none", timeout=600) as client:
 
         async def ask(messages: list[Message], n: int, seed: int) -> Any:
             body: dict[str, Any] = {"model": model, "messages": messages, "temperature": subtask.sampling.temperature,
-                                    "max_tokens": subtask.sampling.max_tokens, "seed": seed}  # fmt: skip
+                                    "max_tokens": subtask.sampling.max_tokens}  # fmt: skip
+            body |= {"seed": seed} if seeded else {}
             async with slots:
                 return await client.chat.completions.create(**body, n=n, extra_body=dict(subtask.sampling.extra))
 
@@ -163,7 +166,7 @@ def run_contender(arguments: argparse.Namespace) -> dict[str, float]:
         return asyncio.run(run_environment(*given))
     if name == "vllm bench":
         return run_bench(*given, arguments.tokenizer)
-    return asyncio.run(run_loop(*given, singly=name == "loop singly", most_n=arguments.most_n))
+    return asyncio.run(run_loop(*given, name=name, most_n=arguments.most_n))
 
 
 def in_a_process(arguments: argparse.Namespace, url: str, name: str, samples: int) -> dict[str, Any]:
