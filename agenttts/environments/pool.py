@@ -214,11 +214,11 @@ class SamplePool:
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-                spend += outcome[0]
-                at_once = len(outcome[1].samples)
+                cost, bought = outcome
+                spend += cost
+                at_once = len(bought.samples)
             if at_once == len(missing) == samples - len(before):  # the usual case: one request has brought all
-                prompt_tokens, held = outcome[1].prompt_tokens, [*before, *outcome[1].samples]
-                break
+                return Draw((*before, *bought.samples), bought.prompt_tokens, spend)
             prompt_tokens, held = self._store.samples.read(order.key, samples)
             missing = self._store.samples.missing(order.key, samples)
         return Draw(tuple(held), prompt_tokens, spend)

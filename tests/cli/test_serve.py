@@ -71,7 +71,7 @@ def test_bad_input_is_one_sentence(shell: Shell, command: str, message: str) -> 
 
 def test_a_search_starts_its_servers_and_stops_them(served: tuple[Shell, Path, dict[str, str]]) -> None:
     shell, folder, variables = served
-    text = shell(SEARCH, **variables)
+    text = shell(SEARCH, 0, **variables)
     assert "Best allocation" in text and "3 trials done" in text
     started = [line.split() for line in (folder / "events").read_text().splitlines() if line.startswith("start")]
     assert {(name, card) for _, name, _, _, card in started} == {("small", "1"), ("large", "0")}
@@ -84,6 +84,7 @@ def test_a_comparison_starts_its_servers_once(served: tuple[Shell, Path, dict[st
     shell(
         "compare served.py:environment --budget 1e6 --trials 2 --methods random,grid --seeds 2 --serve vllm "
         "--gpus 1x80",
+        0,
         **variables,
     )
     assert (folder / "events").read_text().count("start") == 2
@@ -94,7 +95,7 @@ def test_hidden_gpus_are_not_used(served: tuple[Shell, Path, dict[str, str]]) ->
     rows = shell.json("serve served.py:environment --plan")
     assert {row["gpus"][0] for row in rows} == {0, 1}
     variables = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
-    assert "GPU 1: at most" in shell("serve served.py:environment --plan", **variables)
+    assert "GPU 1: at most" in shell("serve served.py:environment --plan", 0, **variables)
     assert "asks for 3 GPUs, and this machine has 2" in shell(f"{SEARCH} --gpus 3x80", code=2)
 
 
