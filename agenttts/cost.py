@@ -10,6 +10,7 @@ the search itself spends is another thing (`trial.Spend`) and never enters here.
     usd          US dollars, by the models' prices per million prompt and completion tokens; the prompt is paid
                  once per request of S samples, as `n=` is billed
     gpu_seconds  seconds of the serving GPU, by the models' measured prefill and decode throughput
+    kinetics     equivalent MFLOP: computation, and KV-cache traffic at the hardware's arithmetic intensity
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from agenttts.pipeline import Model, Subtask
 
 _MFLOP = 1e6
 _MILLION = 1e6
+_B200_FLOP_PER_BYTE = 562.5
 # The paper's reference pass (section 4.1): its smallest model on its least demanding subtask.
 _PAPER_PARAMETERS = 3e9
 _PAPER_COMPLETION_TOKENS = 64
@@ -141,8 +143,40 @@ class GpuSecondsCost(CostModel):
         return (subtask.prompt_tokens + prompt) / prefill + completions / decode
 
 
+class KineticsCost(CostModel):
+    """Equivalent floating-point operations of one query, in MFLOP (1e6): computation, and the KV cache that is read.
+
+    eFLOPs = C_comp + C_mem * I ("Kinetics: Rethinking Test-Time Scaling Laws", Sadhukhan et al., arXiv 2506.05333). For
+    S samples of g tokens after a prompt of p tokens, with L layers of KV width K and hidden size D, 2 bytes each:
+
+        C_comp = S (2 M g + 2 L D (2 p + g) g)
+        C_mem  = 2 L K (2 p + S g) g            bytes: the samples share the prompt's cache
+        I      = 562.5                          FLOP per byte, the paper's figure for an NVIDIA B200
+
+    As in the paper, encoding the prompt and reading the weights are left out: many requests share them in a batch. The
+    formula is that of the authors' code (`dense_cost` in cost_model/utils.py), which writes L D and L K as heads times
+    head size times layers.
+    """
+
+    name = "kinetics"
+    unit = "eMFLOP"
+
+    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+        own = self._request(model, subtask.prompt_tokens, samples, subtask.completion_tokens)
+        prompt, completion = _aggregator_tokens(subtask, samples)
+        return (own + self._request(model, prompt, 1, completion)) / _MFLOP
+
+    def _request(self, model: Model, prompt: Any, samples: Any, completion: Any) -> Any:
+        layers, hidden = _needed(model, "layers", self.name), _needed(model, "hidden_size", self.name)
+        attention = 2 * layers * hidden * (2 * prompt + completion) * completion
+        computed = np.multiply(samples, 2 * model.parameters * completion + attention)
+        width = model.kv_width or hidden
+        read = 2 * layers * width * (2 * prompt + np.multiply(samples, completion)) * completion
+        return computed + read * _B200_FLOP_PER_BYTE
+
+
 COST_MODELS: dict[str, type[CostModel]] = {
-    model.name: model for model in (PaperCost, FlopsCost, UsdCost, GpuSecondsCost)
+    model.name: model for model in (PaperCost, FlopsCost, UsdCost, GpuSecondsCost, KineticsCost)
 }
 
 

@@ -40,8 +40,8 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, type(None), range, Decimal
 # Fields that change cost or placement but never a score: they must not change a fingerprint.
 _NOT_SCORED = {
     "base_url", "api_key_env", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "layers",
-    "hidden_size", "prefill_tokens_per_s", "decode_tokens_per_s", "prompt_tokens", "completion_tokens",
-    "max_samples", "sample_counts", "parameters",
+    "hidden_size", "kv_width", "weight_bits", "prefill_tokens_per_s", "decode_tokens_per_s",
+    "prompt_tokens", "completion_tokens", "max_samples", "sample_counts", "parameters",
 }  # fmt: skip
 
 

@@ -66,8 +66,12 @@ class Model:
     usd_per_million_prompt_tokens: float | None = None
     usd_per_million_completion_tokens: float | None = None
     layers: int | None = None
-    """Transformer layers; with `hidden_size`, lets the `flops` cost model count attention."""
+    """Transformer layers; with `hidden_size`, what attention costs (`flops`, `kinetics`) and its cache needs."""
     hidden_size: int | None = None
+    kv_width: int | None = None
+    """Width of a token's keys in one layer (kv heads x head size), that of its values too; `hidden_size` when None."""
+    weight_bits: int = 16
+    """Bits per parameter of the served weights: 16 for bf16, 8 for fp8, 4 for AWQ."""
     prefill_tokens_per_s: float | None = None
     """Measured prompt throughput of the serving GPU, for the `gpu_seconds` cost model."""
     decode_tokens_per_s: float | None = None
@@ -87,7 +91,8 @@ _MODEL_FIELDS = {
     **dict.fromkeys(("served_name", "api_key_env", "revision"), TEXT),
     "base_url": TEXT.or_none,
     **dict.fromkeys(("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"), NOT_NEGATIVE.or_none),
-    **dict.fromkeys(("layers", "hidden_size"), COUNT.or_none),
+    **dict.fromkeys(("layers", "hidden_size", "kv_width"), COUNT.or_none),
+    "weight_bits": COUNT,
     **dict.fromkeys(("prefill_tokens_per_s", "decode_tokens_per_s"), POSITIVE.or_none),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,3 +153,15 @@ def test_vectorised_costs_agree_with_single_ones_and_never_fall(model: CostModel
 
 def test_paper_cost_ignores_the_aggregator() -> None:
     assert PaperCost().cost(subtask(aggregator=Fuse()), FULL, 9) == PaperCost().cost(subtask(), FULL, 9)
+
+
+def test_kinetics_by_hand() -> None:
+    # One layer of hidden size 8 and KV width 4: computation 2 * (2 * 100 * 10 + 2 * 8 * (2 * 20 + 10) * 10) = 20,000;
+    # memory 2 * 4 * (2 * 20 + 2 * 10) * 10 = 4,800 bytes.
+    model = Model("m", 100, layers=1, hidden_size=8, kv_width=4)
+    subtask = Subtask("s", (model,), "p", prompt_tokens=20, completion_tokens=10)
+    assert cost_model("kinetics").cost(subtask, model, 2) == pytest.approx((20_000 + 4_800 * 562.5) / 1e6)
+    multi_head = replace(model, kv_width=None)
+    assert cost_model("kinetics").cost(subtask, multi_head, 2) == pytest.approx((20_000 + 9_600 * 562.5) / 1e6)
+    with pytest.raises(ConfigError, match="'kinetics' needs layers of model 'bare'"):
+        cost_model("kinetics").cost(subtask, Model("bare", 1e9), 1)

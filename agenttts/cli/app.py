@@ -14,10 +14,14 @@ from typer.exceptions import TyperException
 from agenttts.errors import AgentTTSError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agenttts.db import Store
+    from agenttts.environments.serving import Serving
+    from agenttts.pipeline import Pipeline
     from agenttts.trial import Archive
 
-CostName = Literal["paper", "flops", "usd", "gpu_seconds"]
+CostName = Literal["paper", "flops", "usd", "gpu_seconds", "kinetics"]
 DEFAULT_STORE = "agenttts.db"
 _INTERRUPTED = 130
 """What typer makes of a KeyboardInterrupt."""
@@ -42,6 +46,21 @@ EndpointOption = Annotated[
     list[str],
     typer.Option("--endpoint", help="Where a model is served (repeatable); else OPENAI_BASE_URL.", metavar="MODEL=URL"),
 ]
+ServeOption = Annotated[
+    Literal["vllm"] | None,
+    typer.Option("--serve", help="Start servers of the models without --endpoint on this machine's GPUs: vllm."),
+]
+WeightsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--weights",
+        help="Weights to serve (repeatable): MODEL=FOLDER_OR_HUB_ID, or a folder that holds one folder per model.",
+        metavar="MODEL=WEIGHTS",
+    ),
+]
+GpusOption = Annotated[
+    str | None, typer.Option("--gpus", help="Use only so many GPUs, and GiB of each: 1x80.", metavar="COUNTxGIB")
+]
 StoreOption = Annotated[
     str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or postgresql:// URL of the store.")
 ]
@@ -60,7 +79,7 @@ BudgetsOption = Annotated[
 ]
 CostOption = Annotated[
     CostName | None,
-    typer.Option("--cost", help="What the budget counts: paper, flops, usd or gpu_seconds.", metavar="NAME"),
+    typer.Option("--cost", help="What the budget counts: paper, flops, usd, gpu_seconds or kinetics.", metavar="NAME"),
 ]
 TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")]
@@ -128,6 +147,9 @@ def search(
     env: Env,
     data: DataOption = None,
     endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
     budget: BudgetOption = None,
     budgets: BudgetsOption = None,
     cost: CostOption = None,
@@ -153,7 +175,15 @@ def search(
     from agenttts.loop import Limits
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
-    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, budgets=budgets, cost=cost)
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        budgets=budgets,
+        cost=cost,
+    )
     job = Job.create(
         problem,
         method,
@@ -171,6 +201,9 @@ def compare(
     env: Env,
     data: DataOption = None,
     endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
     methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
@@ -188,7 +221,14 @@ def compare(
     from agenttts.report import comparison_table
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=racing, store=store)
-    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, cost=cost)
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        cost=cost,
+    )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparisons = run_comparison(problem, names, seeds, settings, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
@@ -202,6 +242,9 @@ def record(
     ],
     data: DataOption = None,
     endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
     levels: Annotated[
         str, typer.Option("--levels", help="Numbers of samples to record, comma-separated.")
     ] = "1,2,4,8,16",
@@ -216,7 +259,14 @@ def record(
     from agenttts.cli.record import run_record
     from agenttts.cli.run import Problem
 
-    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, cost=cost)
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        cost=cost,
+    )
     run_record(problem, levels, output, store=store, max_tokens=max_tokens)
 
 
@@ -225,6 +275,9 @@ def ablate(
     env: Env,
     data: DataOption = None,
     endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
     cost: CostOption = None,
@@ -241,9 +294,48 @@ def ablate(
     from agenttts.report import comparison_table
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
-    problem = Problem.create(env, data=data, endpoints=endpoint, budget=budget, cost=cost)
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        cost=cost,
+    )
     comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
+
+
+@app.command("serve")
+def serve_models(
+    env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
+    context: Annotated[
+        int | None, typer.Option("--context", min=16, help="Most tokens of a prompt and its completion.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65000, help="Where the first server listens; free ports if left out."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only print which model goes where; --gpus needs no GPU.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve an environment's models with vLLM until Ctrl-C, or plan which model goes on which GPU."""
+    from agenttts.cli.serve import VllmOptions, plan_rows, plan_table, planned_serving, run_serve
+
+    if as_json and not plan:
+        raise ConfigError("--json prints a plan: give --plan with it")
+    options = VllmOptions(weights=weights, gpus=gpus, context=context, port=port, swaps=False, planned=plan)
+    if not plan:
+        run_serve(env, data=data, endpoints=endpoint, options=options)
+        return
+    serving = planned_serving(env, data=data, endpoints=endpoint, options=options)
+    _show(plan_rows(serving.placement), plan_table(serving), as_json)
 
 
 @app.command()
@@ -487,6 +579,21 @@ def _archive(store: str, study: str) -> Archive:
         return opened.archive(opened.study(study))
     finally:
         opened.close()
+
+
+def _serving(
+    serve: str | None, endpoints: list[str], weights: list[str], gpus: str | None
+) -> Callable[[Pipeline], Serving] | None:
+    """What makes the servers that a search starts; None when it starts none."""
+    if serve is None:
+        if weights or gpus:
+            raise ConfigError(
+                f"{'--weights' if weights else '--gpus'} is for models that are served: give --serve vllm"
+            )
+        return None
+    from agenttts.cli.serve import VllmOptions
+
+    return VllmOptions(weights=weights, gpus=gpus).serving(endpoints)
 
 
 def open_store(store: str) -> Store:

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import NamedTuple
@@ -24,11 +25,13 @@ from agenttts.cli.console import open_console, print_pair, print_wrapped
 from agenttts.cli.progress import print_heading, show_progress
 from agenttts.cost import cost_model
 from agenttts.environments import environment
+from agenttts.environments.serving import Serving
 from agenttts.errors import ConfigError
 from agenttts.frontier import require_budgets
 from agenttts.loop import Limits, Progress, Recommend, SearchResult, recorded
 from agenttts.loop import search as run
 from agenttts.methods import may_ask_llm, method_names, searcher
+from agenttts.pipeline import Pipeline
 from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
@@ -61,6 +64,7 @@ class Problem:
         budgets: str | None = None,
         data: str | None = None,
         endpoints: Sequence[str] = (),
+        serving: Callable[[Pipeline], Serving] | None = None,
     ) -> Problem:
         """Find the environment and work out the space.
 
@@ -71,7 +75,7 @@ class Problem:
         if several and budget is not None:
             raise ConfigError("--budget and --budgets exclude each other: give one of them")
         budget = several[-1] if several else budget
-        found = environment(env, data=data, endpoints=parse_endpoints(endpoints))
+        found = environment(env, data=data, endpoints=parse_endpoints(endpoints), serving=serving)
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
@@ -256,12 +260,18 @@ def compare_rows(
     console = open_console(stderr=True, quiet=quiet)
     lines = iter(heading)  # printed, and so used up, by the first report
 
-    def compared(run: Run) -> SearchResult:
-        result = asyncio.run(_search(problem, run.job, run.settings, lambda _: print_heading(console, lines)))
+    async def compared(run: Run) -> SearchResult:
+        result = await _search(problem, run.job, run.settings, lambda _: print_heading(console, lines))
         print_pair(console, f"{run.job.study}:", str(result.best.allocation), gap=1, indent=2)
         return result
 
-    return [compare_runs(name, [compared(run) for run in runs]) for name, runs in rows.items()]
+    async def every() -> list[Comparison]:
+        async with AsyncExitStack() as stack:
+            if isinstance(problem.environment, AbstractAsyncContextManager):
+                await stack.enter_async_context(problem.environment)  # its servers start once for all searches
+            return [compare_runs(name, [await compared(run) for run in runs]) for name, runs in rows.items()]
+
+    return asyncio.run(every())
 
 
 def require_seeds(seeds: int) -> None:

@@ -21,12 +21,13 @@ from typing import Any, Self
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.chat import shown_url
 from agenttts.db import Store
-from agenttts.environments.client import ChatClient, EmbeddingClient, OpenAIClient
+from agenttts.environments.client import ChatClient, Completer, EmbeddingClient, OpenAIClient
 from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.examples import load_examples
 from agenttts.environments.pool import SamplePool
 from agenttts.environments.prompts import check_templates
 from agenttts.environments.run import ExampleRun, Tally
+from agenttts.environments.served import ServedCompleter
 from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
 from agenttts.fingerprint import combined, describe, fingerprint
@@ -84,6 +85,7 @@ class LiveEnvironment:
             raise ConfigError(f"environment {self.name!r} needs embeddings, which its client does not sell")
         self.pool = SamplePool(Store())
         self._serving = serving
+        self._entered = 0
         search_rows, held_rows = load_examples(examples), load_examples(held_out, prefix="held-out-")
         if not search_rows:
             raise ConfigError(f"environment {self.name!r} has no examples")
@@ -120,7 +122,9 @@ class LiveEnvironment:
             ConfigError: On a model that the pipeline does not have, or where the environment brings its own models.
         """
         if self._serving is not None or self.recorded:
-            raise ConfigError(f"environment {self.name!r} brings its own models: leave --endpoint out")
+            raise ConfigError(
+                f"environment {self.name!r} brings its own models: leave --endpoint out, or give --serve with it"
+            )
         models = (*self.pipeline.models, *([self.embedder] if self.embedder else []))
         served = {model.name: model.served_name for model in models}
         for name, url in endpoints.items():
@@ -159,18 +163,42 @@ class LiveEnvironment:
             recorded=self.recorded,
         )
 
+    def serve(self, serving: Serving, *, endpoints: Mapping[str, str] | None = None) -> None:
+        """Let these servers answer, instead of those that the environment brings.
+
+        Args:
+            serving: Servers to start and stop with the environment.
+            endpoints: Where the models that they do not serve are asked, as for `route`.
+
+        Raises:
+            ConfigError: Where a recording answers, or on a model that the pipeline does not have.
+        """
+        if self.recorded:
+            raise ConfigError(f"environment {self.name!r} replays a recording: leave --serve out")
+        self._serving = None
+        self.route(endpoints or {})
+        self._serving = serving
+
     async def __aenter__(self) -> Self:
         """Start the servers, and check everything that can be checked before anything is bought.
+
+        An environment that has been entered may be entered again: the servers start once, and stop with the last exit.
 
         Raises:
             ConfigError: On a missing key, a model that is not served, or a metric that leaves [0, 1].
             EndpointError: When an endpoint cannot be reached.
         """
+        if self._entered:
+            self._entered += 1
+            return self
         self._probe_metrics()
+        ours: Mapping[str, str] = {}
         if self._serving is not None:
-            self.client.route(await self._serving.start())
+            ours = await self._serving.start()
+            self.client.route(ours)
         try:
-            simulated = await self.client.check(self.pipeline.models)
+            # Servers of ours have answered already, and may be asleep by now.
+            simulated = await self.client.check([m for m in self.pipeline.models if m.served_name not in ours])
             if self.embedder is not None and isinstance(self.client, EmbeddingClient):
                 simulated = await self.client.check_embeddings(self.embedder) or simulated
         except BaseException:
@@ -178,6 +206,7 @@ class LiveEnvironment:
             raise
         if simulated:
             self._label(simulated)
+        self._entered = 1
         return self
 
     def _label(self, simulated: str) -> None:
@@ -191,7 +220,9 @@ class LiveEnvironment:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close()
+        self._entered -= 1
+        if not self._entered:
+            await self._close()
 
     async def _close(self) -> None:
         await self.client.close()
@@ -212,7 +243,11 @@ class LiveEnvironment:
         """See `trial.Environment.evaluate`."""
         started = time.perf_counter()
         rows = [self.example(name) for name in (self.examples if examples is None else examples)]
-        runs = [_ScoredRun(self.pipeline, allocation, row, self.client, self.pool, self.embedder) for row in rows]
+        seller: Completer = self.client if self._serving is None else ServedCompleter(self.client, self._serving)
+        runs = [
+            _ScoredRun(self.pipeline, allocation, row, self.client, self.pool, self.embedder, seller=seller)
+            for row in rows
+        ]
         outcomes = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):

@@ -166,7 +166,7 @@ class SamplePool:
             await self._claim(key)
             keeping = asyncio.create_task(self._keep_claim(key))
             try:
-                return await self._buy(_Order(client, key, model, messages, sampling), samples)
+                return await self._buy(_Order(client, key, model, messages, sampling), samples, prompt_tokens, held)
             finally:
                 keeping.cancel()
                 self._store.samples.release(key, self._owner)
@@ -194,17 +194,18 @@ class SamplePool:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
             self._store.samples.claim(key, self._owner, _CLAIM_SECONDS)
 
-    async def _buy(self, order: _Order, samples: int) -> Draw:
+    async def _buy(self, order: _Order, samples: int, prompt_tokens: int, before: Sequence[Sample]) -> Draw:
         """Buy what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
-        # Another process may have bought some between the look and the claim.
-        prompt_tokens, before = self._store.samples.read(order.key, samples)
+        missing = self._store.samples.missing(order.key, samples)
+        if missing != list(range(len(before), samples)):
+            # Another process has bought some between the look and the claim, or a failed request has left a gap.
+            prompt_tokens, before = self._store.samples.read(order.key, samples)
         reused = sum(sample.completion_tokens for sample in before)
         spend, at_once, held = Spend(reused_completion_tokens=reused), samples, before
         if len(before) >= samples:
             return self._reused(prompt_tokens, before)
         self.meter.add(spend)
         while len(held) < samples:
-            missing = self._store.samples.missing(order.key, samples)
             starts = missing[:1] if held is before else missing[::at_once]
             outcomes = await asyncio.gather(
                 *(self._purchase(order, start, min(at_once, samples - start)) for start in starts),
@@ -213,13 +214,17 @@ class SamplePool:
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-                spend += outcome[0]
-                at_once = outcome[1]
+                cost, bought = outcome
+                spend += cost
+                at_once = len(bought.samples)
+            if at_once == len(missing) == samples - len(before):  # the usual case: one request has brought all
+                return Draw((*before, *bought.samples), bought.prompt_tokens, spend)
             prompt_tokens, held = self._store.samples.read(order.key, samples)
+            missing = self._store.samples.missing(order.key, samples)
         return Draw(tuple(held), prompt_tokens, spend)
 
-    async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, int]:
-        """One request: what it cost, and how many samples it brought."""
+    async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
+        """One request: what it cost, and what it brought."""
         key, model, messages, sampling = order.key, order.model, order.messages, order.sampling
         words = sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN
         async with self.meter.reserved(words + samples * sampling.max_tokens):
@@ -232,7 +237,7 @@ class SamplePool:
             )
             self._store.samples.add(prompt, start, bought.samples, spend=spend, study_id=self._study_id)
             self.meter.add(spend)
-        return spend, len(bought.samples)
+        return spend, bought
 
     def _reused(self, prompt_tokens: int, held: Sequence[Sample]) -> Draw:
         completion_tokens = sum(sample.completion_tokens for sample in held)

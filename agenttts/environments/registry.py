@@ -10,14 +10,16 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from agenttts.environments.live import LiveEnvironment
+from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError
+from agenttts.pipeline import Pipeline
 from agenttts.trial import Environment
 
 GROUP = "agenttts.environments"
@@ -41,13 +43,20 @@ def environment_names() -> dict[str, str]:
     return {**_BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
 
 
-def environment(name: str, *, data: str | None = None, endpoints: Mapping[str, str] | None = None) -> Environment:
+def environment(
+    name: str,
+    *,
+    data: str | None = None,
+    endpoints: Mapping[str, str] | None = None,
+    serving: Callable[[Pipeline], Serving] | None = None,
+) -> Environment:
     """The environment of this name.
 
     Args:
         name: A registered name, `module:attribute` or `path.py:attribute`.
         data: Where its examples are, for an environment whose function takes `data`.
         endpoints: Model name -> base URL of the OpenAI-compatible server that serves it.
+        serving: Makes the servers of the other models of a pipeline.
 
     Raises:
         ConfigError: When it cannot be found, is not an environment, or does not take what it is given.
@@ -66,8 +75,10 @@ def environment(name: str, *, data: str | None = None, endpoints: Mapping[str, s
         raise _takes_no_data(name)
     if not isinstance(found, Environment):
         raise ConfigError(f"{name!r} is not an environment, nor a function that returns one: it is {found!r}")
-    if endpoints:
-        _route(found, endpoints)
+    if serving is not None:
+        _require_live(found, "--serve").serve(serving(found.pipeline), endpoints=endpoints)
+    elif endpoints:
+        _require_live(found, "--endpoint").route(endpoints)
     return found
 
 
@@ -90,10 +101,10 @@ def _takes_no_data(name: str) -> ConfigError:
     return ConfigError(f"environment {name!r} takes no data: its examples are its own, so leave --data out")
 
 
-def _route(found: Environment, endpoints: Mapping[str, str]) -> None:
+def _require_live(found: Environment, option: str) -> LiveEnvironment:
     if not isinstance(found, LiveEnvironment):
-        raise ConfigError(f"environment {found.name!r} asks no models: leave --endpoint out")
-    found.route(endpoints)
+        raise ConfigError(f"environment {found.name!r} asks no models: leave {option} out")
+    return found
 
 
 def _load(module: str, name: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from agenttts.aggregators import MajorityVote
 from agenttts.allocation import Allocation
-from agenttts.environments.client import ChatClient, EmbeddingClient
+from agenttts.environments.client import ChatClient, Completer, EmbeddingClient
 from agenttts.environments.pool import Draw, SamplePool
 from agenttts.environments.prompts import render
 from agenttts.errors import ConfigError, ParseError
@@ -50,6 +50,8 @@ class ExampleRun:
     client: ChatClient
     pool: SamplePool
     embedder: Model | None = None
+    seller: Completer | None = None
+    """Who sells the samples, where that is not simply the client: servers may have to be waited for."""
     spend: Spend = Spend()
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -96,7 +98,7 @@ class ExampleRun:
         """
         choice = self.allocation[subtask.name]
         model, wanted = subtask.model(choice.model), samples or choice.samples
-        drawn = await self.pool.draw(self.client, model, messages, sampling, wanted)
+        drawn = await self.pool.draw(self.seller or self.client, model, messages, sampling, wanted)
         self.spend += drawn.spend
         if not own:
             return drawn

@@ -2,5 +2,6 @@
 
 from agenttts.environments.serving.base import Serving
 from agenttts.environments.serving.llamacpp import LlamaCppServing
+from agenttts.environments.serving.vllm import VllmServing
 
-__all__ = ["LlamaCppServing", "Serving"]
+__all__ = ["LlamaCppServing", "Serving", "VllmServing"]

@@ -1,6 +1,7 @@
 """The one interface of everything that serves models."""
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 
@@ -18,4 +19,12 @@ class Serving(Protocol):
 
     async def stop(self) -> None:
         """Stop them; nothing is left running."""
+        ...
+
+    def turn(self, served_name: str) -> AbstractAsyncContextManager[None]:
+        """Held while a model is asked; entered when its server can answer.
+
+        Raises:
+            EndpointError: When it never will.
+        """
         ...

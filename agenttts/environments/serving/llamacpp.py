@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from agenttts.errors import ConfigError, EndpointError
@@ -74,6 +75,10 @@ class LlamaCppServing:
             if child.returncode is None:
                 child.kill()  # it holds nothing that could be lost, and may be in the middle of a long generation
         await asyncio.gather(*(child.wait() for child in children))
+
+    def turn(self, served_name: str) -> AbstractAsyncContextManager[None]:
+        """See `base.Serving.turn`: all models are up at once."""
+        return nullcontext()
 
 
 async def _url(name: str, child: asyncio.subprocess.Process) -> str:

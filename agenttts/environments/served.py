@@ -1,0 +1,42 @@
+"""Completions of servers that are ours: asked when they are awake, and again when they have come back from a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agenttts.environments.client import Completer, Completions
+from agenttts.environments.serving import Serving
+from agenttts.errors import EndpointError
+from agenttts.pipeline import Message, Model, Sampling
+
+_ATTEMPTS = 6
+"""A server is given up before: then its turn raises."""
+_PAUSE_S = 1.0
+"""By then it is known that a server is gone."""
+
+
+@dataclass(frozen=True)
+class ServedCompleter:
+    """A seller of completions that keeps to the turns of its servers."""
+
+    completer: Completer
+    serving: Serving
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        """See `client.Completer.complete`."""
+        for _ in range(_ATTEMPTS - 1):
+            async with self.serving.turn(model.served_name):
+                try:
+                    return await self.completer.complete(
+                        model, messages, sampling, start=start, samples=samples, seed=seed
+                    )
+                except EndpointError as error:
+                    if not error.unreachable:
+                        raise
+            await asyncio.sleep(_PAUSE_S)
+        async with self.serving.turn(model.served_name):
+            return await self.completer.complete(model, messages, sampling, start=start, samples=samples, seed=seed)

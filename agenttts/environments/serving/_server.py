@@ -1,0 +1,204 @@
+"""The life of one server: started, watched, started again when it crashes, put to sleep, stopped.
+
+It runs under a guard that ends it when this process ends, however that ends. That it is ours, and not one that somebody
+else runs on the same port, is known by a name that it serves and that nobody can guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agenttts.errors import AgentTTSError, ConfigError, EndpointError
+
+MOST_RESTARTS = 3
+_POLL_S, _ANSWER_S, _SWAP_S = 0.25, 5.0, 300.0
+_TELL_S = 30.0
+_SHOWN = 300
+_GUARD = Path(__file__).with_name("_guard.py")
+"""Run by its path: it needs nothing of ours, and is there at once."""
+_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A proxy has no part in asking this machine."""
+
+
+class ServerProcess:
+    """One vLLM server.
+
+    Args:
+        name: The model, as messages call it.
+        command: What to run.
+        mark: The name among those it serves that only it can have.
+        port: Where it listens.
+        variables: Its environment.
+        log: File that its output is appended to.
+        timeout_s: Seconds that it may take to come up.
+        tell: Called with what happens, in a sentence.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        mark: str,
+        port: int,
+        variables: Mapping[str, str],
+        log: Path,
+        timeout_s: float,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self._name, self._command, self._mark = name, list(command), mark
+        self._variables, self._log, self._timeout_s, self._tell = dict(variables), log, timeout_s, tell
+        self._process: asyncio.subprocess.Process | None = None
+        self._wanted, self._settled = asyncio.Event(), asyncio.Event()
+        self._failure: AgentTTSError | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def wake(self) -> None:
+        """Start it, or wake it, and wait until it answers.
+
+        Raises:
+            EndpointError: When it does not come up.
+        """
+        self._wanted.set()
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+        elif self._settled.is_set() and self._failure is None:
+            await self._post("/wake_up")
+        await self.ready()
+
+    async def sleep(self) -> None:
+        """Free its GPU memory; the weights stay in the host's."""
+        self._wanted.clear()
+        await self._post("/sleep?level=1")
+
+    async def ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            EndpointError: When it never will.
+        """
+        await self._settled.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def pause(self) -> None:
+        """End it until it is woken."""
+        self._wanted.clear()
+        self._settled.clear()
+        await self._end()
+
+    async def stop(self) -> None:
+        """End it for good."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
+        await self._end()
+
+    async def _watch(self) -> None:
+        """Start it whenever it is wanted and not there, until it has crashed too often."""
+        crashes, was_up = 0, False
+        while self._failure is None:
+            await self._wanted.wait()
+            try:
+                process = await self._start()
+                was_up = True
+                self._settled.set()
+                await process.wait()
+                self._settled.clear()
+            except AgentTTSError as error:
+                if not was_up:  # it would do the same again
+                    self._fail(error)
+                    return
+            if self._wanted.is_set():  # nobody has asked it to end
+                crashes += 1
+                if crashes > MOST_RESTARTS:
+                    self._fail(self._error(f"crashed {crashes} times, and is given up"))
+                else:
+                    self._tell(f"{self._name}: its server crashed ({self._last_words()}); starting it again")
+
+    def _fail(self, error: AgentTTSError) -> None:
+        self._failure = error
+        self._settled.set()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        """Spawn it and wait until it answers."""
+        started = told = time.monotonic()
+        self._tell(f"{self._name}: starting its server, log in {self._log}")
+        process = self._process = await self._spawn()
+        while not await asyncio.to_thread(self._answers):
+            now = time.monotonic()
+            if process.returncode is not None:
+                raise self._error("did not start")
+            if now - started > self._timeout_s:
+                await self._end()
+                raise self._error(f"was not up after {self._timeout_s:g} s")
+            if now - told > _TELL_S:
+                told = now
+                self._tell(f"{self._name}: loading since {now - started:.0f} s")
+            await asyncio.sleep(_POLL_S)
+        self._tell(f"{self._name}: up after {time.monotonic() - started:.0f} s at {self.address}/v1")
+        return process
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as log:
+                return await asyncio.create_subprocess_exec(
+                    sys.executable, "-I", str(_GUARD), *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=self._variables,
+                    # A terminal's interrupt reaches the whole group: this process decides when its servers stop.
+                    start_new_session=True,
+                )  # fmt: skip
+        except OSError as error:
+            raise ConfigError(f"cannot keep the server's log {str(self._log)!r}: {error.strerror}") from error
+
+    async def _end(self) -> None:
+        """Close the guard's input, upon which it ends the server."""
+        if self._process is not None and self._process.returncode is None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            await self._process.wait()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            reply: Any = json.load(_LOCAL.open(f"{self.address}/v1/models", timeout=_ANSWER_S))
+            return self._mark in {served["id"] for served in reply["data"]}
+        return False
+
+    async def _post(self, path: str) -> None:
+        request = urllib.request.Request(self.address + path, method="POST")
+
+        def ask() -> None:
+            with _LOCAL.open(request, timeout=_SWAP_S):
+                pass
+
+        try:
+            await asyncio.to_thread(ask)
+        except OSError as error:
+            raise self._error(f"did not obey {path.partition('?')[0]} ({error})") from error
+
+    def _error(self, what: str) -> EndpointError:
+        return EndpointError(f"the vLLM server of {self._name!r} {what}: {self._last_words()} (log: {self._log})")
+
+    def _last_words(self) -> str:
+        """The log's last complaint, else its last line."""
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
+        except OSError:
+            return "it left no log"
+        said = [line.strip() for line in lines if line.strip()]
+        complaints = [line for line in said if "Error" in line and "Traceback" not in line]
+        return (complaints or said or ["it said nothing"])[-1][-_SHOWN:]
