@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: .venv/local
 	$(BIN)/agenttts search minihop --llm none --trials 24 --store demo.db
@@ -14,6 +14,9 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/dev
+	$(BIN)/python -m mkdocs build --strict
+
 .venv/local: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agenttts needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -25,4 +28,4 @@ check: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv demo.db demo.db-shm demo.db-wal
+	rm -rf .venv site demo.db demo.db-shm demo.db-wal
