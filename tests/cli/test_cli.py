@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -327,15 +326,6 @@ def test_minihop_has_its_own_default_budget() -> None:
     assert [model.name for model in MODELS] == ["minihop-xs", "minihop-s", "minihop-m", "minihop-l"]
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Programs started now take interrupts, even where this one was started in the background and ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_cleanly_and_the_search_goes_on(shell: Shell, endpoint: FakeEndpoint) -> None:
     endpoint.delay_s = 0.05
     with shell.start(SEARCH) as process:
@@ -350,7 +340,6 @@ def test_an_interrupt_ends_cleanly_and_the_search_goes_on(shell: Shell, endpoint
     assert "resumed with " in again and len(shell.json("trials")) == 5
 
 
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("phase", ["starting", "searching"])
 def test_an_interrupt_leaves_no_model_server(shell: Shell, phase: str) -> None:
     with shell.start("search minihop --llm none --trials 1") as process:
