@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,7 +174,7 @@ async def test_a_worker_whose_environment_differs_says_so(endpoint: FakeEndpoint
 async def test_a_running_cluster_is_joined_and_left_running(endpoint: FakeEndpoint, folder: Path) -> None:
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         for store in ("one.db", "two.db"):  # the second search finds the cluster that the first has left
             found = mine()
