@@ -25,6 +25,9 @@ _Z95 = 1.959963984540054
 RULES = "rules"
 """Who did what an LLM might have done and did not: the planner of a step, the searcher of a trial filled in by rule."""
 
+GUIDELINE_NODE = "reflect"
+"""The node of the agent's graph whose steps are its guidelines."""
+
 
 class Interval(NamedTuple):
     """A 95 % confidence interval."""
@@ -252,7 +255,9 @@ class AgentStep:
     @property
     def guideline(self) -> Guideline | None:
         """The guideline that this step wrote; None for the other nodes."""
-        return Guideline(round=self.round, text=self.text, evidence=self.evidence) if self.node == "reflect" else None
+        if self.node != GUIDELINE_NODE:
+            return None
+        return Guideline(round=self.round, text=self.text, evidence=self.evidence)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,10 @@ def search(
     method: MethodOption = "agent",
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the method's random choices.")] = 0,
     parallel: ParallelOption = 2,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Let a Ray cluster's workers run the examples: HOST:PORT, or local."),
+    ] = None,
     max_tokens: MaxTokensOption = None,
     max_usd: MaxUsdOption = None,
     racing: RacingOption = True,
@@ -193,7 +197,8 @@ def search(
         experience=None if experience is None else _archive(store, experience),
         study=study,
     )
-    run_search(problem, job, Settings(limits=limits, parallel=parallel, racing=racing, store=store), track)
+    settings = Settings(limits=limits, parallel=parallel, racing=racing, store=store, ray=ray)
+    run_search(problem, job, settings, track)
 
 
 @app.command()

@@ -11,10 +11,10 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class Problem:
     """The name that the environment was found by."""
     data: str | None = None
     """Where its examples are, for one that brings none."""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Model -> URL, as given."""
     environment: Environment
     space: SearchSpace
     budgets: tuple[float, ...] = ()
@@ -75,14 +77,15 @@ class Problem:
         if several and budget is not None:
             raise ConfigError("--budget and --budgets exclude each other: give one of them")
         budget = several[-1] if several else budget
-        found = environment(env, data=data, endpoints=parse_endpoints(endpoints), serving=serving)
+        urls = parse_endpoints(endpoints)
+        found = environment(env, data=data, endpoints=urls, serving=serving)
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
         amount = budget if budget is not None else default.amount if default else 0.0
         name = cost or (default.cost_model if default else _DEFAULT_COST)
         space = SearchSpace(found.pipeline, cost_model(name), amount)
-        return cls(env=env, data=data, environment=found, space=space, budgets=several)
+        return cls(env=env, data=data, endpoints=urls, environment=found, space=space, budgets=several)
 
     @property
     def budget_name(self) -> str:
@@ -157,6 +160,8 @@ class Settings:
     parallel: int
     racing: bool
     store: str
+    ray: str | None = None
+    """Address of the Ray cluster whose workers run the examples; None runs them here."""
 
     @property
     def location(self) -> str:
@@ -303,20 +308,37 @@ async def _search(
         "environment": problem.env,
         "data": problem.data or "",
     }
-    return await run(
+    async with _workers(problem, settings):
+        return await run(
+            problem.environment,
+            job.searcher,
+            problem.space,
+            settings.store,
+            study_name=job.study,
+            seed=job.seed,
+            budgets=problem.budgets,
+            limits=settings.limits,
+            parallel=settings.parallel,
+            racing=Racing() if settings.racing else None,
+            choose=job.choose,
+            details=details,
+            on_progress=on_progress,
+        )
+
+
+def _workers(problem: Problem, settings: Settings) -> AbstractAsyncContextManager[Any]:
+    """The Ray workers that the settings ask for."""
+    if settings.ray is None:
+        return nullcontext()
+    from agenttts.environments.ray import RayWorkers
+
+    return RayWorkers(
         problem.environment,
-        job.searcher,
-        problem.space,
-        settings.store,
-        study_name=job.study,
-        seed=job.seed,
-        budgets=problem.budgets,
-        limits=settings.limits,
-        parallel=settings.parallel,
-        racing=Racing() if settings.racing else None,
-        choose=job.choose,
-        details=details,
-        on_progress=on_progress,
+        settings.ray,
+        store=settings.store,
+        name=problem.env,
+        data=problem.data,
+        endpoints=problem.endpoints,
     )
 
 

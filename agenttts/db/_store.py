@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agenttts.allocation import Allocation
@@ -17,11 +19,37 @@ from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, shown, transaction
 from agenttts.db._samples import SampleTable
 from agenttts.errors import ConfigError
-from agenttts.trial import AgentStep, Archive, Evaluation, Proposal, Refusal, Spend, StudySpec, Trial
+from agenttts.trial import (
+    GUIDELINE_NODE,
+    AgentStep,
+    Archive,
+    Evaluation,
+    Guideline,
+    Proposal,
+    Refusal,
+    Spend,
+    StudySpec,
+    Trial,
+)
 
 _EVALUATION = TypeAdapter(Evaluation)
 _SPEND = TypeAdapter(Spend)
 _SPEC = TypeAdapter(StudySpec)
+_BOUGHT = ("requests", "prompt_tokens", "completion_tokens", "usd")
+_UNBOUGHT = ("reused_prompt_tokens", "reused_completion_tokens", "seconds")
+"""What the ledger of purchases does not hold of a trial's spend."""
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection: all that is made inside is kept, and to walk it again and again would take longer."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -136,9 +164,10 @@ class Store:
         self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
     ) -> Trial:
         with transaction(self._engine) as connection:
-            taken = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
+            # No trial is ever deleted: the last number is how many there are, and the index has it without counting.
+            last = select(func.coalesce(func.max(t.trials.c.number), 0)).where(t.trials.c.study_id == study.id)
             trial = Trial(
-                number=connection.execute(taken).scalar_one() + 1,
+                number=connection.execute(last).scalar_one() + 1,
                 allocation=proposal.allocation.in_order(study.spec.sizes),
                 cost=cost,
                 evaluation=evaluation,
@@ -198,7 +227,7 @@ class Store:
         return Archive(
             trials=tuple(self._trials(study)),
             refusals=tuple(self._refusals(study)),
-            guidelines=tuple(guideline for step in self.steps(study) if (guideline := step.guideline) is not None),
+            guidelines=tuple(self._guidelines(study)),
             examples=study.spec.examples,
         )
 
@@ -228,16 +257,19 @@ class Store:
 
         Reuse and seconds are known of finished trials and checks only.
         """
-        columns = (t.purchases.c.requests, t.purchases.c.prompt_tokens, t.purchases.c.completion_tokens)
-        sums = [func.coalesce(func.sum(column), 0) for column in (*columns, t.purchases.c.usd)]
-        with transaction(self._engine) as connection:
-            row = connection.execute(select(*sums).where(t.purchases.c.study_id == study.id)).one()
-        bought = Spend(requests=row[0], prompt_tokens=row[1], completion_tokens=row[2], usd=row[3])
-        checks = [_EVALUATION.validate_python(check.evaluation) for check in self._rows(t.validations, study)]
-        for evaluation in [*(trial.evaluation for trial in self._trials(study)), *checks]:
-            bought += _unbought(evaluation.spend)
-        return sum((step.spend for step in self.steps(study)), start=bought)
+        total = self._sum(t.purchases, study, {name: t.purchases.c[name] for name in _BOUGHT})
+        for table in (t.trials, t.validations):
+            total += self._sum(table, study, _parts(table.c.evaluation["spend"], _UNBOUGHT))
+        return total + self._sum(t.steps, study, _parts(t.steps.c.spend, (*_BOUGHT, *_UNBOUGHT)))
 
+    def _sum(self, table: Table, study: Study, columns: Mapping[str, ColumnElement[Any]]) -> Spend:
+        """Added up by the database: a long study need not be read for it."""
+        sums = [func.coalesce(func.sum(column), 0).label(name) for name, column in columns.items()]
+        with transaction(self._engine) as connection:
+            row = connection.execute(select(*sums).where(table.c.study_id == study.id)).one()
+        return _SPEND.validate_python(row._asdict())
+
+    @_uncollected()
     def _trials(self, study: Study) -> list[Trial]:
         return [
             Trial(
@@ -252,6 +284,13 @@ class Store:
             )
             for row in self._rows(t.trials, study)
         ]
+
+    def _guidelines(self, study: Study) -> list[Guideline]:
+        """Those of `steps`, without the prompts that led to them: these are long, and many."""
+        wanted = select(t.steps.c.round, t.steps.c.text, t.steps.c.evidence).order_by(t.steps.c.id)
+        wanted = wanted.where(t.steps.c.study_id == study.id, t.steps.c.node == GUIDELINE_NODE)
+        with transaction(self._engine) as connection:
+            return [Guideline(**row._asdict()) for row in connection.execute(wanted)]
 
     def _refusals(self, study: Study) -> list[Refusal]:
         return [
@@ -274,13 +313,9 @@ def _study(row: Row[Any]) -> Study:
     return Study(row.id, row.name, row.created, _SPEC.validate_python(row.spec), row.details)
 
 
-def _unbought(spend: Spend) -> Spend:
-    """The part of a trial's spend that the ledger of purchases does not hold."""
-    return Spend(
-        reused_prompt_tokens=spend.reused_prompt_tokens,
-        reused_completion_tokens=spend.reused_completion_tokens,
-        seconds=spend.seconds,
-    )
+def _parts(spend: Any, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:
+    """Figures of a spend that is kept as JSON."""
+    return {name: spend[name].as_float() if name in ("usd", "seconds") else spend[name].as_integer() for name in names}
 
 
 def _now() -> datetime:

@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,25 @@ _SHOWN_OUTPUT = 60
 _MOST_UNAVAILABLE = 0.1
 """Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
 _PROBED_EXAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleOutcome:
+    """One example that was run and scored, and what that took."""
+
+    result: ExampleResult
+    spend: Spend
+    tallies: Mapping[str, Tally]
+    broken: bool
+    """It failed in a function of the user's."""
+    unanswered: bool
+    """It failed because a server gave no completion."""
+    unavailable: bool
+    """... and the server was at fault, not the request: that says nothing of the allocation."""
+
+
+Runner = Callable[[Allocation, str, SamplePool], Awaitable[ExampleOutcome]]
+"""Runs one example (its id) under an allocation; what `LiveEnvironment.run_example` does, elsewhere."""
 
 
 class LiveEnvironment:
@@ -84,6 +103,8 @@ class LiveEnvironment:
         if embedder is not None and not isinstance(self.client, EmbeddingClient):
             raise ConfigError(f"environment {self.name!r} needs embeddings, which its client does not sell")
         self.pool = SamplePool(Store())
+        self.runner: Runner | None = None
+        """Runs the examples; this process does where there is none."""
         self._serving = serving
         self._entered = 0
         search_rows, held_rows = load_examples(examples), load_examples(held_out, prefix="held-out-")
@@ -242,23 +263,40 @@ class LiveEnvironment:
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
         """See `trial.Environment.evaluate`."""
         started = time.perf_counter()
-        rows = [self.example(name) for name in (self.examples if examples is None else examples)]
-        seller: Completer = self.client if self._serving is None else ServedCompleter(self.client, self._serving)
-        runs = [
-            _ScoredRun(self.pipeline, allocation, row, self.client, self.pool, self.embedder, seller=seller)
-            for row in rows
-        ]
-        outcomes = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
+        names, run = (self.examples if examples is None else examples), self.runner or self.run_example
+        outcomes = await asyncio.gather(*(run(allocation, name, self.pool) for name in names), return_exceptions=True)
+        runs: list[ExampleOutcome] = []
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-        results = tuple(outcome for outcome in outcomes if isinstance(outcome, ExampleResult))
-        _require_answers(runs, results, allocation)
+            runs.append(outcome)
+        _require_answers(runs, allocation)
         spend = sum((run.spend for run in runs), start=Spend())
         return Evaluation(
-            results=results,
+            results=tuple(run.result for run in runs),
             spend=replace(spend, seconds=time.perf_counter() - started),
-            usage={s.name: _usage([run.tallies[s.name] for run in runs]) for s in self.pipeline.subtasks},
+            usage={s.name: _usage([run.tallies.get(s.name, Tally()) for run in runs]) for s in self.pipeline.subtasks},
+        )
+
+    async def run_example(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
+        """One example under an allocation, in this process; a `runner` calls it in another.
+
+        Raises:
+            ConfigError: When there is no such example, or the pipeline cannot be run.
+            LimitReached: See `trial.Environment.evaluate`.
+            EndpointError: When a server is gone.
+        """
+        row = self.example(example)
+        seller: Completer = self.client if self._serving is None else ServedCompleter(self.client, self._serving)
+        run = _ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=seller)
+        result = await run.result()
+        return ExampleOutcome(
+            result=result,
+            spend=run.spend,
+            tallies=dict(run.tallies),
+            broken=run.broken,
+            unanswered=run.unanswered,
+            unavailable=run.unavailable,
         )
 
     def example(self, name: str) -> Example:
@@ -278,11 +316,8 @@ class _ScoredRun(ExampleRun):
 
     subtask_scores: dict[str, float] = field(default_factory=dict)
     broken: bool = False
-    """It failed in a function of the user's."""
     unanswered: bool = False
-    """It failed because a server gave no completion."""
     unavailable: bool = False
-    """... and the server was at fault, not the request: that says nothing of the allocation."""
 
     async def result(self) -> ExampleResult:
         """The example's score; a failure is a score of 0 with its reason."""
@@ -320,7 +355,7 @@ class _ScoredRun(ExampleRun):
             self.subtask_scores[subtask.name] = checked_score(subtask.metric, output, self.example, where)
 
 
-def _require_answers(runs: Sequence[_ScoredRun], results: Sequence[ExampleResult], allocation: Allocation) -> None:
+def _require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> None:
     """Refuse an evaluation that says more of the servers than of the allocation.
 
     Raises:
@@ -328,12 +363,12 @@ def _require_answers(runs: Sequence[_ScoredRun], results: Sequence[ExampleResult
         ConfigError: When the user's own functions raised for every example.
     """
     if len(runs) > 1 and all(run.broken for run in runs):
-        raise ConfigError(f"the pipeline's own functions failed for every example: {results[0].error}")
+        raise ConfigError(f"the pipeline's own functions failed for every example: {runs[0].result.error}")
     unavailable = sum(run.unavailable for run in runs)
     if runs and all(run.unanswered for run in runs):
-        raise EndpointError(f"every example failed with {allocation}; the first said: {results[0].error}")
+        raise EndpointError(f"every example failed with {allocation}; the first said: {runs[0].result.error}")
     if unavailable > _MOST_UNAVAILABLE * len(runs):
-        reason = next(result.error for run, result in zip(runs, results, strict=True) if run.unavailable)
+        reason = next(run.result.error for run in runs if run.unavailable)
         raise EndpointError(f"{unavailable} of {len(runs)} examples got no answer with {allocation}: {reason}")
 
 

@@ -135,18 +135,18 @@ class SamplePool:
     ) -> None:
         self.meter = meter or Meter()
         self._store = store
-        self._study_id = study_id
-        self._namespace = namespace
+        self.study_id = study_id
+        self.namespace = namespace
         self._owner = uuid.uuid4().hex
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def joined(self, store: Store, study_id: int, meter: Meter) -> SamplePool:
         """The same namespace on a study's store, charged to the study."""
-        return SamplePool(store, study_id=study_id, namespace=self._namespace, meter=meter)
+        return SamplePool(store, study_id=study_id, namespace=self.namespace, meter=meter)
 
     def fresh(self, namespace: str) -> SamplePool:
         """The same store, study and meter under another namespace."""
-        return SamplePool(self._store, study_id=self._study_id, namespace=namespace, meter=self.meter)
+        return SamplePool(self._store, study_id=self.study_id, namespace=namespace, meter=self.meter)
 
     async def draw(
         self, client: Completer, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
@@ -157,7 +157,7 @@ class SamplePool:
             LimitReached: When something is missing and a limit is used up.
             EndpointError: When the endpoint refuses or keeps failing.
         """
-        key = sample_key(self._namespace, model, messages, sampling)
+        key = sample_key(self.namespace, model, messages, sampling)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             prompt_tokens, held = self._store.samples.read(key, samples)
@@ -233,9 +233,9 @@ class SamplePool:
             )
             spend = _spend_of(model, bought.prompt_tokens, bought.samples)
             prompt = StoredPrompt(
-                key, model.served_name, self._namespace, messages, asdict(sampling), bought.prompt_tokens
+                key, model.served_name, self.namespace, messages, asdict(sampling), bought.prompt_tokens
             )
-            self._store.samples.add(prompt, start, bought.samples, spend=spend, study_id=self._study_id)
+            self._store.samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
             self.meter.add(spend)
         return spend, bought
 

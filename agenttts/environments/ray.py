@@ -1,0 +1,263 @@
+"""Examples evaluated by the workers of a Ray cluster, or of a local one.
+
+Every worker is a Ray actor that builds the environment anew, by its name, and opens the same store: a sample that one
+worker has bought, all have, and a purchase is in the store before the driver hears of it. So a lost worker costs what
+it was waiting for, and no more: Ray starts another and runs its examples again, which find their samples in the pool
+(and wait for the lost worker's claims to expire, 20 seconds at most). A driver that is run again resumes from the
+store, as without Ray.
+
+Limits on spending: a worker is told with every example what the search had spent by then, adds what it buys itself, and
+buys nothing that would pass the limit. It learns late what the others have bought: a limit is passed by at most what is
+in flight on them at that moment, `IN_FLIGHT` examples each.
+
+Keys are no part of what travels: workers take them from their own environment variables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from agenttts.allocation import Allocation
+from agenttts.db import Store
+from agenttts.environments.client import MAX_IN_FLIGHT
+from agenttts.environments.live import ExampleOutcome, LiveEnvironment
+from agenttts.environments.pool import Meter, SamplePool
+from agenttts.environments.registry import environment
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.trial import Environment, Spend
+
+LOCAL = "local"
+"""The address of a cluster that is this machine, started and stopped with the search."""
+IN_FLIGHT = MAX_IN_FLIGHT
+"""Examples that one worker runs at once: its client sends as many requests at once as that of a search without Ray."""
+_LIVES = 3
+"""How often a worker is started again, and an example run again, before the search gives up."""
+_TIMEOUT_S = 5.0
+
+
+class Source(NamedTuple):
+    """What a worker builds the environment from: the arguments of `environments.environment`, and where it is run."""
+
+    name: str
+    data: str | None
+    endpoints: Mapping[str, str]
+    folder: str
+    """The driver's working directory: names and data may be relative to it."""
+    store: str
+
+
+class _Order(NamedTuple):
+    """One example to run."""
+
+    allocation: Allocation
+    example: str
+    fingerprint: str
+    """Of the driver's environment: the worker's must be the same."""
+    study_id: int | None
+    namespace: str
+    max_tokens: int | None
+    max_usd: float | None
+    spent: Spend
+
+
+class RayWorkers:
+    """Lets Ray workers run the examples of an environment, while entered.
+
+    Args:
+        searched: The environment that is searched; its models must be at endpoints that every worker reaches.
+        address: HOST:PORT of a running Ray cluster that this machine is part of, or `LOCAL`.
+        store: Path or URL of the search's store; PostgreSQL where the cluster has several machines.
+        name: What the environment was found by (`environments.environment`).
+        data: Its data.
+        endpoints: Model name -> base URL.
+        workers: How many; one for each free CPU of the cluster when None.
+
+    Raises:
+        ConfigError: When Ray is not installed or does not answer, or the environment or the store cannot be shared.
+    """
+
+    def __init__(
+        self,
+        searched: Environment,
+        address: str,
+        *,
+        store: str,
+        name: str,
+        data: str | None = None,
+        endpoints: Mapping[str, str] | None = None,
+        workers: int | None = None,
+    ) -> None:
+        if not isinstance(searched, LiveEnvironment) or not searched.endpoints:
+            raise ConfigError(
+                f"environment {searched.name!r} brings its own models or asks none: Ray spreads the examples of an "
+                "environment whose models are at endpoints"
+            )
+        if address != LOCAL:
+            _require_answer(address)
+        self._environment, self._address, self._workers = searched, address, workers
+        self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store))
+        self._free: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        """Connect, and start the workers."""
+        ray = _connected(self._address, self._workers)
+        try:
+            self._require_reachable_store(sum(node["Alive"] for node in ray.nodes()))
+            count = self._workers or int(ray.available_resources().get("CPU", 0))
+            if count < 1:
+                raise ConfigError(f"the Ray cluster {self._address} has no free CPU: wait for one, or add a machine")
+            options = {"max_restarts": _LIVES, "max_task_retries": _LIVES, "max_concurrency": IN_FLIGHT, "num_cpus": 1}
+            actor = ray.remote(**options)(_Worker)
+            actors = [actor.remote(self._source) for _ in range(count)]
+        except BaseException:
+            ray.shutdown()
+            raise
+        for _ in range(IN_FLIGHT):  # a turn for each worker, then the next: all get work before any gets much
+            for each in actors:
+                self._free.put_nowait(each)
+        self._environment.runner = self._run
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import ray
+
+        self._environment.runner = None
+        ray.shutdown()
+
+    def _require_reachable_store(self, machines: int) -> None:
+        if machines > 1 and self._source.store.startswith("sqlite"):
+            raise ConfigError(
+                f"a Ray cluster of {machines} machines cannot share a SQLite file: give --store postgresql://..."
+            )
+
+    async def _run(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
+        """One example, on the worker that is free first."""
+        from ray.exceptions import RayActorError, RayTaskError
+
+        worker = await self._free.get()
+        try:
+            meter = pool.meter
+            order = _Order(
+                allocation,
+                example,
+                self._environment.fingerprint,
+                pool.study_id,
+                pool.namespace,
+                meter.max_tokens,
+                meter.max_usd,
+                meter.spent,
+            )
+            outcome: ExampleOutcome = await worker.run.remote(order)
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError as error:
+            raise EndpointError(
+                f"Ray has lost a worker {_LIVES + 1} times, at last with example {example!r}"
+            ) from error
+        finally:
+            self._free.put_nowait(worker)
+        meter.add(outcome.spend)
+        return outcome
+
+
+class _Worker:
+    """What runs in a worker's process: an environment of its own, on the shared store."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._preparing = asyncio.Lock()
+        self._environment: LiveEnvironment | None = None
+        self._stack = AsyncExitStack()
+        self._meter = Meter()
+        self._pools: dict[tuple[int | None, str], SamplePool] = {}
+
+    async def run(self, order: _Order) -> ExampleOutcome:
+        """One example; errors are the environment's own."""
+        async with self._preparing:
+            environment = self._environment or await self._prepare(order)
+        self._meter.max_tokens, self._meter.max_usd = order.max_tokens, order.max_usd
+        if order.spent.tokens > self._meter.spent.tokens:  # else the news is older than what was bought here
+            self._meter.spent = order.spent
+        return await environment.run_example(order.allocation, order.example, self._pool(order))
+
+    def _pool(self, order: _Order) -> SamplePool:
+        """One for all examples: they wait for one another where they draw the same."""
+        place = order.study_id, order.namespace
+        if place not in self._pools:
+            self._pools[place] = SamplePool(
+                self._store, study_id=order.study_id, namespace=order.namespace, meter=self._meter
+            )
+        return self._pools[place]
+
+    async def _prepare(self, order: _Order) -> LiveEnvironment:
+        """The environment, entered. It is built with the first example: what it raises is then told in its words."""
+        where = f"the Ray worker on {socket.gethostname()}"
+        try:
+            os.chdir(self._source.folder)
+        except OSError as error:
+            raise ConfigError(
+                f"{where} has no folder {self._source.folder!r}: search from one that all machines have"
+            ) from error
+        self._store = Store(self._source.store)
+        built = environment(self._source.name, data=self._source.data, endpoints=self._source.endpoints)
+        assert isinstance(built, LiveEnvironment)
+        await self._stack.enter_async_context(built)
+        if built.fingerprint != order.fingerprint:
+            raise ConfigError(
+                f"{where} has another environment {self._source.name!r} than this process: install the same code and "
+                "data on all machines"
+            )
+        self._environment = built
+        return built
+
+
+def _shareable(store: str) -> str:
+    """The store's URL as another process, in another folder, can open it."""
+    if "://" not in store:
+        return f"sqlite:///{Path(store).expanduser().resolve()}"
+    if store.startswith("sqlite:"):
+        raise ConfigError("with Ray, give the store as the path of a SQLite file or as a postgresql:// URL")
+    return store
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself waits for minutes, and says more than a sentence."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ConfigError(f"--ray takes HOST:PORT of a running cluster, or {LOCAL!r}, not {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head") from error
+
+
+def _connected(address: str, workers: int | None) -> Any:
+    """The module, connected."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError("a search on Ray needs Ray: pip install 'agenttts[ray]'") from error
+    local = address == LOCAL
+    try:
+        ray.init(
+            address=address,
+            num_cpus=workers if local else None,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ConfigError(f"the Ray cluster {address} cannot be used: {reason}") from error
+    return ray

@@ -1,0 +1,200 @@
+"""A large store: how long it takes to look up, open, resume and propose, and how much memory.
+
+    python benchmarks/store_scale.py --store /tmp/scale.db --output benchmarks/results/store_scale.md
+
+Fills a store with 10^6 generated samples (no model runs) and one study of 10^4 random trials on 20 examples each, then
+measures every row in a process of its own, so that peak memory is that row's. A store that is there is measured as it
+is. The search space is that of `own_time.py`. `--propose` lists archive sizes, from which the agent, planned by rules,
+proposes once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import multiprocessing
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from own_time import EXAMPLES, archive, space
+from sqlalchemy import insert
+
+import agenttts as at
+from agenttts.db import Store
+from agenttts.db import _schema as tables
+from agenttts.loop import study_spec
+from agenttts.trial import AgentStep, Archive, Proposal, Spend, StudySpec
+
+PROMPTS, SAMPLES_EACH, TRIALS = 100_000, 10, 10_000
+BATCH = 5_000
+LOOKUPS = 20_000
+TEXT = "The capital of the country that borders the river named in the question, step by step. " * 2
+STUDY = "large"
+
+
+def key(number: int) -> str:
+    """As a sample's key: a hash, so that neighbours in time are not neighbours in the index."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+
+
+def fill(path: str) -> None:
+    """The samples in bulk, the trials as a search records them."""
+    store = Store(path)
+    study = store.start(STUDY, spec())
+    for first in range(0, PROMPTS, BATCH):
+        numbers = range(first, first + BATCH)
+        with store._engine.begin() as connection:
+            connection.execute(insert(tables.prompts), [prompt(number) for number in numbers])
+            connection.execute(insert(tables.samples), [row for number in numbers for row in samples(number)])
+            connection.execute(insert(tables.purchases), [purchase(study.id, number) for number in numbers])
+    spend = Spend(requests=40, prompt_tokens=8000, completion_tokens=4000, reused_completion_tokens=900, seconds=3.0)
+    for trial in archive(space(), TRIALS).trials:
+        evaluation = replace(trial.evaluation, spend=spend)
+        proposal = Proposal(trial.allocation, "expected 0.500 ± 0.100 against 0.450 for the best so far")
+        store.add_trial(study, proposal, evaluation, cost=trial.cost, searcher="agent", round=trial.round)
+        for node in ("reflect", "propose"):
+            store.add_step(study, AgentStep(round=trial.round, node=node, planner="rules", text=TEXT, evidence={}))
+    store.close()
+
+
+def prompt(number: int) -> dict[str, Any]:
+    """A row of the table of prompts."""
+    messages = [{"role": "user", "content": f"Question {number}? {TEXT}"}]
+    sampling = {"temperature": 0.9, "max_tokens": 256}
+    return {
+        "key": key(number), "model": "llama-3b", "namespace": "search", "messages": messages, "sampling": sampling,
+        "prompt_tokens": 120,
+    }  # fmt: skip
+
+
+def samples(number: int) -> Iterator[dict[str, Any]]:
+    """Rows of the table of samples."""
+    for position in range(SAMPLES_EACH):
+        yield {"key": key(number), "position": position, "text": f"{position}: {TEXT}", "completion_tokens": 60}
+
+
+def purchase(study: int, number: int) -> dict[str, Any]:
+    """A row of the ledger."""
+    row = {
+        "prompt_tokens": 120,
+        "completion_tokens": 600,
+        "usd": 0.001,
+        "created": datetime.fromtimestamp(1.7e9 + number, UTC),
+    }
+    return {"study_id": study, "model": "llama-3b", "requests": 1, **row}
+
+
+def spec() -> StudySpec:
+    """Of the study."""
+    searched = space()
+    rows = [{"id": str(number)} for number in range(EXAMPLES)]
+    return study_spec(at.LiveEnvironment(searched.pipeline, rows), at.searcher("agent", llm="none"), searched, 0)
+
+
+def lookup(path: str) -> dict[str, str]:
+    """Random draws of all samples of a prompt."""
+    store, seconds = Store(path), []
+    for number in np.random.default_rng(1).integers(0, PROMPTS, LOOKUPS):
+        wanted = key(int(number))
+        started = time.perf_counter()
+        _, held = store.samples.read(wanted, SAMPLES_EACH)
+        seconds.append(time.perf_counter() - started)
+        assert len(held) == SAMPLES_EACH
+    median, late = np.quantile(seconds, [0.5, 0.99]) * 1e3
+    return {"look-up of 10 samples, p50": f"{median:.2f} ms", "look-up of 10 samples, p99": f"{late:.2f} ms"}
+
+
+def resume(path: str) -> dict[str, str]:
+    """What `agenttts.search` reads before it goes on."""
+    asked = spec()  # what is imported and built for it is no part of resuming
+    started = time.perf_counter()
+    store = Store(path)
+    opened = time.perf_counter()
+    study = store.start(STUDY, asked)
+    found, spent = store.archive(study), store.spend(study)
+    done = time.perf_counter()
+    assert (len(found.trials), spent.requests) == (TRIALS, PROMPTS)
+    return {"open": f"{(opened - started) * 1e3:.0f} ms", "resume (archive and spend)": f"{done - opened:.2f} s"}
+
+
+def record(path: str) -> dict[str, str]:
+    """What the loop does with the store after a trial: one more is recorded, and those of others are looked for."""
+    store, searched = Store(path), space()
+    study = store.study(STUDY)
+    known = {trial.allocation for trial in archive(searched, TRIALS).trials}
+    drawn = dict.fromkeys(searched.sample(np.random.default_rng(7 + store.count_trials(study)), 50))
+    evaluation, seconds = archive(searched, 1).trials[0].evaluation, []
+    for allocation in [each for each in drawn if each not in known][:20]:
+        started = time.perf_counter()
+        store.add_trial(study, Proposal(allocation), evaluation, cost=1.0, searcher="agent", round=TRIALS)
+        store.count_trials(study)
+        seconds.append(time.perf_counter() - started)
+    with store._engine.begin() as connection:  # the next row is to find what this one found
+        connection.execute(tables.trials.delete().where(tables.trials.c.number > TRIALS))
+    return {"record a trial, p50": f"{np.median(seconds) * 1e3:.1f} ms"}
+
+
+def propose(path: str, count: int) -> dict[str, str]:
+    """The agent's next proposal, planned by rules, from the first `count` trials."""
+    store = Store(path)
+    found = store.archive(store.study(STUDY))
+    searched, agent = space(), at.searcher("agent", llm="none")
+
+    def proposed(trials: int) -> int:
+        part = Archive(trials=found.trials[:trials], examples=found.examples)
+        return len(asyncio.run(agent.propose(part, searched, 1)))
+
+    proposed(20)  # imports what it needs
+    started = time.perf_counter()
+    assert proposed(count) == 1
+    return {f"propose from {count:,} trials": f"{time.perf_counter() - started:.2f} s"}
+
+
+def measured(row: Callable[..., dict[str, str]], *arguments: Any) -> tuple[dict[str, str], float]:
+    """What a row measures, and the peak memory of its process in MiB."""
+    return row(*arguments), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def alone(row: Callable[..., dict[str, str]], *arguments: Any) -> list[str]:
+    """Lines of the table, measured in a new process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        figures, memory = pool.submit(measured, row, *arguments).result()
+    return [f"| {name} | {figure} | {memory:,.0f} MiB |" for name, figure in figures.items()]
+
+
+def main() -> None:
+    """Fill, measure, and write the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--store", default="/tmp/agenttts-scale.db")
+    parser.add_argument("--propose", default="500,1000,2000")
+    parser.add_argument("--output")
+    given = parser.parse_args()
+    if not Path(given.store).exists():
+        fill(given.store)
+    lines = ["| what | figure | peak memory of the process |", "| --- | --- | --- |"]
+    for row in (lookup, resume, record):
+        lines += alone(row, given.store)
+    for count in map(int, given.propose.split(",")):
+        lines += alone(propose, given.store, count)
+    size = Path(given.store).stat().st_size / 2**20
+    where = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    text = "\n".join(
+        [f"{PROMPTS * SAMPLES_EACH:,} samples, {TRIALS:,} trials: a file of {size:,.0f} MiB; {where}.", "", *lines]
+    )
+    print(text)
+    if given.output:
+        Path(given.output).write_text(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()

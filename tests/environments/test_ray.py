@@ -1,0 +1,216 @@
+"""A real local Ray, real processes and a real endpoint; where Ray is not installed, only what is refused before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import agenttts as at
+from agenttts.db import Store
+from agenttts.environments import LiveEnvironment, environment
+from agenttts.environments.ray import IN_FLIGHT, RayWorkers
+from agenttts.errors import ConfigError
+from agenttts.loop import SearchResult, search
+from tests.endpoint import FakeEndpoint
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'agenttts[ray]'")
+# Ray opens sockets and files that it leaves to the interpreter's end.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+EXAMPLES = 40
+PIPELINE = """
+import os, pathlib
+import agenttts as at
+
+models = [at.Model("small", 1e6, base_url="URL"), at.Model("large", 8e6, base_url="URL")]
+
+def parsed(text, given):
+    pathlib.Path(f"worker-{os.getpid()}").touch()
+    return text
+
+find = at.Subtask("find", models, "find {{ question }}", prompt_tokens=5, completion_tokens=2, max_samples=4,
+                  parser=parsed)
+answer = at.Subtask("answer", models, "{{ question }} {{ find }}", prompt_tokens=6, completion_tokens=2, max_samples=4)
+rows = [{"id": str(i), "question": f"q{i}", "gold": "text"} for i in range(EXAMPLES)]
+environment = at.LiveEnvironment(at.Pipeline("mine", (find, answer), at.metrics.exact_match("gold")), rows)
+"""
+
+
+@pytest.fixture
+def folder(endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a pipeline in `mine.py` whose models are at the endpoint."""
+    endpoint.reply = lambda messages, seed: "text" if seed % 3 else "other"
+    (tmp_path / "mine.py").write_text(PIPELINE.replace("URL", endpoint.url).replace("EXAMPLES", str(EXAMPLES)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def mine() -> LiveEnvironment:
+    """The environment of `mine.py`."""
+    found = environment("mine.py:environment")
+    assert isinstance(found, LiveEnvironment)
+    return found
+
+
+async def searched(found: LiveEnvironment, store: str, *, limits: at.Limits | None = None) -> SearchResult:
+    """Six random trials, two at a time."""
+    space = at.SearchSpace(found.pipeline, at.cost_model("flops"), 2000)
+    limits = limits or at.Limits(trials=6)
+    return await search(found, at.searcher("random", seed=1), space, store, study_name="s", limits=limits, parallel=2)
+
+
+def sold(endpoint: FakeEndpoint) -> Counter[tuple[str, str, int]]:
+    """How often each sample (model, prompt, seed) was sold."""
+    return Counter(
+        (body["model"], body["messages"][-1]["content"], body["seed"] + choice)
+        for body in endpoint.requests
+        for choice in range(body.get("n", 1))
+    )
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes that have parsed an answer."""
+    return [int(path.name.removeprefix("worker-")) for path in folder.glob("worker-*")]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """For a minute at most."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen within a minute")
+
+
+@needs_ray
+async def test_two_workers_find_what_one_process_finds_though_one_is_killed(
+    endpoint: FakeEndpoint, folder: Path
+) -> None:
+    alone = await searched(mine(), "alone.db")
+    for path in folder.glob("worker-*"):
+        path.unlink()
+    wanted = sold(endpoint).keys()
+    endpoint.requests.clear()
+    endpoint.delay_s = 0.1
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        wait_for(lambda: len(workers(folder)) == 2)
+        killed.append(workers(folder)[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    found = mine()
+    async with RayWorkers(found, "local", store="ray.db", name="mine.py:environment", workers=2):
+        killing = asyncio.create_task(asyncio.to_thread(kill_one))
+        spread = await searched(found, "ray.db")
+        await killing
+    assert os.getpid() not in workers(folder)
+    assert {t.allocation: t.evaluation.score for t in spread.archive.trials} == {
+        t.allocation: t.evaluation.score for t in alone.archive.trials
+    }
+    assert len(set(workers(folder)) - set(killed)) == 2  # another took its place
+    assert sold(endpoint).keys() == wanted
+    twice = sum(count - 1 for count in sold(endpoint).values())
+    assert twice <= IN_FLIGHT * 4  # what the killed worker was waiting for, at most 4 samples each
+
+
+@needs_ray
+def test_a_killed_driver_goes_on_where_it_was(endpoint: FakeEndpoint, folder: Path) -> None:
+    endpoint.delay_s = 0.05
+    options = "--ray local --method random --budget 2000 --trials 4 --no-racing --store s.db"
+    command = ["search", "mine.py:environment", *options.split()]
+    driver = [sys.executable, "-W", "ignore", "-c", "from agenttts.cli import main; main()", *command]
+    first = subprocess.Popen(driver, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(endpoint.requests) > 3 * EXAMPLES)
+    first.kill()
+    first.wait()
+    second = subprocess.run(driver, capture_output=True, text=True, timeout=120)
+    assert second.returncode == 0, second.stderr
+    store = Store("s.db")
+    study = store.study()
+    assert len(store.archive(study).trials) == 4
+    assert store.spend(study).requests <= len(endpoint.requests)
+    assert sum(count - 1 for count in sold(endpoint).values()) <= 4 * IN_FLIGHT * (os.cpu_count() or 1)
+    store.close()
+
+
+@needs_ray
+async def test_a_limit_on_tokens_holds_up_to_what_is_in_flight(endpoint: FakeEndpoint, folder: Path) -> None:
+    found = mine()
+    async with RayWorkers(found, "local", store="ray.db", name="mine.py:environment", workers=2):
+        await searched(found, "ray.db", limits=at.Limits(trials=50, max_tokens=1500))
+    store = Store("ray.db")
+    spent = store.spend(store.study())
+    store.close()
+    assert 1500 <= spent.tokens < 1500 + 2 * IN_FLIGHT * 40
+
+
+@needs_ray
+async def test_a_worker_whose_environment_differs_says_so(endpoint: FakeEndpoint, folder: Path) -> None:
+    found = mine()
+    text = Path("mine.py").read_text()
+    Path("mine.py").write_text(text.replace("find {{", "seek {{"))
+    async with RayWorkers(found, "local", store="ray.db", name="mine.py:environment", workers=1):
+        with pytest.raises(ConfigError, match="has another environment 'mine.py:environment'"):
+            await searched(found, "ray.db")
+    assert not endpoint.requests
+
+
+@needs_ray
+async def test_a_running_cluster_is_joined_and_left_running(endpoint: FakeEndpoint, folder: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        for store in ("one.db", "two.db"):  # the second search finds the cluster that the first has left
+            found = mine()
+            async with RayWorkers(found, cluster.address, store=store, name="mine.py:environment"):
+                result = await searched(found, store, limits=at.Limits(trials=1))
+            assert len(result.best.evaluation.results) == EXAMPLES
+        cluster.add_node(num_cpus=1)
+        with pytest.raises(ConfigError, match="a Ray cluster of 2 machines cannot share a SQLite file"):
+            async with RayWorkers(mine(), cluster.address, store="one.db", name="mine.py:environment"):
+                pass
+    finally:
+        cluster.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "store", "sentence"),
+    [
+        ("127.0.0.1:1", "s.db", "no Ray cluster answers at 127.0.0.1:1"),
+        ("nowhere", "s.db", "--ray takes HOST:PORT"),
+        ("ray://127.0.0.1:1", "s.db", "--ray takes HOST:PORT"),
+        ("local", "sqlite://", "give the store as the path"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(folder: Path, address: str, store: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        RayWorkers(mine(), address, store=store, name="mine.py:environment")
+
+
+def test_an_environment_without_endpoints_is_refused(toy_environment: LiveEnvironment) -> None:
+    with pytest.raises(ConfigError, match="'toy' brings its own models or asks none"):
+        RayWorkers(toy_environment, "local", store="s.db", name="toy")
+
+
+def test_a_refused_search_leaves_no_store(folder: Path) -> None:
+    command = "search mine.py:environment --ray 127.0.0.1:1 --method random --budget 2000 --store s.db".split()
+    program = [sys.executable, "-c", "from agenttts.cli import main; main()", *command]
+    refused = subprocess.run(program, capture_output=True, text=True)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
+    assert not Path("s.db").exists()
