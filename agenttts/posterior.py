@@ -16,6 +16,7 @@ from agenttts.trial import Trial
 
 _LEAST_TRIALS = 10
 """Fewer say nothing of a structure."""
+_FITTED_TO = 500
 _WEIGHED_BY = 120
 """Most trials that structures are compared on, taken evenly."""
 _AGAINST = -math.log(3)
@@ -71,15 +72,28 @@ def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[
     )
 
 
+def representative(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """The trials that a posterior is fitted to: all, or of very many the best and an even selection of the others.
+
+    Fitting takes the cube of their number in time; beyond some hundreds it would take longer than it teaches.
+    """
+    if len(trials) <= _FITTED_TO:
+        return trials
+    ranked = sorted(trials, key=lambda trial: -trial.evaluation.interval.low)
+    half = _FITTED_TO // 2
+    others = ranked[half :: -(-(len(ranked) - half) // half)]
+    return sorted([*ranked[:half], *others], key=lambda trial: trial.number)
+
+
 def posterior(sizes: Sizes, trials: Sequence[Trial]) -> Surrogate:
-    """The surrogate without the assumptions that the trials speak against.
+    """The surrogate without the assumptions that the trials speak against, fitted to the `representative` ones.
 
     Args:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
     """
-    structure = Structure()
-    return Surrogate(sizes, trials, kept(structure, weigh(sizes, trials, structure)))
+    structure, fitted = Structure(), representative(trials)
+    return Surrogate(sizes, fitted, kept(structure, weigh(sizes, fitted, structure)))
 
 
 def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
@@ -89,7 +103,7 @@ def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
     """
-    return posterior(sizes, trials).best(trials)
+    return posterior(sizes, trials).best(representative(trials))
 
 
 def kept(structure: Structure, hypotheses: Sequence[Hypothesis]) -> Structure:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.errors import ConfigError
-from agenttts.posterior import posterior
+from agenttts.posterior import posterior, representative
 from agenttts.surrogate import Posterior, Sizes, normal_cdf, normal_density
 from agenttts.trial import Archive, Evaluation, Trial
 
@@ -51,7 +51,7 @@ class Racing:
             total: Examples that a complete trial has seen.
             count: Looks to give.
         """
-        trials = archive.trials
+        trials = representative(archive.trials)
         if len(trials) < 2:
             return []
         expected = posterior(sizes, trials).predict_allocations([trial.allocation for trial in trials])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agenttts.allocation import Allocation
-from agenttts.posterior import recommend
+from agenttts.posterior import recommend, representative
 from agenttts.surrogate import Structure, Surrogate, normal_cdf
 from agenttts.trial import Archive
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
@@ -61,3 +61,16 @@ def test_of_equals_the_cheaper_is_recommended() -> None:
 
 def test_normal_distribution_function_against_tables() -> None:
     assert normal_cdf(np.array([-1.96, 0.0, 1.0])) == pytest.approx([0.0249979, 0.5, 0.8413447], abs=1e-6)
+
+
+def test_of_very_many_trials_the_best_and_some_others_are_fitted() -> None:
+    few = archive_of(SPACE.cheapest, SPACE.largest_once).trials
+    assert representative(few) == few
+    rng = np.random.default_rng(0)
+    everything = list(SPACE.enumerate())
+    trials = archive_of(*(everything[i] for i in rng.integers(len(everything), size=1200)), rng=rng).trials
+    fitted = representative(trials)
+    assert 400 < len(fitted) <= 500
+    assert [trial.number for trial in fitted] == sorted({trial.number for trial in fitted})
+    best = Archive(trials=trials).best
+    assert best in fitted and recommend(SIZES, trials) in fitted

@@ -15,7 +15,7 @@ is journaled with who did it: the planner at `reflect`, `propose` and `repair`, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from agenttts.agent.evidence import gather_evidence
@@ -24,7 +24,7 @@ from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, Vi
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.allocation import Allocation, SearchSpace
-from agenttts.posterior import kept, weigh
+from agenttts.posterior import kept, representative, weigh
 from agenttts.surrogate import Surrogate
 from agenttts.trial import RULES, AgentStep, Archive, Proposal
 
@@ -142,10 +142,13 @@ class Agent:
         return plan.proposals
 
     def _view(self) -> View:
-        sizes, trials, assumed = self.space.pipeline.sizes, self.archive.trials, self.insights.structure
+        sizes, assumed = self.space.pipeline.sizes, self.insights.structure
+        trials = tuple(representative(self.archive.trials))
         hypotheses = weigh(sizes, trials, assumed)
         surrogate = Surrogate(sizes, trials, kept(assumed, hypotheses))
-        evidence = gather_evidence(self.archive, self.space, surrogate, hypotheses, self.insights.on)
+        evidence = gather_evidence(
+            replace(self.archive, trials=trials), self.space, surrogate, hypotheses, self.insights.on
+        )
         return View(
             archive=self.archive,
             space=self.space,
