@@ -69,14 +69,22 @@ def test_bad_input_is_one_sentence(shell: Shell, command: str, message: str) -> 
     assert shell.files == set()
 
 
+def require_ended(pids: list[int]) -> None:
+    """Processes that end with their parent may take a moment for it."""
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"left running: {pids}")
+
+
 def test_a_search_starts_its_servers_and_stops_them(served: tuple[Shell, Path, dict[str, str]]) -> None:
     shell, folder, variables = served
     text = shell(SEARCH, 0, **variables)
     assert "Best allocation" in text and "3 trials done" in text
     started = [line.split() for line in (folder / "events").read_text().splitlines() if line.startswith("start")]
     assert {(name, card) for _, name, _, _, card in started} == {("small", "1"), ("large", "0")}
-    for process in (int(pid) for event in started for pid in event[2:4]):
-        assert not Path(f"/proc/{process}").exists()
+    require_ended([int(pid) for event in started for pid in event[2:4]])
 
 
 def test_a_comparison_starts_its_servers_once(served: tuple[Shell, Path, dict[str, str]]) -> None:
@@ -109,12 +117,7 @@ def test_serve_keeps_its_servers_until_it_is_interrupted(served: tuple[Shell, Pa
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
-    pids = [int(pid) for line in (folder / "events").read_text().splitlines() for pid in line.split()[2:4]]
-    for _ in range(100):
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"left running: {pids}")
+    require_ended([int(pid) for line in (folder / "events").read_text().splitlines() for pid in line.split()[2:4]])
 
 
 def test_models_that_must_take_turns_are_not_served_to_others(served: tuple[Shell, Path, dict[str, str]]) -> None:
