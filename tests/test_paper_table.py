@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.endpoint import FakeEndpoint
 from tests.environments.tasks.data import OWN
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -27,12 +28,28 @@ def test_the_table_is_titled_as_simulated_and_says_what_was_left_out(monkeypatch
     methods = ("random", "llm-zs", "mlcopilot")
     out = run("paper_table.py", "webqsp", "--data", DATA, "--seeds", "2", "--levels", "1", "5", "--methods", *methods)
     lines = out.splitlines()
-    assert lines[0] == "# webqsp: the paper's table 1 on simulated models" and "**No LLM answered.**" in out
+    assert lines[0] == "# webqsp: the paper's table 1 on simulated models" and "**No LLM answered the task.**" in out
     assert "webqsp.jsonl; 5 searched, 5 held out. Budget 474 in the paper's unit, 10,815 allocations" in out
     (row,) = [line for line in lines if line.startswith("| random |")]
     assert row.endswith("| Random | .86 | - |") and "of 2)" in row
     assert lines[-2] == "Left out, as they ask an LLM and none was given: llm-zs, mlcopilot."
     assert lines[-1] == "Not asked for with --methods: agent, tpe, gp, agenttts-paper, agenthpo."
+
+
+def test_methods_that_ask_an_llm_join_when_there_is_one(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.models = ["wise"]
+    endpoint.reply = lambda messages, seed: "no JSON: what is missing is drawn at random, and counted as proposed so"
+    monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+    methods = ("agenttts-paper", "llm-zs", "agenthpo", "mlcopilot")
+    small = ("--seeds", "1", "--trials", "3", "--levels", "1", "5")
+    asking = ("--llm", "wise", "--similar", f"cwq={OWN / 'cwq.jsonl'}")
+    out = run("paper_table.py", "webqsp", "--data", DATA, *small, *asking, "--methods", *methods)
+    assert "**No LLM answered the task.**" in out and "Left out" not in out
+    rows = [line.split(" | ")[0].strip("| ") for line in out.splitlines() if line.startswith("| ")]
+    assert set(methods) <= set(rows)
+    assert len(endpoint.requests) >= 4 and {each["model"] for each in endpoint.requests} == {"wise"}
 
 
 def test_mistakes_are_one_sentence() -> None:
