@@ -183,8 +183,8 @@ async def table(arguments: argparse.Namespace, command: str) -> list[str]:
     return [
         f"# {task}: the paper's table 1 on simulated models",
         "",
-        "**No LLM answered the task.** The models are simulated, and calibrated to figures of the paper; the scores say "
-        "how methods search such a landscape, not what any model or method scores in reality.",
+        "**No LLM answered the task.** The models are simulated, and calibrated to figures of the paper; the scores "
+        "say how methods search such a landscape, not what any model or method scores in reality.",
         "",
         f"`{command}`",
         "",

@@ -11,6 +11,31 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from agenttts.cli.options import (
+    BudgetOption,
+    BudgetsOption,
+    CostOption,
+    DataOption,
+    EndpointOption,
+    Env,
+    GpusOption,
+    InsightsOption,
+    JsonOption,
+    LlmOption,
+    MaxTokensOption,
+    MaxUsdOption,
+    MethodOption,
+    ParallelOption,
+    RacingOption,
+    SeedsOption,
+    ServeOption,
+    StoreOption,
+    StudyArgument,
+    StudyOption,
+    TrackOption,
+    TrialsOption,
+    WeightsOption,
+)
 from agenttts.errors import AgentTTSError, ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +46,6 @@ if TYPE_CHECKING:
     from agenttts.pipeline import Pipeline
     from agenttts.trial import Archive
 
-CostName = Literal["paper", "flops", "usd", "gpu_seconds", "kinetics"]
 DEFAULT_STORE = "agenttts.db"
 _INTERRUPTED = 130
 """What typer makes of a KeyboardInterrupt."""
@@ -36,83 +60,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-Env = Annotated[str, typer.Argument(help="Registered name, module:attribute or path.py:attribute.", metavar="ENV")]
-DataOption = Annotated[
-    str | None,
-    typer.Option("--data", help="Examples of a task that brings none: a path or a Hub id.", metavar="PATH_OR_HUB_ID"),
-]
-EndpointOption = Annotated[
-    list[str],
-    typer.Option("--endpoint", help="Where a model is served (repeatable); else OPENAI_BASE_URL.", metavar="MODEL=URL"),
-]
-ServeOption = Annotated[
-    Literal["vllm"] | None,
-    typer.Option("--serve", help="Start servers of the models without --endpoint on this machine's GPUs: vllm."),
-]
-WeightsOption = Annotated[
-    list[str],
-    typer.Option(
-        "--weights",
-        help="Weights to serve (repeatable): MODEL=FOLDER_OR_HUB_ID, or a folder that holds one folder per model.",
-        metavar="MODEL=WEIGHTS",
-    ),
-]
-GpusOption = Annotated[
-    str | None, typer.Option("--gpus", help="Use only so many GPUs, and GiB of each: 1x80.", metavar="COUNTxGIB")
-]
-StoreOption = Annotated[
-    str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or postgresql:// URL of the store.")
-]
-StudyArgument = Annotated[str | None, typer.Argument(help="Name of a study; the newest when left out.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-BudgetOption = Annotated[
-    float | None, typer.Option("--budget", help="Most that one query may cost, in the cost's unit.")
-]
-BudgetsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--budgets",
-        help="Several budgets for one search, ascending: 300,600,900, or 300:900:3 (3 from 300 to 900, evenly spaced).",
-        metavar="LIST",
-    ),
-]
-CostOption = Annotated[
-    CostName | None,
-    typer.Option("--cost", help="What the budget counts: paper, flops, usd, gpu_seconds or kinetics.", metavar="NAME"),
-]
-TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
-SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")]
-ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
-MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
-MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
-RacingOption = Annotated[
-    bool, typer.Option("--racing/--no-racing", help="Stop a trial early that is surely worse than the best.")
-]
-LlmOption = Annotated[
-    str | None,
-    typer.Option(
-        "--llm", help="Model that the method asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none': the agent plans by rules."
-    ),
-]
-InsightsOption = Annotated[
-    list[int], typer.Option("--without-insight", metavar="N", help="Switch insight 1, 2 or 3 off (repeatable).")
-]
-MethodOption = Annotated[
-    str,
-    typer.Option(
-        "--method",
-        help="agent, random, grid, tpe, gp, evolution, coordinate, halving, or a registered one; by an LLM: "
-        "agenttts-paper, llm-zs, agenthpo, mlcopilot.",
-    ),
-]
-TrackOption = Annotated[
-    list[str],
-    typer.Option("--track", help="Tell mlflow or wandb about the search, too (repeatable).", metavar="NAME"),
-]
-StudyOption = Annotated[
-    str | None, typer.Option("--study", help="Name of the study; made from the settings if left out.")
-]
 
 
 def _show_version(wanted: bool) -> None:
