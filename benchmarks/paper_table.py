@@ -27,6 +27,7 @@ import shlex
 import statistics
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from agenttts.methods import needs_llm
 from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report.comparison import mean_over_seeds
-from agenttts.simulation import ANSWERERS, SimulatedClient, Simulation
+from agenttts.simulation import ANSWERERS, SimulatedClient, Simulation, SimulationServer
 from agenttts.surrogate import Sizes
 from agenttts.trial import Archive, Trial
 
@@ -87,10 +88,15 @@ class Run:
 class Bench:
     """One task on simulated models, with one sample pool for all searches and the grid."""
 
-    def __init__(self, task: str, data: str, *, trials: int = TRIALS) -> None:
+    def __init__(self, task: str, data: str, *, trials: int = TRIALS, http: bool = False) -> None:
         found = environment(task, data=data)
         assert isinstance(found, LiveEnvironment) and found.default_budget is not None
-        found.client = SimulatedClient(Simulation(task, data))
+        self.server = SimulationServer(Simulation(task, data)) if http else None
+        if self.server is None:
+            found.client = SimulatedClient(Simulation(task, data))
+        else:
+            asked = [*found.pipeline.models, *([found.embedder] if found.embedder else [])]
+            found.route({model.name: self.server.url for model in asked})
         if not found.held_out:  # too few for the paper's split
             names, half = found.examples, len(found.examples) // 2
             found.examples, found.held_out = names[:half], names[half:]
@@ -165,7 +171,13 @@ def row(task: str, method: str, runs: Sequence[Run]) -> str:
 
 async def table(arguments: argparse.Namespace, command: str) -> list[str]:
     """The lines of the table, in Markdown."""
-    task, bench = arguments.task, Bench(arguments.task, arguments.data, trials=arguments.trials)
+    bench = Bench(arguments.task, arguments.data, trials=arguments.trials, http=arguments.http)
+    with bench.server or nullcontext():
+        return await _table(bench, arguments, command)
+
+
+async def _table(bench: Bench, arguments: argparse.Namespace, command: str) -> list[str]:
+    task = arguments.task
     experience = await similar(arguments.similar) if arguments.similar else None
     methods, out = chosen_methods(arguments.methods, llm=arguments.llm, experience=experience is not None)
     others = [method for method in METHODS if method not in arguments.methods]
@@ -225,6 +237,7 @@ def main() -> None:
     parser.add_argument("--levels", nargs="+", type=int, help="numbers of samples of the grid")
     parser.add_argument("--llm", help="search LLM of the methods that ask one, at OPENAI_BASE_URL")
     parser.add_argument("--similar", help="TASK=PATH: where MLCopilot's experience comes from")
+    parser.add_argument("--http", action="store_true", help="ask the models over HTTP, as real ones would be")
     arguments = parser.parse_args()
     shown = [Path(part).name if "/" in part and "=" not in part else part for part in sys.argv[1:]]
     command = shlex.join(["python", "benchmarks/paper_table.py", *_without_about(shown)])

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from agenttts.metrics import exact_match, normalise, set_f1, token_f1
 
+WORDS = st.text("abcTheAn ,.'-é1", max_size=24)
+"""Texts in which articles, case and punctuation matter; none is 'yes' or 'no', which HotpotQA's script treats apart."""
+
 
 @pytest.mark.parametrize(
     ("text", "normal"),
@@ -58,3 +61,15 @@ def test_retrieval_is_scored_by_precision_and_recall_of_the_numbers(found: set[i
     example: dict[str, Any] = {"gold": sorted(gold)}
     assert set_f1("gold", both_empty=0.0)(sorted(found), example) == pytest.approx(f1)
     assert set_f1("gold")((), {"gold": []}) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(WORDS, st.lists(WORDS.filter(normalise), min_size=1, max_size=3))
+def test_exact_match_and_f1_are_those_of_squads_script(predicted: str, golds: list[str]) -> None:
+    reason = "compared with torchmetrics where that is installed: pip install torch torchmetrics"
+    squad = pytest.importorskip("torchmetrics.functional.text", reason=reason).squad
+    answers = {"answer_start": [0] * len(golds), "text": golds}
+    theirs = squad([{"prediction_text": predicted, "id": "1"}], [{"answers": answers, "id": "1"}])
+    example = {"id": "1", "gold": golds}
+    assert exact_match("gold")(predicted, example) == pytest.approx(float(theirs["exact_match"]) / 100)
+    assert token_f1("gold")(predicted, example) == pytest.approx(float(theirs["f1"]) / 100, abs=1e-6)

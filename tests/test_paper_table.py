@@ -43,7 +43,7 @@ def test_methods_that_ask_an_llm_join_when_there_is_one(
     endpoint.reply = lambda messages, seed: "no JSON: what is missing is drawn at random, and counted as proposed so"
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
     methods = ("agenttts-paper", "llm-zs", "agenthpo", "mlcopilot")
-    small = ("--seeds", "1", "--trials", "3", "--levels", "1", "5")
+    small = ("--seeds", "1", "--trials", "3", "--levels", "1", "5", "--http")
     asking = ("--llm", "wise", "--similar", f"cwq={OWN / 'cwq.jsonl'}")
     out = run("paper_table.py", "webqsp", "--data", DATA, *small, *asking, "--methods", *methods)
     assert "**No LLM answered the task.**" in out and "Left out" not in out
