@@ -28,7 +28,7 @@ _PROGRESS = (
 _SCRATCH = " Tokens from scratch are those that the trials would take without the sample pool."
 _CURVES = (
     "More samples at one stage, as many as fit the budget while the other stages stay as recommended. Line and "
-    "band: expected score with its 95 % interval. Dashed: limit - gain / samples^rate fitted to it. Diamond: its "
+    "band: expected score with its 95 % interval. Dashed: the mean of curves fitted to its draws. Diamond: its "
     "knee, from which doubling the samples gains less than 0.01. Filled dots: observed scores of trials on this "
     "curve; hollow ones: trials of this model whose other stages differ, which need not lie on it."
 )
