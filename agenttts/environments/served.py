@@ -11,7 +11,7 @@ from agenttts.environments.serving import Serving
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 
-_ATTEMPTS = 6
+_ATTEMPTS = 30
 """A server is given up before: then its turn raises."""
 _PAUSE_S = 1.0
 """By then it is known that a server is gone."""
