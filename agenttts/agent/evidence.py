@@ -92,16 +92,20 @@ class Saturation:
     model: str
     curve: Curve
 
-    def __str__(self) -> str:
+    @property
+    def verdict(self) -> str:
+        """What more samples bring, in words."""
         curve, most = self.curve, self.curve.counts[-1]
-        where = f"{self.subtask}, {self.model}"
         if curve.falling > _LIKELY:
             peak = curve.counts[int(np.argmax(curve.mean))]
-            return f"{where}: best at x{peak}, then falls ({curve.falling:.0%} sure, {curve.form})"
+            return f"best at x{peak}, then falls ({curve.falling:.0%} sure, {curve.form})"
         if curve.knee >= most > 1:
-            return f"{where}: still rising at the {most} samples that fit ({curve.form})"
+            return f"still rising at the {most} samples that fit ({curve.form})"
         sure = f"x{curve.knee_low} to x{curve.knee_high}, 80 % sure"
-        return f"{where}: flat from x{curve.knee} on ({sure}; {curve.form})"
+        return f"flat from x{curve.knee} on ({sure}; {curve.form})"
+
+    def __str__(self) -> str:
+        return f"{self.subtask}, {self.model}: {self.verdict}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,17 +154,20 @@ class Evidence:
 
     def table(self) -> list[str]:
         """Preferences and saturations side by side, one (subtask, model) a line; empty where there are neither."""
-        knees = {(each.subtask, each.model): each.curve for each in self.saturations}
-        rows = [
-            (p.subtask, option, knees.get((p.subtask, option.model))) for p in self.preferences for option in p.options
-        ]
+        if not self.preferences:
+            return [f"Samples: {each}." for each in self.saturations]
+        verdicts = {(each.subtask, each.model): each.verdict for each in self.saturations}
         lines = [
-            f"{subtask} | {option.model} | x{option.samples} | {option.score:.3f} ± {1.96 * option.sd:.3f} | "
-            + (f"x{curve.knee} (x{curve.knee_low} to x{curve.knee_high})" if curve else "not known")
-            for subtask, option, curve in rows
+            f"{each.subtask} | {option.model} | x{option.samples} | {option.score:.3f} ± {1.96 * option.sd:.3f} | "
+            + verdicts.get((each.subtask, option.model), "not known")
+            for each in self.preferences
+            for option in each.options
         ]
-        head = "subtask | model | best samples that fit | expected score with them | flat from (80 % interval)"
-        return [head, *lines] if lines else [f"Samples: {each}." for each in self.saturations]
+        return [
+            "Each model at its best within the budget, the rest as in the best trial:",
+            "subtask | model | best samples that fit | expected score with them | more samples",
+            *lines,
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the store, as JSON gives it back."""

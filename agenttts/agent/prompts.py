@@ -38,8 +38,7 @@ def _situation(view: View) -> list[str]:
 
 def _statistics(view: View) -> str:
     evidence = view.evidence
-    table = ["Each model at its best within the budget, the rest as in the best trial:", *evidence.table()]
-    lines = [*evidence.around(), *(table if len(table) > 1 else []), *evidence.stages()]
+    lines = [*evidence.around(), *evidence.table(), *evidence.stages()]
     return "What the trials say, as statistics:\n" + "\n".join(lines)
 
 
