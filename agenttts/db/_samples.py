@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Float, bindparam, delete, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, Engine, Float, bindparam, delete, func, insert, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts.db import _schema as t
@@ -33,6 +33,17 @@ class StoredPrompt:
     messages: Sequence[Mapping[str, str]]
     sampling: Mapping[str, Any]
     prompt_tokens: int
+
+
+class Held(NamedTuple):
+    """What the pool has of a key, of a number of samples that is asked for."""
+
+    prompt_tokens: int
+    """0 when the key is new."""
+    samples: list[Sample]
+    """The first ones, up to a gap."""
+    missing: list[int]
+    """Positions that hold no sample: a failed request may have left a gap."""
 
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
@@ -70,24 +81,28 @@ class SampleTable:
             where=or_(t.claims.c.expires < now, t.claims.c.owner == asked.excluded.owner),
         ).returning(t.claims.c.key)
 
-    def read(self, key: str, limit: int) -> tuple[int, list[Sample]]:
-        """The prompt tokens (0 when the key is new) and the first samples of a key, `limit` at most, up to a gap."""
+    def read(self, key: str, limit: int) -> Held:
+        """What there is of the first `limit` samples of a key."""
         with transaction(self._engine) as connection:
-            rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
-        whole = [Sample(row[1], row[2]) for place, row in enumerate(rows) if row[3] == place]
-        return (rows[0][0] if rows else 0), whole
+            return self._held(connection, key, limit)
 
-    def missing(self, key: str, limit: int) -> list[int]:
-        """Positions below `limit` that hold no sample: a failed request may have left a gap."""
-        with transaction(self._engine) as connection:
-            rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
-        return sorted(set(range(limit)) - {row[3] for row in rows})
+    def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
+        """Take or renew the right to buy samples of a key; None while another has it. Expired claims are free.
 
-    def claim(self, key: str, owner: str, seconds: float) -> bool:
-        """Take or renew the right to buy samples of a key, unless another holds it; expired claims are free."""
+        Returns:
+            What there is of the first `limit` samples, now that nobody else adds to them.
+        """
         with transaction(self._engine) as connection:
             asked = {"wanted": key, "claimant": owner, "seconds": seconds}
-            return connection.execute(self._claim, asked).first() is not None
+            mine = connection.execute(self._claim, asked).first() is not None
+            return self._held(connection, key, limit) if mine else None
+
+    @staticmethod
+    def _held(connection: Connection, key: str, limit: int) -> Held:
+        rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
+        whole = [Sample(row[1], row[2]) for place, row in enumerate(rows) if row[3] == place]
+        missing = [] if len(whole) == limit else sorted(set(range(limit)) - {row[3] for row in rows})
+        return Held(rows[0][0] if rows else 0, whole, missing)
 
     def release(self, key: str, owner: str) -> None:
         """Give a claim back."""

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
-from agenttts.db import Sample, Store, StoredPrompt
+from agenttts.db import Held, Sample, Store, StoredPrompt
 from agenttts.environments.client import Completer, Completions, EmbeddingClient
 from agenttts.errors import LimitReached
 from agenttts.pipeline import Message, Model, Sampling
@@ -160,13 +160,13 @@ class SamplePool:
         key = sample_key(self.namespace, model, messages, sampling)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            prompt_tokens, held = self._store.samples.read(key, samples)
-            if len(held) >= samples:
-                return self._reused(prompt_tokens, held)
-            await self._claim(key)
+            held = self._store.samples.read(key, samples)
+            if not held.missing:
+                return self._reused(held)
+            held = await self._claim(key, samples)  # another process may have bought some meanwhile
             keeping = asyncio.create_task(self._keep_claim(key))
             try:
-                return await self._buy(_Order(client, key, model, messages, sampling), samples, prompt_tokens, held)
+                return await self._buy(_Order(client, key, model, messages, sampling), samples, held)
             finally:
                 keeping.cancel()
                 self._store.samples.release(key, self._owner)
@@ -181,12 +181,13 @@ class SamplePool:
         drawn = await self.draw(_Embedded(client), model, [{"role": "user", "content": text}], _EMBEDDING, 1)
         return tuple(json.loads(drawn.samples[0].text)), drawn.spend
 
-    async def _claim(self, key: str) -> None:
-        """Wait for the right to buy."""
+    async def _claim(self, key: str, samples: int) -> Held:
+        """Wait for the right to buy, and look again."""
         pause = _FIRST_PAUSE_SECONDS
-        while not self._store.samples.claim(key, self._owner, _CLAIM_SECONDS):
+        while (held := self._store.samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        return held
 
     async def _keep_claim(self, key: str) -> None:
         """Renew a claim while its purchase goes on; a dead process's claim is soon free again."""
@@ -194,19 +195,15 @@ class SamplePool:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
             self._store.samples.claim(key, self._owner, _CLAIM_SECONDS)
 
-    async def _buy(self, order: _Order, samples: int, prompt_tokens: int, before: Sequence[Sample]) -> Draw:
+    async def _buy(self, order: _Order, samples: int, before: Held) -> Draw:
         """Buy what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
-        missing = self._store.samples.missing(order.key, samples)
-        if missing != list(range(len(before), samples)):
-            # Another process has bought some between the look and the claim, or a failed request has left a gap.
-            prompt_tokens, before = self._store.samples.read(order.key, samples)
-        reused = sum(sample.completion_tokens for sample in before)
+        if not before.missing:
+            return self._reused(before)
+        reused = sum(sample.completion_tokens for sample in before.samples)
         spend, at_once, held = Spend(reused_completion_tokens=reused), samples, before
-        if len(before) >= samples:
-            return self._reused(prompt_tokens, before)
         self.meter.add(spend)
-        while len(held) < samples:
-            starts = missing[:1] if held is before else missing[::at_once]
+        while held.missing:
+            starts = held.missing[:1] if held is before else held.missing[::at_once]
             outcomes = await asyncio.gather(
                 *(self._purchase(order, start, min(at_once, samples - start)) for start in starts),
                 return_exceptions=True,
@@ -217,11 +214,10 @@ class SamplePool:
                 cost, bought = outcome
                 spend += cost
                 at_once = len(bought.samples)
-            if at_once == len(missing) == samples - len(before):  # the usual case: one request has brought all
-                return Draw((*before, *bought.samples), bought.prompt_tokens, spend)
-            prompt_tokens, held = self._store.samples.read(order.key, samples)
-            missing = self._store.samples.missing(order.key, samples)
-        return Draw(tuple(held), prompt_tokens, spend)
+            if at_once == len(held.missing) == samples - len(before.samples):  # the usual case: one request, and no gap
+                return Draw((*before.samples, *bought.samples), bought.prompt_tokens, spend)
+            held = self._store.samples.read(order.key, samples)
+        return Draw(tuple(held.samples), held.prompt_tokens, spend)
 
     async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
         """One request: what it cost, and what it brought."""
@@ -239,11 +235,11 @@ class SamplePool:
             self.meter.add(spend)
         return spend, bought
 
-    def _reused(self, prompt_tokens: int, held: Sequence[Sample]) -> Draw:
-        completion_tokens = sum(sample.completion_tokens for sample in held)
-        spend = Spend(reused_prompt_tokens=prompt_tokens, reused_completion_tokens=completion_tokens)
+    def _reused(self, held: Held) -> Draw:
+        completion_tokens = sum(sample.completion_tokens for sample in held.samples)
+        spend = Spend(reused_prompt_tokens=held.prompt_tokens, reused_completion_tokens=completion_tokens)
         self.meter.add(spend)
-        return Draw(tuple(held), prompt_tokens, spend)
+        return Draw(tuple(held.samples), held.prompt_tokens, spend)
 
 
 @dataclass(frozen=True)

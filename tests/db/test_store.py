@@ -107,9 +107,9 @@ def test_spend_is_the_ledger_with_the_agents_own(any_store: Store) -> None:
 def test_samples_of_a_key_are_an_ordered_list(any_store: Store) -> None:
     any_store.samples.add(PROMPT, 0, [Sample("a", 1), Sample("b", 1)], spend=Spend(), study_id=None)
     any_store.samples.add(PROMPT, 2, [Sample("c", 1)], spend=Spend(), study_id=None)
-    assert any_store.samples.read("k", 2) == (5, [Sample("a", 1), Sample("b", 1)])
+    assert any_store.samples.read("k", 2) == (5, [Sample("a", 1), Sample("b", 1)], [])
     assert [sample.text for sample in any_store.samples.read("k", 9)[1]] == ["a", "b", "c"]
-    assert any_store.samples.read("unknown", 9) == (0, [])
+    assert any_store.samples.read("unknown", 2) == (0, [], [0, 1])
 
 
 def test_a_claim_is_held_by_one_until_released_or_expired(any_store: Store) -> None:
@@ -160,7 +160,7 @@ def test_an_older_store_is_migrated_with_its_rows(any_url: str, revision: str) -
         old.execute(text("INSERT INTO samples VALUES ('k', 0, 'kept', 1)"))
         old.execute(text("INSERT INTO prompts VALUES ('k', 'm', 'search', '[]', '{}', 3)"))
     store = Store(any_url)
-    assert store.samples.read("k", 1) == (3, [Sample("kept", 1)])
+    assert store.samples.read("k", 1) == (3, [Sample("kept", 1)], [])
     study = store.start("one", SPEC)
     store.add_validation(study, ALLOCATION, EVALUATION)
     store.close()

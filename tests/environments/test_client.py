@@ -123,8 +123,10 @@ async def test_check_lists_what_is_served(endpoint: FakeEndpoint, client: OpenAI
 
 
 async def test_check_names_an_endpoint_that_cannot_be_reached(client: OpenAIClient) -> None:
+    hasty = client.with_limits(timeout_s=5, max_retries=0)
     with pytest.raises(EndpointError, match="cannot reach http://127.0.0.1:9/v1, the endpoint of model 'm'"):
-        await OpenAIClient(max_retries=0).check([Model("m", 1e9, base_url="http://127.0.0.1:9/v1")])
+        await hasty.check([Model("m", 1e9, base_url="http://127.0.0.1:9/v1")])
+    await hasty.close()
 
 
 async def test_a_missing_key_is_named(client: OpenAIClient, monkeypatch: pytest.MonkeyPatch) -> None:
