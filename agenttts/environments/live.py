@@ -287,8 +287,7 @@ class LiveEnvironment:
             EndpointError: When a server is gone.
         """
         row = self.example(example)
-        seller: Completer = self.client if self._serving is None else ServedCompleter(self.client, self._serving)
-        run = _ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=seller)
+        run = _ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=self.seller)
         result = await run.result()
         return ExampleOutcome(
             result=result,
@@ -298,6 +297,15 @@ class LiveEnvironment:
             unanswered=run.unanswered,
             unavailable=run.unavailable,
         )
+
+    @property
+    def seller(self) -> Completer:
+        """Who is asked for completions: the client, in turns where its servers take turns."""
+        return self.client if self._serving is None else ServedCompleter(self.client, self._serving)
+
+    def gpus(self, model: Model) -> int:
+        """How many GPUs a model's server is spread over; 1 where servers of others answer."""
+        return 1 if self._serving is None else self._serving.gpus(model.served_name)
 
     def example(self, name: str) -> Example:
         """The example of this id.

@@ -277,6 +277,7 @@ def repeat_facts(found: Findings) -> Mapping[str, str]:
         **{f"fingerprint of {part}": each for part, each in spec.fingerprints.items()},
         "cost model and budget": f"{spec.cost_model}, {'; '.join(map(amount, spec.budgets or [spec.budget]))} "
         f"{found.unit}, pricing {spec.pricing}",
+        **({"throughput": details["throughput"]["source"]} if "throughput" in details else {}),
         "this page": f"made by agenttts {version('agenttts')} on Python {platform.python_version()}",
     }
     return {label: str(value) for label, value in kept.items()}
