@@ -94,7 +94,7 @@ def _fitted(name: str, gpus: int, batch: int, runs: Sequence[Measurement]) -> Me
     try:
         fitted = throughput(runs)
     except ConfigError as error:
-        raise ConfigError(f"model {name!r} with {batch} requests at once: {error}, or more (--repeats)") from error
+        raise ConfigError(f"model {name!r}, {batch} at once: {error}, or more (--repeats)") from error
     return Measured(model=name, gpus=gpus, requests_at_once=batch, runs=len(runs), throughput=fitted)
 
 
