@@ -25,6 +25,7 @@ from agenttts.environments.client import ChatClient, Completer, EmbeddingClient,
 from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.examples import load_examples
 from agenttts.environments.pool import SamplePool
+from agenttts.environments.prefix_cache import CacheUse
 from agenttts.environments.prompts import check_templates
 from agenttts.environments.run import ExampleRun, Tally
 from agenttts.environments.served import ServedCompleter
@@ -302,6 +303,14 @@ class LiveEnvironment:
     def seller(self) -> Completer:
         """Who is asked for completions: the client, in turns where its servers take turns."""
         return self.client if self._serving is None else ServedCompleter(self.client, self._serving)
+
+    async def prefix_caches(self) -> dict[str, CacheUse]:
+        """See `prefix_cache.PrefixCached`."""
+        if not isinstance(self.client, OpenAIClient):
+            return {}
+        models = {model.name: model for model in self.pipeline.models}
+        uses = await asyncio.gather(*map(self.client.prefix_cache, models.values()))
+        return {name: use for name, use in zip(models, uses, strict=True) if use is not None}
 
     def gpus(self, model: Model) -> int:
         """How many GPUs a model's server is spread over; 1 where servers of others answer."""
