@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,11 +82,12 @@ def serve(port: int, names: list[str], words: list[str]) -> None:
                 happened("sleep" if Handler.asleep else "wake", names[0])
                 self.send({})
                 return
-            crashes = int(told("crash", "0"))
-            if crashes:
-                (FOLDER / "crash").write_text(str(crashes - 1))
-                happened("crash", names[0])
-                os._exit(3)
+            with CRASHING:  # of requests side by side, one crashes it
+                crashes = int(told("crash", "0"))
+                if crashes:
+                    (FOLDER / "crash").write_text(str(crashes - 1))
+                    happened("crash", names[0])
+                    os._exit(3)
             happened("asleep!" if Handler.asleep else "ask", names[0])
             self.send(completion(json.loads(body)))
 
@@ -105,6 +107,7 @@ def serve(port: int, names: list[str], words: list[str]) -> None:
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
+CRASHING = threading.Lock()
 PROMPTS: set[str] = set()
 COUNTED = {"queries": 0, "hits": 0}
 
