@@ -102,6 +102,8 @@ class Problem:
         held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
         label = f" ({recorded(environment)})" if recorded(environment) else ""
         size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
+        if space.listed is not None:
+            size += " and are recorded; the other combinations are not tried"
         if self.budgets:
             size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
         yield "environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"

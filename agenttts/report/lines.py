@@ -29,6 +29,10 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     lines.append(spent(result.spend, _checks(result), label=result.study.details.get("recorded", "")))
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
+    if refused := len(result.archive.refusals):
+        lines.append(
+            f"{counted(refused, 'proposal')} of the method {'was' if refused == 1 else 'were'} refused, unpaid"
+        )
     lines += _filled(result.archive.trials)
     lines.append(f"This run took: {duration(result.seconds)}")
     lines.append(f"Stopped: {result.stopped}")

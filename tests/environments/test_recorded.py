@@ -131,6 +131,40 @@ async def test_what_is_not_in_the_table_is_refused_by_name() -> None:
         await environment.evaluate(ALLOCATION, ["e77"])
 
 
+def sparse() -> RecordedEnvironment:
+    """A table that has 9 of its 36 combinations."""
+    every = list(dict.fromkeys(RecordedEnvironment(PIPELINE, rows()).allocations))
+    kept = {each.key for each in every[::4]}
+    keys = (
+        at.Allocation({"find": (r["find.model"], r["find.samples"]), "answer": (r["answer.model"], r["answer.samples"])})
+        for r in rows()
+    )
+    return RecordedEnvironment(PIPELINE, [row for row, each in zip(rows(), keys, strict=True) if each.key in kept])
+
+
+@pytest.mark.parametrize(
+    "method", ["agent", "random", "grid", "tpe", "evolution", "coordinate", "halving", "gp"]
+)
+async def test_of_a_table_with_gaps_every_method_tries_what_is_there(method: str) -> None:
+    if method == "gp":
+        pytest.importorskip("torch", reason="Optuna's Gaussian process needs PyTorch: pip install 'agenttts[gp]'")
+    environment = sparse()
+    space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
+    options = {"llm": "none"} if method == "agent" else {}
+    result = await at.search(
+        environment, at.searcher(method, **options), space, ":memory:", study_name="s", limits=at.Limits(trials=9)
+    )
+    assert {trial.allocation for trial in result.archive.trials} == set(environment.allocations)
+    assert not result.archive.refusals
+
+
+async def test_what_a_table_with_gaps_lacks_is_refused_unpaid_and_counted() -> None:
+    environment = sparse()
+    space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
+    (missing,) = set(at.SearchSpace(RecordedEnvironment(PIPELINE, rows()).pipeline, at.cost_model("flops"), 1e9)
+                     .enumerate()) - set(environment.allocations) - {None}  # fmt: skip
+
+
 Change = Callable[[list[dict[str, Any]]], object]
 
 
