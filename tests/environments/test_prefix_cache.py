@@ -42,7 +42,10 @@ def test_a_server_that_was_started_again_counts_from_then_on() -> None:
 @pytest.mark.parametrize("domain", ["data_dailylifeapis", "data_multimedia"])
 def test_stages_and_examples_of_taskbench_begin_with_the_same_tools(domain: str) -> None:
     found: Any = environment("taskbench", data=str(DATA / "taskbench" / domain))
-    before: dict[str, Any] = {"decomposition": {"task_steps": []}, "tool_selection": {"task_nodes": [], "task_links": []}}
+    before: dict[str, Any] = {
+        "decomposition": {"task_steps": []},
+        "tool_selection": {"task_nodes": [], "task_links": []},
+    }
     prompts = [
         [subtask.prompt(SubtaskInput(found.example(name), before)) for name in found.examples]
         for subtask in found.pipeline.subtasks
