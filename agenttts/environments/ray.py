@@ -41,6 +41,9 @@ IN_FLIGHT = MAX_IN_FLIGHT
 _LIVES = 3
 """How often a worker is started again, and an example run again, before it is given up."""
 _TIMEOUT_S = 5.0
+_HTTP2_SETTINGS = b"\x04"
+"""Type of the frame that both sides of a connection begin with (RFC 9113, 3.4)."""
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _HTTP2_SETTINGS + bytes(5)
 
 
 class Source(NamedTuple):
@@ -268,14 +271,18 @@ def _shareable(store: str) -> str:
 
 
 def _require_answer(address: str) -> None:
-    """Ray itself waits for minutes, and says more than a sentence."""
+    """Ray itself waits for minutes, and says more than a sentence. Its clusters speak gRPC, and so HTTP/2."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise ConfigError(f"--ray takes HOST:PORT of a running cluster, or {LOCAL!r}, not {address!r}")
     try:
-        socket.create_connection((host, int(port)), timeout=_TIMEOUT_S).close()
+        with socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as connection:
+            connection.sendall(_HTTP2_PREFACE)
+            greeting = connection.recv(9)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head") from error
+    if greeting[3:4] != _HTTP2_SETTINGS:
+        raise ConfigError(f"what answers at {address} is no Ray cluster: give the port of ray start --head (6379)")
 
 
 def _connected(address: str, workers: int | None) -> Any:

@@ -204,6 +204,12 @@ def test_what_cannot_be_used_is_one_sentence(folder: Path, address: str, store: 
         RayWorkers(mine(), address, store=store, name="mine.py:environment")
 
 
+def test_a_server_that_is_no_ray_cluster_is_one_sentence(folder: Path, endpoint: FakeEndpoint) -> None:
+    address = endpoint.url.removeprefix("http://").removesuffix("/v1")
+    with pytest.raises(ConfigError, match=f"what answers at {address} is no Ray cluster"):
+        RayWorkers(mine(), address, store="s.db", name="mine.py:environment")
+
+
 def test_an_environment_without_endpoints_is_refused(toy_environment: LiveEnvironment) -> None:
     with pytest.raises(ConfigError, match="'toy' brings its own models or asks none"):
         RayWorkers(toy_environment, "local", store="s.db", name="toy")
