@@ -172,11 +172,16 @@ class SearchSpace:
         self._cheapest_costs = {
             s.name: min(float(cost_model.cost(s, m, s.least_samples)) for m in s.models) for s in pipeline.subtasks
         }
-        minimum = sum(self._cheapest_costs.values())
+        self._require(sum(self._cheapest_costs.values()))
+        if self.listed is not None and not self.listed:
+            self._require(min(self.cost(Allocation.from_key(key)) for key in pipeline.only or ()))
+
+    def _require(self, minimum: float) -> None:
         if not self._limit >= minimum:
+            unit = self.cost_model.unit
             raise ConfigError(
-                f"budget {budget:g} {cost_model.unit} is below the cheapest allocation: "
-                f"pipeline {pipeline.name!r} needs at least {minimum:.6g} {cost_model.unit}"
+                f"budget {self.budget:g} {unit} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
+                f"needs at least {minimum:.6g} {unit}"
             )
 
     def within(self, budget: float) -> SearchSpace:
@@ -213,9 +218,12 @@ class SearchSpace:
         faults = [f"there is no subtask {name!r}" for name in allocation if name not in self._cheapest_costs]
         for subtask in self.pipeline.subtasks:
             faults += self._subtask_faults(subtask, allocation)
-        if faults:
+        if faults := faults or self._budget_faults(allocation):
             return faults
-        return self._budget_faults(allocation)
+        if self.listed is None or allocation in self._known:
+            return []
+        return [f"it is not among the {len(self.listed)} allocations that can be tried; the nearest is "
+                f"{self.nearest(allocation)}"]  # fmt: skip
 
     def __contains__(self, allocation: Allocation) -> bool:
         return not self.faults(allocation)
@@ -265,8 +273,49 @@ class SearchSpace:
     # The feasible set as a whole
 
     @cached_property
+    def listed(self) -> tuple[Allocation, ...] | None:
+        """The feasible allocations where not every feasible combination may be tried (`Pipeline.only`), in the order
+        of `enumerate`; None where each may.
+        """
+        if self.pipeline.only is None:
+            return None
+        place = [{options.choice(i): i for i in range(len(options.costs))} for options in self._combined]
+        found: dict[tuple[int, ...], Allocation] = {}
+        for allocation in map(Allocation.from_key, self.pipeline.only):
+            choices = [allocation[subtask.name] for subtask in self.pipeline.subtasks]
+            if all(choice in places for choice, places in zip(choices, place, strict=True)):
+                index = tuple(places[choice] for choice, places in zip(choices, place, strict=True))
+                cost = sum(float(options.costs[i]) for options, i in zip(self._combined, index, strict=True))
+                if cost <= self._limit:
+                    found[index] = allocation.in_order(s.name for s in self.pipeline.subtasks)
+        return None if len(found) == self._combinations else tuple(found[index] for index in sorted(found))
+
+    @cached_property
+    def _known(self) -> frozenset[Allocation]:
+        return frozenset(self.listed or ())
+
+    def nearest(self, allocation: Allocation) -> Allocation:
+        """The allocation itself where it can be tried, else the listed one with fewest other models, then nearest
+        numbers of samples; of equals the cheaper. Where every combination can be tried it is returned as it is.
+        """
+        if self.listed is None or allocation in self._known:
+            return allocation
+        return min(self.listed, key=lambda other: (*_distance(allocation, other), self.cost(other)))
+
+    @cached_property
     def options(self) -> tuple[Options, ...]:
         """Per subtask, in declared order, every option that fits when the other subtasks are at their cheapest."""
+        if self.listed is None:
+            return self._combined
+        used = [{allocation[s.name] for allocation in self.listed} for s in self.pipeline.subtasks]
+        return tuple(
+            _restrict(each, np.array([each.choice(i) in choices for i in range(len(each.costs))]))
+            for each, choices in zip(self._combined, used, strict=True)
+        )
+
+    @cached_property
+    def _combined(self) -> tuple[Options, ...]:
+        """The options where every combination may be tried."""
         total = sum(self._cheapest_costs.values())
         return tuple(
             self._subtask_options(s, self._limit - total + self._cheapest_costs[s.name]) for s in self.pipeline.subtasks
@@ -289,9 +338,9 @@ class SearchSpace:
         """For each subtask, the sums of all subtasks after it."""
         least = list(self._cheapest_costs.values())
         sums = [_Sums(np.zeros(1), np.ones(1))]
-        for level in range(len(self.options) - 1, 0, -1):
+        for level in range(len(self._combined) - 1, 0, -1):
             # Costs may be negative (the paper's unit is), so the subtasks before can make room.
-            sums.append(self._add(self.options[level], sums[-1], self._limit - sum(least[:level])))
+            sums.append(self._add(self._combined[level], sums[-1], self._limit - sum(least[:level])))
         return tuple(reversed(sums))
 
     def _add(self, options: Options, rest: _Sums, limit: float) -> _Sums:
@@ -314,10 +363,16 @@ class SearchSpace:
 
         There sums are rounded up to 1/20,000 of the budget, and this is a lower bound.
         """
-        return int(self._suffix_sums[0].count(self._limit - self.options[0].costs).sum())
+        return self._combinations if self.listed is None else len(self.listed)
+
+    @cached_property
+    def _combinations(self) -> int:
+        return int(self._suffix_sums[0].count(self._limit - self._combined[0].costs).sum())
 
     def sample(self, rng: np.random.Generator, count: int = 1) -> list[Allocation]:
         """Independent draws, uniform over the feasible allocations."""
+        if self.listed is not None:
+            return [self.listed[int(i)] for i in rng.integers(len(self.listed), size=count)]
         return [self._sample_one(rng) for _ in range(count)]
 
     def _sample_one(self, rng: np.random.Generator) -> Allocation:
@@ -331,17 +386,23 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[Allocation]:
         """Every feasible allocation, in the order of the declared models and ascending samples."""
-        return _walk(self.options, self._limit, {})
+        return _walk(self.options, self._limit, {}) if self.listed is None else iter(self.listed)
 
     def on_levels(self, levels: Iterable[int]) -> list[Allocation]:
         """Every feasible allocation whose sample counts are all among `levels`."""
         wanted = sorted(set(levels))
+        if self.listed is not None:
+            return [each for each in self.listed if all(choice.samples in wanted for choice in each.values())]
         options = [_restrict(each, np.isin(each.samples, wanted)) for each in self.options]
         return list(_walk(options, self._limit, {})) if all(len(each.costs) for each in options) else []
 
     @property
     def cheapest(self) -> Allocation:
-        """As few samples as a subtask takes of the model that is then cheapest, everywhere."""
+        """As few samples as a subtask takes of the model that is then cheapest, everywhere; the cheapest listed one
+        where not every combination can be tried.
+        """
+        if self.listed is not None:
+            return min(self.listed, key=self.cost)
         return self._fewest(
             lambda s: min(s.models, key=lambda m: float(self.cost_model.cost(s, m, s.least_samples))).name
         )
@@ -360,8 +421,12 @@ class SearchSpace:
         """Feasible allocations one step away: another model, or samples one step more or fewer, doubled or halved.
 
         Where a subtask takes only some numbers of samples, a step is to the next of them, and doubling or halving is
-        rounded down to one of them.
+        rounded down to one of them. Where not every combination can be tried, every listed one that differs in one
+        subtask is a neighbour.
         """
+        if self.listed is not None:
+            apart = [(sum(each[name] != allocation[name] for name in each), each) for each in self.listed]
+            return sorted((each for count, each in apart if count == 1), key=lambda each: each.key)
         steps = set()
         for subtask in self.pipeline.subtasks:
             model, samples = allocation[subtask.name].model, allocation[subtask.name].samples
@@ -374,6 +439,12 @@ class SearchSpace:
                     steps |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
         steps.discard(allocation)
         return sorted((step for step in steps if step in self), key=lambda step: step.key)
+
+
+def _distance(one: Allocation, other: Allocation) -> tuple[int, float]:
+    """Subtasks with another model, and how far the numbers of samples are apart, in doublings."""
+    models = sum(one[name].model != other[name].model for name in one)
+    return models, sum(abs(math.log2(one[name].samples / other[name].samples)) for name in one)
 
 
 def samples_in_words(subtask: Subtask) -> str:

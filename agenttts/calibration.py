@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Pipeline
+from agenttts.pipeline import Model, Pipeline
+from agenttts.trial import student_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class Throughput:
 
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
+    prefill_error: float | None = None
+    """Half a 95 % interval of the time that a prompt token takes, as a share of it; None where two runs gave it."""
+    decode_error: float | None = None
+    """The same of a generated token."""
 
 
 def throughput(runs: Sequence[Measurement]) -> Throughput:
@@ -45,24 +50,31 @@ def throughput(runs: Sequence[Measurement]) -> Throughput:
     if len(runs) < 2 or not np.all(seconds > 0) or np.linalg.matrix_rank(tokens) < 2:
         raise ConfigError("a throughput needs at least two runs, whose shares of prompt and completion tokens differ")
     scaled = tokens / seconds[:, None]
-    (per_prompt, per_completion), *_ = np.linalg.lstsq(scaled, np.ones(len(runs)), rcond=None)
-    if per_prompt <= 0 or per_completion <= 0:
+    per_token, *_ = np.linalg.lstsq(scaled, np.ones(len(runs)), rcond=None)
+    if min(per_token) <= 0:
         raise ConfigError("the runs contradict one another: more tokens took less time; measure longer ones")
-    return Throughput(prefill_tokens_per_s=float(1 / per_prompt), decode_tokens_per_s=float(1 / per_completion))
+    errors: list[float | None] = [None, None]
+    if (freedom := len(runs) - 2) > 0:
+        variance = float(((scaled @ per_token - 1) ** 2).sum()) / freedom
+        deviations = np.sqrt(variance * np.diag(np.linalg.inv(scaled.T @ scaled)))
+        errors = (student_quantile(freedom) * deviations / per_token).tolist()
+    prefill, decode = (1 / per_token).tolist()
+    return Throughput(
+        prefill_tokens_per_s=prefill, decode_tokens_per_s=decode, prefill_error=errors[0], decode_error=errors[1]
+    )
 
 
 def with_throughput(pipeline: Pipeline, measured: Mapping[str, Throughput]) -> Pipeline:
     """A copy of the pipeline whose models declare their measured throughput, by name."""
-    return replace(
-        pipeline,
-        subtasks=tuple(
-            replace(
-                subtask,
-                models=tuple(
-                    replace(model, **vars(measured[model.name])) if model.name in measured else model
-                    for model in subtask.models
-                ),
-            )
-            for subtask in pipeline.subtasks
-        ),
-    )
+    subtasks = [
+        replace(subtask, models=tuple(_declared(model, measured.get(model.name)) for model in subtask.models))
+        for subtask in pipeline.subtasks
+    ]
+    return replace(pipeline, subtasks=tuple(subtasks))
+
+
+def _declared(model: Model, measured: Throughput | None) -> Model:
+    if measured is None:
+        return model
+    prefill, decode = measured.prefill_tokens_per_s, measured.decode_tokens_per_s
+    return replace(model, prefill_tokens_per_s=prefill, decode_tokens_per_s=decode)

@@ -9,7 +9,8 @@ the search itself spends is another thing (`trial.Spend`) and never enters here.
                  request (all S samples share it), and the aggregator's own calls
     usd          US dollars, by the models' prices per million prompt and completion tokens; the prompt is paid
                  once per request of S samples, as `n=` is billed
-    gpu_seconds  seconds of the serving GPU, by the models' measured prefill and decode throughput
+    gpu_seconds  seconds of GPU time, by the models' measured prefill and decode throughput in a full batch: a query's
+                 share of its servers' time (`agenttts calibrate` measures them, `--throughput` prices by them)
     kinetics     equivalent MFLOP: computation, and KV-cache traffic at the hardware's arithmetic intensity
 """
 
@@ -130,10 +131,14 @@ class UsdCost(CostModel):
 
 
 class GpuSecondsCost(CostModel):
-    """Seconds of the serving GPU for one query, at the models' measured throughput."""
+    """Seconds of GPU time for one query, at the models' measured throughput.
+
+    Throughputs are those of a server with a batch of requests under way, so this is the query's share of the server's
+    time, not how long its user waits. A server on several GPUs takes as many GPU seconds in each second.
+    """
 
     name = "gpu_seconds"
-    unit = "s"
+    unit = "GPU s"
 
     def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
         prefill = _needed(model, "prefill_tokens_per_s", self.name)
@@ -203,7 +208,8 @@ def _aggregator_tokens(subtask: Subtask, samples: Any) -> tuple[NDArray[np.float
 def _needed(model: Model, figure: str, cost_name: str) -> float:
     value: float | None = getattr(model, figure)
     if value is None or not value >= 0 or (figure.endswith("per_s") and value == 0):
+        measured = "give --throughput FILE (`agenttts calibrate` writes one), or " if figure.endswith("per_s") else ""
         raise ConfigError(
-            f"the cost model {cost_name!r} needs {figure} of model {model.name!r}: declare it on the Model"
+            f"the cost model {cost_name!r} needs {figure} of model {model.name!r}: {measured}declare it on the Model"
         )
     return value

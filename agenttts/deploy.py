@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from agenttts.allocation import Allocation, SearchSpace
+from agenttts.calibration import Throughput, with_throughput
 from agenttts.chat import shown_url
 from agenttts.cost import cost_model
 from agenttts.environments.client import SIMULATED, OpenAIClient
@@ -32,9 +33,16 @@ class _Choice(BaseModel):
     samples: int
 
 
+class _Throughput(BaseModel):
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+
+
 class _Cost(BaseModel):
     budget: float
     cost_model: str
+    throughput: dict[str, _Throughput] = {}
+    """Of each model, where that is what the budget counts and the pipeline does not declare it."""
 
 
 class _File(BaseModel):
@@ -81,7 +89,9 @@ def deployed(
     runner = _runner(file, where, pipeline, data)
     _require_same(file, runner.pipeline, where)
     allocation = Allocation({name: (choice.model, choice.samples) for name, choice in file.allocation.items()})
-    space = SearchSpace(runner.pipeline, cost_model(file.cost.cost_model), file.cost.budget)
+    measured = {name: Throughput(**dict(each)) for name, each in file.cost.throughput.items()}
+    priced = with_throughput(runner.pipeline, measured)
+    space = SearchSpace(priced, cost_model(file.cost.cost_model), file.cost.budget)
     if runner.environment is None:
         client = OpenAIClient()
         _route(client, file, runner.pipeline, endpoints or {})

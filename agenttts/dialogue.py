@@ -44,6 +44,7 @@ EXPLORATION = (
     "changed, or somewhere new."
 )
 
+_MOST_LISTED = 100
 _MOST_SAMPLES = 10**9
 """A reply with more samples than any budget allows is unreadable, not a number to reckon with."""
 
@@ -55,6 +56,9 @@ def task(space: SearchSpace) -> str:
     for subtask in space.pipeline.subtasks:
         lines += _subtask(space, subtask)
     lines.append("The cost of an allocation is the sum over its subtasks.")
+    if space.listed is not None:
+        shown = "; ".join(map(str, space.listed[:_MOST_LISTED]))
+        lines.append(f"Only {len(space.listed)} allocations within the budget can be tried. The first of them: {shown}")
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.db import Store, Study
 from agenttts.environments.pool import VALIDATION, Meter, Pooled
+from agenttts.environments.prefix_cache import CacheUse, PrefixCached
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.frontier import Frontier, frontier, require_budgets, within
 from agenttts.posterior import recommend
@@ -128,6 +129,9 @@ class SearchResult:
     """Why it stopped."""
     frontier: Frontier | None = None
     """What each budget buys, where the search had several; `best` is what the largest buys."""
+    prefix_caches: Mapping[str, CacheUse] = field(default_factory=dict)
+    """Model -> what its server found of its prompts in its prefix cache while the study was searched; only of servers
+    that tell (vLLM's)."""
 
 
 async def search(
@@ -206,7 +210,16 @@ async def search(
             on_progress=on_progress,
         )
         run.connect()
-        return await run.finish(await run.loop())
+        before = await _prefix_caches(environment)
+        result = await run.finish(await run.loop())
+        after = await _prefix_caches(environment)
+        used = {name: use.since(before.get(name, CacheUse())) for name, use in after.items()}
+        sums = opened.add_cache_use(study, {name: use for name, use in used.items() if use.looked_up})
+        return replace(result, prefix_caches={name: CacheUse(*each) for name, each in sums.items()})
+
+
+async def _prefix_caches(environment: Environment) -> Mapping[str, CacheUse]:
+    return await environment.prefix_caches() if isinstance(environment, PrefixCached) else {}
 
 
 def recorded(environment: Environment) -> str:

@@ -345,6 +345,9 @@ class Pipeline:
     run: Program | None = None
     """A coroutine that is the whole pipeline: (example, subtask name -> handle) -> output. Its subtasks then have
     neither prompt nor coroutine; it asks each through its handle, in whatever order."""
+    only: frozenset[str] | None = None
+    """Keys of the allocations (`Allocation.key`) that the search may try, such as those with a row in a table; None
+    means every combination of models and numbers of samples."""
 
     def __post_init__(self) -> None:
         require(TEXT, self.name, "a pipeline's name")

@@ -43,7 +43,7 @@ class Hypothesis:
         return self.log_odds < _AGAINST
 
     def __str__(self) -> str:
-        odds = f"{min(math.exp(abs(self.log_odds)), _MOST_ODDS):.3g} to 1"
+        odds = f"{math.exp(min(abs(self.log_odds), math.log(_MOST_ODDS))):.3g} to 1"
         if self.dropped:
             verdict = f"the trials speak against it, {odds}: dropped"
         elif self.log_odds > -_AGAINST:

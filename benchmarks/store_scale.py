@@ -176,7 +176,7 @@ def main() -> None:
     """Fill, measure, and write the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", default="/tmp/agenttts-scale.db")
-    parser.add_argument("--propose", default="500,1000,2000")
+    parser.add_argument("--propose", default="500,1000,2000,10000")
     parser.add_argument("--output")
     given = parser.parse_args()
     if not Path(given.store).exists():

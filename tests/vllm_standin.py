@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,6 +68,9 @@ def serve(port: int, names: list[str], words: list[str]) -> None:
         asleep = False
 
         def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self.send_bytes(metrics(names[0]).encode(), "text/plain; version=0.0.4; charset=utf-8")
+                return
             self.send({"object": "list", "data": [
                 {"id": name, "object": "model", "created": 0, "owned_by": "vllm"} for name in names
             ]})  # fmt: skip
@@ -78,18 +82,21 @@ def serve(port: int, names: list[str], words: list[str]) -> None:
                 happened("sleep" if Handler.asleep else "wake", names[0])
                 self.send({})
                 return
-            crashes = int(told("crash", "0"))
-            if crashes:
-                (FOLDER / "crash").write_text(str(crashes - 1))
-                happened("crash", names[0])
-                os._exit(3)
+            with CRASHING:  # of requests side by side, one crashes it
+                crashes = int(told("crash", "0"))
+                if crashes:
+                    (FOLDER / "crash").write_text(str(crashes - 1))
+                    happened("crash", names[0])
+                    os._exit(3)
             happened("asleep!" if Handler.asleep else "ask", names[0])
             self.send(completion(json.loads(body)))
 
         def send(self, data: object) -> None:
-            payload = json.dumps(data).encode()
+            self.send_bytes(json.dumps(data).encode(), "application/json")
+
+        def send_bytes(self, payload: bytes, kind: str) -> None:
             self.send_response(200)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)
@@ -100,12 +107,36 @@ def serve(port: int, names: list[str], words: list[str]) -> None:
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
+CRASHING = threading.Lock()
+PROMPTS: set[str] = set()
+COUNTED = {"queries": 0, "hits": 0}
+
+
+def metrics(name: str) -> str:
+    """The counters of vLLM 0.25 that tests look at, as its prometheus_client writes them."""
+    lines = []
+    for kind, tokens in COUNTED.items():
+        lines += [f"# HELP vllm:prefix_cache_{kind}_total Prefix cache {kind}.",
+                  f"# TYPE vllm:prefix_cache_{kind}_total counter",
+                  f'vllm:prefix_cache_{kind}_total{{engine="0",model_name="{name}"}} {float(tokens)}']  # fmt: skip
+    return "\n".join([*lines, 'vllm:external_prefix_cache_hits_total{engine="0",model_name="x"} 9.0', ""])
+
+
+def count(prompt: str, samples: int) -> None:
+    """Every sample looks the whole prompt up; a prompt that was asked before is found, and so is one's own."""
+    tokens, known = len(prompt.split()), prompt in PROMPTS
+    PROMPTS.add(prompt)
+    COUNTED["queries"] += tokens * samples
+    COUNTED["hits"] += tokens * (samples if known else samples - 1)
+
+
 def completion(body: dict[str, object]) -> dict[str, object]:
     """Every choice says "yes"."""
-    count = int(str(body.get("n") or 1))
+    samples = int(str(body.get("n") or 1))
+    count(json.dumps(body["messages"]), samples)
     message = {"role": "assistant", "content": "yes"}
-    choices = [{"index": i, "finish_reason": "stop", "message": message} for i in range(count)]
-    usage = {"prompt_tokens": 3, "completion_tokens": count, "total_tokens": 3 + count}
+    choices = [{"index": i, "finish_reason": "stop", "message": message} for i in range(samples)]
+    usage = {"prompt_tokens": 3, "completion_tokens": samples, "total_tokens": 3 + samples}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": choices,
             "usage": usage}  # fmt: skip
 

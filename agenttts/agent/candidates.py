@@ -39,7 +39,12 @@ class Candidates:
 
 
 def candidates(space: SearchSpace, rng: np.random.Generator, limit: int = _LIMIT) -> Candidates:
-    """Feasible allocations on the ladder: all of them, or a random `limit` of them where there are more."""
+    """Feasible allocations on the ladder: all of them, or a random `limit` of them where there are more.
+
+    Where not every combination can be tried, of those that can.
+    """
+    if space.listed is not None:
+        return from_allocations(space, [space.listed[i] for i in _thin(len(space.listed), limit, rng)])
     options = [_on_ladder(each) for each in space.options]
     least = [float(each.costs.min()) for each in options]
     budget = space.budget * (1 + 1e-9)

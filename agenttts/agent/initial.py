@@ -17,14 +17,14 @@ _ROUNDING = 1e-9
 
 
 def initial_allocations(space: SearchSpace) -> list[Allocation]:
-    """Distinct feasible allocations, subtask by subtask, models from small to large."""
+    """Distinct feasible allocations, subtask by subtask, models from small to large; the nearest that can be tried."""
     proposed = [
         allocation
         for subtask in space.pipeline.subtasks
         for model in sorted(subtask.models, key=lambda model: model.parameters)
         if (allocation := _equal_budget(space, subtask, model.name)) is not None
     ]
-    return list(dict.fromkeys(proposed))
+    return list(dict.fromkeys(map(space.nearest, proposed)))
 
 
 def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocation | None:

@@ -1,7 +1,8 @@
 """Bayesian optimisation by Optuna: its TPE and its Gaussian process, with the budget as a constraint.
 
 A sampler is rebuilt from the archive at every call. It draws from the whole box of models and sample counts; what it
-draws outside the budget is shown to it as an infeasible trial, within the call, and never evaluated.
+draws outside the budget, or of a table that lacks it, is shown to it as an infeasible trial, within the call, and never
+evaluated.
 """
 
 from __future__ import annotations
@@ -153,4 +154,6 @@ def _frozen(space: SearchSpace, box: dict[str, BaseDistribution], allocation: Al
         drawn = samples if counts is None else bisect_left(counts, samples)
         parameters |= {f"{name}.model": allocation[name].model, f"{name}.samples": drawn}
     excess = space.cost(allocation) - space.budget
+    if excess <= 0 and allocation not in space:
+        excess = abs(space.budget)  # it fits, but a table lacks it
     return create_trial(params=parameters, distributions=box, value=score, constraints={_BUDGET: excess})

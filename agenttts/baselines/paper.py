@@ -54,14 +54,15 @@ def published_initial_allocations(space: SearchSpace) -> list[Allocation]:
         for model in sorted(subtask.models, key=lambda model: model.parameters)
         if (samples := space.samples_within(subtask, model.name, _equal_budget(space, subtask))) >= 1
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(map(space.nearest, found)))  # where a table lacks them
 
 
 def _equal_budget(space: SearchSpace, subtask: Subtask) -> float:
     """Cost of one pass of the largest model that fits when every other subtask is at its cheapest."""
     fewest = subtask.least_samples
     by_size = sorted(subtask.models, key=lambda model: -model.parameters)
-    fits = (model for model in by_size if space.cheapest.replaced(subtask.name, model.name, fewest) in space)
+    others = space.cost(space.cheapest) - space.subtask_costs(space.cheapest)[subtask.name]
+    fits = (model for model in by_size if space.samples_within(subtask, model.name, space.budget - others))
     return float(space.cost_model.cost(subtask, next(fits), fewest))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agenttts.cli.run import Job, Problem, Run, Settings, compare_rows, require_seeds
+from agenttts.cli.problem import Problem
+from agenttts.cli.run import Job, Run, Settings, compare_rows, require_seeds
 from agenttts.loop import Recommend
 from agenttts.posterior import recommend
 from agenttts.report import Comparison

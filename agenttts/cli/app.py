@@ -32,6 +32,7 @@ from agenttts.cli.options import (
     StoreOption,
     StudyArgument,
     StudyOption,
+    ThroughputOption,
     TrackOption,
     TrialsOption,
     WeightsOption,
@@ -100,6 +101,7 @@ def search(
     budget: BudgetOption = None,
     budgets: BudgetsOption = None,
     cost: CostOption = None,
+    throughput: ThroughputOption = None,
     trials: TrialsOption = 30,
     method: MethodOption = "agent",
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the method's random choices.")] = 0,
@@ -122,7 +124,8 @@ def search(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
-    from agenttts.cli.run import Job, Problem, Settings, run_search
+    from agenttts.cli.problem import Problem
+    from agenttts.cli.run import Job, Settings, run_search
     from agenttts.loop import Limits
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
@@ -134,6 +137,8 @@ def search(
         budget=budget,
         budgets=budgets,
         cost=cost,
+        throughput=throughput,
+        parallel=parallel,
     )
     job = Job.create(
         problem,
@@ -160,6 +165,7 @@ def compare(
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
     cost: CostOption = None,
+    throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
     racing: RacingOption = True,
@@ -168,7 +174,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Run several methods with several seeds on one environment, and print one table."""
-    from agenttts.cli.run import Problem, Settings, run_comparison
+    from agenttts.cli.problem import Problem
+    from agenttts.cli.run import Settings, run_comparison
     from agenttts.loop import Limits
     from agenttts.report import comparison_table
 
@@ -180,6 +187,8 @@ def compare(
         serving=_serving(serve, endpoint, weights, gpus),
         budget=budget,
         cost=cost,
+        throughput=throughput,
+        parallel=parallel,
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparisons = run_comparison(problem, names, seeds, settings, llm=llm, quiet=as_json)
@@ -202,14 +211,15 @@ def record(
     ] = "1,2,4,8,16",
     budget: BudgetOption = None,
     cost: CostOption = None,
+    throughput: ThroughputOption = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, help="Stop when this run has bought as many.")
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Record every allocation on sample levels as a table to search. Running the same command again resumes it."""
+    from agenttts.cli.problem import Problem
     from agenttts.cli.record import run_record
-    from agenttts.cli.run import Problem
 
     problem = Problem.create(
         env,
@@ -218,6 +228,7 @@ def record(
         serving=_serving(serve, endpoint, weights, gpus),
         budget=budget,
         cost=cost,
+        throughput=throughput,
     )
     run_record(problem, levels, output, store=store, max_tokens=max_tokens)
 
@@ -233,6 +244,7 @@ def ablate(
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
     cost: CostOption = None,
+    throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
     llm: LlmOption = None,
@@ -241,7 +253,8 @@ def ablate(
 ) -> None:
     """Run the agent as it is and without each of its parts, with the same seeds, and print one table."""
     from agenttts.cli.ablation import ABLATION_NOTES, run_ablations
-    from agenttts.cli.run import Problem, Settings
+    from agenttts.cli.problem import Problem
+    from agenttts.cli.run import Settings
     from agenttts.loop import Limits
     from agenttts.report import comparison_table
 
@@ -253,9 +266,45 @@ def ablate(
         serving=_serving(serve, endpoint, weights, gpus),
         budget=budget,
         cost=cost,
+        throughput=throughput,
+        parallel=parallel,
     )
     comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
     _show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
+
+
+@app.command()
+def calibrate(
+    env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
+    batches: Annotated[
+        str, typer.Option("--batches", help="Numbers of requests at once, comma-separated.", metavar="LIST")
+    ] = "1,4,16,64",
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, help="Runs of each mixture of prompt and completion.")
+    ] = 3,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write, for --throughput.", metavar="FILE")
+    ] = Path("throughput.yaml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the tokens per second of an environment's models, as `--cost gpu_seconds` needs them."""
+    from agenttts.cli.calibrate import measured_rows, measured_table, run_calibration
+
+    measured = run_calibration(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        batches=batches,
+        repeats=repeats,
+        output=output,
+    )
+    _show(measured_rows(measured), measured_table(measured), as_json)
 
 
 @app.command("serve")

@@ -1,10 +1,14 @@
-"""Consoles: in a terminal lines wrap at words, in a pipe they stay whole."""
+"""Consoles: in a terminal lines wrap at words, in a pipe they stay whole; and the command that they show."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 import textwrap
 
 from rich.console import Console
+
+from agenttts.chat import shown_url
 
 _PIPE_WIDTH = 10_000
 """A pipe has no width: its lines stay whole."""
@@ -35,3 +39,14 @@ def print_pair(console: Console, first: str, second: str, *, gap: int, indent: i
     """Print two texts on one line, or on two where that is too narrow."""
     fits = len(first) + gap + len(second) <= console.width
     console.print(first + (" " * gap if fits else "\n" + " " * indent) + second, soft_wrap=True)
+
+
+def command_line() -> str:
+    """The command that this process was given, as it may be kept."""
+    return shlex.join(["agenttts", *map(_without_secrets, sys.argv[1:])])
+
+
+def _without_secrets(argument: str) -> str:
+    """A command-line argument as it may be kept: of a URL, neither user nor query."""
+    option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{separator}{shown_url(value)}" if "://" in value else argument

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.cli.console import open_console, print_wrapped
+from agenttts.cli.problem import parse_endpoints
 from agenttts.cli.progress import print_heading
-from agenttts.cli.run import parse_endpoints
 from agenttts.db import Store
 from agenttts.deploy import deployed
 from agenttts.endpoint import application

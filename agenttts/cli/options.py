@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from agenttts.errors import ConfigError
 
 CostName = Literal["paper", "flops", "usd", "gpu_seconds", "kinetics"]
 
@@ -52,6 +55,10 @@ CostOption = Annotated[
     CostName | None,
     typer.Option("--cost", help="What the budget counts: paper, flops, usd, gpu_seconds or kinetics.", metavar="NAME"),
 ]
+ThroughputOption = Annotated[
+    Path | None,
+    typer.Option("--throughput", help="What `calibrate` measured, for --cost gpu_seconds.", metavar="FILE"),
+]
 TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")]
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
@@ -84,3 +91,16 @@ TrackOption = Annotated[
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="Name of the study; made from the settings if left out.")
 ]
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """The numbers of an option's text, each once, in order.
+
+    Raises:
+        ConfigError: When one is not a whole number >= 1, or there is none.
+    """
+    numbers = [part.strip() for part in text.split(",") if part.strip()] or [text]
+    for number in numbers:
+        if not number.isdecimal() or int(number) < 1:
+            raise ConfigError(f"{option} must be whole numbers >= 1, separated by commas, not {number!r}")
+    return list(dict.fromkeys(map(int, numbers)))

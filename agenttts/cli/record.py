@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from agenttts.cli.console import open_console, print_wrapped
+from agenttts.cli.options import whole_numbers
+from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading
-from agenttts.cli.run import Problem
-from agenttts.errors import ConfigError
 from agenttts.loop import bought, recorded
 from agenttts.recording import Recorded, record
 from agenttts.report.lines import duration
@@ -24,23 +24,10 @@ _LINES = 10
 """Progress lines where the output is no terminal."""
 
 
-def levels_of(text: str) -> list[int]:
-    """The sample levels of the option's text.
-
-    Raises:
-        ConfigError: When one is not a whole number >= 1.
-    """
-    levels = [part.strip() for part in text.split(",") if part.strip()]
-    for level in levels:
-        if not level.isdecimal() or int(level) < 1:
-            raise ConfigError(f"--levels must be whole numbers >= 1, separated by commas, not {level!r}")
-    return [int(level) for level in levels]
-
-
 def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_tokens: int | None) -> None:
     """Record, and print how it goes, what was bought, and how to search the table."""
     console, environment = open_console(), problem.environment
-    allocations = problem.space.on_levels(levels_of(levels))
+    allocations = problem.space.on_levels(whole_numbers(levels, "--levels"))
     heading = problem.heading(("recording", f"{len(allocations):,} allocations on the levels {levels} to {output}"))
     with _shown(console, heading, environment) as on_progress:
         result = asyncio.run(

@@ -8,107 +8,27 @@ from __future__ import annotations
 import asyncio
 import platform
 import shlex
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from agenttts.allocation import SearchSpace
 from agenttts.chat import shown_url
 from agenttts.cli.app import DEFAULT_STORE
-from agenttts.cli.console import open_console, print_pair, print_wrapped
+from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
+from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading, show_progress
-from agenttts.cost import cost_model
-from agenttts.environments import environment
-from agenttts.environments.serving import Serving
 from agenttts.errors import ConfigError
-from agenttts.frontier import require_budgets
-from agenttts.loop import Limits, Progress, Recommend, SearchResult, recorded
+from agenttts.loop import Limits, Progress, Recommend, SearchResult
 from agenttts.loop import search as run
 from agenttts.methods import may_ask_llm, method_names, searcher
-from agenttts.pipeline import Pipeline
 from agenttts.posterior import recommend
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
 from agenttts.tracking import tracker
-from agenttts.trial import Archive, Environment, Searcher
-
-_DEFAULT_COST = "flops"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """What is searched: an environment and the allocations that fit its budget."""
-
-    env: str
-    """The name that the environment was found by."""
-    data: str | None = None
-    """Where its examples are, for one that brings none."""
-    endpoints: Mapping[str, str] = field(default_factory=dict)
-    """Model -> URL, as given."""
-    environment: Environment
-    space: SearchSpace
-    budgets: tuple[float, ...] = ()
-    """Where there are several: all of them, ascending, that of the space last."""
-
-    @classmethod
-    def create(
-        cls,
-        env: str,
-        *,
-        budget: float | None,
-        cost: str | None,
-        budgets: str | None = None,
-        data: str | None = None,
-        endpoints: Sequence[str] = (),
-        serving: Callable[[Pipeline], Serving] | None = None,
-    ) -> Problem:
-        """Find the environment and work out the space.
-
-        Raises:
-            ConfigError: On an unknown environment or cost model, or a budget that is missing or too small.
-        """
-        several = () if budgets is None else _parse_budgets(budgets)
-        if several and budget is not None:
-            raise ConfigError("--budget and --budgets exclude each other: give one of them")
-        budget = several[-1] if several else budget
-        urls = parse_endpoints(endpoints)
-        found = environment(env, data=data, endpoints=urls, serving=serving)
-        default = found.default_budget
-        if budget is None and (default is None or cost not in (None, default.cost_model)):
-            raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
-        amount = budget if budget is not None else default.amount if default else 0.0
-        name = cost or (default.cost_model if default else _DEFAULT_COST)
-        space = SearchSpace(found.pipeline, cost_model(name), amount)
-        return cls(env=env, data=data, endpoints=urls, environment=found, space=space, budgets=several)
-
-    @property
-    def budget_name(self) -> str:
-        """The budget, or the budgets in short."""
-        count = len(self.budgets)
-        return f"{self.budgets[0]:g}to{self.budgets[-1]:g}x{count}" if count else f"{self.space.budget:g}"
-
-    def heading(self, *more: tuple[str, str]) -> Iterator[tuple[str, str]]:
-        """What a reader of the output needs to know of it, and more.
-
-        It is worked out when it is printed: only then has the environment met the models, and knows what they are.
-        """
-        environment, space = self.environment, self.space
-        held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
-        label = f" ({recorded(environment)})" if recorded(environment) else ""
-        size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
-        if self.budgets:
-            size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
-        yield "environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"
-        if self.data is not None:
-            yield "data", self.data
-        yield "space", size
-        yield from more
+from agenttts.trial import Archive, Searcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,42 +87,6 @@ class Settings:
     def location(self) -> str:
         """The store, without anything that may be a secret."""
         return shown_url(self.store) if "://" in self.store else self.store
-
-
-def _parse_budgets(text: str) -> tuple[float, ...]:
-    """Budgets as listed, or evenly spaced from start to stop."""
-    try:
-        if ":" not in text:
-            found = tuple(float(part) for part in text.split(","))
-        else:
-            start, stop, count = text.split(":")
-            found = tuple(np.linspace(float(start), float(stop), int(count)).tolist())
-        if ":" in text and len(found) < 2:
-            raise ValueError(f"a range of {len(found)}")
-    except ValueError as error:
-        raise ConfigError(
-            f"--budgets takes numbers, as in 300,600,900, or start:stop:count with a count of at least 2, as in "
-            f"300:900:3, not {text!r}"
-        ) from error
-    require_budgets(found, found[-1])
-    return found
-
-
-def parse_endpoints(given: Sequence[str]) -> dict[str, str]:
-    """Model name -> URL, of texts MODEL=URL.
-
-    Raises:
-        ConfigError: On a text of another form, or a model that is named twice.
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        model, _, url = text.partition("=")
-        if not model or not url.startswith(("http://", "https://")):
-            raise ConfigError(f"--endpoint takes MODEL=URL, as in m=http://localhost:8000/v1, not {shown_url(text)!r}")
-        if model in found:
-            raise ConfigError(f"--endpoint names the model {model!r} twice: give each one URL")
-        found[model] = url
-    return found
 
 
 def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[str] = ()) -> None:
@@ -301,12 +185,13 @@ async def _search(
     problem: Problem, job: Job, settings: Settings, on_progress: Callable[[Progress], None]
 ) -> SearchResult:
     details = {
-        "command": shlex.join(["agenttts", *map(_without_secrets, sys.argv[1:])]),
+        "command": command_line(),
         "agenttts": version("agenttts"),
         "python": platform.python_version(),
         "planner": planned(job.searcher),
         "environment": problem.env,
         "data": problem.data or "",
+        **({} if problem.calibration is None else {"throughput": problem.calibration.as_dict()}),
     }
     async with _workers(problem, settings):
         return await run(
@@ -346,9 +231,3 @@ def planned(searcher: Searcher) -> str:
     """The method, and for the agent who plans."""
     planner = getattr(searcher, "planner", None)
     return searcher.name if planner is None else f"{searcher.name}-{planner.name}"
-
-
-def _without_secrets(argument: str) -> str:
-    """A command-line argument as it may be kept: of a URL, neither user nor query."""
-    option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    return f"{option}{separator}{shown_url(value)}" if "://" in value else argument

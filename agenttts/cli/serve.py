@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from agenttts.cli.console import open_console
-from agenttts.cli.run import parse_endpoints
+from agenttts.cli.problem import parse_endpoints
 from agenttts.environments import environment
 from agenttts.environments.serving import VllmServing
 from agenttts.environments.serving.gpus import found_cards, parse_cards

@@ -32,6 +32,8 @@ from agenttts.trial import (
     Trial,
 )
 
+_PREFIX_CACHES = "prefix_caches"
+"""The one of a study's details that grows."""
 _EVALUATION = TypeAdapter(Evaluation)
 _SPEND = TypeAdapter(Spend)
 _SPEC = TypeAdapter(StudySpec)
@@ -61,6 +63,11 @@ class Study:
     created: datetime
     spec: StudySpec
     details: Mapping[str, Any]
+
+    @property
+    def prefix_caches(self) -> dict[str, tuple[int, int]]:
+        """Model -> tokens that were looked up in its server's prefix cache, and found there."""
+        return _cache_uses(self.details)
 
 
 class Store:
@@ -208,6 +215,23 @@ class Store:
             connection.execute(older)
             connection.execute(insert(t.validations).values(study_id=study.id, created=_now(), **row))
 
+    def add_cache_use(self, study: Study, used: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """Add to what the study's servers looked up in their prefix caches and found there, in tokens by model.
+
+        Returns:
+            The sums, earlier searches of the study included.
+        """
+        mine = t.studies.c.id == study.id
+        with transaction(self._engine) as connection:
+            details = connection.execute(select(t.studies.c.details).where(mine).with_for_update()).scalar_one()
+            sums = _cache_uses(details)
+            for name, (looked_up, found) in used.items():
+                before = sums.get(name, (0, 0))
+                sums[name] = before[0] + looked_up, before[1] + found
+            if used:
+                connection.execute(update(t.studies).where(mine).values(details={**details, _PREFIX_CACHES: sums}))
+        return sums
+
     def add_refusal(self, study: Study, refusal: Refusal) -> None:
         """Record a proposal that was not evaluated."""
         row = {**vars(refusal), "allocation": refusal.allocation.key, "reasons": list(refusal.reasons)}
@@ -311,6 +335,10 @@ class Store:
 
 def _study(row: Row[Any]) -> Study:
     return Study(row.id, row.name, row.created, _SPEC.validate_python(row.spec), row.details)
+
+
+def _cache_uses(details: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    return {name: (looked_up, found) for name, (looked_up, found) in details.get(_PREFIX_CACHES, {}).items()}
 
 
 def _parts(spend: Any, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from agenttts.chat import (
+    DEFAULT_BASE_URL,
     REFUSED,
     SIMULATION,
     endpoint_url,
@@ -26,6 +27,7 @@ from agenttts.chat import (
     storable,
 )
 from agenttts.db import Sample
+from agenttts.environments.prefix_cache import CacheUse, read_metrics
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 
@@ -40,6 +42,7 @@ TIMEOUT_S = 120.0
 MAX_RETRIES = 5
 MAX_IN_FLIGHT = 64
 _MAX_SEED = 2**31
+_METRICS_TIMEOUT_S = 5.0
 _PROBE = "ready"
 _UNSUPPORTED = (404, 501)
 """Statuses of a server that has no embeddings, though they also mean that it is at fault."""
@@ -136,6 +139,8 @@ class _Endpoint:
     miscounts: bool = False
     """Its usage counts one choice only (llama.cpp)."""
     takes_seed: bool = True
+    tells_cache: bool = True
+    """Whether it may count the use of its prefix cache."""
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def may_take(self, n: int) -> bool:
@@ -302,6 +307,22 @@ class OpenAIClient:
             require_served(model.served_name, served[endpoint.url], endpoint.url)
         owners = {owner for names in served.values() for owner in (names or {}).values()}
         return SIMULATED if SIMULATION in owners else ""
+
+    async def prefix_cache(self, model: Model) -> CacheUse | None:
+        """What a model's server has counted of its prefix cache; None where it does not tell."""
+        from openai import OpenAIError
+
+        endpoint = self._endpoint(model)
+        if not endpoint.tells_cache or endpoint.url == DEFAULT_BASE_URL:
+            return None
+        client = endpoint.client.with_options(timeout=_METRICS_TIMEOUT_S, max_retries=0)
+        try:
+            url = endpoint.url.removesuffix("/").removesuffix("/v1") + "/metrics"
+            use = read_metrics(await client.get(url, cast_to=str), model.served_name)
+        except (OpenAIError, ValueError):
+            use = None
+        endpoint.tells_cache = use is not None
+        return use
 
     async def close(self) -> None:
         for endpoint in self._endpoints.values():

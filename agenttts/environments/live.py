@@ -25,6 +25,7 @@ from agenttts.environments.client import ChatClient, Completer, EmbeddingClient,
 from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.examples import load_examples
 from agenttts.environments.pool import SamplePool
+from agenttts.environments.prefix_cache import CacheUse
 from agenttts.environments.prompts import check_templates
 from agenttts.environments.run import ExampleRun, Tally
 from agenttts.environments.served import ServedCompleter
@@ -287,8 +288,7 @@ class LiveEnvironment:
             EndpointError: When a server is gone.
         """
         row = self.example(example)
-        seller: Completer = self.client if self._serving is None else ServedCompleter(self.client, self._serving)
-        run = _ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=seller)
+        run = _ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=self.seller)
         result = await run.result()
         return ExampleOutcome(
             result=result,
@@ -298,6 +298,23 @@ class LiveEnvironment:
             unanswered=run.unanswered,
             unavailable=run.unavailable,
         )
+
+    @property
+    def seller(self) -> Completer:
+        """Who is asked for completions: the client, in turns where its servers take turns."""
+        return self.client if self._serving is None else ServedCompleter(self.client, self._serving)
+
+    async def prefix_caches(self) -> dict[str, CacheUse]:
+        """See `prefix_cache.PrefixCached`."""
+        if not isinstance(self.client, OpenAIClient):
+            return {}
+        models = {model.name: model for model in self.pipeline.models}
+        uses = await asyncio.gather(*map(self.client.prefix_cache, models.values()))
+        return {name: use for name, use in zip(models, uses, strict=True) if use is not None}
+
+    def gpus(self, model: Model) -> int:
+        """How many GPUs a model's server is spread over; 1 where servers of others answer."""
+        return 1 if self._serving is None else self._serving.gpus(model.served_name)
 
     def example(self, name: str) -> Example:
         """The example of this id.

@@ -2,9 +2,9 @@
 
 Every worker is a Ray actor that builds the environment anew, by its name, and opens the same store: a sample that one
 worker has bought, all have, and a purchase is in the store before the driver hears of it. So a lost worker costs what
-it was waiting for, and no more: Ray starts another and runs its examples again, which find their samples in the pool
-(and wait for the lost worker's claims to expire, 20 seconds at most). A driver that is run again resumes from the
-store, as without Ray.
+it was waiting for, and no more: others run its examples again, which find their samples in the pool (and wait for the
+lost worker's claims to expire, 20 seconds at most), and Ray starts it anew as soon as a machine has room. A driver that
+is run again resumes from the store, as without Ray.
 
 Limits on spending: a worker is told with every example what the search had spent by then, adds what it buys itself, and
 buys nothing that would pass the limit. It learns late what the others have bought: a limit is passed by at most what is
@@ -39,8 +39,11 @@ LOCAL = "local"
 IN_FLIGHT = MAX_IN_FLIGHT
 """Examples that one worker runs at once: its client sends as many requests at once as that of a search without Ray."""
 _LIVES = 3
-"""How often a worker is started again, and an example run again, before the search gives up."""
+"""How often a worker is started again, and an example run again, before it is given up."""
 _TIMEOUT_S = 5.0
+_HTTP2_SETTINGS = b"\x04"
+"""Type of the frame that both sides of a connection begin with (RFC 9113, 3.4)."""
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _HTTP2_SETTINGS + bytes(5)
 
 
 class Source(NamedTuple):
@@ -105,6 +108,10 @@ class RayWorkers:
         self._environment, self._address, self._workers = searched, address, workers
         self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store))
         self._free: asyncio.Queue[Any] = asyncio.Queue()
+        """A worker once for each example that it may take now; None when no worker is left."""
+        self._slots = 0
+        """How many such places there are, free or not."""
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Connect, and start the workers."""
@@ -114,7 +121,7 @@ class RayWorkers:
             count = self._workers or int(ray.available_resources().get("CPU", 0))
             if count < 1:
                 raise ConfigError(f"the Ray cluster {self._address} has no free CPU: wait for one, or add a machine")
-            options = {"max_restarts": _LIVES, "max_task_retries": _LIVES, "max_concurrency": IN_FLIGHT, "num_cpus": 1}
+            options = {"max_restarts": _LIVES, "max_concurrency": IN_FLIGHT, "num_cpus": 1}
             actor = ray.remote(**options)(_Worker)
             actors = [actor.remote(self._source) for _ in range(count)]
         except BaseException:
@@ -123,6 +130,7 @@ class RayWorkers:
         for _ in range(IN_FLIGHT):  # a turn for each worker, then the next: all get work before any gets much
             for each in actors:
                 self._free.put_nowait(each)
+        self._slots = self._free.qsize()
         self._environment.runner = self._run
         return self
 
@@ -132,6 +140,9 @@ class RayWorkers:
         import ray
 
         self._environment.runner = None
+        for waiting in self._returning:
+            waiting.cancel()
+        await asyncio.gather(*self._returning, return_exceptions=True)
         ray.shutdown()
 
     def _require_reachable_store(self, machines: int) -> None:
@@ -141,33 +152,59 @@ class RayWorkers:
             )
 
     async def _run(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
-        """One example, on the worker that is free first."""
+        """One example, on the worker that is free first; on the next where that is lost."""
+        for _ in range(_LIVES + 1):
+            outcome = await self._run_once(allocation, example, pool)
+            if outcome is not None:
+                pool.meter.add(outcome.spend)
+                return outcome
+        raise EndpointError(f"Ray has lost the worker of example {example!r} {_LIVES + 1} times")
+
+    async def _run_once(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome | None:
+        """None where the worker is lost."""
         from ray.exceptions import RayActorError, RayTaskError
 
-        worker = await self._free.get()
+        worker, meter, lost = await self._free.get(), pool.meter, False
+        if worker is None:
+            self._free.put_nowait(None)  # whoever else waits must hear of it, too
+            raise EndpointError(f"Ray has lost every worker, each {_LIVES + 1} times")
+        order = _Order(
+            allocation,
+            example,
+            self._environment.fingerprint,
+            pool.study_id,
+            pool.namespace,
+            meter.max_tokens,
+            meter.max_usd,
+            meter.spent,
+        )
         try:
-            meter = pool.meter
-            order = _Order(
-                allocation,
-                example,
-                self._environment.fingerprint,
-                pool.study_id,
-                pool.namespace,
-                meter.max_tokens,
-                meter.max_usd,
-                meter.spent,
-            )
             outcome: ExampleOutcome = await worker.run.remote(order)
+            return outcome
         except RayTaskError as error:
             raise error.cause from None
-        except RayActorError as error:
-            raise EndpointError(
-                f"Ray has lost a worker {_LIVES + 1} times, at last with example {example!r}"
-            ) from error
+        except RayActorError:
+            lost = True
+            return None
         finally:
+            self._wait_for(worker) if lost else self._free.put_nowait(worker)
+
+    def _wait_for(self, worker: Any) -> None:
+        returning = asyncio.create_task(self._return(worker))
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+
+    async def _return(self, worker: Any) -> None:
+        """Give a lost worker its place back when Ray has started it anew; that may wait for a machine with room."""
+        from ray.exceptions import RayActorError
+
+        try:
+            await worker.answer.options(max_task_retries=-1).remote()
             self._free.put_nowait(worker)
-        meter.add(outcome.spend)
-        return outcome
+        except RayActorError:  # it is lost for good
+            self._slots -= 1
+            if not self._slots:
+                self._free.put_nowait(None)
 
 
 class _Worker:
@@ -180,6 +217,9 @@ class _Worker:
         self._stack = AsyncExitStack()
         self._meter = Meter()
         self._pools: dict[tuple[int | None, str], SamplePool] = {}
+
+    async def answer(self) -> None:
+        """Show that this worker is there."""
 
     async def run(self, order: _Order) -> ExampleOutcome:
         """One example; errors are the environment's own."""
@@ -231,14 +271,18 @@ def _shareable(store: str) -> str:
 
 
 def _require_answer(address: str) -> None:
-    """Ray itself waits for minutes, and says more than a sentence."""
+    """Ray itself waits for minutes, and says more than a sentence. Its clusters speak gRPC, and so HTTP/2."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise ConfigError(f"--ray takes HOST:PORT of a running cluster, or {LOCAL!r}, not {address!r}")
     try:
-        socket.create_connection((host, int(port)), timeout=_TIMEOUT_S).close()
+        with socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as connection:
+            connection.sendall(_HTTP2_PREFACE)
+            greeting = connection.recv(9)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"no Ray cluster answers at {address}: start one with ray start --head") from error
+    if greeting[3:4] != _HTTP2_SETTINGS:
+        raise ConfigError(f"what answers at {address} is no Ray cluster: give the port of ray start --head (6379)")
 
 
 def _connected(address: str, workers: int | None) -> Any:

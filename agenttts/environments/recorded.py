@@ -30,7 +30,8 @@ class RecordedEnvironment:
 
     with the columns `retrieve.model`, `retrieve.samples`, `answer.model`, `answer.samples`, `example` and `score` (see
     `environments.table`). Without the column `example` a row is the score of its allocation, taken as one example.
-    `environment.pipeline` is the given pipeline limited to the recorded models and numbers of samples: search that one.
+    `environment.pipeline` is the given pipeline limited to the recorded models, numbers of samples and allocations:
+    search that one. Not every combination needs to be recorded.
 
     Args:
         pipeline: Its subtasks and models are those of the table.
@@ -70,7 +71,7 @@ class RecordedEnvironment:
         if not self.examples:
             raise ConfigError(f"{self._source} holds every example out: leave some to search on")
         subtasks = tuple(_recorded_part(subtask, list(self._results)) for subtask in pipeline.subtasks)
-        self.pipeline = replace(pipeline, subtasks=subtasks)
+        self.pipeline = replace(pipeline, subtasks=subtasks, only=frozenset(each.key for each in self._results))
 
     @property
     def allocations(self) -> tuple[Allocation, ...]:

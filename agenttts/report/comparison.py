@@ -15,14 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from agenttts.db import Study
-from agenttts.trial import Archive, Evaluation, Interval, Trial
-
-# 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 beyond.
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+from agenttts.trial import Archive, Evaluation, Interval, Trial, student_quantile
 
 
 class Mean(NamedTuple):
@@ -100,8 +93,7 @@ def mean_over_seeds(values: Sequence[float], *, least: float, most: float = math
     mean, count = float(np.mean(values)), len(values)
     if len(set(values)) < 2:
         return Mean(mean, None)
-    quantile = _T[count - 2] if count - 2 < len(_T) else 1.96
-    half = float(quantile * np.std(values, ddof=1) / math.sqrt(count))
+    half = student_quantile(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
     return Mean(mean, Interval(max(mean - half, least), min(mean + half, most)))
 
 

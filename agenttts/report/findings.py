@@ -9,6 +9,7 @@ from functools import cached_property
 
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
+from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
 from agenttts.frontier import Expected, Frontier, estimates, frontier
 from agenttts.posterior import posterior
@@ -83,6 +84,11 @@ class Findings:
     def recorded(self) -> str:
         """In words, that and what was replayed; empty where models ran."""
         return str(self.study.details.get("recorded") or "")
+
+    @property
+    def prefix_caches(self) -> dict[str, CacheUse]:
+        """Model -> what its server found of its prompts in its prefix cache, where that is known."""
+        return {name: CacheUse(*use) for name, use in self.study.prefix_caches.items()}
 
     @cached_property
     def prices(self) -> PriceList:

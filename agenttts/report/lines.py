@@ -7,6 +7,7 @@ from typing import Any
 
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
+from agenttts.environments.prefix_cache import CacheUse
 from agenttts.loop import SearchResult, bought
 from agenttts.report.layout import plain
 from agenttts.report.rows import stage_rows, study_prices
@@ -26,6 +27,12 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
     lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
     lines.append(spent(result.spend, _checks(result), label=result.study.details.get("recorded", "")))
+    if result.prefix_caches:
+        lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
+    if refused := len(result.archive.refusals):
+        lines.append(
+            f"{counted(refused, 'proposal')} of the method {'was' if refused == 1 else 'were'} refused, unpaid"
+        )
     lines += _filled(result.archive.trials)
     lines.append(f"This run took: {duration(result.seconds)}")
     lines.append(f"Stopped: {result.stopped}")
@@ -85,6 +92,11 @@ def spent(spend: Spend, checks: Sequence[Evaluation], *, label: str = "") -> str
         f"The search {verb}: {spend.tokens:,} tokens in {spend.requests:,} requests{usd}{held_out}; "
         f"{spend.reused_tokens:,} further tokens came from the sample pool"
     )
+
+
+def cache_uses(uses: Mapping[str, CacheUse]) -> str:
+    """What each model's server found of its prompts in its prefix cache."""
+    return "; ".join(f"{name} {use}" for name, use in uses.items())
 
 
 def duration(seconds: float) -> str:

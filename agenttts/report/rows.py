@@ -179,6 +179,7 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
             "budget": budget,
             "unit": unit,
             "cost_model": study.spec.cost_model,
+            **({"throughput": details["throughput"]["models"]} if "throughput" in details else {}),
         },
         "endpoints": details.get("endpoints") or {},
         "searched": _scores(trial.evaluation),

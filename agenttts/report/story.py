@@ -9,11 +9,12 @@ from importlib.metadata import version
 from typing import Any
 
 from agenttts.allocation import Allocation
+from agenttts.environments.prefix_cache import CacheUse
 from agenttts.posterior import Hypothesis
 from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
 from agenttts.report.layout import plain
-from agenttts.report.lines import amount, counted, duration
+from agenttts.report.lines import amount, cache_uses, counted, duration
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
 from agenttts.trial import Evaluation, Trial
@@ -36,7 +37,8 @@ def answer(found: Findings) -> list[Fact]:
     share = f"{percent(best.cost / spec.budget)} of the budget of {amount(spec.budget)} {found.unit}"
     facts.append(Fact(label="Cost of one query", value=f"{amount(best.cost)} {found.unit}", note=share))
     facts.append(_spend_fact(found))
-    return [*facts, _reuse_fact(found)] if found.spend.reused_tokens else facts
+    facts += [_reuse_fact(found)] if found.spend.reused_tokens else []
+    return [*facts, _cache_fact(found)] if found.prefix_caches else facts
 
 
 def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
@@ -66,6 +68,15 @@ def _reuse_fact(found: Findings) -> Fact:
     bought, reused = found.spend.tokens, found.spend.reused_tokens
     note = f"{percent(reused / (bought + reused))} of what the trials would take without the sample pool"
     return Fact(label="Tokens saved by reuse", value=f"{reused:,}", note=note)
+
+
+def _cache_fact(found: Findings) -> Fact:
+    whole = sum(found.prefix_caches.values(), start=CacheUse())
+    return Fact(
+        label="Found in the servers' prefix caches",
+        value=percent(whole.found / whole.looked_up),
+        note=cache_uses(found.prefix_caches),
+    )
 
 
 def how_sure(found: Findings) -> str:
@@ -277,6 +288,7 @@ def repeat_facts(found: Findings) -> Mapping[str, str]:
         **{f"fingerprint of {part}": each for part, each in spec.fingerprints.items()},
         "cost model and budget": f"{spec.cost_model}, {'; '.join(map(amount, spec.budgets or [spec.budget]))} "
         f"{found.unit}, pricing {spec.pricing}",
+        **({"throughput": details["throughput"]["source"]} if "throughput" in details else {}),
         "this page": f"made by agenttts {version('agenttts')} on Python {platform.python_version()}",
     }
     return {label: str(value) for label, value in kept.items()}

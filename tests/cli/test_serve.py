@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_a_search_starts_its_servers_and_stops_them(served: tuple[Shell, Path, d
     started = [line.split() for line in (folder / "events").read_text().splitlines() if line.startswith("start")]
     assert {(name, card) for _, name, _, _, card in started} == {("small", "1"), ("large", "0")}
     require_ended([int(pid) for event in started for pid in event[2:4]])
+
+
+def test_how_prefix_caches_were_used_is_told_and_kept(served: tuple[Shell, Path, dict[str, str]]) -> None:
+    shell, _, variables = served
+    pattern = re.compile(r"small (\d+)% of ([\d,]+) prompt tokens")
+    first = pattern.search(shell(SEARCH, 0, **variables))
+    text = shell(SEARCH.replace("--trials 3", "--trials 5"), 0, **variables)
+    both = pattern.search(text)
+    assert first is not None and both is not None and int(first[1]) > 0
+    assert int(both[2].replace(",", "")) > int(first[2].replace(",", ""))  # servers began anew, the study did not
+    line = next(line for line in text.splitlines() if "prefix caches" in line)
+    shell("report -o r.html")
+    assert line.partition(": ")[2] in (shell.folder / "r.html").read_text()
+
+
+def test_of_other_servers_nothing_is_told_of_prefix_caches(shell: Shell) -> None:
+    assert "prefix caches" not in shell("search mine.py:environment --budget 100 --trials 2 --method random")
 
 
 def test_a_comparison_starts_its_servers_once(served: tuple[Shell, Path, dict[str, str]]) -> None:

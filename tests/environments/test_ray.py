@@ -23,6 +23,7 @@ from agenttts.environments.ray import IN_FLIGHT, RayWorkers
 from agenttts.errors import ConfigError
 from agenttts.loop import SearchResult, search
 from tests.endpoint import FakeEndpoint
+from tests.postgresql import PostgreSQL
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'agenttts[ray]'")
 # Ray opens sockets and files that it leaves to the interpreter's end.
@@ -32,6 +33,7 @@ pytestmark = [
 ]
 
 EXAMPLES = 40
+DRIVER = [sys.executable, "-W", "ignore", "-c", "from agenttts.cli import main; main()"]
 PIPELINE = """
 import os, pathlib
 import agenttts as at
@@ -132,8 +134,7 @@ async def test_two_workers_find_what_one_process_finds_though_one_is_killed(
 def test_a_killed_driver_goes_on_where_it_was(endpoint: FakeEndpoint, folder: Path) -> None:
     endpoint.delay_s = 0.05
     options = "--ray local --method random --budget 2000 --trials 4 --no-racing --store s.db"
-    command = ["search", "mine.py:environment", *options.split()]
-    driver = [sys.executable, "-W", "ignore", "-c", "from agenttts.cli import main; main()", *command]
+    driver = [*DRIVER, "search", "mine.py:environment", *options.split()]
     first = subprocess.Popen(driver, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: len(endpoint.requests) > 3 * EXAMPLES)
     first.kill()
@@ -203,6 +204,12 @@ def test_what_cannot_be_used_is_one_sentence(folder: Path, address: str, store: 
         RayWorkers(mine(), address, store=store, name="mine.py:environment")
 
 
+def test_a_server_that_is_no_ray_cluster_is_one_sentence(folder: Path, endpoint: FakeEndpoint) -> None:
+    address = endpoint.url.removeprefix("http://").removesuffix("/v1")
+    with pytest.raises(ConfigError, match=f"what answers at {address} is no Ray cluster"):
+        RayWorkers(mine(), address, store="s.db", name="mine.py:environment")
+
+
 def test_an_environment_without_endpoints_is_refused(toy_environment: LiveEnvironment) -> None:
     with pytest.raises(ConfigError, match="'toy' brings its own models or asks none"):
         RayWorkers(toy_environment, "local", store="s.db", name="toy")
@@ -214,3 +221,38 @@ def test_a_refused_search_leaves_no_store(folder: Path) -> None:
     refused = subprocess.run(program, capture_output=True, text=True)
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
     assert not Path("s.db").exists()
+
+
+@needs_ray
+def test_a_cluster_of_two_nodes_and_postgresql_outlive_a_node_and_the_driver(
+    endpoint: FakeEndpoint, folder: Path, postgresql: PostgreSQL
+) -> None:
+    """Two raylets on this machine, which is all that a test can have of several machines."""
+    from ray.cluster_utils import Cluster
+
+    endpoint.delay_s = 0.05
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        other = cluster.add_node(num_cpus=1)
+        url = postgresql.new_schema()
+        store = Store(url)
+        options = f"--ray {cluster.address} --method random --budget 2000 --trials 6 --no-racing --store {url}"
+        command = [*DRIVER, "search", "mine.py:environment", *options.split()]
+        first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: len(workers(folder)) == 2)
+        cluster.remove_node(other, allow_graceful=False)
+        wait_for(lambda: store.count_trials(store.study()) >= 2)  # it goes on without the node
+        first.kill()
+        first.wait()
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert second.returncode == 0, second.stderr
+    finally:
+        cluster.shutdown()
+    study = store.study()
+    assert len(store.archive(study).trials) == 6
+    assert store.samples.count() == len(sold(endpoint))
+    # What was under way when the node and the driver died, at most 4 samples a request, and nothing else.
+    assert sum(count - 1 for count in sold(endpoint).values()) <= 4 * (
+        len(endpoint.requests) - store.spend(study).requests
+    )
+    store.close()

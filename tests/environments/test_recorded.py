@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import agenttts as at
+from agenttts.baselines import RandomSearcher
 from agenttts.environments import RecordedEnvironment
 from agenttts.environments.table import Outcome, write_table
 from agenttts.errors import ConfigError
-from agenttts.trial import Environment, Spend
+from agenttts.report import summary_lines
+from agenttts.trial import Archive, Environment, Proposal, Spend
 
 MODELS = (at.Model("small", 1e6), at.Model("large", 8e6), at.Model("unused", 9e6))
 PIPELINE = at.Pipeline(
@@ -129,6 +131,100 @@ async def test_what_is_not_in_the_table_is_refused_by_name() -> None:
         await environment.evaluate(missing)
     with pytest.raises(ConfigError, match="environment 'table' has no example 'e77'"):
         await environment.evaluate(ALLOCATION, ["e77"])
+
+
+def sparse() -> RecordedEnvironment:
+    """A table that has 9 of its 36 combinations."""
+    every = list(dict.fromkeys(RecordedEnvironment(PIPELINE, rows()).allocations))
+    kept = {each.key for each in every[::4]}
+    return RecordedEnvironment(PIPELINE, [row for row in rows() if key(row) in kept])
+
+
+def key(row: dict[str, Any]) -> str:
+    """Of the row's allocation."""
+    return at.Allocation({s: (row[f"{s}.model"], row[f"{s}.samples"]) for s in ("find", "answer")}).key
+
+
+@pytest.mark.parametrize("method", ["agent", "random", "grid", "tpe", "evolution", "coordinate", "halving", "gp"])
+async def test_of_a_table_with_gaps_every_method_tries_what_is_there(method: str) -> None:
+    if method == "gp":
+        pytest.importorskip("torch", reason="Optuna's Gaussian process needs PyTorch: pip install 'agenttts[gp]'")
+    environment = sparse()
+    space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
+    result = await at.search(
+        environment,
+        at.searcher(method, llm="none" if method == "agent" else None),
+        space,
+        ":memory:",
+        study_name="s",
+        limits=at.Limits(trials=9),
+    )
+    assert {trial.allocation for trial in result.archive.trials} == set(environment.allocations)
+    assert not result.archive.refusals
+
+
+async def test_the_agent_searches_a_table_of_whole_scores_with_gaps() -> None:
+    rng = np.random.default_rng(1)
+    table = [
+        {
+            "find.model": "small",
+            "find.samples": int(m),
+            "answer.model": "large",
+            "answer.samples": int(n),
+            "score": score,
+        }
+        for m, n, score in zip(rng.integers(1, 4, 30), rng.permutation(40)[:30] + 1, rng.random(30), strict=True)
+    ]
+    environment = RecordedEnvironment(PIPELINE, table)
+    space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
+    agent = at.searcher("agent", llm="none")
+    result = await at.search(environment, agent, space, ":memory:", study_name="s", limits=at.Limits(trials=30))
+    assert len(result.archive.trials) == 30
+
+
+async def test_what_a_table_with_gaps_lacks_is_refused_unpaid_and_counted() -> None:
+    environment = sparse()
+    space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
+    missing = at.Allocation({"find": ("small", 1), "answer": ("small", 4)})
+    (fault,) = space.faults(missing)
+    assert fault.startswith(
+        "it is not among the 9 allocations that can be tried; the nearest is find: small x1, answer"
+    )
+
+    class Stubborn(RandomSearcher):
+        async def propose(self, archive: Archive, space: at.SearchSpace, count: int) -> list[Proposal]:
+            return [Proposal(missing), *await super().propose(archive, space, count)]
+
+    result = await at.search(
+        environment, Stubborn(), space, ":memory:", study_name="s", limits=at.Limits(trials=3), parallel=1
+    )
+    assert len(result.archive.trials) == 3 and len(result.archive.refusals) == 3
+    assert "3 proposals of the method were refused, unpaid" in summary_lines(result, "MFLOP", 1e9)
+
+
+def test_a_budget_shows_what_a_table_has_of_it() -> None:
+    environment = sparse()
+    whole = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
+    assert whole.listed is not None and set(whole.enumerate()) == set(whole.listed) == set(environment.allocations)
+    costs = sorted(map(whole.cost, environment.allocations))
+    assert whole.cost(whole.cheapest) == costs[0]
+    half = whole.within(costs[4])
+    assert half.size == sum(cost <= costs[4] for cost in costs) < 9
+    assert set(half.on_levels([1, 4, 16])) == set(half.enumerate())
+    assert all(whole.nearest(each) == each for each in environment.allocations)
+    with pytest.raises(ConfigError, match=f"needs at least {costs[0]:.6g} MFLOP"):
+        whole.within(costs[0] * 0.99)
+
+
+def test_a_table_that_is_whole_within_the_budget_has_no_gaps_there() -> None:
+    environment = RecordedEnvironment(PIPELINE, rows())
+    whole = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
+    budget = sorted(map(whole.cost, whole.enumerate()))[20]
+    affordable = {each.key for each in whole.within(budget).enumerate()}
+    kept = [row for row in rows() if key(row) in affordable]  # as `record` writes them
+    recorded = RecordedEnvironment(PIPELINE, kept).pipeline
+    assert at.SearchSpace(recorded, at.cost_model("flops"), budget).listed is None
+    assert at.SearchSpace(recorded, at.cost_model("flops"), 1e9).listed is not None
 
 
 Change = Callable[[list[dict[str, Any]]], object]

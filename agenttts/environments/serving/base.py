@@ -28,3 +28,7 @@ class Serving(Protocol):
             EndpointError: When it never will.
         """
         ...
+
+    def gpus(self, served_name: str) -> int:
+        """How many GPUs a model's server is spread over; 1 on a CPU, or where it is served by others."""
+        ...

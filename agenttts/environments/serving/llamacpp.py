@@ -80,6 +80,10 @@ class LlamaCppServing:
         """See `base.Serving.turn`: all models are up at once."""
         return nullcontext()
 
+    def gpus(self, served_name: str) -> int:
+        """See `base.Serving.gpus`: they run on the CPU."""
+        return 1
+
 
 async def _url(name: str, child: asyncio.subprocess.Process) -> str:
     """The base URL of a server, as soon as it answers there."""

@@ -140,9 +140,7 @@ class VllmServing:
     @asynccontextmanager
     async def turn(self, served_name: str) -> AsyncIterator[None]:
         """See `base.Serving.turn`."""
-        placed = next(
-            (p for p in self.placement.placed if self._models[p.demand.name].served_name == served_name), None
-        )
+        placed = self._placed(served_name)
         if placed is None:
             yield  # it is served by others
         elif self.turns is None:
@@ -152,6 +150,15 @@ class VllmServing:
             async with self.turns.turn(placed.shift):
                 await self._servers[placed.demand.name].ready()
                 yield
+
+    def gpus(self, served_name: str) -> int:
+        """See `base.Serving.gpus`."""
+        placed = self._placed(served_name)
+        return 1 if placed is None else len(placed.cards)
+
+    def _placed(self, served_name: str) -> Placed | None:
+        """Where a model is; None where it is served by others."""
+        return next((p for p in self.placement.placed if self._models[p.demand.name].served_name == served_name), None)
 
     async def _switch(self, shift: int) -> None:
         await self._rest(self._awake)

@@ -1,0 +1,158 @@
+"""What the command line is told to search: an environment, its servers, a cost and a budget.
+
+All of it is refused, where it must be, without a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from agenttts.allocation import SearchSpace
+from agenttts.calibration import with_throughput
+from agenttts.chat import shown_url
+from agenttts.cost import GpuSecondsCost, cost_model
+from agenttts.environments import environment
+from agenttts.environments.client import MAX_IN_FLIGHT
+from agenttts.environments.serving import Serving
+from agenttts.environments.throughput_file import Calibration, read_throughput
+from agenttts.errors import ConfigError
+from agenttts.frontier import require_budgets
+from agenttts.loop import recorded
+from agenttts.pipeline import Pipeline
+from agenttts.trial import Environment
+
+_DEFAULT_COST = "flops"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is searched: an environment and the allocations that fit its budget."""
+
+    env: str
+    """The name that the environment was found by."""
+    data: str | None = None
+    """Where its examples are, for one that brings none."""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Model -> URL, as given."""
+    environment: Environment
+    space: SearchSpace
+    budgets: tuple[float, ...] = ()
+    """Where there are several: all of them, ascending, that of the space last."""
+    calibration: Calibration | None = None
+    """What models were measured to do, where the budget counts that."""
+
+    @classmethod
+    def create(
+        cls,
+        env: str,
+        *,
+        budget: float | None,
+        cost: str | None,
+        budgets: str | None = None,
+        data: str | None = None,
+        endpoints: Sequence[str] = (),
+        serving: Callable[[Pipeline], Serving] | None = None,
+        throughput: Path | None = None,
+        parallel: int = 1,
+    ) -> Problem:
+        """Find the environment and work out the space.
+
+        Raises:
+            ConfigError: On an unknown environment or cost model, or a budget that is missing or too small.
+        """
+        several = () if budgets is None else _parse_budgets(budgets)
+        if several and budget is not None:
+            raise ConfigError("--budget and --budgets exclude each other: give one of them")
+        budget = several[-1] if several else budget
+        urls = parse_endpoints(endpoints)
+        found = environment(env, data=data, endpoints=urls, serving=serving)
+        default = found.default_budget
+        if budget is None and (default is None or cost not in (None, default.cost_model)):
+            raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
+        amount = budget if budget is not None else default.amount if default else 0.0
+        name = cost or (default.cost_model if default else _DEFAULT_COST)
+        calibration = None if throughput is None else _calibration(throughput, found, name, parallel)
+        pipeline = with_throughput(found.pipeline, calibration.throughputs) if calibration else found.pipeline
+        return cls(
+            env=env,
+            data=data,
+            endpoints=urls,
+            environment=found,
+            space=SearchSpace(pipeline, cost_model(name), amount),
+            budgets=several,
+            calibration=calibration,
+        )
+
+    @property
+    def budget_name(self) -> str:
+        """The budget, or the budgets in short."""
+        count = len(self.budgets)
+        return f"{self.budgets[0]:g}to{self.budgets[-1]:g}x{count}" if count else f"{self.space.budget:g}"
+
+    def heading(self, *more: tuple[str, str]) -> Iterator[tuple[str, str]]:
+        """What a reader of the output needs to know of it, and more.
+
+        It is worked out when it is printed: only then has the environment met the models, and knows what they are.
+        """
+        environment, space = self.environment, self.space
+        held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
+        label = f" ({recorded(environment)})" if recorded(environment) else ""
+        size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
+        if space.listed is not None:
+            size += " and are recorded; the other combinations are not tried"
+        if self.budgets:
+            size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
+        yield "environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"
+        if self.data is not None:
+            yield "data", self.data
+        yield "space", size
+        if self.calibration is not None:
+            yield "throughput", str(self.calibration)
+        yield from more
+
+
+def _parse_budgets(text: str) -> tuple[float, ...]:
+    """Budgets as listed, or evenly spaced from start to stop."""
+    try:
+        if ":" not in text:
+            found = tuple(float(part) for part in text.split(","))
+        else:
+            start, stop, count = text.split(":")
+            found = tuple(np.linspace(float(start), float(stop), int(count)).tolist())
+        if ":" in text and len(found) < 2:
+            raise ValueError(f"a range of {len(found)}")
+    except ValueError as error:
+        raise ConfigError(
+            f"--budgets takes numbers, as in 300,600,900, or start:stop:count with a count of at least 2, as in "
+            f"300:900:3, not {text!r}"
+        ) from error
+    require_budgets(found, found[-1])
+    return found
+
+
+def parse_endpoints(given: Sequence[str]) -> dict[str, str]:
+    """Model name -> URL, of texts MODEL=URL.
+
+    Raises:
+        ConfigError: On a text of another form, or a model that is named twice.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        model, _, url = text.partition("=")
+        if not model or not url.startswith(("http://", "https://")):
+            raise ConfigError(f"--endpoint takes MODEL=URL, as in m=http://localhost:8000/v1, not {shown_url(text)!r}")
+        if model in found:
+            raise ConfigError(f"--endpoint names the model {model!r} twice: give each one URL")
+        found[model] = url
+    return found
+
+
+def _calibration(file: Path, found: Environment, cost: str, parallel: int) -> Calibration:
+    """What the models of an environment were measured to do, with as many requests at once as a search may have."""
+    if cost != GpuSecondsCost.name:
+        raise ConfigError(f"--throughput is what gpu_seconds are priced by, not {cost}: give --cost gpu_seconds")
+    return read_throughput(file, found.pipeline, at_most=min(MAX_IN_FLIGHT, parallel * len(found.examples)))

@@ -1,0 +1,172 @@
+"""Measuring what served models do in a second, at several numbers of requests at once.
+
+Each run asks that many requests at the same moment and waits for all. Runs differ in how much is prompt and how much is
+generated, around the lengths that the pipeline declares; `calibration.throughput` tells the two apart. A prompt is the
+words of the environment's own examples in a random order, a new one for every request, so that no prefix cache has it;
+a model is told not to end early where its server understands that (`ignore_eos`: vLLM, llama.cpp). Tokens are counted
+as the server counts them. What a request takes beside its tokens is part of the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from agenttts.calibration import Measurement, Throughput, throughput
+from agenttts.environments.client import MAX_IN_FLIGHT, Completer
+from agenttts.environments.live import LiveEnvironment
+from agenttts.errors import ConfigError
+from agenttts.pipeline import Model, Pipeline, Sampling, Subtask
+
+BATCHES = (1, 4, 16, MAX_IN_FLIGHT)
+REPEATS = 3
+_LEAST_PROMPT, _LEAST_COMPLETION = 64, 16
+_SHORT = 8
+"""A short prompt or completion is so many times shorter than a long one."""
+_PROBE_WORDS = 32
+_SEEDS = 2**31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One model at one number of requests at once."""
+
+    model: str
+    gpus: int
+    """How many GPUs its server is spread over."""
+    requests_at_once: int
+    runs: int
+    throughput: Throughput
+    """Of the server as a whole."""
+
+
+class _Mixture(NamedTuple):
+    """What one request of a run asks for."""
+
+    words: int
+    completion_tokens: int
+
+
+async def measure(
+    environment: LiveEnvironment,
+    batches: Sequence[int] = BATCHES,
+    *,
+    repeats: int = REPEATS,
+    on_measured: Callable[[Measured], None] | None = None,
+) -> list[Measured]:
+    """Every model of an environment's pipeline at these numbers of requests at once.
+
+    Args:
+        environment: Says who serves the models; it is entered meanwhile.
+        batches: Numbers of requests at once.
+        repeats: How often each mixture of prompt and completion is run; two at least tell how sure a figure is.
+        on_measured: Called with each figure as soon as it is there.
+
+    Raises:
+        ConfigError: On a number of requests that the client would not send at once, an environment whose answers no
+            model gives, or runs that contradict one another.
+        EndpointError: When a server refuses or keeps failing.
+    """
+    if over := [batch for batch in batches if not 1 <= batch <= MAX_IN_FLIGHT]:
+        raise ConfigError(f"{over[0]} requests at once cannot be measured: give 1 to {MAX_IN_FLIGHT}, as a search has")
+    found = []
+    async with environment:
+        if environment.recorded:
+            raise ConfigError(
+                f"environment {environment.name!r} has nothing to measure: its answers are {environment.recorded}"
+            )
+        for name in dict.fromkeys(model.name for model in environment.pipeline.models):
+            load = await _Load.create(environment, name)
+            for batch in batches:
+                runs = await load.runs(batch, repeats)
+                found.append(_fitted(name, environment.gpus(load.model), batch, runs))
+                if on_measured is not None:
+                    on_measured(found[-1])
+    return found
+
+
+def _fitted(name: str, gpus: int, batch: int, runs: Sequence[Measurement]) -> Measured:
+    try:
+        fitted = throughput(runs)
+    except ConfigError as error:
+        raise ConfigError(f"model {name!r}, {batch} at once: {error}, or more (--repeats)") from error
+    return Measured(model=name, gpus=gpus, requests_at_once=batch, runs=len(runs), throughput=fitted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Load:
+    """What one model is asked."""
+
+    seller: Completer
+    model: Model
+    sampling: Sampling
+    mixtures: Sequence[_Mixture]
+    words: Sequence[str]
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+    """Not seeded: a server that was measured before has none of these prompts."""
+
+    @classmethod
+    async def create(cls, environment: LiveEnvironment, name: str) -> _Load:
+        """At the lengths of the model's longest subtask; its first request wakes the server and shows its tokens."""
+        subtask, model = _longest(environment.pipeline, name)
+        rows = [environment.example(example) for example in environment.examples]
+        words = " ".join(str(value) for row in rows for value in row.values()).split()
+        extra = {**subtask.sampling.extra, "ignore_eos": True}
+        load = cls(
+            seller=environment.seller,
+            model=model,
+            sampling=replace(subtask.sampling, stop=(), extra=extra),
+            mixtures=[],
+            words=words,
+        )
+        probe = await load._run(1, _Mixture(_PROBE_WORDS, 1))
+        words_per_token = _PROBE_WORDS / max(probe.prompt_tokens, 1)
+        prompt = round(max(subtask.prompt_tokens, _LEAST_PROMPT) * words_per_token)
+        completion = round(max(subtask.completion_tokens, _LEAST_COMPLETION))
+        short = _Mixture(max(prompt // _SHORT, 1), completion // _SHORT)
+        mixtures = [
+            _Mixture(prompt, completion),
+            _Mixture(prompt, short.completion_tokens),
+            _Mixture(short.words, completion),
+        ]
+        return replace(load, mixtures=mixtures)
+
+    async def runs(self, batch: int, repeats: int) -> list[Measurement]:
+        """Every mixture in turn, again and again, after one run that does not count."""
+        await self._run(batch, self.mixtures[0])
+        return [await self._run(batch, mixture) for _ in range(repeats) for mixture in self.mixtures]
+
+    async def _run(self, batch: int, mixture: _Mixture) -> Measurement:
+        prompts = [" ".join(self.rng.choice(self.words, size=mixture.words)) for _ in range(batch)]
+        sampling = replace(self.sampling, max_tokens=mixture.completion_tokens)
+        started = time.perf_counter()
+        replies = await asyncio.gather(
+            *(
+                self.seller.complete(
+                    self.model,
+                    [{"role": "user", "content": prompt}],
+                    sampling,
+                    start=0,
+                    samples=1,
+                    seed=int(self.rng.integers(_SEEDS)),
+                )
+                for prompt in prompts
+            )
+        )
+        seconds = time.perf_counter() - started
+        return Measurement(
+            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+            completion_tokens=sum(sample.completion_tokens for reply in replies for sample in reply.samples),
+            seconds=seconds,
+        )
+
+
+def _longest(pipeline: Pipeline, name: str) -> tuple[Subtask, Model]:
+    """The subtask with most tokens among those that may use this model."""
+    using = [(subtask, model) for subtask in pipeline.subtasks for model in subtask.models if model.name == name]
+    return max(using, key=lambda pair: pair[0].prompt_tokens + pair[0].completion_tokens)
