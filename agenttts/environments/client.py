@@ -34,7 +34,6 @@ from agenttts.pipeline import Message, Model, Sampling
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types import CreateEmbeddingResponse
-    from openai.types.chat import ChatCompletion
 
 SIMULATED = "simulated models; no LLM runs"
 """What is said of the answers of a simulated server."""
@@ -213,24 +212,23 @@ class OpenAIClient:
 
     async def _request(self, endpoint: _Endpoint, model: Model, body: dict[str, Any], n: int, seed: int) -> Completions:
         from openai import APIStatusError
-        from openai.types.chat import ChatCompletion
 
         request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
         where = f"{_who(model)} at {shown_url(endpoint.url)}"
         with _translated(where, endpoint.client.api_key):
             try:
                 async with self._slots:
-                    response = await endpoint.client.chat.completions.with_raw_response.create(**request)
-                    completion = response.parse()
+                    # `chat.completions.create` is this, and as much work again for types that nobody reads here.
+                    answer = await endpoint.client.post("/chat/completions", cast_to=object, body=request)
             except APIStatusError as error:
                 if not (endpoint.takes_seed and error.status_code in REFUSED and "seed" in error.message):
                     raise
                 endpoint.takes_seed = False
                 return await self._request(endpoint, model, body, n, seed)
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise EndpointError(f"{where} answered without a completion")
-        endpoint.miscounts |= response.headers.get("server") == "llama.cpp"
-        return await self._completions(endpoint, completion)
+        try:
+            return await self._completions(endpoint, answer)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EndpointError(f"{where} answered without a completion") from error
 
     async def embed(self, model: Model, text: str) -> Completions:
         answer = await self._embedding(model, text)
@@ -262,19 +260,28 @@ class OpenAIClient:
             ) from error
         return SIMULATED if getattr(answer, "simulation", False) is True else ""
 
-    async def _completions(self, endpoint: _Endpoint, completion: ChatCompletion) -> Completions:
-        texts = [storable(choice.message.content or "") for choice in completion.choices]
-        usage = completion.usage
-        total = usage.completion_tokens if usage else 0
+    async def _completions(self, endpoint: _Endpoint, answer: Any) -> Completions:
+        """What an answer of the chat API holds.
+
+        Raises:
+            KeyError: And AttributeError, TypeError or ValueError: it holds no completion.
+        """
+        choices, usage = answer["choices"], answer.get("usage") or {}
+        if not choices:
+            raise ValueError("no choices")
+        texts = [storable(choice["message"].get("content") or "") for choice in choices]
+        total = int(usage.get("completion_tokens", 0))
+        endpoint.miscounts |= "timings" in answer  # llama.cpp alone has these
         if endpoint.miscounts and len(texts) > 1:
-            counts = await self._count(endpoint, completion, texts) or _share(total * len(texts), texts)
+            stopped = [choice.get("finish_reason") == "stop" for choice in choices]
+            counts = await self._count(endpoint, texts, stopped) or _share(total * len(texts), texts)
         else:
             counts = _share(total, texts)
         samples = tuple(Sample(text, count) for text, count in zip(texts, counts, strict=True))
-        return Completions(samples, usage.prompt_tokens if usage else 0)
+        return Completions(samples, int(usage.get("prompt_tokens", 0)))
 
     @staticmethod
-    async def _count(endpoint: _Endpoint, completion: ChatCompletion, texts: Sequence[str]) -> list[int] | None:
+    async def _count(endpoint: _Endpoint, texts: Sequence[str], stopped: Sequence[bool]) -> list[int] | None:
         """Completion tokens per choice by llama.cpp's own tokenizer, a natural end being one more; None if it fails.
 
         One call counts them all, token 0 standing between the texts; where a text holds that token itself, the
@@ -293,7 +300,7 @@ class OpenAIClient:
         if len(ends) != len(texts):
             return None
         lengths = [end - start - 1 for start, end in zip([-1, *ends], ends, strict=False)]
-        return [n + (c.finish_reason == "stop") for n, c in zip(lengths, completion.choices, strict=True)]
+        return [length + end for length, end in zip(lengths, stopped, strict=True)]
 
     def route(self, urls: Mapping[str, str]) -> None:
         self._routes.update(urls)
@@ -379,9 +386,7 @@ def _body(model: Model, messages: Sequence[Message], sampling: Sampling) -> dict
     }
     if sampling.stop:
         body["stop"] = list(sampling.stop)
-    if sampling.extra:
-        body["extra_body"] = dict(sampling.extra)
-    return body
+    return body | dict(sampling.extra)
 
 
 def _share(total: int, texts: Sequence[str]) -> list[int]:
