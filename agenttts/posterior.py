@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from agenttts.surrogate import Sizes, Structure, Surrogate
 from agenttts.trial import Trial
@@ -21,10 +22,13 @@ _WEIGHED_BY = 120
 """Most trials that structures are compared on, taken evenly."""
 _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
+TOGETHER = 0
+"""Stands for all insights in the place of one's number."""
 _CLAIMS = {
     "ordered": (1, "models of like size behave alike"),
     "saturating": (2, "the gain from every doubling of samples shrinks"),
     "interacting": (3, "an upstream choice moves the downstream curve"),
+    "chained": (TOGETHER, "what one subtask loses no later one mends: one formula for all allocations"),
 }
 """Assumption of `surrogate.Structure` -> the insight it stands for, and what it claims."""
 
@@ -34,6 +38,7 @@ class Hypothesis:
     """One insight, and the odds that the trials give it."""
 
     insight: int
+    """Its number, or `TOGETHER`."""
     claim: str
     log_odds: float
 
@@ -50,7 +55,8 @@ class Hypothesis:
             verdict = f"the trials favour it, {odds}"
         else:
             verdict = "the trials do not decide it"
-        return f"{self.insight} ({self.claim}): {verdict}"
+        name = "Insights 1 to 3 together" if self.insight == TOGETHER else f"Insight {self.insight}"
+        return f"{name} ({self.claim}): {verdict}"
 
 
 def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[Hypothesis, ...]:
@@ -61,15 +67,26 @@ def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[
         trials: The study so far.
         structure: What is assumed.
     """
-    assumed = [name for name in _CLAIMS if getattr(structure, name)]
     if len(trials) < _LEAST_TRIALS:
         return ()
     some = trials[:: -(-len(trials) // _WEIGHED_BY)]
-    whole = Surrogate(sizes, some, structure).log_posterior
-    without = {n: Surrogate(sizes, some, replace(structure, **{n: False})).log_posterior for n in assumed}
-    return tuple(
-        Hypothesis(insight=_CLAIMS[name][0], claim=_CLAIMS[name][1], log_odds=whole - without[name]) for name in assumed
-    )
+
+    @cache
+    def log_posterior(assumed: Structure) -> float:
+        return Surrogate(sizes, some, assumed).log_posterior
+
+    def odds(name: str, assumed: Structure) -> Hypothesis:
+        """Of a structure, against the same without this assumption."""
+        log_odds = log_posterior(assumed) - log_posterior(replace(assumed, **{name: False}))
+        insight, claim = _CLAIMS[name]
+        return Hypothesis(insight=insight, claim=claim, log_odds=log_odds)
+
+    apart = replace(structure, chained=False)
+    weighed = tuple(odds(name, apart) for name in _CLAIMS if getattr(apart, name))
+    if not structure.chained:
+        return weighed
+    # The formula states them all at once: it is weighed against what is left of them one by one.
+    return (*weighed, odds("chained", replace(kept(apart, weighed), chained=True)))
 
 
 def representative(trials: Sequence[Trial]) -> Sequence[Trial]:

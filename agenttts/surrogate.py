@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.allocation import Allocation
+from agenttts.chain import Chain
 from agenttts.trial import Evaluation, Trial
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,8 @@ _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
 _LEVEL_SD = 0.3
+_MISSED = 0.1
+"""What the formula is expected to miss, as a share of what there is to know without it."""
 _PSEUDO_COUNT = 8.0
 _MOST_CORRELATION = 0.9
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -56,6 +59,8 @@ class Structure:
     ordered: bool = True
     saturating: bool = True
     interacting: bool = True
+    chained: bool = True
+    """The three as one formula, `chain.Chain`, for which the kernel is left what the formula misses."""
 
 
 class Posterior(NamedTuple):
@@ -76,6 +81,10 @@ class Encoded:
     """The sample axis on which effects are smooth, scaled to about [0, 1]."""
     quality: Floats
     """Expected score of each subtask by its own metric; NaN where none is known."""
+    expected: Floats
+    """Prior mean of the score, shape (allocations,)."""
+    slope: Floats
+    """By the parameters of the formula, shape (allocations, parameters); no columns without a formula."""
 
     def __len__(self) -> int:
         return len(self.model)
@@ -88,7 +97,7 @@ class Encoded:
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
-        return Encoded(self.model[chosen], self.size[chosen], self.samples[chosen], self.quality[chosen])
+        return Encoded(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
     @property
     def judged(self) -> list[int]:
@@ -137,16 +146,27 @@ class Encoder:
         self._subtasks = list(sizes)
         self._models = [{name: i for i, name in enumerate(models)} for models in sizes.values()]
         self._sizes = [_size_ranks(list(models.values())) for models in sizes.values()]
+        self._chain = Chain(self._sizes)
+        self._parameters: Floats | None = None
 
     def allocations(self, allocations: Sequence[Allocation]) -> Encoded:
         """Encode allocation objects."""
+        return self.arrays(*self.choices(allocations))
+
+    def learn(self, data: Encoded, samples: Floats, scores: Floats, noise: Floats) -> None:
+        """From now on, take the formula as linear around the parameters that are most probable after these trials."""
+        missed = _Pairs(data, data, self._structure).kernel(_hyper(np.zeros(data.model.shape[1] + _SHARED)))
+        self._parameters = self._chain.most_probable(data.model, samples, scores, missed + noise)
+
+    def choices(self, allocations: Sequence[Allocation]) -> tuple[NDArray[np.int64], Floats]:
+        """Model indices and sample counts, both of shape (allocations, subtasks)."""
         shape = (len(allocations), len(self._subtasks))
         models, samples = np.zeros(shape, dtype=np.int64), np.ones(shape)
         for row, allocation in enumerate(allocations):
             for column, name in enumerate(self._subtasks):
                 models[row, column] = self._models[column][allocation[name].model]
                 samples[row, column] = allocation[name].samples
-        return self.arrays(models, samples)
+        return models, samples
 
     def arrays(self, models: NDArray[np.int64], samples: NDArray[np.float64]) -> Encoded:
         """Encode model indices and sample counts, both of shape (allocations, subtasks)."""
@@ -155,7 +175,10 @@ class Encoder:
         quality = np.full(models.shape, np.nan)
         for i, judge in self._judges.items():
             quality[:, i] = judge.quality(models[:, : i + 1], samples[:, : i + 1])
-        return Encoded(models, sizes, axis, quality)
+        expected, slope = np.zeros(len(models)), np.zeros((len(models), 0))
+        if self._parameters is not None:
+            expected, slope = self._chain.linear(self._parameters, models, samples)
+        return Encoded(models, sizes, axis, quality, expected, slope)
 
 
 class Surrogate:
@@ -170,12 +193,17 @@ class Surrogate:
     def __init__(self, sizes: Sizes, trials: Sequence[Trial], structure: Structure | None = None) -> None:
         self.structure = structure or Structure()
         self.encoder = Encoder(sizes, self.structure, _judges(sizes, trials, self.structure))
-        self._data = self.encoder.allocations([trial.allocation for trial in trials])
-        scores = np.array([trial.evaluation.score for trial in trials])
-        self._level = float(scores.mean())
-        self._residuals, self._noise = scores - self._level, _noise_covariance(trials)
+        allocations = [trial.allocation for trial in trials]
+        scores, self._noise = np.array([trial.evaluation.score for trial in trials]), _noise_covariance(trials)
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
-        learned = _learn(self._data.rows(some), self._residuals[some], self._noise[np.ix_(some, some)], self.structure)
+        self._level, known = float(scores.mean()), np.ix_(some, some)
+        if self.structure.chained:
+            models, samples = self.encoder.choices([allocations[i] for i in some])
+            self.encoder.learn(self.encoder.arrays(models, samples), samples, scores[some], self._noise[known])
+            self._level = 0.0
+        self._data = self.encoder.allocations(allocations)
+        self._residuals = scores - self._level - self._data.expected
+        learned = _learn(self._data.rows(some), self._residuals[some], self._noise[known], self.structure)
         self._learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
         self.log_posterior = learned[0][1]
         """Of the best hyperparameters, up to a constant of the trials: compares structures on the same trials."""
@@ -196,14 +224,14 @@ class Surrogate:
         means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
         mean = self._weights @ means
         variance = self._weights @ (variances + means**2) - mean**2
-        return Posterior(mean + self._level, np.sqrt(np.maximum(variance, 1e-12)))
+        return Posterior(mean + self._level + encoded.expected, np.sqrt(np.maximum(variance, 1e-12)))
 
     def draws(self, encoded: Encoded, count: int, rng: np.random.Generator) -> Floats:
         """True scores drawn jointly from the posterior, shape (count, allocations)."""
         pairs, own = _Pairs(self._data, encoded, self.structure), _Pairs(encoded, encoded, self.structure)
         numbers = rng.multinomial(count, self._weights)
         drawn = [fit.draws(pairs, own, int(n), rng) for fit, n in zip(self._fits, numbers, strict=True) if n]
-        result: Floats = np.concatenate(drawn) + self._level
+        result: Floats = np.concatenate(drawn) + self._level + encoded.expected
         return result
 
     def predict_allocations(self, allocations: Sequence[Allocation]) -> Posterior:
@@ -232,8 +260,9 @@ class _Pairs:
     """
 
     def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
-        self.structure, self.shape = structure, (len(left), len(right))
+        self.structure, self.shape, self._right = structure, (len(left), len(right)), right
         self._subtasks = [self._options(left, right, i) for i in range(left.model.shape[1])]
+        self._formula = left.slope @ right.slope.T
         self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
 
     @staticmethod
@@ -247,12 +276,21 @@ class _Pairs:
     def kernel(self, hyper: _Hyper) -> Floats:
         """Prior covariance under these hyperparameters, shape (left, right)."""
         terms = [self._term(hyper, i) for i in range(len(self._subtasks))]
-        total = _LEVEL_SD**2 + np.sum(terms, axis=0)
+        effects: Floats = sum(terms[1:], start=terms[0])
+        total = effects + _LEVEL_SD**2
         if self.structure.interacting:
             # The sum over pairs of products, from the square of the sum.
-            pairs = ((total - _LEVEL_SD**2) ** 2 - np.sum(np.square(terms), axis=0)) / 2
-            total = total + hyper.interaction * pairs
-        result: Floats = total
+            total += hyper.interaction / 2 * (effects**2 - sum(term**2 for term in terms))
+        if self.structure.chained:
+            total *= _MISSED**2
+            total += self._formula
+        return total
+
+    def prior_variance(self, hyper: _Hyper) -> Floats:
+        """Prior variance of the right allocations, shape (right,)."""
+        first = self._right.rows(np.zeros(1, dtype=np.int64))
+        alone = _Pairs(replace(first, slope=0 * first.slope), first, self.structure).kernel(hyper)[0, 0]
+        result: Floats = alone + np.sum(self._right.slope**2, axis=1)
         return result
 
     def _term(self, hyper: _Hyper, subtask: int) -> Floats:
@@ -278,15 +316,10 @@ class _Fit:
         self._whitener = np.linalg.inv(np.linalg.cholesky(pairs.kernel(hyper) + noise))
         self._whitened = self._whitener @ residuals
 
-    @cached_property
-    def _prior_variance(self) -> float:
-        first = self._data.rows(np.zeros(1, dtype=np.int64))
-        return float(_Pairs(first, first, self._structure).kernel(self._hyper)[0, 0])
-
     def predict(self, pairs: _Pairs) -> Posterior:
         """Of the allocations that `pairs` compares the data with."""
         whitened = self._whitener @ pairs.kernel(self._hyper)
-        variance = self._prior_variance - np.einsum("ij,ij->j", whitened, whitened)
+        variance = pairs.prior_variance(self._hyper) - np.einsum("ij,ij->j", whitened, whitened)
         return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
 
     def draws(self, pairs: _Pairs, own: _Pairs, count: int, rng: np.random.Generator) -> Floats:
@@ -300,10 +333,10 @@ class _Fit:
 
 def _judges(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> dict[int, Surrogate]:
     """For every subtask but the last that reports scores of its own: their posterior, given what stands before it."""
-    names = list(sizes)
+    names, alone = list(sizes), replace(structure, chained=False)
     reported = {name for trial in trials for name in trial.evaluation.subtask_scores}
     return {
-        i: Surrogate({n: sizes[n] for n in names[: i + 1]}, _judged(trials, names[: i + 1]), structure)
+        i: Surrogate({n: sizes[n] for n in names[: i + 1]}, _judged(trials, names[: i + 1]), alone)
         for i, name in enumerate(names[:-1])
         if name in reported
     }

@@ -146,7 +146,7 @@ class Evidence:
     def around(self) -> list[str]:
         """The incumbent, and what the trials say of the insights."""
         best = f"Best so far: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."
-        return [best, *(f"Insight {each}." for each in self.hypotheses)]
+        return [best, *(f"{each}." for each in self.hypotheses)]
 
     def stages(self) -> list[str]:
         """How stages depend on one another."""

@@ -33,7 +33,12 @@ class Insights:
     @property
     def structure(self) -> Structure:
         """The assumptions of the surrogate that go with them."""
-        return Structure(ordered=self.model_preference, saturating=self.saturation, interacting=self.interaction)
+        return Structure(
+            ordered=self.model_preference,
+            saturating=self.saturation,
+            interacting=self.interaction,
+            chained=self.model_preference and self.saturation and self.interaction,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

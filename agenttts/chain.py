@@ -1,0 +1,146 @@
+"""The paper's insights as one formula: subtasks are the links of a chain, and what one loses no later one mends.
+
+    score = product over subtasks of 1 - w (1 - q)
+    q = a + lift (1 - a) (1 - 2^(-(u log2 S / half)^k)) - fall max(0, log2 S - knee)
+
+One sample of a model has the quality a: a logistic curve of the model's relative log size, and a deviation of its own
+(Insight 1). S samples lift it along a curve that flattens, a power law where k = 1, and that may fall behind a knee
+(Insight 2): the sooner, the better the subtasks before it are, u = exp(their mean quality - 1/2) (Insight 3). w is how
+much of the score a failure costs. So few parameters, all under wide priors, learn from every trial, near or far.
+
+The parameters are standard normal coordinates. The most probable ones are found by Gauss-Newton steps; around them
+the formula is taken as linear (Laplace's approximation). That makes it a Gaussian process, to which `surrogate` adds
+its own for what the formula misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_COMMON = 8
+"""Parameters of a subtask beside the deviations of its models."""
+_STARTS = 2
+_STEPS = 20
+_LONGEST = 3.0
+"""Farthest that one step may move a parameter."""
+_LENGTHS = (1.0, 0.5, 0.25, 0.1)
+"""Shares of a step that are tried."""
+_ENOUGH = 1e-3
+"""A step that gains less log posterior is the last."""
+_DIFFERENCE = 1e-5
+_LEAST_QUALITY = 0.01
+
+
+class Linear(NamedTuple):
+    """Scores of allocations as a linear function of the parameters, `constant + slope @ parameters`."""
+
+    constant: Floats
+    """Shape (allocations,)."""
+    slope: Floats
+    """Shape (allocations, parameters)."""
+
+
+class Chain:
+    """The formula for some subtasks.
+
+    Args:
+        sizes: Relative log sizes of each subtask's models, each of shape (models,), in [0, 1].
+    """
+
+    def __init__(self, sizes: Sequence[Floats]) -> None:
+        self._sizes = sizes
+        self.parameters = sum(_COMMON + len(each) for each in sizes)
+
+    def scores(self, parameters: Floats, models: NDArray[np.int64], samples: Floats) -> Floats:
+        """Scores under several settings of the parameters.
+
+        Args:
+            parameters: Shape (settings, parameters).
+            models: Indices, shape (allocations, subtasks).
+            samples: Numbers of samples, shape (allocations, subtasks).
+
+        Returns:
+            Shape (settings, allocations).
+        """
+        score, before = np.ones((len(parameters), len(models))), np.zeros((len(parameters), len(models)))
+        for i, (size, z) in enumerate(zip(self._sizes, self._by_subtask(parameters), strict=True)):
+            upstream = np.exp(before / i - 0.5) if i else 1.0
+            base, gain, lift, half, late, fall, knee, weight = z[:, :_COMMON].T[:, :, None]
+            single = _logistic(0.7 * base + (0.9 + 0.7 * gain) * size + 0.1 * z[:, _COMMON:])[:, models[:, i]]
+            doublings = np.log2(samples[:, i])
+            halfway = 2.2 * np.exp(0.6 * half) / upstream
+            gained = 1 - 2 ** -((doublings / halfway) ** np.exp(0.4 + 0.6 * late))
+            lost = 0.01 * np.exp(fall) * _above(doublings - 2.5 - knee)
+            quality = np.clip(single + _logistic(0.8 * lift - 0.5) * (1 - single) * gained - lost, _LEAST_QUALITY, 1)
+            score *= 1 - _logistic(1 + weight) * (1 - quality)
+            before += quality
+        return score
+
+    def linear(self, parameters: Floats, models: NDArray[np.int64], samples: Floats) -> Linear:
+        """The formula around these parameters, of shape (parameters,)."""
+        steps = np.vstack([np.zeros(self.parameters), _DIFFERENCE * np.eye(self.parameters)])
+        scores = self.scores(parameters + steps, models, samples)
+        slope = (scores[1:] - scores[0]).T / _DIFFERENCE
+        return Linear(scores[0] - slope @ parameters, slope)
+
+    def most_probable(self, models: NDArray[np.int64], samples: Floats, scores: Floats, covariance: Floats) -> Floats:
+        """The parameters with the highest posterior that is found, shape (parameters,).
+
+        Args:
+            models: Indices of the trials' models, shape (trials, subtasks).
+            samples: Their numbers of samples.
+            scores: Their mean scores.
+            covariance: Of what the scores have beside the formula: noise, and what the formula misses.
+        """
+        whitener = np.linalg.inv(np.linalg.cholesky(covariance))
+
+        def losses(settings: Floats) -> Floats:
+            """Negative log posterior, up to a constant."""
+            missed = (scores - self.scores(settings, models, samples)) @ whitener.T
+            result: Floats = ((missed**2).sum(axis=1) + (settings**2).sum(axis=1)) / 2
+            return result
+
+        def step(parameters: Floats) -> Floats:
+            """To the optimum of the linear formula around these parameters."""
+            constant, slope = self.linear(parameters, models, samples)
+            whitened = whitener @ slope
+            precision = whitened.T @ whitened + np.eye(len(parameters))
+            found = np.linalg.solve(precision, whitened.T @ (whitener @ (scores - constant))) - parameters
+            result: Floats = found * min(1.0, _LONGEST / np.abs(found).max())
+            return result
+
+        def descended(parameters: Floats) -> tuple[float, Floats]:
+            loss = float(losses(parameters[None])[0])
+            for _ in range(_STEPS):
+                settings = parameters + np.outer(_LENGTHS, step(parameters))
+                tried = losses(settings)
+                least = int(np.argmin(tried))
+                if not tried[least] < loss - _ENOUGH:
+                    break
+                loss, parameters = float(tried[least]), settings[least]
+            return loss, parameters
+
+        rng = np.random.default_rng(20250801)
+        starts = [np.zeros(self.parameters), *rng.normal(0, 0.7, (_STARTS - 1, self.parameters))]
+        return min((descended(start) for start in starts), key=lambda found: found[0])[1]
+
+    def _by_subtask(self, parameters: Floats) -> Iterator[Floats]:
+        ends = np.cumsum([_COMMON + len(size) for size in self._sizes])
+        return iter(np.split(parameters, ends[:-1], axis=1))
+
+
+def _logistic(z: Floats) -> Floats:
+    result: Floats = 1 / (1 + np.exp(-z))
+    return result
+
+
+def _above(z: Floats) -> Floats:
+    """A smooth max(z, 0)."""
+    result: Floats = np.logaddexp(0, 4 * z) / 4
+    return result
