@@ -12,7 +12,7 @@ from agenttts.report.comparison import Comparison
 from agenttts.report.evidence import WeighedModel, weighed_models
 from agenttts.report.findings import Findings
 from agenttts.report.lines import amount, counted
-from agenttts.report.progress import axes, progress
+from agenttts.report.progress import axes, moments, progress
 from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.trial import Interval
 
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 
 _PROGRESS = (
-    "The line is the expected score of the best trial so far, the band its 95 % interval: the posterior over all "
-    "trials of the study, so what is known at the end, not what was believed at the time. A trial counts every "
-    "example that it has seen, in later looks too."
+    "After every look at examples, what the search would have recommended: its expected score, and in the band its "
+    "95 % interval, by the posterior over what had been seen by then. It falls where more examples show that a score "
+    "was luck."
+)
+_HINDSIGHT = (
+    "When each trial saw its examples was not kept: the order is unknown, and every trial is drawn as if it had seen "
+    "at once all that it saw in the end, judged by what is known at the end."
 )
 _SCRATCH = " Tokens from scratch are those that the trials would take without the sample pool."
 _CURVES = (
@@ -42,10 +46,11 @@ _PREFERENCE = (
     "best allocation so far; bars are 95 % intervals."
 )
 _RACE = (
-    "Expected score of the best trial so far, the mean over the seeds of a method; the band is its 95 % interval "
-    "(Student's t), absent where all seeds agree. One posterior over the trials of all studies on this page "
-    "judges every trial. Tokens from scratch are what the trials would take without the sample pool, so that no "
-    "method profits from what another has bought."
+    "What each method would have recommended after every look at examples, by what it had seen by then. Its score is "
+    "what one posterior, over the trials of all studies on this page, expects of it at the end, so that no method is "
+    "judged by its own luck. The line is the mean over the seeds of a method, the band its 95 % interval "
+    "(Student's t), absent where all seeds agree. Tokens from scratch are what the trials would take without the "
+    "sample pool, so that no method profits from what another has bought."
 )
 
 
@@ -76,20 +81,22 @@ class Picture:
 def progress_picture(found: Findings) -> Picture:
     """Best so far, of one study."""
     shown = axes([found])
-    trials, *others = (progress([found], axis)[0].reached for axis in shown)
-    changes = [i for i, point in enumerate(trials) if not i or point.score > trials[i - 1].score]
+    lines = [progress([found], axis)[0] for axis in shown]
+    bests = [moment.best for moment in moments(found)]
+    changes = [i for i, best in enumerate(bests) if not i or best.number != bests[i - 1].number]
     rows = [
-        [f"trial {found.trials[i].number}: {found.trials[i].allocation}", *(f"{each[i].taken:,.0f}" for each in others),
-         scored(trials[i].score, trials[i].interval)]
+        [f"trial {bests[i].number}: {bests[i].allocation}", *(f"{line.reached[i].taken:,.0f}" for line in lines),
+         scored(lines[0].reached[i].score, lines[0].reached[i].interval)]
         for i in changes
     ]  # fmt: skip
+    since = lines[0].reached[changes[-1]].taken
     return Picture(
         name="progress",
         figure=figures.progress_figure(found),
-        caption=_PROGRESS + _SCRATCH * ("tokens from scratch" in shown),
-        finding=f"Of {counted(len(trials), 'trial')} the recommended one is number {found.best.number}; none after it "
-        "is expected to score higher.",
-        table=PageTable(headings=["new best", *shown[1:], "expected score (95 % interval)"], rows=rows),
+        caption=(_HINDSIGHT if lines[0].hindsight else _PROGRESS) + _SCRATCH * ("tokens from scratch" in shown),
+        finding=f"Of {counted(len(found.trials), 'trial')} the recommended one is number {found.best.number}; it has "
+        f"been the best from the time when there were {counted(int(since), 'trial')}.",
+        table=PageTable(headings=["the best from then on", *shown, "expected score (95 % interval)"], rows=rows),
     )
 
 
@@ -224,11 +231,12 @@ def preference_picture(found: Findings) -> Picture | None:
 def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comparison]) -> list[Picture]:
     """Several studies: how fast each method gets where, and what each recommends at what cost."""
     ranked = sorted(comparisons, key=lambda each: -each.score.value)
-    ends = {each.row: each.reached[-1] for each in progress(findings, "trials")}
+    lines = progress(findings, "trials")
+    ends = {each.row: each.reached[-1] for each in lines}
     fast = Picture(
         name="progress",
         figure=figures.progress_figure(*findings),
-        caption=_RACE,
+        caption=_RACE + f" {_HINDSIGHT}" * lines[0].hindsight,
         finding="At the end: "
         + "; ".join(f"{row} {scored(end.score, end.interval)}" for row, end in ends.items())
         + ".",
