@@ -279,12 +279,35 @@ def test_the_official_client_asks_the_pipeline(served: WebServer) -> None:
     assert told["agenttts"]["stages"]["answer"]["samples"] == 3
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_official_client_streams_the_pipeline(served: WebServer, counted: bool) -> None:
+    options: Any = {"stream_options": {"include_usage": True}} if counted else {}
+    messages: Any = [{"role": "user", "content": json.dumps(GIVEN)}]
+    with OpenAI(base_url=served.url, api_key="none") as client:
+        chunks = list(client.chat.completions.create(model="mine", messages=messages, stream=True, **options))
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert "".join(choice.delta.content or "" for choice in choices) == "fact for Ann"
+    assert choices[0].delta.role == "assistant" and choices[-1].finish_reason == "stop"
+    assert [chunk.usage.total_tokens for chunk in chunks if chunk.usage] == ([16] if counted else [])
+    told: Any = chunks[-1].model_extra
+    assert told["agenttts"]["allocation"] == CHOSEN.as_dict() and len({chunk.id for chunk in chunks}) == 1
+
+
+def test_the_official_clients_stream_helper_puts_the_answer_together(served: WebServer) -> None:
+    messages: Any = [{"role": "user", "content": json.dumps(GIVEN)}]
+    with (
+        OpenAI(base_url=served.url, api_key="none") as client,
+        client.chat.completions.stream(model="mine", messages=messages) as stream,
+    ):
+        assert stream.get_final_completion().choices[0].message.content == "fact for Ann"
+
+
 @pytest.mark.parametrize(("content", "changes", "status", "message"), [
     ("q", {}, 400, "the input lacks the field 'who', which the pipeline reads; it has question"),
     ({"who": "Ann"}, {}, 400, "the prompt of subtask 'find' names 'question', which the input lacks; it has who"),
     (GIVEN, {"model": "gpt"}, 404, "there is no model 'gpt' here; there is 'mine'"),
-    (GIVEN, {"stream": True}, 400, "leave stream and n out"),
-    (GIVEN, {"n": 2}, 400, "leave stream and n out"),
+    (GIVEN, {"n": 2}, 400, "leave n out"),
+    ("q", {"stream": True}, 400, "the input lacks the field 'who'"),
     (GIVEN, {"messages": []}, 400, "not a chat completion request: messages: "),
     (GIVEN, {"messages": [{"role": "system", "content": "x"}]}, 400, "there is no user message"),
 ])  # fmt: skip
