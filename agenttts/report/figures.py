@@ -123,7 +123,7 @@ def preference_figure(found: Findings) -> Figure:
         )  # fmt: skip
     order = [safe(f"{each.subtask}: {each.choice}") for each in weighed]
     figure.update_yaxes(categoryorder="array", categoryarray=order, autorange="reversed")
-    figure.update_xaxes(title_text="expected score of the pipeline")
+    figure.update_xaxes(title_text="expected score")
     return styled(figure, height=120 + 34 * len(weighed))
 
 

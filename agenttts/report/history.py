@@ -10,7 +10,7 @@ from agenttts.posterior import posterior
 from agenttts.surrogate import Sizes
 from agenttts.trial import Evaluation, Spend, Trial
 
-_MOST = 40
+_MOST = 30
 """Moments at which a posterior is fitted; of more looks an even selection."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from agenttts.agent.curves import Curve as Fitted
@@ -12,7 +13,7 @@ from agenttts.report.comparison import Comparison
 from agenttts.report.evidence import WeighedModel, weighed_models
 from agenttts.report.findings import Findings
 from agenttts.report.lines import amount, counted
-from agenttts.report.progress import axes, moments, progress
+from agenttts.report.progress import axes, moments, progress, taken
 from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.trial import Interval
 
@@ -27,7 +28,7 @@ _PROGRESS = (
 )
 _HINDSIGHT = (
     "When each trial saw its examples was not kept: the order is unknown, and every trial is drawn as if it had seen "
-    "at once all that it saw in the end, judged by what is known at the end."
+    "at once all that it saw in the end; the line is the best one by what is known at the end."
 )
 _SCRATCH = " Tokens from scratch are those that the trials would take without the sample pool."
 _CURVES = (
@@ -45,10 +46,10 @@ _PREFERENCE = (
     "Each model at its best number of samples within what the budget leaves its stage, the other stages as in the "
     "best allocation so far; bars are 95 % intervals."
 )
-_RACE = (
-    "What each method would have recommended after every look at examples, by what it had seen by then. Its score is "
-    "what one posterior, over the trials of all studies on this page, expects of it at the end, so that no method is "
-    "judged by its own luck. The line is the mean over the seeds of a method, the band its 95 % interval "
+_RACE = "What each method would have recommended after every look at examples, by what it had seen by then."
+_RACED = (
+    " Its score is what one posterior, over the trials of all studies on this page, expects at the end, so that "
+    "no method is judged by its own luck. The line is the mean over the seeds of a method, the band its 95 % interval "
     "(Student's t), absent where all seeds agree. Tokens from scratch are what the trials would take without the "
     "sample pool, so that no method profits from what another has bought."
 )
@@ -77,25 +78,29 @@ class Picture:
     """What it shows, in a sentence: also what a screen reader says in its place."""
     table: PageTable
 
+    @property
+    def least_px(self) -> int:
+        """Width from which on it can be read; 0 where any will do."""
+        columns = {tuple(axis.domain or ()) for axis in self.figure.select_xaxes()}
+        return 60 + 180 * len(columns) if len(columns) > 1 else 0
+
 
 def progress_picture(found: Findings) -> Picture:
     """Best so far, of one study."""
     shown = axes([found])
-    lines = [progress([found], axis)[0] for axis in shown]
-    bests = [moment.best for moment in moments(found)]
-    changes = [i for i, best in enumerate(bests) if not i or best.number != bests[i - 1].number]
+    run, (line,) = moments(found), progress([found], "trials")
+    changes = [run[0], *(now for before, now in pairwise(run) if now.best.number != before.best.number)]
     rows = [
-        [f"trial {bests[i].number}: {bests[i].allocation}", *(f"{line.reached[i].taken:,.0f}" for line in lines),
-         scored(lines[0].reached[i].score, lines[0].reached[i].interval)]
-        for i in changes
+        [f"trial {now.best.number}: {now.best.allocation}", *(f"{taken(now, axis):,.0f}" for axis in shown),
+         scored(*now.expected)]
+        for now in changes
     ]  # fmt: skip
-    since = lines[0].reached[changes[-1]].taken
     return Picture(
         name="progress",
         figure=figures.progress_figure(found),
-        caption=(_HINDSIGHT if lines[0].hindsight else _PROGRESS) + _SCRATCH * ("tokens from scratch" in shown),
-        finding=f"Of {counted(len(found.trials), 'trial')} the recommended one is number {found.best.number}; it has "
-        f"been the best from the time when there were {counted(int(since), 'trial')}.",
+        caption=(_HINDSIGHT if line.hindsight else _PROGRESS) + _SCRATCH * ("tokens from scratch" in shown),
+        finding=f"Of {counted(len(found.trials), 'trial')} the recommended one is number {found.best.number}, as it "
+        f"has been since there were {changes[-1].trials}.",
         table=PageTable(headings=["the best from then on", *shown, "expected score (95 % interval)"], rows=rows),
     )
 
@@ -236,7 +241,7 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
     fast = Picture(
         name="progress",
         figure=figures.progress_figure(*findings),
-        caption=_RACE + f" {_HINDSIGHT}" * lines[0].hindsight,
+        caption=(_HINDSIGHT if lines[0].hindsight else _RACE) + _RACED,
         finding="At the end: "
         + "; ".join(f"{row} {scored(end.score, end.interval)}" for row, end in ends.items())
         + ".",

@@ -78,6 +78,11 @@ def progress(findings: Sequence[Findings], against: Against) -> list[Progress]:
     return lines
 
 
+def taken(moment: Moment, against: Against) -> float:
+    """What a search had taken by a moment."""
+    return _TAKEN[against](moment)
+
+
 def moments(found: Findings) -> Sequence[Moment]:
     """Of one study, in hindsight where there is nothing else."""
     return found.history or _in_hindsight(found, _judge([found]))
@@ -109,17 +114,19 @@ def _in_hindsight(found: Findings, judged: dict[str, Expected]) -> tuple[Moment,
 
 
 def _alone(run: Sequence[Moment], against: Against) -> list[Reached]:
-    return [Reached(_TAKEN[against](moment), *moment.expected) for moment in run]
+    """After each amount once: what is known when the next is about to be taken."""
+    last = {taken(moment, against): moment for moment in run}
+    return [Reached(amount, *moment.expected) for amount, moment in last.items()]
 
 
 def _together(runs: Sequence[Sequence[Moment]], judged: dict[str, Expected], against: Against) -> list[Reached]:
     """The mean over runs; one that has ended keeps what it had."""
-    taken = [[_TAKEN[against](moment) for moment in run] for run in runs]
-    first, last = max(each[0] for each in taken), max(each[-1] for each in taken)
+    amounts = [[taken(moment, against) for moment in run] for run in runs]
+    first, last = max(each[0] for each in amounts), max(each[-1] for each in amounts)
     grid = np.arange(first, last + 1) if against == "trials" else np.linspace(first, last, _GRID)
     points = []
     for at in grid.tolist():
-        then = [run[np.searchsorted(each, at, side="right") - 1] for run, each in zip(runs, taken, strict=True)]
+        then = [run[np.searchsorted(each, at, side="right") - 1] for run, each in zip(runs, amounts, strict=True)]
         values = [judged[moment.best.allocation.key].score for moment in then]
         points.append(Reached(at, *mean_over_seeds(values, least=0, most=1)))
     return points
