@@ -2,8 +2,10 @@
 
 The pipeline is the one model. Its input is the last user message: a JSON object of the fields that it reads, or else
 the field `question`. The allocation decides models and samples, so `temperature`, `max_tokens` and the like are not
-looked at; `stream` and `n` are refused. `usage` counts what the answer took in all its stages; `agenttts` tells what
-was used by stage, and whether and why the answer is less than was deployed.
+looked at; `n` is refused. `usage` counts what the answer took in all its stages; `agenttts` tells what was used by
+stage, and whether and why the answer is less than was deployed.
+
+Samples are voted on before there is an answer, so `stream` sends the whole answer as one chunk once it is there.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +46,21 @@ class _Message(BaseModel):
         return "".join(part.text for part in self.content if part.type == "text")
 
 
+class _StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
 class _Body(BaseModel):
     model: str
     messages: list[_Message] = Field(min_length=1)
     n: int | None = None
     stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+    @property
+    def counted(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
 
 
 class _Refused(AgentTTSError):
@@ -64,7 +77,7 @@ def application(pipeline: DeployedPipeline) -> Starlette:
     """
     try:
         from starlette.applications import Starlette
-        from starlette.responses import JSONResponse
+        from starlette.responses import JSONResponse, StreamingResponse
         from starlette.routing import Route
     except ImportError as error:
         raise ConfigError("an endpoint needs a web server: pip install 'agenttts[deploy]'") from error
@@ -76,8 +89,11 @@ def application(pipeline: DeployedPipeline) -> Starlette:
 
     async def completions(request: Request) -> Response:
         try:
-            given = _input(await request.body(), name)
-            return JSONResponse(_completion(await pipeline.answer(given), name))
+            asked = _asked(await request.body(), name)
+            completion = _completion(await pipeline.answer(_input(asked)), name)
+            if asked.stream:
+                return StreamingResponse(_events(completion, asked), media_type="text/event-stream")
+            return JSONResponse(completion)
         except Exception as error:  # the pipeline's own functions may raise anything
             status, message = _said(error)
             return JSONResponse({"error": {"message": message, "type": type(error).__name__, "code": status}}, status)
@@ -86,11 +102,11 @@ def application(pipeline: DeployedPipeline) -> Starlette:
     return Starlette(routes=routes)
 
 
-def _input(body: bytes, name: str) -> dict[str, Any] | str:
-    """The input in a request.
+def _asked(body: bytes, name: str) -> _Body:
+    """A request.
 
     Raises:
-        _Refused: When there is none, or the request asks for what a pipeline does not do.
+        _Refused: When it is none, or asks for what a pipeline does not do.
     """
     try:
         asked = _Body.model_validate_json(body)
@@ -99,8 +115,17 @@ def _input(body: bytes, name: str) -> dict[str, Any] | str:
         raise _Refused(400, f"not a chat completion request: {_place(first['loc'])}{first['msg']}") from error
     if asked.model != name:
         raise _Refused(404, f"there is no model {asked.model!r} here; there is {name!r}")
-    if asked.stream or (asked.n or 1) > 1:
-        raise _Refused(400, "a pipeline gives one whole answer: leave stream and n out")
+    if (asked.n or 1) > 1:
+        raise _Refused(400, "a pipeline gives one answer: leave n out")
+    return asked
+
+
+def _input(asked: _Body) -> dict[str, Any] | str:
+    """The input in a request.
+
+    Raises:
+        _Refused: When there is none.
+    """
     texts = [message.text for message in asked.messages if message.role == "user"]
     if not texts:
         raise _Refused(400, "there is no user message: the last one is the pipeline's input")
@@ -158,3 +183,20 @@ def _completion(answer: PipelineAnswer, name: str) -> dict[str, Any]:
             "recorded": answer.recorded,
         },
     }
+
+
+def _events(completion: dict[str, Any], asked: _Body) -> Iterator[str]:
+    """A completion as server-sent events: the whole answer in one chunk, its end, the usage if asked for."""
+    (choice,) = completion["choices"]
+    head = {**completion, "object": "chat.completion.chunk"}
+    usage, told = head.pop("usage"), head.pop("agenttts")
+    steps = [
+        {"index": 0, "delta": choice["message"], "finish_reason": None, "logprobs": None},
+        {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"], "logprobs": None},
+    ]
+    chunks = [{**head, "choices": [step]} for step in steps]
+    if asked.counted:
+        chunks = [{**chunk, "usage": None} for chunk in chunks] + [{**head, "choices": [], "usage": usage}]
+    chunks[-1]["agenttts"] = told
+    yield from (f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+    yield "data: [DONE]\n\n"

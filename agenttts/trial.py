@@ -197,6 +197,17 @@ class Proposal:
     tried allocation again to show it more. None leaves the number to the loop."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a trial had seen and taken at some moment: racing shows it more examples later."""
+
+    at: datetime
+    examples: int
+    """How many: the first ones of its results."""
+    spend: Spend
+    """All of the trial's until then."""
+
+
 class Deployable(Protocol[Deployed]):
     """An environment that can run one allocation outside of a search."""
 
@@ -220,6 +231,8 @@ class Trial:
     round: int
     """Number of trials in the archive when it was proposed: links the trial to the agent's steps."""
     created: datetime
+    looks: tuple[Look, ...] = ()
+    """Every time it was shown examples, in order; none where it was recorded by a version that did not keep this."""
 
     def pipeline(self, environment: Deployable[Deployed], space: SearchSpace) -> Deployed:
         """The trial's allocation, ready to answer one input at a time: see `LiveEnvironment.deployed`.

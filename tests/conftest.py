@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -96,3 +97,11 @@ def endpoint() -> Iterator[FakeEndpoint]:
     """An OpenAI-compatible HTTP server with faults on request."""
     with FakeEndpoint() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Programs started now take interrupts, even where this one was started in the background and ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,35 +1,77 @@
 """The code blocks of README and guides, and what a reader does with them, from the top of a page to its end.
 
 The fence says what happens to a block:
-    ```python              is run, as the file that `title="..."` names
-    ```sh                  is run in bash, in one folder a page
-    ```text                is what the `sh` block above it prints, `...` standing for what is left out
-    ```sh title="needs"    is not run: it needs what the title says. Its commands are parsed, as are those in all other
-                           blocks and in the text.
+    ```python                    is run, as the file that `title="..."` names
+    ```sh                        is run in bash, in one folder a page
+    ```sh title="until Ctrl-C"   is started, and interrupted at the end of the page
+    ```text                      is what the block above it prints; lines (`...`) and words may be left out
+    ```text title="..."          is a picture of what the title says
+There are no others. Blocks that are not run are in `NOT_RUN`, with the reason; those that need what a machine may lack
+are in `NEEDS`. Every command of all of them, and of the text, is parsed.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import runpy
 import shlex
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from importlib.util import find_spec
 from itertools import dropwhile, groupby
+from os import killpg
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
+from typing import IO, NamedTuple
+
+import pytest
+
+from agenttts.environments.sandbox import require_sandbox
+from agenttts.errors import ConfigError
+from tests.postgresql import find_programs
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+UNTIL = "until Ctrl-C"
+
+NOT_RUN = {
+    "make demo": "`make test` runs these tests; `make demo` installs packages, and searches for half a minute",
+    "agenttts compare minihop-recorded --methods agent,tpe,random,gp": "takes minutes, and `gp` needs PyTorch",
+    "agenttts ablate minihop-recorded": "takes a minute",
+    "python benchmarks/paper_table.py hotpotqa": "takes minutes; tests/test_paper_table.py runs it on less",
+    "# serve_70b.py": "needs vLLM inside of Ray Serve, and 16 GPUs",
+}
+"""How a block begins that is not run -> why."""
+
+
+def _sandboxed() -> bool:
+    try:
+        return bool(require_sandbox())
+    except ConfigError:
+        return False
+
+
+NEEDS: Mapping[str, tuple[str, Callable[[], bool]]] = {
+    "chatdev": ("a sandbox for programs", _sandboxed),
+    "ray": ("Ray: pip install 'agenttts[ray]'", lambda: find_spec("ray") is not None),
+    "POSTGRESQL_URL": ("PostgreSQL", lambda: find_spec("psycopg") is not None and find_programs() is not None),
+}
+"""A word in a block -> what it needs, and whether that is here."""
 
 _FENCE = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.M | re.S)
 _SHELL = f"""set -euo pipefail
 agenttts() {{ {shlex.quote(sys.executable)} -c 'from agenttts.cli import main; main()' "$@"; }}
 """
+_START_S = _END_S = 60.0
 
 
 class Block(NamedTuple):
@@ -39,25 +81,53 @@ class Block(NamedTuple):
     title: str
     code: str
 
+    @property
+    def reason(self) -> str:
+        """Why it is not run; empty where it is."""
+        return next((why for begin, why in NOT_RUN.items() if self.code.startswith(begin)), "")
+
+    @property
+    def missing(self) -> str:
+        """What this machine lacks for it; empty where it has all."""
+        lacking = [what for word, (what, here) in NEEDS.items() if re.search(rf"\b{word}", self.code) and not here()]
+        return ", ".join(lacking)
+
 
 def blocks(page: Path) -> list[Block]:
     """A page's blocks in their order."""
     return [Block(*found) for found in _FENCE.findall(page.read_text())]
 
 
-def follow(page: Path) -> None:
-    """Do in the current folder what a page says; AssertionError where it prints something else than the page."""
-    printed = ""
-    for number, (language, title, code) in enumerate(blocks(page)):
-        if language == "python":
-            file = Path(title or f"block_{number}.py")
-            file.write_text(code)
-            runpy.run_path(str(file))
-        elif language == "sh" and not title:
-            printed = _run(code)
-        elif language == "text":
-            missing = [line for line in code.splitlines() if line != "..." and line not in printed]
-            assert not missing, f"{page.name} shows {missing}, and its command printed\n{printed}"
+def follow(page: Path) -> list[str]:
+    """Do in the current folder what a page says; AssertionError where it prints something else than the page.
+
+    Returns:
+        What this machine lacks for the blocks that were left out.
+    """
+    printed: str | None = ""
+    lacking: list[str] = []
+    with ExitStack() as running:
+        for number, block in enumerate(blocks(page)):
+            if block.language == "text":
+                if not block.title and printed is not None:
+                    _require_shown(block.code, printed, page.name)
+            elif block.reason or block.missing:
+                printed = None
+                lacking += [block.missing] if block.missing else []
+            elif block.language == "python":
+                printed = _run_python(block.code, Path(block.title or f"block_{number}.py"))
+            elif block.title == UNTIL:
+                running.enter_context(_running(block.code))
+            else:
+                printed = _run(block.code)
+    return lacking
+
+
+def _run_python(code: str, file: Path) -> str:
+    file.write_text(code)
+    with redirect_stdout(io.StringIO()) as printed:
+        runpy.run_path(str(file))
+    return printed.getvalue()
 
 
 def _run(code: str) -> str:
@@ -66,11 +136,56 @@ def _run(code: str) -> str:
     return done.stdout
 
 
+@contextmanager
+def _running(code: str) -> Iterator[None]:
+    """Runs a block that would not end: from when it listens on every `--port` that it names, until an interrupt."""
+    ports = [int(port) for port in re.findall(r"--port[ =](\d+)", code)]
+    if any(map(_listens, ports)):
+        pytest.skip(f"a port of {ports} is in use")
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(["bash", "-c", _SHELL + code], stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + _START_S
+            while not all(map(_listens, ports)):
+                assert process.poll() is None and time.monotonic() < deadline, f"{code}\n{_read(log)}"
+                time.sleep(0.1)
+            yield
+            killpg(process.pid, signal.SIGINT)
+            process.wait(_END_S)
+            assert "Traceback" not in _read(log), f"{code}\n{_read(log)}"
+        finally:
+            with suppress(ProcessLookupError):  # what bash starts with & takes no interrupt
+                killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _read(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _require_shown(shown: str, printed: str, name: str) -> None:
+    lines = [line.split() for line in printed.splitlines()]
+    missing = [line for line in shown.splitlines() if line != "..." and not any(_holds(p, line.split()) for p in lines)]
+    assert not missing, f"{name} shows {missing}, and what it ran printed\n{printed}"
+
+
+def _holds(printed: list[str], words: list[str]) -> bool:
+    """Whether words are printed in this order, others between them or not."""
+    rest = iter(printed)
+    return all(word in rest for word in words)
+
+
 def commands(page: Path) -> Iterator[list[str]]:
     """The arguments of every `agenttts ...` of a page, in blocks and in the text."""
     for block in blocks(page):
         if block.language != "python":
-            known = dict(re.findall(r'^(\w+)="(.*)"$', block.code, re.M))
+            known = dict(re.findall(r'^(\w+)="?(.*?)"?$', block.code, re.M))
             for line in Template(block.code).safe_substitute(known).replace("\\\n", " ").splitlines():
                 yield from _commands_of(line)
     for span in re.findall(r"`([^`]+)`", _FENCE.sub("", page.read_text())):

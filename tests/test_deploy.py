@@ -128,6 +128,47 @@ async def test_a_deployed_pipeline_is_a_langgraph_node_and_a_graph(endpoint: Fak
     assert whole["answer"].text == "fact for Ann" and whole["answer"].allocation == CHOSEN
 
 
+async def test_the_graph_shows_stage_by_stage_what_was_chosen_and_used(endpoint: FakeEndpoint) -> None:
+    endpoint.reply = reply
+    graph = deploy(make_pipeline(endpoint.url)).graph()
+    drawn = {(edge.source, edge.target) for edge in graph.get_graph().edges}
+    assert drawn == {("__start__", "input"), ("input", "find"), ("find", "answer"), ("answer", "__end__")}
+    streamed = [update async for update in graph.astream({"input": GIVEN}, stream_mode="updates")]
+    assert [node for update in streamed for node in update] == ["input", "find", "answer"]
+    find, answer = streamed[1]["find"], streamed[2]["answer"]
+    assert find["outputs"] == {"find": "fact"} and "answer" not in find
+    assert (find["stages"]["find"].model, find["stages"]["find"].samples) == ("large", 2)
+    assert answer["answer"].stages == {**find["stages"], **answer["stages"]}
+
+
+async def test_the_graph_degrades_and_fails_as_the_call_does(endpoint: FakeEndpoint) -> None:
+    endpoint.reply, endpoint.faults = reply, [None, *[Fault(500)] * 50]
+    graph = deploy(make_pipeline(endpoint.url)).graph()
+    answer = (await graph.ainvoke({"input": GIVEN}))["answer"]
+    assert answer.output == "fact" and "cut short after subtask 'find'" in answer.degraded[-1]
+    endpoint.faults = [Fault(500)] * 50
+    with pytest.raises(EndpointError, match="answered 500"):
+        await deploy(make_pipeline(endpoint.url)).graph().ainvoke({"input": GIVEN})
+    with pytest.raises(MissingField):
+        await graph.ainvoke({"input": {}})
+
+
+async def test_stages_that_need_not_wait_for_one_another_are_side_by_side_in_the_graph() -> None:
+    small = Model("small", 1e6)
+    names: dict[str, tuple[str, ...]] = {"input": (), "b": (), "c": ("b",), "d": ("input", "c")}
+    stages = [
+        Subtask(name, (small,), "{{ q }}", prompt_tokens=5, completion_tokens=2, after=after)
+        for name, after in names.items()
+    ]
+    space = SearchSpace(Pipeline("p", tuple(stages), metric=at.metrics.exact_match("gold")), FlopsCost(), 400)
+    chosen = Allocation({name: ("small", 1) for name in names})
+    graph = DeployedPipeline(chosen, space, client=ScriptedClient(toy_reply)).graph()
+    edges = {(edge.source, edge.target) for edge in graph.get_graph().edges}
+    assert edges >= {("input_", "input"), ("input_", "b"), ("b", "c"), ("input", "d"), ("c", "d")}
+    found = await graph.ainvoke({"input": {"q": "1?"}})
+    assert found["outputs"] == dict(found["answer"].outputs) and set(found["outputs"]) == set(names)
+
+
 # When a model is down
 
 
@@ -279,12 +320,35 @@ def test_the_official_client_asks_the_pipeline(served: WebServer) -> None:
     assert told["agenttts"]["stages"]["answer"]["samples"] == 3
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_official_client_streams_the_pipeline(served: WebServer, counted: bool) -> None:
+    options: Any = {"stream_options": {"include_usage": True}} if counted else {}
+    messages: Any = [{"role": "user", "content": json.dumps(GIVEN)}]
+    with OpenAI(base_url=served.url, api_key="none") as client:
+        chunks = list(client.chat.completions.create(model="mine", messages=messages, stream=True, **options))
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert "".join(choice.delta.content or "" for choice in choices) == "fact for Ann"
+    assert choices[0].delta.role == "assistant" and choices[-1].finish_reason == "stop"
+    assert [chunk.usage.total_tokens for chunk in chunks if chunk.usage] == ([16] if counted else [])
+    told: Any = chunks[-1].model_extra
+    assert told["agenttts"]["allocation"] == CHOSEN.as_dict() and len({chunk.id for chunk in chunks}) == 1
+
+
+def test_the_official_clients_stream_helper_puts_the_answer_together(served: WebServer) -> None:
+    messages: Any = [{"role": "user", "content": json.dumps(GIVEN)}]
+    with (
+        OpenAI(base_url=served.url, api_key="none") as client,
+        client.chat.completions.stream(model="mine", messages=messages) as stream,
+    ):
+        assert stream.get_final_completion().choices[0].message.content == "fact for Ann"
+
+
 @pytest.mark.parametrize(("content", "changes", "status", "message"), [
     ("q", {}, 400, "the input lacks the field 'who', which the pipeline reads; it has question"),
     ({"who": "Ann"}, {}, 400, "the prompt of subtask 'find' names 'question', which the input lacks; it has who"),
     (GIVEN, {"model": "gpt"}, 404, "there is no model 'gpt' here; there is 'mine'"),
-    (GIVEN, {"stream": True}, 400, "leave stream and n out"),
-    (GIVEN, {"n": 2}, 400, "leave stream and n out"),
+    (GIVEN, {"n": 2}, 400, "leave n out"),
+    ("q", {"stream": True}, 400, "the input lacks the field 'who'"),
     (GIVEN, {"messages": []}, 400, "not a chat completion request: messages: "),
     (GIVEN, {"messages": [{"role": "system", "content": "x"}]}, 400, "there is no user message"),
 ])  # fmt: skip

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import takewhile
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("STANDIN", "."))
@@ -49,8 +50,8 @@ def main() -> None:
         return
     words = sys.argv[3:]
     options = {word: words[i + 1] for i, word in enumerate(words[:-1]) if word.startswith("--")}
-    place = words.index("--served-model-name")
-    serve(int(options["--port"]), words[place + 1 : place + 3], words)
+    named = words[words.index("--served-model-name") + 1 :] if "--served-model-name" in words else [sys.argv[2]]
+    serve(int(options["--port"]), list(takewhile(lambda word: not word.startswith("--"), named)), words)
 
 
 def serve(port: int, names: list[str], words: list[str]) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 
 from agenttts.errors import StoreError
 
-HEAD = "0002"
+HEAD = "0003"
 _BUSY_TIMEOUT_MS = 30_000
 _POSTGRESQL_DEFAULTS = {"connect_timeout": "10", "application_name": "agenttts"}
 _SHOWN_OPTIONS = ("host", "port")

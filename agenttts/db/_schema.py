@@ -37,6 +37,7 @@ trials = Table(
     Column("round", Integer, nullable=False),
     Column("created", Moment, nullable=False),
     Column("evaluation", JSON, nullable=False),  # trial.Evaluation with per-example results
+    Column("looks", JSON),  # of trial.Look; null in trials of a version that did not keep them
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("study_id", "allocation"),
 )

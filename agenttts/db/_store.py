@@ -25,6 +25,7 @@ from agenttts.trial import (
     Archive,
     Evaluation,
     Guideline,
+    Look,
     Proposal,
     Refusal,
     Spend,
@@ -35,6 +36,7 @@ from agenttts.trial import (
 _PREFIX_CACHES = "prefix_caches"
 """The one of a study's details that grows."""
 _EVALUATION = TypeAdapter(Evaluation)
+_LOOKS = TypeAdapter(tuple[Look, ...])
 _SPEND = TypeAdapter(Spend)
 _SPEC = TypeAdapter(StudySpec)
 _BOUGHT = ("requests", "prompt_tokens", "completion_tokens", "usd")
@@ -170,6 +172,7 @@ class Store:
     def _insert_trial(
         self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
     ) -> Trial:
+        now = _now()
         with transaction(self._engine) as connection:
             # No trial is ever deleted: the last number is how many there are, and the index has it without counting.
             last = select(func.coalesce(func.max(t.trials.c.number), 0)).where(t.trials.c.study_id == study.id)
@@ -181,13 +184,15 @@ class Store:
                 searcher=searcher,
                 rationale=proposal.rationale,
                 round=round,
-                created=_now(),
+                created=now,
+                looks=(_look(evaluation, now),),
             )
             row = {
                 **vars(trial),
                 "allocation": trial.allocation.key,
                 "score": evaluation.score,
                 "evaluation": _EVALUATION.dump_python(evaluation, mode="json"),
+                "looks": _LOOKS.dump_python(trial.looks, mode="json"),
             }
             connection.execute(insert(t.trials).values(study_id=study.id, **row))
         return trial
@@ -196,14 +201,19 @@ class Store:
         """Add further examples to a trial, and return it; those that another process has added meanwhile stand."""
         mine = (t.trials.c.study_id == study.id) & (t.trials.c.number == trial.number)
         with transaction(self._engine) as connection:
-            row = connection.execute(select(t.trials.c.evaluation).where(mine).with_for_update()).one()
+            wanted = select(t.trials.c.evaluation, t.trials.c.looks).where(mine).with_for_update()
+            row = connection.execute(wanted).one()
             held = _EVALUATION.validate_python(row.evaluation)
             seen = {result.example for result in held.results}
             fresh = tuple(result for result in evaluation.results if result.example not in seen)
             whole = held + replace(evaluation, results=fresh)
             values = {"score": whole.score, "evaluation": _EVALUATION.dump_python(whole, mode="json")}
+            looks = _LOOKS.validate_python(row.looks or ())
+            if looks:  # else when it saw the earlier ones is not known, and this one alone would mislead
+                looks = (*looks, _look(whole, _now()))
+                values["looks"] = _LOOKS.dump_python(looks, mode="json")
             connection.execute(update(t.trials).where(mine).values(**values))
-        return replace(trial, evaluation=whole)
+        return replace(trial, evaluation=whole, looks=looks)
 
     def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
         """Record the check of an allocation on held-out examples, in place of an older one."""
@@ -305,6 +315,7 @@ class Store:
                 rationale=row.rationale,
                 round=row.round,
                 created=row.created,
+                looks=_LOOKS.validate_python(row.looks or ()),
             )
             for row in self._rows(t.trials, study)
         ]
@@ -339,6 +350,10 @@ def _study(row: Row[Any]) -> Study:
 
 def _cache_uses(details: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return {name: (looked_up, found) for name, (looked_up, found) in details.get(_PREFIX_CACHES, {}).items()}
+
+
+def _look(evaluation: Evaluation, at: datetime) -> Look:
+    return Look(at=at, examples=len(evaluation.results), spend=evaluation.spend)
 
 
 def _parts(spend: Any, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:

@@ -14,7 +14,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -58,6 +58,9 @@ class StageUse:
     """Samples that the parser could not use."""
     prompt_tokens: int
     completion_tokens: int
+
+
+OnStage = Callable[[str, Any, StageUse], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +192,12 @@ class DeployedPipeline:
             return asyncio.run(self.answer(given))
         raise ConfigError("an event loop is running: use `await pipeline.answer(...)` here")
 
-    async def answer(self, given: Mapping[str, Any] | str) -> PipelineAnswer:
+    async def answer(self, given: Mapping[str, Any] | str, *, on_stage: OnStage | None = None) -> PipelineAnswer:
         """The answer to one input.
 
         Args:
             given: The fields that the pipeline reads of an example, or a text: its field `question`.
+            on_stage: Called whenever a subtask is done, with its name, its output and what it used.
 
         Raises:
             MissingField: When the input lacks a field that the pipeline reads.
@@ -204,7 +208,7 @@ class DeployedPipeline:
         check_input(self.pipeline, fields)
         async with self:
             with closing(Store()) as store:
-                return await self._answer(_DeployedRun(self, fields, SamplePool(store)))
+                return await self._answer(_DeployedRun(self, fields, SamplePool(store), on_stage))
 
     async def _answer(self, run: _DeployedRun) -> PipelineAnswer:
         started = time.perf_counter()
@@ -238,8 +242,17 @@ class DeployedPipeline:
         return answer
 
     def graph(self) -> Any:
-        """A compiled LangGraph graph: `await graph.ainvoke({"input": {...}})` has `answer`, a `PipelineAnswer`."""
+        """A compiled LangGraph graph: `await graph.ainvoke({"input": {...}})` has `answer`, a `PipelineAnswer`.
+
+        It has a node per subtask with the pipeline's edges, so that `astream` shows `outputs` and `stages` (what each
+        used) as they come; a pipeline that is one function of the user's (`Pipeline.run`) is one node.
+        """
         from langgraph.graph import END, START, StateGraph
+
+        from agenttts.environments.staged import staged_graph
+
+        if self.pipeline.run is None:
+            return staged_graph(self)
 
         async def answer(state: _GraphState) -> _GraphState:
             return {"answer": await self.answer(state["input"])}
@@ -272,25 +285,34 @@ class DeployedPipeline:
 class _DeployedRun(ExampleRun):
     """One input on its way through the graph, with stand-ins for models that do not answer."""
 
-    def __init__(self, owner: DeployedPipeline, given: Mapping[str, Any], pool: SamplePool) -> None:
+    def __init__(
+        self, owner: DeployedPipeline, given: Mapping[str, Any], pool: SamplePool, on_stage: OnStage | None
+    ) -> None:
         super().__init__(owner.pipeline, owner.allocation, given, owner.client, pool, owner.embedder)
-        self._owner = owner
+        self._owner, self._on_stage = owner, on_stage
         self.degraded: list[str] = []
         """What is less than was deployed, in words."""
 
     @property
     def stages(self) -> dict[str, StageUse]:
         """What each subtask used that drew anything."""
-        return {
-            name: StageUse(
-                model=self.allocation[name].model,
-                samples=tally.samples,
-                unparsable=tally.unparsable,
-                prompt_tokens=tally.prompt_tokens,
-                completion_tokens=tally.completion_tokens,
-            )
-            for name, tally in self.tallies.items()
-        }
+        return {name: self._use(name) for name in self.tallies}
+
+    def finish(self, subtask: Subtask, output: Any) -> None:
+        """As in a search, and tell it."""
+        super().finish(subtask, output)
+        if self._on_stage is not None:
+            self._on_stage(subtask.name, output, self._use(subtask.name))
+
+    def _use(self, name: str) -> StageUse:
+        tally = self.tallies[name]
+        return StageUse(
+            model=self.allocation[name].model,
+            samples=tally.samples,
+            unparsable=tally.unparsable,
+            prompt_tokens=tally.prompt_tokens,
+            completion_tokens=tally.completion_tokens,
+        )
 
     async def draw(
         self, subtask: Subtask, messages: Sequence[Message], sampling: Sampling, samples: int | None, *, own: bool

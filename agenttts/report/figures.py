@@ -24,7 +24,7 @@ _PARTS = ("prompt", "generation", "aggregation")
 
 
 def progress_figure(*findings: Findings) -> Figure:
-    """The expected score of the best trial so far, against trials, example evaluations and tokens.
+    """The expected score of what would have been recommended, against trials, example evaluations and tokens.
 
     Of one study with the interval of the true score; of several, the mean over the seeds of each method with its
     interval. Tokens are those bought, or, of a comparison or a recording, those that every trial from scratch takes.
@@ -123,7 +123,7 @@ def preference_figure(found: Findings) -> Figure:
         )  # fmt: skip
     order = [safe(f"{each.subtask}: {each.choice}") for each in weighed]
     figure.update_yaxes(categoryorder="array", categoryarray=order, autorange="reversed")
-    figure.update_xaxes(title_text="expected score of the pipeline")
+    figure.update_xaxes(title_text="expected score")
     return styled(figure, height=120 + 34 * len(weighed))
 
 

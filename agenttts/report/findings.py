@@ -14,6 +14,7 @@ from agenttts.errors import ConfigError
 from agenttts.frontier import Expected, Frontier, estimates, frontier
 from agenttts.posterior import posterior
 from agenttts.prices import PriceList
+from agenttts.report.history import Moment, history
 from agenttts.report.rows import study_prices
 from agenttts.surrogate import Surrogate
 from agenttts.trial import AgentStep, Archive, Evaluation, Refusal, Spend, Trial
@@ -109,6 +110,11 @@ class Findings:
     def best(self) -> Trial:
         """The recommended trial: the highest posterior mean."""
         return self.surrogate.best(self.trials)
+
+    @cached_property
+    def history(self) -> tuple[Moment, ...]:
+        """What was known after every look; empty for a study begun before this was kept."""
+        return history(self.study.spec.sizes, self.trials)
 
     @property
     def validation(self) -> Evaluation | None:

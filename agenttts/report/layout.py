@@ -42,10 +42,11 @@ class Listing:
     Args:
         layouts: The preferred one first; each holds the columns in order.
         notes: Sentences that the figures cannot be read without.
+        whole: What has every column, where some are left out.
     """
 
-    def __init__(self, *layouts: Sequence[Column], notes: Sequence[str] = ()) -> None:
-        self._layouts = layouts
+    def __init__(self, *layouts: Sequence[Column], notes: Sequence[str] = (), whole: str = "--json") -> None:
+        self._layouts, self._whole = layouts, whole
         self._notes = notes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -57,7 +58,7 @@ class Listing:
             shown.remove(max(shown, key=lambda column: column.rank))
         yield _table(shown, wrap=_widest(shown) > width)
         if hidden := [column.heading for column in layout if column not in shown]:
-            yield Text(f"(too narrow for: {', '.join(hidden)}; --json has everything)", style="dim")
+            yield Text(f"(too narrow for: {', '.join(hidden)}; {self._whole} has everything)", style="dim")
         for note in self._notes:
             yield Text(note)
 

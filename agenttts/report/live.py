@@ -44,7 +44,8 @@ def standing_view(now: Standing) -> Group:
     lines = [Text(f"study {now.study.name}", "bold"), *map(Text, standing_lines(now))]
     newest = now.archive.trials[-_SHOWN_TRIALS:]
     unit, label = cost_model(now.study.spec.cost_model).unit, now.study.details.get("recorded", "")
-    table: Sequence[Listing] = [trials_table(newest, unit, label=label)] if newest else []
+    whole = "agenttts trials --json"
+    table: Sequence[Listing] = [trials_table(newest, unit, label=label, whole=whole)] if newest else []
     told = now.archive.guidelines[-1].text.splitlines() if now.archive.guidelines else []
     heading = [Text("\nThe agent's last guideline", "bold")] if told else []
     cut = [Text("...")] if len(told) > _GUIDELINE_LINES else []
@@ -69,8 +70,9 @@ def standing_lines(now: Standing) -> list[str]:
     done = round(_BAR_WIDTH * best.evaluation.score)
     lines.append(
         f"best  {'█' * done}{'░' * (_BAR_WIDTH - done)} {best.evaluation.score:.3f} ({interval(best.evaluation)}) "
-        f"trial {best.number}: {best.allocation}"
+        f"by trial {best.number}"
     )
+    lines.append(f"      {best.allocation}")
     if now.check is not None:
         lines.append(f"held out  {now.check.score:.3f} ({interval(now.check)})")
     return lines

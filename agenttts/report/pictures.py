@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from agenttts.agent.curves import Curve as Fitted
@@ -12,7 +13,7 @@ from agenttts.report.comparison import Comparison
 from agenttts.report.evidence import WeighedModel, weighed_models
 from agenttts.report.findings import Findings
 from agenttts.report.lines import amount, counted
-from agenttts.report.progress import axes, progress
+from agenttts.report.progress import axes, moments, progress, taken
 from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.trial import Interval
 
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 
 
 _PROGRESS = (
-    "The line is the expected score of the best trial so far, the band its 95 % interval: the posterior over all "
-    "trials of the study, so what is known at the end, not what was believed at the time. A trial counts every "
-    "example that it has seen, in later looks too."
+    "After every look at examples, what the search would have recommended: its expected score, and in the band its "
+    "95 % interval, by the posterior over what had been seen by then. It falls where more examples show that a score "
+    "was luck."
+)
+_HINDSIGHT = (
+    "When each trial saw its examples was not kept: the order is unknown, and every trial is drawn as if it had seen "
+    "at once all that it saw in the end; the line is the best one by what is known at the end."
 )
 _SCRATCH = " Tokens from scratch are those that the trials would take without the sample pool."
 _CURVES = (
@@ -41,11 +46,12 @@ _PREFERENCE = (
     "Each model at its best number of samples within what the budget leaves its stage, the other stages as in the "
     "best allocation so far; bars are 95 % intervals."
 )
-_RACE = (
-    "Expected score of the best trial so far, the mean over the seeds of a method; the band is its 95 % interval "
-    "(Student's t), absent where all seeds agree. One posterior over the trials of all studies on this page "
-    "judges every trial. Tokens from scratch are what the trials would take without the sample pool, so that no "
-    "method profits from what another has bought."
+_RACE = "What each method would have recommended after every look at examples, by what it had seen by then."
+_RACED = (
+    " Its score is what one posterior, over the trials of all studies on this page, expects at the end, so that "
+    "no method is judged by its own luck. The line is the mean over the seeds of a method, the band its 95 % interval "
+    "(Student's t), absent where all seeds agree. Tokens from scratch are what the trials would take without the "
+    "sample pool, so that no method profits from what another has bought."
 )
 
 
@@ -72,24 +78,30 @@ class Picture:
     """What it shows, in a sentence: also what a screen reader says in its place."""
     table: PageTable
 
+    @property
+    def least_px(self) -> int:
+        """Width from which on it can be read; 0 where any will do."""
+        columns = {tuple(axis.domain or ()) for axis in self.figure.select_xaxes()}
+        return 60 + 180 * len(columns) if len(columns) > 1 else 0
+
 
 def progress_picture(found: Findings) -> Picture:
     """Best so far, of one study."""
     shown = axes([found])
-    trials, *others = (progress([found], axis)[0].reached for axis in shown)
-    changes = [i for i, point in enumerate(trials) if not i or point.score > trials[i - 1].score]
+    run, (line,) = moments(found), progress([found], "trials")
+    changes = [run[0], *(now for before, now in pairwise(run) if now.best.number != before.best.number)]
     rows = [
-        [f"trial {found.trials[i].number}: {found.trials[i].allocation}", *(f"{each[i].taken:,.0f}" for each in others),
-         scored(trials[i].score, trials[i].interval)]
-        for i in changes
+        [f"trial {now.best.number}: {now.best.allocation}", *(f"{taken(now, axis):,.0f}" for axis in shown),
+         scored(*now.expected)]
+        for now in changes
     ]  # fmt: skip
     return Picture(
         name="progress",
         figure=figures.progress_figure(found),
-        caption=_PROGRESS + _SCRATCH * ("tokens from scratch" in shown),
-        finding=f"Of {counted(len(trials), 'trial')} the recommended one is number {found.best.number}; none after it "
-        "is expected to score higher.",
-        table=PageTable(headings=["new best", *shown[1:], "expected score (95 % interval)"], rows=rows),
+        caption=(_HINDSIGHT if line.hindsight else _PROGRESS) + _SCRATCH * ("tokens from scratch" in shown),
+        finding=f"Of {counted(len(found.trials), 'trial')} the recommended one is number {found.best.number}, as it "
+        f"has been since there were {changes[-1].trials}.",
+        table=PageTable(headings=["the best from then on", *shown, "expected score (95 % interval)"], rows=rows),
     )
 
 
@@ -224,11 +236,12 @@ def preference_picture(found: Findings) -> Picture | None:
 def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comparison]) -> list[Picture]:
     """Several studies: how fast each method gets where, and what each recommends at what cost."""
     ranked = sorted(comparisons, key=lambda each: -each.score.value)
-    ends = {each.row: each.reached[-1] for each in progress(findings, "trials")}
+    lines = progress(findings, "trials")
+    ends = {each.row: each.reached[-1] for each in lines}
     fast = Picture(
         name="progress",
         figure=figures.progress_figure(*findings),
-        caption=_RACE,
+        caption=(_HINDSIGHT if lines[0].hindsight else _RACE) + _RACED,
         finding="At the end: "
         + "; ".join(f"{row} {scored(end.score, end.interval)}" for row, end in ends.items())
         + ".",

@@ -1,7 +1,9 @@
-"""Best so far: the trial of the highest expected score among the first ones of a study, against what they took.
+"""Best so far: what a search would have recommended after each look at examples, against what it had taken by then.
 
-One posterior, over the trials of all studies shown, judges every trial, with what is known at the end: how far a
-search had come, not what it believed at the time.
+Nothing is chosen with hindsight. Of one study the score is what was expected of the recommendation at that moment; of
+several it is what one posterior, over the trials of all of them, expects of it at the end, so that no method profits
+from its own optimism. A study of a version that did not keep when a trial saw its examples is drawn trial by trial,
+with all that each saw in the end: `Progress.hindsight`.
 """
 
 from __future__ import annotations
@@ -17,21 +19,22 @@ from agenttts.frontier import Expected, estimates
 from agenttts.posterior import posterior
 from agenttts.report.comparison import mean_over_seeds
 from agenttts.report.findings import Findings
-from agenttts.trial import Evaluation, Interval, Trial
+from agenttts.report.history import Moment
+from agenttts.trial import Interval, Spend
 
 Against = Literal["trials", "example evaluations", "tokens bought", "tokens from scratch"]
 _GRID = 60
 
-_TAKEN: dict[Against, Callable[[Evaluation], float]] = {
-    "trials": lambda evaluation: 1,
-    "example evaluations": lambda evaluation: len(evaluation.results),
-    "tokens bought": lambda evaluation: evaluation.spend.tokens,
-    "tokens from scratch": lambda evaluation: evaluation.spend.tokens + evaluation.spend.reused_tokens,
+_TAKEN: dict[Against, Callable[[Moment], float]] = {
+    "trials": lambda moment: moment.trials,
+    "example evaluations": lambda moment: moment.examples,
+    "tokens bought": lambda moment: moment.spend.tokens,
+    "tokens from scratch": lambda moment: moment.spend.tokens + moment.spend.reused_tokens,
 }
 
 
 class Reached(NamedTuple):
-    """How good the best trial was after this much."""
+    """How good the recommendation was after this much."""
 
     taken: float
     score: float
@@ -46,6 +49,8 @@ class Progress:
     row: str
     seeds: int
     reached: tuple[Reached, ...]
+    hindsight: bool
+    """Whether it is not known when the trials saw their examples."""
 
 
 def axes(findings: Sequence[Findings]) -> tuple[Against, ...]:
@@ -55,22 +60,32 @@ def axes(findings: Sequence[Findings]) -> tuple[Against, ...]:
     model has run there are no tokens.
     """
     scratch = len(findings) > 1 or findings[0].recorded
+    spent = [trial.evaluation.spend for found in findings for trial in found.trials]
+    used = any(spend.tokens or (scratch and spend.reused_tokens) for spend in spent)
     tokens: Against = "tokens from scratch" if scratch else "tokens bought"
-    used = any(_TAKEN[tokens](trial.evaluation) for found in findings for trial in found.trials)
     return ("trials", "example evaluations", tokens) if used else ("trials", "example evaluations")
 
 
 def progress(findings: Sequence[Findings], against: Against) -> list[Progress]:
     """One per method, by name; studies that differ in their seed alone are one method's."""
-    judged = _judge(findings)
-    if len(findings) == 1:
-        return [Progress(row=findings[0].row, seeds=1, reached=tuple(_alone(findings[0], judged, against)))]
+    hindsight, judged = not all(found.history for found in findings), _judge(findings)
     ordered = sorted(findings, key=lambda found: found.row)
-    rows = {row: list(group) for row, group in groupby(ordered, key=lambda found: found.row)}
-    return [
-        Progress(row=row, seeds=len(runs), reached=tuple(_together(runs, judged, against)))
-        for row, runs in rows.items()
-    ]
+    lines = []
+    for row, group in groupby(ordered, key=lambda found: found.row):
+        runs = [_in_hindsight(found, judged) if hindsight else found.history for found in group]
+        reached = _alone(runs[0], against) if len(findings) == 1 else _together(runs, judged, against)
+        lines.append(Progress(row=row, seeds=len(runs), reached=tuple(reached), hindsight=hindsight))
+    return lines
+
+
+def taken(moment: Moment, against: Against) -> float:
+    """What a search had taken by a moment."""
+    return _TAKEN[against](moment)
+
+
+def moments(found: Findings) -> Sequence[Moment]:
+    """Of one study, in hindsight where there is nothing else."""
+    return found.history or _in_hindsight(found, _judge([found]))
 
 
 def _judge(findings: Sequence[Findings]) -> dict[str, Expected]:
@@ -86,25 +101,32 @@ def _judge(findings: Sequence[Findings]) -> dict[str, Expected]:
     return {each.trial.allocation.key: each.expected for each in estimates(surrogate, numbered).values()}
 
 
-def _alone(found: Findings, judged: dict[str, Expected], against: Against) -> list[Reached]:
-    taken = _taken(found.trials, against)
-    scores = [judged[trial.allocation.key] for trial in found.trials]
-    leaders = [max(scores[: count + 1], key=lambda each: each.score) for count in range(len(scores))]
-    return [Reached(at, leader.score, leader.interval) for at, leader in zip(taken, leaders, strict=True)]
+def _in_hindsight(found: Findings, judged: dict[str, Expected]) -> tuple[Moment, ...]:
+    """One a trial, as if each had seen at once all that it saw in the end, and the best had been known."""
+    line: list[Moment] = []
+    examples, spend = 0, Spend()
+    for count, trial in enumerate(found.trials, start=1):
+        examples, spend = examples + len(trial.evaluation.results), spend + trial.evaluation.spend
+        best = max(found.trials[:count], key=lambda each: judged[each.allocation.key].score)
+        expected = judged[best.allocation.key]
+        line.append(Moment(trials=count, examples=examples, spend=spend, best=best, expected=expected))
+    return tuple(line)
 
 
-def _together(runs: Sequence[Findings], judged: dict[str, Expected], against: Against) -> list[Reached]:
+def _alone(run: Sequence[Moment], against: Against) -> list[Reached]:
+    """After each amount once: what is known when the next is about to be taken."""
+    last = {taken(moment, against): moment for moment in run}
+    return [Reached(amount, *moment.expected) for amount, moment in last.items()]
+
+
+def _together(runs: Sequence[Sequence[Moment]], judged: dict[str, Expected], against: Against) -> list[Reached]:
     """The mean over runs; one that has ended keeps what it had."""
-    taken = [_taken(found.trials, against) for found in runs]
-    best = [np.maximum.accumulate([judged[t.allocation.key].score for t in found.trials]) for found in runs]
-    first, last = max(each[0] for each in taken), max(each[-1] for each in taken)
+    amounts = [[taken(moment, against) for moment in run] for run in runs]
+    first, last = max(each[0] for each in amounts), max(each[-1] for each in amounts)
     grid = np.arange(first, last + 1) if against == "trials" else np.linspace(first, last, _GRID)
     points = []
     for at in grid.tolist():
-        values = [float(b[np.searchsorted(each, at, side="right") - 1]) for each, b in zip(taken, best, strict=True)]
+        then = [run[np.searchsorted(each, at, side="right") - 1] for run, each in zip(runs, amounts, strict=True)]
+        values = [judged[moment.best.allocation.key].score for moment in then]
         points.append(Reached(at, *mean_over_seeds(values, least=0, most=1)))
     return points
-
-
-def _taken(trials: Sequence[Trial], against: Against) -> list[float]:
-    return [float(total) for total in np.cumsum([_TAKEN[against](trial.evaluation) for trial in trials])]

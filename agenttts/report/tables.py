@@ -39,20 +39,22 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
     )
 
 
-def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "") -> Listing:
+def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "", whole: str = "--json") -> Listing:
     """One line per trial, in the order given; a line per stage where the terminal is too narrow for that.
 
     Args:
         trials: Of one study.
         unit: Of their costs.
         label: What their samples are, where no model gives them (`loop.recorded`).
+        whole: What has every column.
     """
     names = list(trials[0].allocation) if trials else []
     stages = [Column(heading=name, cells=[str(trial.allocation[name]) for trial in trials]) for name in names]
     stacked = ["\n".join(f"{name}: {choice}" for name, choice in trial.allocation.items()) for trial in trials]
     number = Column(heading="trial", cells=[str(trial.number) for trial in trials], number=True)
     figures = _figures(trials, unit, bought(label))
-    return Listing([number, *stages, *figures], [number, Column(heading="allocation", cells=stacked), *figures])
+    allocations = Column(heading="allocation", cells=stacked)
+    return Listing([number, *stages, *figures], [number, allocations, *figures], whole=whole)
 
 
 def _figures(trials: Sequence[Trial], unit: str, bought: str) -> list[Column]:

@@ -1,8 +1,8 @@
-"""What every tracker tells: the study's settings once, each trial once, the recommendation at the end."""
+"""What every tracker tells: the study's settings once, each trial whenever it has seen more examples, and the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from agenttts.db import Study
@@ -15,7 +15,7 @@ class Tracker(Protocol):
     """A callback of a search."""
 
     def __call__(self, progress: Progress) -> None:
-        """Tell the trials that are new."""
+        """Tell the trials that are new or better known."""
         ...
 
     def finish(self, result: SearchResult) -> None:
@@ -61,8 +61,27 @@ def settings(study: Study) -> dict[str, Any]:
     }
 
 
+class Told:
+    """Which trials have been told, and how many examples they had seen then: racing shows them more later."""
+
+    def __init__(self) -> None:
+        self._examples: dict[int, int] = {}
+
+    def note(self, number: int, examples: int) -> None:
+        """A trial that was told with this many examples."""
+        self._examples[number] = max(examples, self._examples.get(number, 0))
+
+    def news(self, trials: Sequence[Trial]) -> Iterator[Trial]:
+        """Those that are new or have seen more examples since; they are then told."""
+        for trial in trials:
+            examples = len(trial.evaluation.results)
+            if examples > self._examples.get(trial.number, 0):
+                self.note(trial.number, examples)
+                yield trial
+
+
 def trial_metrics(trial: Trial) -> dict[str, float]:
-    """The numbers of one trial, as they were when it was told: racing may show it more examples later."""
+    """The numbers of one trial as they are now."""
     low, high = trial.evaluation.interval
     return {
         "score": trial.evaluation.score,

@@ -1,11 +1,14 @@
-"""MLflow: one run per study, its trials as the steps of its metrics. The server is MLFLOW_TRACKING_URI's."""
+"""MLflow: one run per study, its trials as the steps of its metrics. The server is MLFLOW_TRACKING_URI's.
+
+A trial that has seen more examples is told again at its step, with what it scores now: a step's newest value holds.
+"""
 
 from __future__ import annotations
 
 from agenttts.db import Study
 from agenttts.errors import ConfigError
 from agenttts.loop import Progress, SearchResult
-from agenttts.tracking.base import end_metrics, settings, trial_metrics
+from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 EXPERIMENT = "agenttts"
 _STUDY = "agenttts.study"
@@ -30,17 +33,15 @@ class MlflowTracker:
         self._client = MlflowClient(tracking_uri=tracking_uri)
         self._experiment = experiment
         self._run = ""
-        self._told: set[int] = set()
+        self._told = Told()
 
     def __call__(self, progress: Progress) -> None:
         """See `Tracker`."""
         if not self._run:
             self._start(progress.study)
-        for trial in progress.archive.trials:
-            if trial.number not in self._told:
-                self._told.add(trial.number)
-                for name, value in trial_metrics(trial).items():
-                    self._client.log_metric(self._run, name, value, step=trial.number)
+        for trial in self._told.news(progress.archive.trials):
+            for name, value in trial_metrics(trial).items():
+                self._client.log_metric(self._run, name, value, step=trial.number)
 
     def finish(self, result: SearchResult) -> None:
         """See `Tracker`."""
@@ -56,7 +57,8 @@ class MlflowTracker:
         runs = self._client.search_runs([experiment], f"tags.`{_STUDY}` = '{name}'")
         if runs:
             self._run = runs[0].info.run_id
-            self._told = {metric.step for metric in self._client.get_metric_history(self._run, "score")}
+            for metric in self._client.get_metric_history(self._run, "examples"):
+                self._told.note(metric.step, int(metric.value))
             self._client.update_run(self._run, status="RUNNING")
             return
         self._run = self._client.create_run(experiment, run_name=study.name, tags={_STUDY: name}).info.run_id

@@ -1,4 +1,8 @@
-"""Weights & Biases: one run per study, a row per trial. WANDB_MODE, WANDB_PROJECT and the like set it up."""
+"""Weights & Biases: one run per study, a row per trial, and another whenever it has seen more examples.
+
+WANDB_MODE, WANDB_PROJECT and the like set it up. Offline, its client resumes nothing: a study that goes on is told
+anew, as a whole, in a folder of its own under the same run.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 from agenttts.errors import ConfigError
 from agenttts.loop import Progress, SearchResult
-from agenttts.tracking.base import end_metrics, settings, trial_metrics
+from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 PROJECT = "agenttts"
 
@@ -27,16 +31,14 @@ class WandbTracker:
             raise ConfigError("tracking with W&B needs its client: pip install 'agenttts[wandb]'") from error
         self._wandb: Any = wandb
         self._run: Any = None
-        self._told: set[int] = set()
+        self._told = Told()
 
     def __call__(self, progress: Progress) -> None:
         """See `Tracker`."""
         if self._run is None:
             self._start(progress)
-        for trial in progress.archive.trials:
-            if trial.number not in self._told:
-                self._told.add(trial.number)
-                self._run.log({"trial": trial.number, "allocation": str(trial.allocation), **trial_metrics(trial)})
+        for trial in self._told.news(progress.archive.trials):
+            self._run.log({"trial": trial.number, "allocation": str(trial.allocation), **trial_metrics(trial)})
 
     def finish(self, result: SearchResult) -> None:
         """See `Tracker`."""
@@ -57,4 +59,5 @@ class WandbTracker:
         self._run.define_metric("trial")
         self._run.define_metric("*", step_metric="trial")
         if self._run.resumed:
-            self._told = {trial.number for trial in progress.archive.trials[: progress.trials_before]}
+            for trial in progress.archive.trials[: progress.trials_before]:
+                self._told.note(trial.number, len(trial.evaluation.results))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +68,3 @@ class Shell:
 def shell(tmp_path: Path, endpoint: FakeEndpoint) -> Shell:
     endpoint.reply = lambda messages, seed: "text" if seed % 3 else "other"
     return Shell(tmp_path, endpoint)
-
-
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Programs started now take interrupts, even where this one was started in the background and ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -153,6 +153,28 @@ def test_an_unknown_study_lists_those_there_are(any_store: Store) -> None:
         any_store.study("two")
 
 
+def test_a_trial_tells_when_it_saw_what(any_store: Store) -> None:
+    study = any_store.start("one", SPEC)
+    trial = any_store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    more = Evaluation(results=(ExampleResult(example="c", score=1.0),), spend=Spend(prompt_tokens=3))
+    extended = any_store.extend_trial(study, trial, more)
+    assert any_store.archive(study).trials == (extended,)
+    assert [(look.examples, look.spend.prompt_tokens) for look in extended.looks] == [(2, 10), (3, 13)]
+    assert extended.looks[0].at == trial.created <= extended.looks[1].at
+
+
+def test_a_trial_of_an_older_version_does_not_tell_when_it_saw_what(any_url: str) -> None:
+    store = Store(any_url)
+    study = store.start("one", SPEC)
+    store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    with database(any_url) as old:
+        old.execute(text("UPDATE trials SET looks = NULL"))
+    (trial,) = store.archive(study).trials
+    more = Evaluation(results=(ExampleResult(example="c", score=1.0),))
+    assert trial.looks == store.extend_trial(study, trial, more).looks == ()
+    store.close()
+
+
 @pytest.mark.parametrize("revision", ["0001", "0002"])
 def test_an_older_store_is_migrated_with_its_rows(any_url: str, revision: str) -> None:
     with database(any_url) as old:

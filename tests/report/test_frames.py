@@ -11,6 +11,9 @@ from agenttts.allocation import SearchSpace
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
+from agenttts.loop import Limits, search
+from agenttts.methods import searcher
+from agenttts.racing import Racing
 from agenttts.report import (
     Findings,
     budget_figure,
@@ -18,13 +21,15 @@ from agenttts.report import (
     frontier_figure,
     preference_figure,
     progress_figure,
+    read_findings,
     samples_frame,
     scaling_figure,
     stages_frame,
     steps_frame,
     trials_frame,
 )
-from agenttts.report.progress import progress
+from agenttts.report.pictures import progress_picture
+from agenttts.report.progress import Against, progress
 from agenttts.report.scaling import scaling_curves
 from agenttts.report.style import COLOURS
 from tests.report.test_page import searched
@@ -64,12 +69,45 @@ def test_samples_are_those_of_the_pool(found: Findings, store: Store) -> None:
     )
 
 
-def test_the_best_so_far_never_falls_and_ends_at_the_best(found: Findings) -> None:
-    for against in ("trials", "example evaluations", "tokens from scratch"):
+def test_progress_ends_at_the_recommendation(found: Findings) -> None:
+    spent = sum(trial.evaluation.spend.tokens + trial.evaluation.spend.reused_tokens for trial in found.trials)
+    ends: dict[Against, int] = {
+        "trials": len(found.trials),
+        "example evaluations": sum(len(trial.evaluation.results) for trial in found.trials),
+        "tokens from scratch": spent,
+    }
+    for against, end in ends.items():
         (line,) = progress([found], against)
-        scores, taken = [point.score for point in line.reached], [point.taken for point in line.reached]
-        assert scores == sorted(scores) and taken == sorted(taken) and len(scores) == len(found.trials)
-        assert scores[-1] == pytest.approx(found.expected[found.best.number].score, abs=1e-4)
+        taken = [point.taken for point in line.reached]
+        assert taken == sorted(taken) and taken[-1] == end and not line.hindsight
+        assert line.reached[-1].score == pytest.approx(found.expected[found.best.number].score)
+
+
+async def test_no_moment_knows_what_came_after_it(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    for trials in (8, 14):
+        limits = Limits(trials=trials)
+        random, racing = searcher("random"), Racing(look=5)
+        await search(toy_environment, random, toy_space, store, study_name="s", limits=limits, racing=racing)
+        (found,) = read_findings(store)
+        if trials == 8:
+            before = found
+    looks = [len(trial.looks) for trial in found.trials]
+    assert len(found.history) == sum(looks) > len(looks)  # some were shown more examples later
+    assert found.history[: len(before.history)] == before.history
+    last = found.history[-1]
+    assert (last.best.number, last.trials) == (found.best.number, len(found.trials))
+
+
+def test_where_the_order_of_looks_is_unknown_progress_is_in_hindsight(found: Findings) -> None:
+    trials = tuple(replace(trial, looks=()) for trial in found.trials)
+    older = replace(found, archive=replace(found.archive, trials=trials))
+    (line,) = progress([older], "trials")
+    scores = [point.score for point in line.reached]
+    assert line.hindsight and scores == sorted(scores) and len(scores) == len(trials)
+    assert "the order is unknown" in progress_picture(older).caption
+    assert "the order is unknown" not in progress_picture(found).caption
 
 
 def test_scaling_curves_hold_every_trial_of_their_model_once(found: Findings) -> None:

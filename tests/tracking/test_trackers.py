@@ -20,6 +20,7 @@ from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
+from agenttts.racing import Racing
 from agenttts.tracking import MlflowTracker, WandbTracker, export_to_optuna, tracker
 from agenttts.tracking.base import Tracker
 
@@ -31,7 +32,9 @@ async def tracked(
 ) -> SearchResult:
     limits = Limits(trials=trials)
     agent = searcher("agent", llm="none")
-    result = await search(environment, agent, space, store, study_name="it's", limits=limits, on_progress=told)
+    result = await search(
+        environment, agent, space, store, study_name="it's", limits=limits, racing=Racing(look=5), on_progress=told
+    )
     if told is not None:
         told.finish(result)
     return result
@@ -49,8 +52,10 @@ async def test_mlflow_has_one_run_per_study_with_a_step_per_trial(
     experiment = server.get_experiment_by_name("agenttts")
     (run,) = server.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED" and run.data.params["environment"] == "toy"
-    history = server.get_metric_history(run.info.run_id, "score")
-    assert [(m.step, m.value) for m in history] == [(t.number, t.evaluation.score) for t in result.archive.trials]
+    history = sorted(server.get_metric_history(run.info.run_id, "score"), key=lambda metric: metric.timestamp)
+    assert len(history) == sum(len(trial.looks) for trial in result.archive.trials) > len(result.archive.trials)
+    shown = {metric.step: metric.value for metric in history}
+    assert shown == {trial.number: trial.evaluation.score for trial in result.archive.trials}
     assert run.data.metrics["best_score"] == result.best.evaluation.score
     assert result.validation is not None and run.data.metrics["held_out_score"] == result.validation.score
     assert run.data.tags["agenttts.allocation"] == result.best.allocation.key
@@ -66,13 +71,15 @@ async def test_wandb_has_a_row_per_trial(
     wandb = pytest.importorskip("wandb", reason=f"wandb is {_HINT}")
     for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
-    result = await tracked(WandbTracker(), toy_environment, toy_space, store, 3)
-    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
-    wandb.teardown()  # as at the end of a process: only then is the file complete
-    held = path.read_bytes()  # records with JSON values
-    for trial in result.archive.trials:
-        assert json.dumps(str(trial.allocation)).encode() in held
-    assert json.dumps(result.best.allocation.key).encode() in held and b"best_trial" in held
+    for trials in (3, 5):  # the second goes on with the study
+        result = await tracked(WandbTracker(), toy_environment, toy_space, store, trials)
+        wandb.teardown()  # as at the end of a process: only then is the file complete
+        path = max(tmp_path.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime)
+        held = path.read_bytes()  # records with JSON values
+        for trial in result.archive.trials:
+            assert json.dumps(str(trial.allocation)).encode() in held
+        assert json.dumps(result.best.allocation.key).encode() in held and b"best_trial" in held
+    assert len({file.name for file in tmp_path.glob("wandb/offline-run-*/*.wandb")}) == 1  # one run
 
 
 def test_an_unknown_tracker_is_one_sentence() -> None:
