@@ -132,7 +132,8 @@ class Chain:
 
     def _by_subtask(self, parameters: Floats) -> Iterator[Floats]:
         ends = np.cumsum([_COMMON + len(size) for size in self._sizes])
-        return iter(np.split(parameters, ends[:-1], axis=1))
+        # Nothing lies beyond six standard deviations, but powers that overflow.
+        return iter(np.split(np.clip(parameters, -6, 6), ends[:-1], axis=1))
 
 
 def _logistic(z: Floats) -> Floats:

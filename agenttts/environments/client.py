@@ -357,8 +357,10 @@ def _translated(where: str, key: str) -> Iterator[None]:
     except APIStatusError as error:
         raise refusal(error, where, key) from error
     except OpenAIError as error:
-        gone = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
         reason = type(error.__cause__ or error).__name__
+        # Who takes no connection is not there; who takes one and says nothing may be busy.
+        slow = isinstance(error, APITimeoutError) and reason != "ConnectTimeout"
+        gone = isinstance(error, APIConnectionError) and not slow
         raise EndpointError(f"{where} did not answer: {reason}", unreachable=gone) from error
     except ValueError as error:
         raise EndpointError(f"{where} answered something that is not JSON") from error
