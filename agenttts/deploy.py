@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from agenttts.allocation import Allocation, SearchSpace
 from agenttts.calibration import Throughput, with_throughput
@@ -23,6 +22,7 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.registry import environment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
+from agenttts.yaml_file import read_checked
 
 _NOT_RUN = {"the metric"}
 """Parts of a pipeline that no answer depends on."""
@@ -85,7 +85,8 @@ def deployed(
     Raises:
         ConfigError: On a file that cannot be read, one of another pipeline, or a pipeline that cannot be found.
     """
-    file, where = _read(source)
+    where = "the allocation" if isinstance(source, Mapping) else f"allocation file {str(source)!r}"
+    file = read_checked(source, _File, where, "agenttts best")
     runner = _runner(file, where, pipeline, data)
     _require_same(file, runner.pipeline, where)
     allocation = Allocation({name: (choice.model, choice.samples) for name, choice in file.allocation.items()})
@@ -101,22 +102,6 @@ def deployed(
     if endpoints:
         runner.environment.route(endpoints)
     return runner.environment.deployed(allocation, space, timeout_s=timeout_s)
-
-
-def _read(source: str | Path | Mapping[str, Any]) -> tuple[_File, str]:
-    """The file, and how errors name it."""
-    where = "the allocation" if isinstance(source, Mapping) else f"allocation file {str(source)!r}"
-    try:
-        content = source if isinstance(source, Mapping) else yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        return _File.model_validate(content), where
-    except OSError as error:
-        raise ConfigError(f"cannot read the {where}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its whole"
-        raise ConfigError(f"{where} is not one that `agenttts best` wrote: {place}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where} is not YAML") from error
 
 
 def _runner(file: _File, where: str, given: Pipeline | LiveEnvironment | None, data: str | None) -> _Runner:

@@ -53,7 +53,7 @@ _SCORES = """retrieve.model,retrieve.samples,answer.model,answer.samples,example
 8B,1,70B,1,a,1
 """
 _PAPER_MODELS = (QWEN_7B, QWEN_32B, QWEN_72B, LLAMA_3B, LLAMA_8B, LLAMA_70B)
-_GPUS = """
+NVML = """
 class NVMLError(Exception): pass
 class Memory: total, free = 85 * 10**9, 84 * 10**9
 def nvmlInit(): pass
@@ -63,6 +63,7 @@ def nvmlDeviceGetHandleByIndex(index): return index
 def nvmlDeviceGetMemoryInfo(handle): return Memory
 def nvmlDeviceGetUUID(handle): return f"GPU-{handle}"
 """
+"""What stands for the module pynvml: two GPUs."""
 
 
 def furnish(folder: Path) -> None:
@@ -79,7 +80,7 @@ def furnish(folder: Path) -> None:
     (folder / "data_attribute_format.csv").write_text("".join(described))
     (folder / "my_graph.py").write_text(_GRAPH)
     (folder / "scores.csv").write_text(_SCORES)
-    (folder / "pynvml.py").write_text(_GPUS)
+    (folder / "pynvml.py").write_text(NVML)
     for name in ("xs", "s", "m", "l"):
         (folder / "zoo" / f"minihop-{name}").mkdir(parents=True)
     rag = next(block for block in blocks(README) if block.title == "rag.py")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from agenttts.calibration import Throughput
 from agenttts.environments.measuring import Measured
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
+from agenttts.yaml_file import read_checked
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1)]
@@ -100,7 +101,8 @@ def read_throughput(path: Path, pipeline: Pipeline, *, at_most: int) -> Calibrat
     Raises:
         ConfigError: On a file that cannot be read or lacks a model, or was measured with more requests only.
     """
-    file, where = _read(path), f"throughput file {str(path)!r}"
+    where = f"throughput file {str(path)!r}"
+    file = read_checked(path, _File, where, "agenttts calibrate")
     wanted = list(dict.fromkeys(model.name for model in pipeline.models))
     if missing := [name for name in wanted if name not in file.models]:
         raise ConfigError(
@@ -123,20 +125,6 @@ def _per_gpu(row: _Batch, gpus: int) -> Throughput:
     return Throughput(
         prefill_tokens_per_s=row.prefill_tokens_per_s / gpus, decode_tokens_per_s=row.decode_tokens_per_s / gpus
     )
-
-
-def _read(path: Path) -> _File:
-    where = f"throughput file {str(path)!r}"
-    try:
-        return _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"cannot read the {where}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its whole"
-        raise ConfigError(f"{where} is not one that `agenttts calibrate` wrote: {place}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where} is not YAML") from error
 
 
 def _rounded(row: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests import vllm_standin
 from tests.cli.conftest import Shell
+from tests.reader import NVML
 
 MINE = """
 import agenttts as at
@@ -20,16 +21,6 @@ find = at.Subtask("find", models, "find {{ question }}", prompt_tokens=5, comple
 answer = at.Subtask("answer", models, "{{ question }} {{ find }}", prompt_tokens=6, completion_tokens=2, max_samples=4)
 rows = [{"id": str(i), "question": f"q{i}", "gold": "yes"} for i in range(8)]
 environment = at.LiveEnvironment(at.Pipeline("mine", (find, answer), at.metrics.exact_match("gold")), rows)
-"""
-NVML = """
-class NVMLError(Exception): pass
-class Memory: total, free = 85 * 10**9, 84 * 10**9
-def nvmlInit(): pass
-def nvmlShutdown(): pass
-def nvmlDeviceGetCount(): return 2
-def nvmlDeviceGetHandleByIndex(index): return index
-def nvmlDeviceGetMemoryInfo(handle): return Memory
-def nvmlDeviceGetUUID(handle): return f"GPU-{handle}"
 """
 SEARCH = "search served.py:environment --budget 1e6 --trials 3 --method random --serve vllm"
 
