@@ -74,8 +74,8 @@ class Chain:
             base, gain, lift, half, late, fall, knee, weight = z[:, :_COMMON].T[:, :, None]
             single = _logistic(0.7 * base + (0.9 + 0.7 * gain) * size + 0.1 * z[:, _COMMON:])[:, models[:, i]]
             doublings = np.log2(samples[:, i])
-            halfway = 2.2 * np.exp(0.6 * half) / upstream
-            gained = 1 - 2 ** -((doublings / halfway) ** np.exp(0.4 + 0.6 * late))
+            halfway = 1.8 * np.exp(0.6 * half) / upstream
+            gained = 1 - 2 ** -((doublings / halfway) ** np.exp(0.1 + 0.3 * late))
             lost = 0.01 * np.exp(fall) * _above(doublings - 2.5 - knee)
             quality = np.clip(single + _logistic(0.8 * lift - 0.5) * (1 - single) * gained - lost, _LEAST_QUALITY, 1)
             score *= 1 - _logistic(1 + weight) * (1 - quality)

@@ -26,7 +26,7 @@ import platform
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -338,31 +338,49 @@ def main() -> None:
     parser.add_argument("--peer", default="", help="interpreter of an environment with agenttts and agentopt-py")
     parser.add_argument("--quick", action="store_true", help="family 'table', 8 problems, 1,500 example evaluations")
     parser.add_argument("--out", type=Path, help="write OUT.json, OUT.md and OUT.png")
+    parser.add_argument("--resume", action="store_true", help="keep the runs that OUT.json holds; make those it lacks")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.families, arguments.seeds, arguments.last = ["table"], 8, 1500
         arguments.methods = [name for name in arguments.methods if name != "gp"]
     if arguments.peer:
         arguments.methods = [*arguments.methods, *PEERS]
+    if arguments.resume and not arguments.out:
+        parser.error("--resume needs --out: it keeps the runs of OUT.json")
     optima = minihop_optima() if MINIHOP in arguments.families else {}
-    started, runs = time.monotonic(), []
+    makings, runs = kept(arguments.out) if arguments.resume else ([], [])
+    makings.append(making(arguments))
+    jobs, notes = _jobs(arguments, {(each.method, each.family, each.seed) for each in runs}), set()
+    started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(arguments.processes, share_optima, (optima,)) as pool:
-        for family in arguments.families:
-            done = pool.map(_job, _jobs(family, arguments), chunksize=1)
-            for note in dict.fromkeys(each for each in done if isinstance(each, str)):
-                print(note)
-            runs += [each for each in done if isinstance(each, Run)]
-            if arguments.out:  # after each family: hours of work are not lost to the last minute
-                write(runs, arguments)
-    print(report(runs, arguments.last))
-    print(f"\n{len(runs)} runs in {time.monotonic() - started:.0f} s on {arguments.processes} processes")
+        for done in pool.imap_unordered(_job, jobs):
+            if isinstance(done, str):
+                notes.add(done)
+                continue
+            runs.append(done)
+            if arguments.out:  # after each run: hours of work are not lost to the last minute
+                save(makings, runs, arguments.out)
+    runs.sort(key=lambda each: (NAMES.index(each.family), each.seed))
+    if arguments.out:
+        save(makings, runs, arguments.out)
+        arguments.out.with_suffix(".md").write_text(report(runs, arguments.last).lstrip() + "\n")
+        draw(runs, arguments.out.with_suffix(".png"), arguments.last)
+    print("\n".join([*sorted(notes), report(runs, arguments.last)]))
+    print(f"\n{len(jobs)} runs in {time.monotonic() - started:.0f} s on {arguments.processes} processes")
 
 
-def _jobs(family: str, arguments: argparse.Namespace) -> list[tuple[str, str, int, int, str]]:
+def _jobs(arguments: argparse.Namespace, done: Set[tuple[str, str, int]]) -> list[tuple[str, str, int, int, str]]:
+    """Those that are not done yet, one problem after another, so that a part of them compares methods as well."""
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     # Minihop's options are too many for the exhaustive start of the peer.
-    methods = [each for each in arguments.methods if not (each.startswith(PEER) and family == MINIHOP)]
-    return [(method, family, seed, arguments.last, arguments.peer) for seed in seeds for method in methods]
+    wanted = [
+        (method, family, seed)
+        for seed in seeds
+        for family in arguments.families
+        for method in arguments.methods
+        if not (method.startswith(PEER) and family == MINIHOP)
+    ]
+    return [(*each, arguments.last, arguments.peer) for each in wanted if each not in done]
 
 
 def report(runs: Sequence[Run], last: int) -> str:
@@ -370,21 +388,31 @@ def report(runs: Sequence[Run], last: int) -> str:
     return "\n".join([table(runs, last), *peer_lines(runs)])
 
 
-def write(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
-    """Keep the figures, and what it takes to make them again."""
-    out: Path = arguments.out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    made = {
+def making(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What it takes to make the runs again."""
+    return {
         "agenttts": version("agenttts"),
         "optuna": version("optuna"),
         "python": platform.python_version(),
         "settings": {name: str(value) for name, value in vars(arguments).items()},
     }
-    out.with_suffix(".json").write_text(
-        json.dumps({"made": made, "runs": [asdict(each) for each in runs]}, indent=1) + "\n"
-    )
-    out.with_suffix(".md").write_text(report(runs, arguments.last).lstrip() + "\n")
-    draw(runs, out.with_suffix(".png"), arguments.last)
+
+
+def save(makings: Sequence[dict[str, Any]], runs: Sequence[Run], out: Path) -> None:
+    """Keep every figure."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    whole = {"made": makings, "runs": [asdict(each) for each in runs]}
+    out.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def kept(out: Path) -> tuple[list[dict[str, Any]], list[Run]]:
+    """What `save` kept: how the runs were made, and the runs."""
+    whole = json.loads(out.with_suffix(".json").read_text())
+    runs = [
+        Run(**{**each, "regrets": {int(mark): regret for mark, regret in each["regrets"].items()}})
+        for each in whole["runs"]
+    ]
+    return whole["made"], runs
 
 
 if __name__ == "__main__":
