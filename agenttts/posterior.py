@@ -109,8 +109,16 @@ def posterior(sizes: Sizes, trials: Sequence[Trial]) -> Surrogate:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
     """
-    structure, fitted = Structure(), representative(trials)
-    return Surrogate(sizes, fitted, kept(structure, weigh(sizes, fitted, structure)))
+    return weighed_posterior(sizes, trials, Structure())[0]
+
+
+def weighed_posterior(
+    sizes: Sizes, trials: Sequence[Trial], structure: Structure
+) -> tuple[Surrogate, tuple[Hypothesis, ...]]:
+    """`posterior` where no more is assumed than this structure, and what the trials say of each of its assumptions."""
+    fitted = representative(trials)
+    hypotheses = weigh(sizes, fitted, structure)
+    return Surrogate(sizes, fitted, kept(structure, hypotheses)), hypotheses
 
 
 def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:

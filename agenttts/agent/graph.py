@@ -24,8 +24,7 @@ from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, Vi
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.allocation import Allocation, SearchSpace
-from agenttts.posterior import kept, representative, weigh
-from agenttts.surrogate import Surrogate
+from agenttts.posterior import representative, weighed_posterior
 from agenttts.trial import RULES, AgentStep, Archive, Proposal
 
 MAX_REPAIRS = 2
@@ -142,10 +141,8 @@ class Agent:
         return plan.proposals
 
     def _view(self) -> View:
-        sizes, assumed = self.space.pipeline.sizes, self.insights.structure
         trials = tuple(representative(self.archive.trials))
-        hypotheses = weigh(sizes, trials, assumed)
-        surrogate = Surrogate(sizes, trials, kept(assumed, hypotheses))
+        surrogate, hypotheses = weighed_posterior(self.space.pipeline.sizes, trials, self.insights.structure)
         evidence = gather_evidence(
             replace(self.archive, trials=trials), self.space, surrogate, hypotheses, self.insights.on
         )
