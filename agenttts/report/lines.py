@@ -9,6 +9,7 @@ from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments.prefix_cache import CacheUse
 from agenttts.loop import SearchResult, bought
+from agenttts.report.history import new_bests
 from agenttts.report.layout import plain
 from agenttts.report.rows import stage_rows, study_prices
 from agenttts.trial import RULES, AgentStep, Evaluation, ExampleResult, Spend, Trial
@@ -139,6 +140,8 @@ def trace_lines(
     """
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
+    bests = new_bests(study.spec.sizes, archive.trials) if trial_number is None else {}
+    unit, reasons = cost_model(study.spec.cost_model).unit, _MOST_REASONS if trial_number is None else None
     every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
     for number in sorted({each.round for part in every for each in part}):
@@ -146,18 +149,20 @@ def trace_lines(
         for step in (step for step in steps if step.round == number):
             lines += _step_lines(step, prompts=prompts)
         for trial in (trial for trial in trials if trial.round == number):
-            lines.append((f"trial {trial.number}", _trial_text(trial, _MOST_REASONS if trial_number is None else None)))
+            lines.append((f"trial {trial.number}", _trial_text(trial, unit, reasons)))
             if trial_number is not None:
                 lines += _details(trial, study, store.validation(study, trial.allocation))
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
             lines.append((f"refused ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
+        if number in bests:
+            lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
     return [(plain(heading), plain(body)) for heading, body in lines]
 
 
-def _trial_text(trial: Trial, reasons: int | None) -> str:
+def _trial_text(trial: Trial, unit: str, reasons: int | None) -> str:
     score, *failures = scored(trial.evaluation, reasons=reasons)
     examples = len(trial.evaluation.results)
-    lines = [str(trial.allocation), f"{score} on {examples} examples, cost {trial.cost:.4g}", *failures]
+    lines = [str(trial.allocation), f"{score} on {examples} examples, cost {trial.cost:.4g} {unit}", *failures]
     return "\n".join([*lines, f"why: {trial.rationale}"])
 
 

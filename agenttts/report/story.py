@@ -211,8 +211,8 @@ class Chapter:
 
     round: Round
     outcomes: tuple[Outcome, ...]
-    leads: bool
-    """Whether it brought a trial that is expected to be better than all before it."""
+    new_best: Trial | None
+    """What was recommended from then on, by what was known then; None where nothing changed or the order is unknown."""
 
     @property
     def own(self) -> str:
@@ -227,9 +227,8 @@ def timeline(found: Findings) -> list[Chapter]:
     """Round by round."""
     expected = {number: each.score for number, each in found.expected.items()}
     ranks = {number: place for place, number in enumerate(sorted(expected, key=lambda n: -expected[n]), start=1)}
-    chapters, lead = [], float("-inf")
+    chapters = []
     for each in found.rounds:
-        reached = max((expected[trial.number] for trial in each.trials), default=float("-inf"))
         outcomes = tuple(
             Outcome(
                 trial=trial,
@@ -239,8 +238,7 @@ def timeline(found: Findings) -> list[Chapter]:
             )
             for trial in each.trials
         )
-        chapters.append(Chapter(round=each, outcomes=outcomes, leads=reached > lead))
-        lead = max(lead, reached)
+        chapters.append(Chapter(round=each, outcomes=outcomes, new_best=found.new_bests.get(each.number)))
     return chapters
 
 
