@@ -85,14 +85,19 @@ def spent(spend: Spend, checks: Sequence[Evaluation], *, label: str = "") -> str
         checks: Held-out checks.
         label: What the samples are, where no model gives them (`loop.recorded`).
     """
-    usd = f", {spend.usd:.4f} USD" if spend.usd else ""
+    usd = f", {priced(spend.usd, label)}" if spend.usd else ""
     tokens = sum(check.spend.tokens for check in checks)
     held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
     verb = f"{bought(label)} (nothing was bought)" if label else "bought"
     return (
-        f"The search {verb}: {spend.tokens:,} tokens in {spend.requests:,} requests{usd}{held_out}; "
+        f"The search {verb}: {spend.tokens:,} tokens in {counted(spend.requests, 'request')}{usd}{held_out}; "
         f"{spend.reused_tokens:,} further tokens came from the sample pool"
     )
+
+
+def priced(usd: float, label: str) -> str:
+    """What tokens cost, or would have cost where nothing was bought."""
+    return f"{usd:.4f} USD{' if they were bought' if label else ''}"
 
 
 def cache_uses(uses: Mapping[str, CacheUse]) -> str:
