@@ -29,7 +29,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from importlib.util import find_spec
 from itertools import dropwhile, groupby
 from os import getpid, killpg
 from pathlib import Path
@@ -38,6 +37,7 @@ from typing import IO, NamedTuple
 
 from agenttts.environments.sandbox import require_sandbox
 from agenttts.errors import ConfigError
+from agenttts.extras import installed
 from tests.postgresql import find_programs
 
 ROOT = Path(__file__).parent.parent
@@ -61,11 +61,11 @@ def _sandboxed() -> bool:
 
 
 NEEDS: Mapping[str, tuple[str, Callable[[], bool]]] = {
-    "make demo": ("llama.cpp: pip install 'agenttts[local]'", lambda: find_spec("xllamacpp") is not None),
-    "methods gp": ("PyTorch: pip install 'agenttts[gp]'", lambda: find_spec("torch") is not None),
+    "make demo": ("llama.cpp: pip install 'agenttts[local]'", lambda: installed("xllamacpp")),
+    "methods gp": ("PyTorch: pip install 'agenttts[gp]'", lambda: installed("torch")),
     "chatdev": ("a sandbox for programs", _sandboxed),
-    "ray": ("Ray: pip install 'agenttts[ray]'", lambda: find_spec("ray") is not None),
-    "POSTGRESQL_URL": ("PostgreSQL", lambda: find_spec("psycopg") is not None and find_programs() is not None),
+    "ray": ("Ray: pip install 'agenttts[ray]'", lambda: installed("ray")),
+    "POSTGRESQL_URL": ("PostgreSQL", lambda: installed("psycopg") and find_programs() is not None),
 }
 """A word in a block -> what it needs, and whether that is here."""
 
