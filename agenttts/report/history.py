@@ -49,9 +49,9 @@ def new_bests(sizes: Sizes, trials: Sequence[Trial]) -> Mapping[int, Trial]:
     """Round -> the trial that then became the recommended one, by what was known before the next round's trials.
 
     It may be of an earlier round and have seen more examples since. Of many rounds an even selection is judged, and a
-    change is told at the next of them. Empty where some trial does not tell when it saw what.
+    change is told at the next of them. Empty where there is no trial, or some trial does not tell when it saw what.
     """
-    if not all(trial.looks for trial in trials):
+    if not trials or not all(trial.looks for trial in trials):
         return {}
     ends = {max(trial.round for trial in state): state for state in _states(trials)}
     step = -(-len(ends) // _MOST_ROUNDS)

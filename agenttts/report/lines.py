@@ -8,6 +8,7 @@ from typing import Any
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments.prefix_cache import CacheUse
+from agenttts.errors import ConfigError
 from agenttts.loop import SearchResult, bought
 from agenttts.report.history import new_bests
 from agenttts.report.layout import plain
@@ -142,6 +143,9 @@ def trace_lines(
         trial_number: Only the round that led to this trial, which then shows its stages, every example and every
             reason of failure.
         prompts: Whether to include the planner's prompts and replies.
+
+    Raises:
+        ConfigError: When nothing has happened yet.
     """
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
@@ -161,6 +165,8 @@ def trace_lines(
             lines.append((f"refused ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
         if number in bests:
             lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
+    if not lines:
+        raise ConfigError(f"study {study.name!r} has no finished trial yet")
     return [(plain(heading), plain(body)) for heading, body in lines]
 
 
