@@ -153,7 +153,7 @@ def saturation_table(found: Findings) -> PageTable:
         [each["subtask"], each["model"], *_flat_from(each["curve"]), *_behind(found, each["subtask"], each["model"])]
         for each in told_evidence(found).get("saturations", ())
     ]
-    headings = ["stage", "model", "flat from", "80 % interval", "form", "most samples weighed", "trials behind it"]
+    headings = ["stage", "model", "flat from", "80 % interval", "form", "weighed up to", "trials behind it"]
     return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=5)
 
 
