@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from agenttts.errors import ConfigError
+from agenttts.extras import imported
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -41,10 +42,7 @@ class WebServer:
         host: str = LOCALHOST,
         within: AbstractAsyncContextManager[Any] | None = None,
     ) -> None:
-        try:
-            import uvicorn
-        except ImportError as error:
-            raise ConfigError("serving needs uvicorn: pip install 'agenttts[deploy]'") from error
+        uvicorn: Any = imported("uvicorn", "serving needs uvicorn: pip install 'agenttts[deploy]'")
         quiet: dict[str, Any] = {"log_level": "critical", "access_log": False, "server_header": False}
         asgi: Any = app
         config = uvicorn.Config(asgi, lifespan="off", ws="none", timeout_graceful_shutdown=1, **quiet)

@@ -33,7 +33,8 @@ def read_checked(source: str | Path | Mapping[str, Any], content: type[Content],
         raise ConfigError(f"cannot read the {where}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its whole"
-        raise ConfigError(f"{where} is not one that `{writer}` wrote: {place}: {first['msg']}") from error
+        place = ".".join(map(str, first["loc"]))
+        wrong = f"{place}: {first['msg']}" if place else "it holds no fields"
+        raise ConfigError(f"{where} is not one that `{writer}` wrote: {wrong}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where} is not YAML") from error

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import platform
 import resource
@@ -46,6 +45,7 @@ from agenttts.environments.tasks.minihop import MODELS, pipeline
 from agenttts.environments.tasks.minihop.pipeline import HERE
 from agenttts.environments.tasks.minihop.world import make_example
 from agenttts.errors import AgentTTSError, ConfigError
+from agenttts.extras import installed
 from agenttts.pipeline import Message, Pipeline, SubtaskInput
 
 IN_FLIGHT = 64
@@ -218,7 +218,7 @@ def compare(arguments: argparse.Namespace, url: str) -> list[dict[str, Any]]:
 
 def may_bench(arguments: argparse.Namespace) -> bool:
     """Whether vLLM's client can be run."""
-    return bool(arguments.tokenizer) and importlib.util.find_spec("vllm") is not None
+    return bool(arguments.tokenizer) and installed("vllm")
 
 
 def ratios(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -52,6 +52,11 @@ _SCORES = """retrieve.model,retrieve.samples,answer.model,answer.samples,example
 8B,1,8B,1,a,0
 8B,1,70B,1,a,1
 """
+_SMALL = {
+    "agenttts/one.py": "ONE = 1\n",
+    "tests/test_one.py": "def test_one() -> None:\n    assert 1\n",
+}
+"""What stands for package and tests where `make test` is run."""
 _PAPER_MODELS = (QWEN_7B, QWEN_32B, QWEN_72B, LLAMA_3B, LLAMA_8B, LLAMA_70B)
 NVML = """
 class NVMLError(Exception): pass
@@ -86,6 +91,17 @@ def furnish(folder: Path) -> None:
     rag = next(block for block in blocks(README) if block.title == "rag.py")
     (folder / "rag.py").write_text(rag.code)
     (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    _clone(folder / "clone")
+
+
+def _clone(folder: Path) -> None:
+    """A clone in small, with all that the Makefile works on: `make test` in a clone would run these tests in these."""
+    for name in ("Makefile", "pyproject.toml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text((ROOT / name).read_text())
+    for name, code in _SMALL.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(code)
 
 
 def variables(folder: Path, endpoint: FakeEndpoint) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -68,7 +69,7 @@ def test_no_page_is_left_out() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_is_of_a_kind_that_is_known(page: Path) -> None:
-    kinds = {"python": {"", "*.py"}, "sh": {"", UNTIL}, "text": {"", "*"}}
+    kinds = {"python": {"", "*.py"}, "sh": {"", UNTIL}, "text": {"*"}}
     for block in blocks(page):
         assert any(fnmatch(block.title, kind) for kind in kinds.get(block.language, ())), block
 
@@ -136,3 +137,35 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     public = {f"{module.__name__}.{name}" for module in modules for name in getattr(module, "__all__", ())}
     assert public - documented == {"agenttts.cli.main"}
     assert set(agenttts.__all__) <= {name.rpartition(".")[2] for name in documented}
+
+
+def test_the_serve_deployment_of_the_guide_is_what_this_ray_takes() -> None:
+    """By its source: importing `ray.serve.llm` takes vLLM."""
+    found = find_spec("ray")
+    if found is None or found.origin is None:
+        pytest.skip("Ray is not installed: pip install 'agenttts[ray]'")
+    ray = Path(found.origin).parent
+    public = _defined(ray / "serve/llm/__init__.py")
+    configs = _defined(ray / "llm/_internal/serve/core/configs/llm_config.py")
+    (block,) = [block for block in blocks(DOCS / "ray.md") if block.reason]
+    tree = ast.parse(block.code)
+    (imported,) = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert imported.module == "ray.serve.llm" and {name.name for name in imported.names} <= public.keys()
+    (config,) = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "LLMConfig"
+    ]
+    given = {word.arg: ast.literal_eval(word.value) for word in config.keywords}
+    assert given.keys() <= configs["LLMConfig"]
+    assert given["model_loading_config"].keys() <= configs["ModelLoadingConfig"]
+    assert "llm_configs" in _defined(ray / "llm/_internal/serve/core/ingress/builder.py")["LLMServingArgs"]
+
+
+def _defined(module: Path) -> dict[str, set[str]]:
+    """Classes of a module with their fields, and functions, by name."""
+    defined: dict[str, set[str]] = {}
+    for node in ast.parse(module.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            defined[node.name] = {ast.unparse(each.target) for each in node.body if isinstance(each, ast.AnnAssign)}
+        elif isinstance(node, ast.FunctionDef):
+            defined[node.name] = set()
+    return defined

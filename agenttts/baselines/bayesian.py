@@ -16,6 +16,7 @@ import numpy as np
 from agenttts.allocation import Allocation, Choice, Options, SearchSpace
 from agenttts.baselines.random import RandomSearcher
 from agenttts.errors import ConfigError
+from agenttts.extras import installed
 from agenttts.trial import Archive, Proposal
 
 if TYPE_CHECKING:
@@ -100,11 +101,9 @@ class GPSearcher(_OptunaSearcher):
     attempts = 6  # a draw fits the process anew and takes about a second
 
     def __init__(self, *, seed: int = 0) -> None:
-        from importlib.util import find_spec
-
         super().__init__(seed=seed)
         for package in ("torch", "scipy"):
-            if find_spec(package) is None:
+            if not installed(package):
                 raise ConfigError(f"the method 'gp' needs {package}: pip install 'agenttts[gp]'")
 
     def _sampler(self, seed: int) -> BaseSampler:

@@ -52,7 +52,7 @@ async def _announced(pipeline: DeployedPipeline, url: Callable[[], str]) -> Asyn
     console = open_console()
     async with pipeline:
         if pipeline.recorded:
-            print_wrapped(console, f"NOT REAL MODELS: {pipeline.recorded}")
+            print_wrapped(console, f"NO MODEL RUNS: {pipeline.recorded}")
         name, allocation = pipeline.pipeline.name, str(pipeline.allocation)
         where = f"{url()} until Ctrl-C"
         print_heading(console, [("pipeline", name), ("allocation", allocation), ("serving", where)])

@@ -346,7 +346,8 @@ class _Fields(dict[str, Any]):
     """An input's fields: one that is read and missing is the caller's mistake, not a crash."""
 
     def __missing__(self, name: str) -> Any:
-        raise MissingField(f"the input lacks the field {name!r}, which the pipeline reads; it has {', '.join(self)}")
+        has = ", ".join(self) or "no field"
+        raise MissingField(f"the input lacks the field {name!r}, which the pipeline reads; it has {has}")
 
 
 def check_input(pipeline: Pipeline, fields: Mapping[str, Any]) -> None:

@@ -60,9 +60,9 @@ class Meter:
             LimitReached: When it is.
         """
         if self.max_tokens is not None and self.spent.tokens >= self.max_tokens:
-            raise LimitReached(f"bought {self.spent.tokens:,} tokens of at most {self.max_tokens:,} (--max-tokens)")
+            raise LimitReached(f"reached {self.spent.tokens:,} tokens of at most {self.max_tokens:,} (--max-tokens)")
         if self.max_usd is not None and self.spent.usd >= self.max_usd:
-            raise LimitReached(f"spent {self.spent.usd:.4f} USD of at most {self.max_usd:g} (--max-usd)")
+            raise LimitReached(f"reached {self.spent.usd:.4f} USD of at most {self.max_usd:g} (--max-usd)")
 
     @asynccontextmanager
     async def reserved(self, tokens: int) -> AsyncIterator[None]:

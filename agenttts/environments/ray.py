@@ -32,6 +32,7 @@ from agenttts.environments.live import ExampleOutcome, LiveEnvironment
 from agenttts.environments.pool import Meter, SamplePool
 from agenttts.environments.registry import environment
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.extras import imported
 from agenttts.trial import Environment, Spend
 
 LOCAL = "local"
@@ -288,10 +289,7 @@ def _require_answer(address: str) -> None:
 def _connected(address: str, workers: int | None) -> Any:
     """The module, connected."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError("a search on Ray needs Ray: pip install 'agenttts[ray]'") from error
+    ray: Any = imported("ray", "a search on Ray needs Ray: pip install 'agenttts[ray]'")
     local = address == LOCAL
     try:
         ray.init(

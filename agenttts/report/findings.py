@@ -14,7 +14,7 @@ from agenttts.errors import ConfigError
 from agenttts.frontier import Expected, Frontier, estimates, frontier
 from agenttts.posterior import posterior
 from agenttts.prices import PriceList
-from agenttts.report.history import Moment, history
+from agenttts.report.history import Moment, history, new_bests
 from agenttts.report.rows import study_prices
 from agenttts.surrogate import Surrogate
 from agenttts.trial import AgentStep, Archive, Evaluation, Refusal, Spend, Trial
@@ -115,6 +115,11 @@ class Findings:
     def history(self) -> tuple[Moment, ...]:
         """What was known after every look; empty for a study begun before this was kept."""
         return history(self.study.spec.sizes, self.trials)
+
+    @cached_property
+    def new_bests(self) -> Mapping[int, Trial]:
+        """Round -> the trial that was recommended from then on, by what was known then: see `history.new_bests`."""
+        return new_bests(self.study.spec.sizes, self.trials)
 
     @property
     def validation(self) -> Evaluation | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from agenttts.db import Store
-from agenttts.errors import ConfigError
+from agenttts.extras import imported
 from agenttts.report.findings import Findings
 from agenttts.report.rows import evaluation_row, example_rows, stage_rows, step_row
 from agenttts.trial import Trial
@@ -77,8 +77,5 @@ def _trial(found: Findings, trial: Trial) -> dict[str, Any]:
 
 
 def _frame(rows: Iterable[dict[str, Any]]) -> DataFrame:
-    try:
-        import pandas
-    except ImportError as error:
-        raise ConfigError("frames need pandas: pip install 'agenttts[report]'") from error
+    pandas: Any = imported("pandas", "frames need pandas: pip install 'agenttts[report]'")
     return pandas.DataFrame(list(rows))

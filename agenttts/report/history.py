@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agenttts.frontier import Expected, estimates
@@ -12,6 +12,8 @@ from agenttts.trial import Evaluation, Spend, Trial
 
 _MOST = 30
 """Moments at which a posterior is fitted; of more looks an even selection."""
+_MOST_ROUNDS = 100
+"""The same for the rounds whose best is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,25 @@ def history(sizes: Sizes, trials: Sequence[Trial]) -> tuple[Moment, ...]:
     states = list(_states(trials))
     step = -(-len(states) // _MOST)
     return tuple(_moment(sizes, state) for state in reversed(states[::-step]))
+
+
+def new_bests(sizes: Sizes, trials: Sequence[Trial]) -> Mapping[int, Trial]:
+    """Round -> the trial that then became the recommended one, by what was known before the next round's trials.
+
+    It may be of an earlier round and have seen more examples since. Of many rounds an even selection is judged, and a
+    change is told at the next of them. Empty where there is no trial, or some trial does not tell when it saw what.
+    """
+    if not trials or not all(trial.looks for trial in trials):
+        return {}
+    ends = {max(trial.round for trial in state): state for state in _states(trials)}
+    step = -(-len(ends) // _MOST_ROUNDS)
+    became: dict[int, Trial] = {}
+    last = None
+    for number in reversed(list(ends)[::-step]):
+        best = posterior(sizes, ends[number]).best(ends[number])
+        if best.number != last:
+            became[number], last = best, best.number
+    return became
 
 
 def _states(trials: Sequence[Trial]) -> Iterator[list[Trial]]:

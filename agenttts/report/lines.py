@@ -8,7 +8,9 @@ from typing import Any
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments.prefix_cache import CacheUse
+from agenttts.errors import ConfigError
 from agenttts.loop import SearchResult, bought
+from agenttts.report.history import new_bests
 from agenttts.report.layout import plain
 from agenttts.report.rows import stage_rows, study_prices
 from agenttts.trial import RULES, AgentStep, Evaluation, ExampleResult, Spend, Trial
@@ -84,14 +86,19 @@ def spent(spend: Spend, checks: Sequence[Evaluation], *, label: str = "") -> str
         checks: Held-out checks.
         label: What the samples are, where no model gives them (`loop.recorded`).
     """
-    usd = f", {spend.usd:.4f} USD" if spend.usd else ""
+    usd = f", {priced(spend.usd, label)}" if spend.usd else ""
     tokens = sum(check.spend.tokens for check in checks)
     held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
     verb = f"{bought(label)} (nothing was bought)" if label else "bought"
     return (
-        f"The search {verb}: {spend.tokens:,} tokens in {spend.requests:,} requests{usd}{held_out}; "
+        f"The search {verb}: {spend.tokens:,} tokens in {counted(spend.requests, 'request')}{usd}{held_out}; "
         f"{spend.reused_tokens:,} further tokens came from the sample pool"
     )
+
+
+def priced(usd: float, label: str) -> str:
+    """What tokens cost, or would have cost where nothing was bought."""
+    return f"{usd:.4f} USD{' if they were bought' if label else ''}"
 
 
 def cache_uses(uses: Mapping[str, CacheUse]) -> str:
@@ -136,9 +143,14 @@ def trace_lines(
         trial_number: Only the round that led to this trial, which then shows its stages, every example and every
             reason of failure.
         prompts: Whether to include the planner's prompts and replies.
+
+    Raises:
+        ConfigError: When nothing has happened yet.
     """
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
+    bests = new_bests(study.spec.sizes, archive.trials) if trial_number is None else {}
+    unit, reasons = cost_model(study.spec.cost_model).unit, _MOST_REASONS if trial_number is None else None
     every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
     for number in sorted({each.round for part in every for each in part}):
@@ -146,18 +158,22 @@ def trace_lines(
         for step in (step for step in steps if step.round == number):
             lines += _step_lines(step, prompts=prompts)
         for trial in (trial for trial in trials if trial.round == number):
-            lines.append((f"trial {trial.number}", _trial_text(trial, _MOST_REASONS if trial_number is None else None)))
+            lines.append((f"trial {trial.number}", _trial_text(trial, unit, reasons)))
             if trial_number is not None:
                 lines += _details(trial, study, store.validation(study, trial.allocation))
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
             lines.append((f"refused ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
+        if number in bests:
+            lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
+    if not lines:
+        raise ConfigError(f"study {study.name!r} has no finished trial yet")
     return [(plain(heading), plain(body)) for heading, body in lines]
 
 
-def _trial_text(trial: Trial, reasons: int | None) -> str:
+def _trial_text(trial: Trial, unit: str, reasons: int | None) -> str:
     score, *failures = scored(trial.evaluation, reasons=reasons)
     examples = len(trial.evaluation.results)
-    lines = [str(trial.allocation), f"{score} on {examples} examples, cost {trial.cost:.4g}", *failures]
+    lines = [str(trial.allocation), f"{score} on {examples} examples, cost {trial.cost:.4g} {unit}", *failures]
     return "\n".join([*lines, f"why: {trial.rationale}"])
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.loop import bought
+from agenttts.posterior import recommend
 from agenttts.report.layout import Listing
 from agenttts.report.lines import amount, compact, counted, duration, interval
 from agenttts.report.tables import trials_table
@@ -28,6 +29,8 @@ class Standing(NamedTuple):
     study: Study
     archive: Archive
     spend: Spend
+    best: Trial | None
+    """What would be recommended now; None before the first trial."""
     check: Evaluation | None
     """The held-out check of its best trial, once it was made."""
 
@@ -35,8 +38,9 @@ class Standing(NamedTuple):
     def read(cls, store: Store, study: Study) -> Standing:
         """What the store holds of a study."""
         archive = store.archive(study)
-        check = None if archive.best is None else store.validation(study, archive.best.allocation)
-        return cls(study, archive, store.spend(study), check)
+        best = recommend(study.spec.sizes, archive.trials) if archive.trials else None
+        check = None if best is None else store.validation(study, best.allocation)
+        return cls(study, archive, store.spend(study), best, check)
 
 
 def standing_view(now: Standing) -> Group:
@@ -64,7 +68,7 @@ def standing_lines(now: Standing) -> list[str]:
         f"{counted(len(archive.trials), 'trial')}{refused}; {compact(now.spend.tokens)} tokens {verb}, "
         f"{compact(now.spend.reused_tokens)} reused{_ago(archive.trials)}",
     ]
-    best = archive.best
+    best = now.best
     if best is None:
         return [*lines, "best  none yet"]
     done = round(_BAR_WIDTH * best.evaluation.score)

@@ -199,9 +199,9 @@ def _recommended_within(budget: float, study: Study, trials: Sequence[Trial], un
     points = frontier(study.spec.sizes, trials, [budget]).points
     if not points:
         cheapest = min(trial.cost for trial in trials)
-        raise ConfigError(
-            f"no trial of study {study.name!r} fits {budget:g} {unit}: its cheapest costs {cheapest:.6g} {unit}"
-        )
+        label = study.details.get("recorded")
+        named = f"study {study.name!r} ({label})" if label else f"study {study.name!r}"
+        raise ConfigError(f"no trial of {named} fits {budget:g} {unit}: its cheapest costs {cheapest:.6g} {unit}")
     return points[0].trial
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from agenttts.allocation import Allocation
 from agenttts.environments.prefix_cache import CacheUse
+from agenttts.loop import bought
 from agenttts.posterior import Hypothesis
 from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
 from agenttts.report.layout import plain
-from agenttts.report.lines import amount, cache_uses, counted, duration
+from agenttts.report.lines import amount, cache_uses, counted, duration, priced
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
 from agenttts.trial import Evaluation, Trial
@@ -53,20 +54,20 @@ def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
 def _spend_fact(found: Findings) -> Fact:
     spend, own = found.spend, sum(step.spend.tokens for step in found.steps)
     seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
-    usd = f", {spend.usd:.4f} USD" if spend.usd else ""
+    usd = f", {priced(spend.usd, found.recorded)}" if spend.usd else ""
     planner = f"; {own:,} of them the method's own" if own else ""
-    replayed = "nothing was bought; " if found.recorded else ""
+    free = "nothing was bought; " if found.recorded else ""
     return Fact(
-        label="Tokens replayed" if found.recorded else "Tokens bought",
+        label=f"Tokens {bought(found.recorded)}",
         value=f"{spend.tokens:,}",
-        note=f"{replayed}{counted(len(found.trials), 'trial')}, {counted(spend.requests, 'request')}{usd}, "
+        note=f"{free}{counted(len(found.trials), 'trial')}, {counted(spend.requests, 'request')}{usd}, "
         f"{duration(seconds)}{planner}",
     )
 
 
 def _reuse_fact(found: Findings) -> Fact:
-    bought, reused = found.spend.tokens, found.spend.reused_tokens
-    note = f"{percent(reused / (bought + reused))} of what the trials would take without the sample pool"
+    taken, reused = found.spend.tokens, found.spend.reused_tokens
+    note = f"{percent(reused / (taken + reused))} of what the trials would take without the sample pool"
     return Fact(label="Tokens saved by reuse", value=f"{reused:,}", note=note)
 
 
@@ -108,7 +109,8 @@ def answer_lines(found: Findings) -> list[str]:
     """The answer for a terminal."""
     allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
     facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]
-    return [plain(line) for line in (*allocation, *facts, how_sure(found))]
+    label = [found.recorded] if found.recorded else []
+    return [plain(line) for line in (*label, *allocation, *facts, how_sure(found))]
 
 
 def budgets_table(found: Findings) -> PageTable | None:
@@ -151,7 +153,7 @@ def saturation_table(found: Findings) -> PageTable:
         [each["subtask"], each["model"], *_flat_from(each["curve"]), *_behind(found, each["subtask"], each["model"])]
         for each in told_evidence(found).get("saturations", ())
     ]
-    headings = ["stage", "model", "flat from", "80 % interval", "form", "samples that fit", "trials behind it"]
+    headings = ["stage", "model", "flat from", "80 % interval", "form", "weighed up to", "trials behind it"]
     return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=5)
 
 
@@ -211,8 +213,8 @@ class Chapter:
 
     round: Round
     outcomes: tuple[Outcome, ...]
-    leads: bool
-    """Whether it brought a trial that is expected to be better than all before it."""
+    new_best: Trial | None
+    """What was recommended from then on, by what was known then; None where nothing changed or the order is unknown."""
 
     @property
     def own(self) -> str:
@@ -227,9 +229,8 @@ def timeline(found: Findings) -> list[Chapter]:
     """Round by round."""
     expected = {number: each.score for number, each in found.expected.items()}
     ranks = {number: place for place, number in enumerate(sorted(expected, key=lambda n: -expected[n]), start=1)}
-    chapters, lead = [], float("-inf")
+    chapters = []
     for each in found.rounds:
-        reached = max((expected[trial.number] for trial in each.trials), default=float("-inf"))
         outcomes = tuple(
             Outcome(
                 trial=trial,
@@ -239,8 +240,7 @@ def timeline(found: Findings) -> list[Chapter]:
             )
             for trial in each.trials
         )
-        chapters.append(Chapter(round=each, outcomes=outcomes, leads=reached > lead))
-        lead = max(lead, reached)
+        chapters.append(Chapter(round=each, outcomes=outcomes, new_best=found.new_bests.get(each.number)))
     return chapters
 
 
@@ -248,10 +248,9 @@ def trials_page_table(found: Findings) -> PageTable:
     """Every trial, the best expected first."""
     ranked = sorted(found.trials, key=lambda trial: -found.expected[trial.number].score)
     stages = list(found.study.spec.sizes)
-    bought = "replayed" if found.recorded else "bought"
     return PageTable(
         headings=["trial", *stages, f"cost ({found.unit})", "expected (95 %)", "observed (95 %)", "examples", "failed",
-                  f"tokens {bought}", "tokens reused"],
+                  f"tokens {bought(found.recorded)}", "tokens reused"],
         rows=[_trial_cells(found, trial) for trial in ranked],
         words=1 + len(stages),
     )  # fmt: skip

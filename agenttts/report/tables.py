@@ -121,7 +121,15 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
         )
     if any(each.agreement for each in comparisons):
         notes.append("Runs that agree are as good as one: that they agree says nothing of how sure their score is.")
+    counts = {each.method: [len(result.archive.trials) for result in each.results] for each in comparisons}
+    if len({count for each in counts.values() for count in each}) > 1:
+        told = ", ".join(f"{method} {_from_to(each)}" for method, each in counts.items())
+        notes.append(f"Not equally many trials: {told}. A study that has more than were asked for is taken whole.")
     return notes
+
+
+def _from_to(counts: Sequence[int]) -> str:
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _mean(mean: Mean, form: str, agreement: str = "") -> str:

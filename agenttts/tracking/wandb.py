@@ -10,7 +10,7 @@ import hashlib
 import os
 from typing import Any
 
-from agenttts.errors import ConfigError
+from agenttts.extras import imported
 from agenttts.loop import Progress, SearchResult
 from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
@@ -25,11 +25,7 @@ class WandbTracker:
     """
 
     def __init__(self) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ConfigError("tracking with W&B needs its client: pip install 'agenttts[wandb]'") from error
-        self._wandb: Any = wandb
+        self._wandb: Any = imported("wandb", "tracking with W&B needs its client: pip install 'agenttts[wandb]'")
         self._run: Any = None
         self._told = Told()
 

@@ -35,6 +35,14 @@ def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[st
     again = shell(f"{command} --trials 4", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
     assert "resumed with 4 trials" in again
     assert "simulated" in shell("studies") and "simulated" in shell("trials")
+    label = "simulated models; no LLM runs"
+    assert label in shell("trace") and "Tokens simulated: " in shell("trace") and label in shell("watch --once")
+    assert f"({label}) fits 1 unit" in shell("best --budget 1", code=2)
+    shell("report -o r.html")
+    page = (shell.folder / "r.html").read_text()
+    assert "Tokens simulated" in page and "tokens simulated" in page and "eplayed" not in page.partition("<script")[0]
+    limited = shell(f"{command} --study l --max-tokens 1", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
+    assert "Stopped: reached " in limited and "tokens bought" not in limited and "USD if they were bought" in limited
     assert shell.json("best")["recorded"] == shell.json("studies")[0]["recorded"] == "simulated models; no LLM runs"
 
 

@@ -18,9 +18,10 @@ from tests.cli.conftest import SEARCH, Shell
 
 def test_a_study_is_watched_and_exported(shell: Shell) -> None:
     shell(f"{SEARCH} --study s")
-    said, best = shell("watch s"), shell.json("studies")[0]["best_observed"]
+    said, best = shell("watch s"), shell.json("best")
     assert said.startswith("study s\nmine, random, budget 100 MFLOP per query\n5 trials; ")
-    assert f" {best:.3f} (" in said and all(f"\n    {number}  " in said for number in range(1, 6))
+    assert f" {best['searched']['score']:.3f} (" in said and f" by trial {best['trial']}\n" in said
+    assert all(f"\n    {number}  " in said for number in range(1, 6))
     assert shell("export s --optuna sqlite:///o.db") == "wrote 5 trials of study s to sqlite:///o.db\n"
     found = optuna.load_study(study_name="s", storage=f"sqlite:///{shell.folder / 'o.db'}")
     assert len(found.trials) == 5

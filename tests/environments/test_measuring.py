@@ -146,6 +146,7 @@ def test_a_server_on_several_gpus_costs_each_of_them(tmp_path: Path, toy_pipelin
     [
         (None, "cannot read the throughput file .*No such file"),
         ("a: [", "is not YAML"),
+        ("", "is not one that `agenttts calibrate` wrote: it holds no fields"),
         ("models: 3", "is not one that `agenttts calibrate` wrote: models"),
         ("models: {small: {measured: []}}", "is not one that `agenttts calibrate` wrote: models.small.measured"),
         ("models: {}", "has no model 'small', it has none: measure"),

@@ -63,6 +63,7 @@ async def test_runs_that_agree_get_no_interval(toy_environment: LiveEnvironment,
     assert "Runs that agree are as good as one" in table(once, once, once)
     other = replace(once, archive=replace(once.archive, trials=once.archive.trials[:3]))
     assert compare_runs("method", [once, other]).agreement == "equal in 2 runs"
+    assert "Not equally many trials: " in table(once, other) and "Not equally many" not in table(once, once)
     assert compare_runs("method", [once]).agreement == ""
 
 

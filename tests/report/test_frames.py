@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -31,6 +32,7 @@ from agenttts.report import (
 from agenttts.report.pictures import progress_picture
 from agenttts.report.progress import Against, progress
 from agenttts.report.scaling import scaling_curves
+from agenttts.report.story import timeline
 from agenttts.report.style import COLOURS
 from tests.report.test_page import searched
 
@@ -98,6 +100,10 @@ async def test_no_moment_knows_what_came_after_it(
     assert found.history[: len(before.history)] == before.history
     last = found.history[-1]
     assert (last.best.number, last.trials) == (found.best.number, len(found.trials))
+    told = list(found.new_bests.items())
+    assert told[: len(before.new_bests)] == list(before.new_bests.items())
+    assert told[-1][1].number == found.best.number
+    assert all(one.number != two.number for (_, one), (_, two) in pairwise(told))
 
 
 def test_where_the_order_of_looks_is_unknown_progress_is_in_hindsight(found: Findings) -> None:
@@ -107,6 +113,7 @@ def test_where_the_order_of_looks_is_unknown_progress_is_in_hindsight(found: Fin
     scores = [point.score for point in line.reached]
     assert line.hindsight and scores == sorted(scores) and len(scores) == len(trials)
     assert "the order is unknown" in progress_picture(older).caption
+    assert not any(chapter.new_best for chapter in timeline(older)) and any(ch.new_best for ch in timeline(found))
     assert "the order is unknown" not in progress_picture(found).caption
 
 

@@ -18,7 +18,7 @@ from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.loop import Limits, search
 from agenttts.methods import searcher
-from agenttts.report import Findings, read_findings, report_html
+from agenttts.report import Findings, read_findings, report_html, trace_lines
 from agenttts.trial import AgentStep, Evaluation, ExampleResult, Proposal, Refusal, Spend
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;%{x}<b>{{ 7 * 7 }}\x1b[31m"
@@ -197,6 +197,8 @@ async def test_what_cannot_be_reported_is_one_sentence(
     store.start("empty", found.study.spec)
     with pytest.raises(ConfigError, match="study 'empty' has no finished trial yet"):
         read_findings(store, ["empty"])
+    with pytest.raises(ConfigError, match="study 'empty' has no finished trial yet"):
+        trace_lines(store, store.study("empty"))
     store.start("elsewhere", replace(found.study.spec, environment="other", fingerprint="0"))
     with pytest.raises(ConfigError, match="'toy' and 'elsewhere' are of different environments .* page of its own"):
         read_findings(store, ["toy", "elsewhere"])

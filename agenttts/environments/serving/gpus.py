@@ -10,6 +10,7 @@ from typing import Any
 
 from agenttts.environments.serving.placement import GIB, Card
 from agenttts.errors import ConfigError
+from agenttts.extras import imported
 
 _CARDS = re.compile(r"(\d+)x(\d+(?:\.\d+)?)")
 
@@ -50,10 +51,7 @@ def found_cards(limit: str | None = None) -> list[Card]:
 
 def _all_cards() -> list[tuple[str, Card]]:
     """UUID and memory of every NVIDIA GPU."""
-    try:
-        import pynvml
-    except ImportError as error:
-        raise ConfigError("finding GPUs needs nvidia-ml-py: pip install 'agenttts[vllm]'") from error
+    pynvml: Any = imported("pynvml", "finding GPUs needs nvidia-ml-py: pip install 'agenttts[vllm]'")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

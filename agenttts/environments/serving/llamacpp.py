@@ -7,7 +7,6 @@ it ends, a kill -9 included.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import platform
 import sys
@@ -16,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.extras import installed
 
 _START_TIMEOUT_S = 60.0
 
@@ -37,7 +37,7 @@ class LlamaCppServing:
 
     async def start(self) -> dict[str, str]:
         """See `base.Serving.start`."""
-        if importlib.util.find_spec("xllamacpp") is None:
+        if not installed("xllamacpp"):
             raise ConfigError(
                 "local models need llama.cpp: pip install 'agenttts[local]' (its wheels exist for Linux, macOS and "
                 f"Windows on x86-64 and arm64; this is {platform.system()} on {platform.machine()})"

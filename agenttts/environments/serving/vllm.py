@@ -7,7 +7,6 @@ Servers listen on this machine only, and see only their own GPUs. Weights are wh
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import shutil
 import socket
@@ -25,6 +24,7 @@ from agenttts.environments.serving.gpus import found_cards
 from agenttts.environments.serving.placement import GIB, Card, Placed, Placement, contexts, demand, place
 from agenttts.environments.serving.turns import Turns
 from agenttts.errors import ConfigError
+from agenttts.extras import installed
 from agenttts.pipeline import Model, Pipeline
 
 LOGS = Path("vllm-logs")
@@ -228,7 +228,7 @@ def _program() -> list[str]:
     Raises:
         ConfigError: When there is none, or it is too old.
     """
-    if importlib.util.find_spec("vllm") is not None:
+    if installed("vllm"):
         _require_new(_installed_version())
         return [sys.executable, "-m", _MODULE, "--model"]
     path = shutil.which("vllm")

@@ -174,6 +174,8 @@ async def test_an_old_or_missing_vllm_is_refused(folder: Path, monkeypatch: pyte
         async with made:
             pass
     monkeypatch.setenv("PATH", "/nowhere")
+    (folder / "vllm").mkdir()  # a folder of that name is not vLLM
+    monkeypatch.syspath_prepend(str(folder))
     with pytest.raises(ConfigError, match=r"there is no vLLM: pip install 'agenttts\[vllm\]'"):
         async with made:
             pass

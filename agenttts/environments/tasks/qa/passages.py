@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from agenttts.environments.tasks.rows import FULL_TEXT, HELD_OUT, LIST, SEARCHED, TEXT_LIST, Row
-from agenttts.errors import ConfigError
+from agenttts.extras import imported
 from agenttts.pipeline import Example
 
 CANDIDATES = 100
@@ -79,12 +79,8 @@ class _Distractors:
     """The paragraphs of all examples, ranked by BM25 for one question at a time."""
 
     def __init__(self, questions: Sequence[_Question]) -> None:
-        try:
-            import bm25s
-        except ImportError as error:
-            raise ConfigError(
-                "the official format needs BM25 to fill its 10 paragraphs up: pip install 'agenttts[tasks]'"
-            ) from error
+        missing = "the official format needs BM25 to fill its 10 paragraphs up: pip install 'agenttts[tasks]'"
+        bm25s: Any = imported("bm25s", missing)
         self._passages = list(dict.fromkeys(text for question in questions for text in question.passages))
         self._tokens = bm25s.tokenize
         self._index = bm25s.BM25()

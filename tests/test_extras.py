@@ -1,0 +1,33 @@
+"""Optional packages: there, missing, or hidden behind a folder of their name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agenttts.errors import ConfigError
+from agenttts.extras import imported, installed
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where folders have the names of packages, as `wandb` leaves one behind."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("a_folder_alone", "numpy"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folders")
+@pytest.mark.parametrize("name", ["a_folder_alone", "nowhere_to_be_found"])
+def test_a_folder_is_no_package(name: str) -> None:
+    assert not installed(name)
+    with pytest.raises(ConfigError, match="^pip install it$"):
+        imported(name, "pip install it")
+
+
+@pytest.mark.usefixtures("folders")
+def test_a_folder_hides_no_package() -> None:
+    assert installed("numpy") and imported("numpy", "").__name__ == "numpy"
