@@ -30,7 +30,7 @@ def run_calibration(
     repeats: int,
     output: Path,
 ) -> list[Measured]:
-    """Measure, telling each figure as it comes, and write the file.
+    """Measure, telling each figure as it comes, and write the file: what is measured stays when a later run fails.
 
     Raises:
         ConfigError: On an environment without models to ask, or a file that cannot be written.
@@ -43,11 +43,14 @@ def run_calibration(
         raise ConfigError(f"cannot write {str(output)!r}: there is no folder {str(output.parent)!r}")
     console = open_console(stderr=True)
 
-    def tell(each: Measured) -> None:
+    measured: list[Measured] = []
+
+    def keep(each: Measured) -> None:
+        measured.append(each)
+        write_throughput(output, measured, environment=env, command=command_line())
         console.print(f"{each.model}, {each.requests_at_once} at once: measured", soft_wrap=True)
 
-    measured = asyncio.run(measure(found, numbers, repeats=repeats, on_measured=tell))
-    write_throughput(output, measured, environment=env, command=command_line())
+    asyncio.run(measure(found, numbers, repeats=repeats, on_measured=keep))
     console.print(f"wrote {output}: agenttts search ... --cost gpu_seconds --throughput {output}", soft_wrap=True)
     return measured
 

@@ -1,10 +1,11 @@
 """Measuring what served models do in a second, at several numbers of requests at once.
 
 Each run asks that many requests at the same moment and waits for all. Runs differ in how much is prompt and how much is
-generated, around the lengths that the pipeline declares; `calibration.throughput` tells the two apart. A prompt is the
-words of the environment's own examples in a random order, a new one for every request, so that no prefix cache has it;
-a model is told not to end early where its server understands that (`ignore_eos`: vLLM, llama.cpp). Tokens are counted
-as the server counts them. What a request takes beside its tokens is part of the figures.
+generated: both as long as the pipeline declares, one token only, or a short prompt; `calibration.throughput` tells the
+two apart. A prompt is the words of the environment's own examples in a random order, a new one for every request, so
+that no prefix cache has it, nor, where the server understands a salt (`cache_salt`: vLLM), what a chat template begins
+all prompts with. A model is told not to end early where its server understands that (`ignore_eos`: vLLM, llama.cpp).
+Tokens are counted as the server counts them. What a request takes beside its tokens is part of the figures.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agenttts.calibration import Measurement, Throughput, throughput
-from agenttts.environments.client import MAX_IN_FLIGHT, Completer
+from agenttts.environments.client import MAX_IN_FLIGHT, Completer, Completions
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Sampling, Subtask
@@ -27,7 +28,7 @@ BATCHES = (1, 4, 16, MAX_IN_FLIGHT)
 REPEATS = 3
 _LEAST_PROMPT, _LEAST_COMPLETION = 64, 16
 _SHORT = 8
-"""A short prompt or completion is so many times shorter than a long one."""
+"""A short prompt is so many times shorter than a long one."""
 _PROBE_WORDS = 32
 _SEEDS = 2**31
 
@@ -128,41 +129,40 @@ class _Load:
         words_per_token = _PROBE_WORDS / max(probe.prompt_tokens, 1)
         prompt = round(max(subtask.prompt_tokens, _LEAST_PROMPT) * words_per_token)
         completion = round(max(subtask.completion_tokens, _LEAST_COMPLETION))
-        short = _Mixture(max(prompt // _SHORT, 1), completion // _SHORT)
         mixtures = [
             _Mixture(prompt, completion),
-            _Mixture(prompt, short.completion_tokens),
-            _Mixture(short.words, completion),
+            # Its time is the prompt's: beside long completions that time would be lost in their noise.
+            _Mixture(prompt, 1),
+            _Mixture(max(prompt // _SHORT, 1), completion),
         ]
         return replace(load, mixtures=mixtures)
 
     async def runs(self, batch: int, repeats: int) -> list[Measurement]:
-        """Every mixture in turn, again and again, after one run that does not count."""
-        await self._run(batch, self.mixtures[0])
-        return [await self._run(batch, mixture) for _ in range(repeats) for mixture in self.mixtures]
+        """Every mixture in turn, again and again, after a round that does not count: servers compile what is new."""
+        rounds = [[await self._run(batch, mixture) for mixture in self.mixtures] for _ in range(1 + repeats)]
+        return [run for counted in rounds[1:] for run in counted]
 
     async def _run(self, batch: int, mixture: _Mixture) -> Measurement:
         prompts = [" ".join(self.rng.choice(self.words, size=mixture.words)) for _ in range(batch)]
-        sampling = replace(self.sampling, max_tokens=mixture.completion_tokens)
         started = time.perf_counter()
-        replies = await asyncio.gather(
-            *(
-                self.seller.complete(
-                    self.model,
-                    [{"role": "user", "content": prompt}],
-                    sampling,
-                    start=0,
-                    samples=1,
-                    seed=int(self.rng.integers(_SEEDS)),
-                )
-                for prompt in prompts
-            )
-        )
+        replies = await asyncio.gather(*(self._ask(prompt, mixture.completion_tokens) for prompt in prompts))
         seconds = time.perf_counter() - started
         return Measurement(
             prompt_tokens=sum(reply.prompt_tokens for reply in replies),
             completion_tokens=sum(sample.completion_tokens for reply in replies for sample in reply.samples),
             seconds=seconds,
+        )
+
+    async def _ask(self, prompt: str, completion_tokens: int) -> Completions:
+        seed = int(self.rng.integers(_SEEDS))
+        extra = {**self.sampling.extra, "cache_salt": str(seed)}
+        return await self.seller.complete(
+            self.model,
+            [{"role": "user", "content": prompt}],
+            replace(self.sampling, max_tokens=completion_tokens, extra=extra),
+            start=0,
+            samples=1,
+            seed=seed,
         )
 
 

@@ -56,8 +56,9 @@ async def test_prompts_are_new_differ_in_length_and_are_answered_to_the_end(
     prompts = [body["messages"][-1]["content"] for body in endpoint.requests]
     assert len({prompt[:40] for prompt in prompts}) == len(prompts)
     assert len({len(prompt.split()) for prompt in prompts}) > 2
-    assert len({body["max_tokens"] for body in endpoint.requests}) > 2
+    assert {body["max_tokens"] for body in endpoint.requests} == {1, 16}
     assert all(body["ignore_eos"] for body in endpoint.requests)
+    assert len({body["cache_salt"] for body in endpoint.requests}) == len(prompts)
 
 
 async def test_as_many_requests_as_said_are_under_way(
