@@ -16,8 +16,8 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from agenttts.chat import shown_url
-from agenttts.cli.app import DEFAULT_STORE
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
+from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading, show_progress
 from agenttts.errors import ConfigError
