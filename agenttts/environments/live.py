@@ -18,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.chat import shown_url
+from agenttts.cost import Budget
 from agenttts.db import Store
 from agenttts.environments.client import ChatClient, Completer, EmbeddingClient, OpenAIClient
 from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
@@ -31,9 +32,10 @@ from agenttts.environments.run import ExampleRun, Tally
 from agenttts.environments.served import ServedCompleter
 from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
+from agenttts.evaluation import Evaluation, ExampleResult, Spend, SubtaskUsage
 from agenttts.fingerprint import combined, describe, fingerprint
 from agenttts.pipeline import Example, Metric, Model, Pipeline, Subtask
-from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
+from agenttts.space import SearchSpace
 
 _OUTPUT_LIMIT = 500
 _SHOWN_OUTPUT = 60
@@ -120,7 +122,7 @@ class LiveEnvironment:
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:
-        """See `trial.Itemised`: the pipeline's parts and the two sets of examples.
+        """See `protocols.Itemised`: the pipeline's parts and the two sets of examples.
 
         Taken once: what a function keeps in globals while it runs is no change of the pipeline.
         """
@@ -262,7 +264,7 @@ class LiveEnvironment:
                 _probe(metric, output, example, where)
 
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
-        """See `trial.Environment.evaluate`."""
+        """See `protocols.Environment.evaluate`."""
         started = time.perf_counter()
         names, run = (self.examples if examples is None else examples), self.runner or self.run_example
         outcomes = await asyncio.gather(*(run(allocation, name, self.pool) for name in names), return_exceptions=True)
@@ -284,7 +286,7 @@ class LiveEnvironment:
 
         Raises:
             ConfigError: When there is no such example, or the pipeline cannot be run.
-            LimitReached: See `trial.Environment.evaluate`.
+            LimitReached: See `protocols.Environment.evaluate`.
             EndpointError: When a server is gone.
         """
         row = self.example(example)

@@ -32,7 +32,8 @@ from agenttts.environments.live import ExampleOutcome, LiveEnvironment
 from agenttts.environments.pool import Meter, SamplePool
 from agenttts.environments.registry import environment
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.trial import Environment, Spend
+from agenttts.evaluation import Spend
+from agenttts.protocols import Environment
 
 LOCAL = "local"
 """The address of a cluster that is this machine, started and stopped with the search."""

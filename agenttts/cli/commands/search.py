@@ -79,7 +79,7 @@ def search(
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem
     from agenttts.cli.run import Job, Settings, run_search
-    from agenttts.loop import Limits
+    from agenttts.progress import Limits
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
     problem = Problem.create(
@@ -129,7 +129,7 @@ def compare(
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem
     from agenttts.cli.run import Settings, run_comparison
-    from agenttts.loop import Limits
+    from agenttts.progress import Limits
     from agenttts.report import comparison_table
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=racing, store=store)
@@ -207,7 +207,7 @@ def ablate(
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem
     from agenttts.cli.run import Settings
-    from agenttts.loop import Limits
+    from agenttts.progress import Limits
     from agenttts.report import comparison_table
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
