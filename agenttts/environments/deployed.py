@@ -24,7 +24,8 @@ from weakref import WeakKeyDictionary
 from agenttts.allocation import Allocation
 from agenttts.checks import MAPPING, POSITIVE, require
 from agenttts.db import Store
-from agenttts.environments.client import ChatClient, OpenAIClient
+from agenttts.environments.client import OpenAIClient
+from agenttts.environments.completions import ChatClient
 from agenttts.environments.pool import Draw, SamplePool
 from agenttts.environments.prompts import check_templates
 from agenttts.environments.run import ExampleRun

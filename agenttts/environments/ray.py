@@ -28,9 +28,10 @@ from typing import Any, NamedTuple, Self
 from agenttts.allocation import Allocation
 from agenttts.db import Store
 from agenttts.environments.client import MAX_IN_FLIGHT
-from agenttts.environments.live import ExampleOutcome, LiveEnvironment
+from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.pool import Meter, SamplePool
 from agenttts.environments.registry import environment
+from agenttts.environments.scored import ExampleOutcome
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.evaluation import Spend
 from agenttts.protocols import Environment
