@@ -2,7 +2,7 @@
 
 Retries, back-off, Retry-After and time-outs are the official client's. What servers differ in is learned once per
 endpoint: how many choices they return at once (`n=`), and whether their usage counts all of them. llama.cpp counts
-only one choice, so its completions are tokens_by_llama_cpp with its own tokenizer.
+only one choice, so its completions are counted with its own tokenizer.
 """
 
 from __future__ import annotations
@@ -196,9 +196,8 @@ class OpenAIClient:
         endpoint.miscounts |= "timings" in answer  # llama.cpp alone has these
         if endpoint.miscounts and len(texts) > 1:
             stopped = [choice.get("finish_reason") == "stop" for choice in choices]
-            counts = await tokens_by_llama_cpp(endpoint.client, endpoint.url, texts, stopped) or tokens_by_length(
-                total * len(texts), texts
-            )
+            counts = await tokens_by_llama_cpp(endpoint.client, endpoint.url, texts, stopped)
+            counts = counts or tokens_by_length(total * len(texts), texts)
         else:
             counts = tokens_by_length(total, texts)
         samples = tuple(Sample(text, count) for text, count in zip(texts, counts, strict=True))
@@ -218,7 +217,7 @@ class OpenAIClient:
         return SIMULATED if SIMULATION in owners else ""
 
     async def prefix_cache(self, model: Model) -> CacheUse | None:
-        """What a model's server has tokens_by_llama_cpp of its prefix cache; None where it does not tell."""
+        """What a model's server has counted of its prefix cache; None where it does not tell."""
         from openai import OpenAIError
 
         endpoint = self._endpoint(model)
