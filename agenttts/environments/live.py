@@ -175,7 +175,7 @@ class LiveEnvironment:
             ConfigError: Where a recording answers, or on a model that the pipeline does not have.
         """
         if self.recorded:
-            raise ConfigError(f"environment {self.name!r} replays a recording: leave --serve out")
+            raise ConfigError(f"environment {self.name!r} replays a recording: it has no models to serve")
         self._serving = None
         self.route(endpoints or {})
         self._serving = serving
