@@ -62,7 +62,8 @@ def parse_weights(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         model, separator, source = text.partition("=")
-        if source.startswith(("/", ".", "~")) and not Path(source).is_dir():
+        source = str(Path(source).expanduser()) if source.startswith("~") else source
+        if source.startswith(("/", ".")) and not Path(source).is_dir():
             raise ConfigError(f"--weights {text}: there is no folder {source!r}")
         if separator:
             pairs = {model: source}
