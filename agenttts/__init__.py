@@ -13,32 +13,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agenttts import aggregators, metrics, parsers
     from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
-    from agenttts.allocation import Allocation, Choice, SearchSpace
-    from agenttts.cost import cost_model
+    from agenttts.allocation import Allocation, Choice
+    from agenttts.cost import Budget, cost_model
     from agenttts.db import Store
     from agenttts.deploy import deployed
     from agenttts.environments import LiveEnvironment, RecordedEnvironment, environment
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
-    from agenttts.loop import Limits, SearchResult, search
+    from agenttts.evaluation import Evaluation
     from agenttts.methods import searcher
     from agenttts.pipeline import Model, Pipeline, Sampling, StepRun, Subtask, SubtaskInput, SubtaskRun
+    from agenttts.progress import Limits, SearchResult
     from agenttts.racing import Racing
-    from agenttts.trial import Archive, Budget, Evaluation, Proposal, Trial
+    from agenttts.searching import search
+    from agenttts.space import SearchSpace
+    from agenttts.trial import Archive, Proposal, Trial
 
 _HOMES = {
     "agenttts": ("aggregators", "metrics", "parsers"),
     "agenttts.agent": ("AgentSearcher", "Insights", "LLMPlanner", "RulePlanner"),
-    "agenttts.allocation": ("Allocation", "Choice", "SearchSpace"),
-    "agenttts.cost": ("cost_model",),
+    "agenttts.allocation": ("Allocation", "Choice"),
+    "agenttts.cost": ("Budget", "cost_model"),
     "agenttts.db": ("Store",),
     "agenttts.deploy": ("deployed",),
     "agenttts.environments": ("LiveEnvironment", "RecordedEnvironment", "environment"),
     "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
+    "agenttts.evaluation": ("Evaluation",),
     "agenttts.methods": ("searcher",),
     "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "StepRun", "Subtask", "SubtaskInput", "SubtaskRun"),
+    "agenttts.progress": ("Limits", "SearchResult"),
     "agenttts.racing": ("Racing",),
-    "agenttts.loop": ("Limits", "SearchResult", "search"),
-    "agenttts.trial": ("Archive", "Budget", "Evaluation", "Proposal", "Trial"),
+    "agenttts.searching": ("search",),
+    "agenttts.space": ("SearchSpace",),
+    "agenttts.trial": ("Archive", "Proposal", "Trial"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agenttts.errors import ConfigError
+from agenttts.intervals import student_quantile
 from agenttts.pipeline import Model, Pipeline
-from agenttts.trial import student_quantile
 
 
 @dataclass(frozen=True, kw_only=True)

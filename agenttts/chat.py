@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.trial import Spend
+from agenttts.evaluation import Spend
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI

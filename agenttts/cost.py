@@ -1,7 +1,7 @@
 """Cost of ONE query of the deployed pipeline; a budget is an upper bound on it.
 
 A cost model prices a subtask as a function of (model, samples); an allocation costs the sum over its subtasks. What
-the search itself spends is another thing (`trial.Spend`) and never enters here.
+the search itself spends is another thing (`evaluation.Spend`) and never enters here.
 
     paper        the paper's unit formula (section A.2), kept exact:  (M / 3e9) * (Np + S * Nd) / 64 - 2
                  Its defects are kept too: no attention, fusion is free, -2 once per subtask.
@@ -17,7 +17,7 @@ the search itself spends is another thing (`trial.Spend`) and never enters here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,14 @@ _B200_FLOP_PER_BYTE = 562.5
 _PAPER_PARAMETERS = 3e9
 _PAPER_COMPLETION_TOKENS = 64
 _PAPER_OFFSET = 2
+
+
+class Budget(NamedTuple):
+    """A bound on the cost of one query."""
+
+    amount: float
+    cost_model: str
+    """Name of the cost model whose unit `amount` is in."""
 
 
 class CostModel(ABC):

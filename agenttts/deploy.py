@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.calibration import Throughput, with_throughput
 from agenttts.chat import shown_url
 from agenttts.cost import cost_model
@@ -22,6 +22,7 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.registry import environment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
+from agenttts.space import SearchSpace
 from agenttts.yaml_file import read_checked
 
 _NOT_RUN = {"the metric"}

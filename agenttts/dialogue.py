@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from agenttts.allocation import Allocation, SearchSpace, samples_in_words
+from agenttts.allocation import Allocation
 from agenttts.chat import Answer, ChatModel
 from agenttts.errors import ConfigError, ParseError
 from agenttts.parsers import json_object
 from agenttts.pipeline import Subtask, SubtaskInput
+from agenttts.space import SearchSpace, samples_in_words
 from agenttts.trial import Proposal, Trial
 
 SYSTEM = (

@@ -7,7 +7,7 @@
     ├── LimitReached       the search's own spending limit stopped a purchase (exit 0: what was bought is kept)
     └── StoreError         the store is not ours, is newer than this version, or refused (exit 4)
 
-A failed example is data, not an exception: it is scored 0 and counted (see `trial.ExampleResult`).
+A failed example is data, not an exception: it is scored 0 and counted (see `evaluation.ExampleResult`).
 """
 
 

@@ -18,9 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from agenttts.errors import ConfigError
+from agenttts.evaluation import Evaluation
+from agenttts.intervals import Interval
 from agenttts.posterior import posterior
 from agenttts.surrogate import Sizes, Surrogate
-from agenttts.trial import Archive, Evaluation, Interval, Trial
+from agenttts.trial import Archive, Trial
 
 _Z95 = 1.959963984540054
 _ROUNDING = 1e-9

@@ -1,4 +1,4 @@
-"""The search loop, `agenttts.search`: ask the searcher, refuse or evaluate, record; until a limit is reached.
+"""The search loop: ask the searcher, refuse or evaluate, record; until a limit is reached.
 
 The loop keeps nothing that is not in the store: a search killed at any instant goes on where it was when the same
 command is run again. Whatever a trial bought is in the sample pool even if the trial was cut off.
@@ -10,37 +10,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.db import Store, Study
 from agenttts.environments.pool import VALIDATION, Meter, Pooled
-from agenttts.environments.prefix_cache import CacheUse, PrefixCached
-from agenttts.errors import ConfigError, LimitReached
-from agenttts.frontier import Frontier, frontier, require_budgets, within
-from agenttts.posterior import recommend
-from agenttts.prices import price_list, price_rows
+from agenttts.errors import LimitReached
+from agenttts.evaluation import Evaluation
+from agenttts.frontier import Frontier, frontier, within
+from agenttts.progress import Limits, Progress, SearchResult
+from agenttts.protocols import Environment, JournaledSearcher, Searcher
 from agenttts.racing import Racing
+from agenttts.space import SearchSpace
 from agenttts.surrogate import Sizes
-from agenttts.trial import (
-    AgentStep,
-    Archive,
-    Environment,
-    Evaluation,
-    Itemised,
-    JournaledSearcher,
-    Proposal,
-    Refusal,
-    Searcher,
-    Spend,
-    StudySpec,
-    Trial,
-)
+from agenttts.trial import AgentStep, Archive, Proposal, Refusal, Trial
 
 Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
 """Chooses the trial to recommend among all of a study; `posterior.recommend` is one."""
@@ -49,213 +35,8 @@ _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When a search stops.
-
-    Raises:
-        ConfigError: On a limit that allows nothing.
-    """
-
-    trials: int = 30
-    """Trials in the study, those of earlier runs included."""
-    max_tokens: int | None = None
-    """Tokens that the study may buy in all, the agent's own included."""
-    max_usd: float | None = None
-    """US dollars that the study may spend in all, by the models' declared prices."""
-
-    def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise ConfigError(f"trials must be at least 1, not {self.trials}")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError(f"max_tokens must be at least 1, not {self.max_tokens}")
-        if self.max_usd is not None and not self.max_usd > 0:
-            raise ConfigError(f"max_usd must be positive, not {self.max_usd}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a search tells while it runs."""
-
-    study: Study
-    archive: Archive
-    meter: Meter
-    """Counts on while trials run."""
-    limits: Limits
-    started: float
-    """`time.monotonic()` at the start of this run."""
-    told: float
-    """`time.monotonic()` at this report."""
-    trials_before: int
-    """Trials that the study had before this run."""
-    held_out: int
-    """Examples on which the winner is to be checked at the end; with several budgets, at most so many for them all."""
-    phase: str
-    """"starting" (nothing has been asked or bought), "proposing", "evaluating" or "validating"."""
-
-    @property
-    def spent(self) -> Spend:
-        """What the study has bought and reused up to now."""
-        return self.meter.spent
-
-    @property
-    def seconds_left(self) -> float | None:
-        """To the end of the held-out check, by this run's pace per trial and example; None before its first trial."""
-        new = self.archive.trials[self.trials_before :]
-        if not new:
-            return None
-        trials = 0 if self.phase == "validating" else max(self.limits.trials - len(self.archive.trials), 0)
-        examples = sum(len(trial.evaluation.results) for trial in new)
-        left = (self.told - self.started) * (trials / len(new) + self.held_out / examples)
-        return max(left - (time.monotonic() - self.told), 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """How a search ended."""
-
-    study: Study
-    archive: Archive
-    best: Trial
-    """The recommended trial, by posterior mean over all trials (`posterior.recommend`) unless told otherwise, seen on
-    all examples."""
-    validation: Evaluation | None
-    """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
-    spend: Spend
-    """Everything the study bought and reused, in earlier runs too."""
-    seconds: float
-    """Wall-clock seconds of this run, parallel trials not counted twice."""
-    stopped: str
-    """Why it stopped."""
-    frontier: Frontier | None = None
-    """What each budget buys, where the search had several; `best` is what the largest buys."""
-    prefix_caches: Mapping[str, CacheUse] = field(default_factory=dict)
-    """Model -> what its server found of its prompts in its prefix cache while the study was searched; only of servers
-    that tell (vLLM's)."""
-
-
-async def search(
-    environment: Environment,
-    searcher: Searcher,
-    space: SearchSpace,
-    store: Store | str,
-    *,
-    study_name: str,
-    seed: int = 0,
-    budgets: Sequence[float] = (),
-    limits: Limits | None = None,
-    parallel: int = 1,
-    racing: Racing | None = None,
-    choose: Recommend = recommend,
-    validate: bool = True,
-    details: Mapping[str, Any] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> SearchResult:
-    """Search the space, resuming the study of this name where it stands.
-
-    Args:
-        environment: Scores allocations.
-        searcher: Decides what to try.
-        space: Which allocations fit the budget.
-        store: Where everything is recorded. A path or URL is opened when all else has been checked, so that a refused
-            search leaves no file, and closed at the end.
-        study_name: Names the study; one that exists is resumed.
-        seed: Part of the study's identity (the searcher has been given it).
-        budgets: Several budgets to serve with one study, ascending up to that of the space: the searcher is asked for
-            each in turn, and every trial is evidence for all.
-        limits: When to stop.
-        parallel: Proposals asked for and evaluated at once.
-        racing: Shows a trial more examples only where that may change which is best; None shows all to each.
-        choose: Chooses the recommended trial, where there is one budget.
-        validate: Whether to check the winner on held-out examples at the end.
-        details: What a reader needs to repeat the search, kept with the study.
-        on_progress: Called whenever something has happened.
-
-    Raises:
-        ConfigError: On bad input or a study that exists with other settings, before anything is bought.
-        EndpointError: When servers stop answering; what was bought and recorded stays.
-    """
-    limits = limits or Limits()
-    if parallel < 1:
-        raise ConfigError(f"parallel must be at least 1, not {parallel}")
-    require_budgets(budgets, space.budget)
-    spaces = tuple(space.within(budget) for budget in budgets[:-1])
-    if limits.max_usd is not None:
-        _require_prices(environment)
-    async with AsyncExitStack() as stack:
-        for each in (searcher, environment):
-            if isinstance(each, AbstractAsyncContextManager):
-                await stack.enter_async_context(each)
-        opened = stack.enter_context(closing(Store(store))) if isinstance(store, str) else store
-        spec = study_spec(environment, searcher, space, seed, budgets)
-        kept = {
-            "recorded": recorded(environment),
-            "prices": price_rows(price_list(space)),
-            "endpoints": getattr(environment, "endpoints", {}),
-        }
-        study = opened.start(study_name, spec, {**(details or {}), **kept})
-        run = _Run(
-            environment=environment,
-            searcher=searcher,
-            space=space,
-            spaces=(*spaces, space),
-            store=opened,
-            study=study,
-            limits=limits,
-            meter=Meter(limits.max_tokens, limits.max_usd, opened.spend(study)),
-            parallel=parallel,
-            racing=racing,
-            choose=choose,
-            validate=validate,
-            on_progress=on_progress,
-        )
-        run.connect()
-        before = await _prefix_caches(environment)
-        result = await run.finish(await run.loop())
-        after = await _prefix_caches(environment)
-        used = {name: use.since(before.get(name, CacheUse())) for name, use in after.items()}
-        sums = opened.add_cache_use(study, {name: use for name, use in used.items() if use.looked_up})
-        return replace(result, prefix_caches={name: CacheUse(*each) for name, each in sums.items()})
-
-
-async def _prefix_caches(environment: Environment) -> Mapping[str, CacheUse]:
-    return await environment.prefix_caches() if isinstance(environment, PrefixCached) else {}
-
-
-def recorded(environment: Environment) -> str:
-    """What an environment calls samples that no model gives (its attribute `recorded`); empty where models run."""
-    return str(getattr(environment, "recorded", ""))
-
-
-def bought(label: str) -> str:
-    """What became of tokens, in a word, for an environment with this label (`recorded`)."""
-    if label.startswith("simulated"):
-        return "simulated"
-    return "replayed" if label else "bought"
-
-
-def study_spec(
-    environment: Environment, searcher: Searcher, space: SearchSpace, seed: int, budgets: Sequence[float] = ()
-) -> StudySpec:
-    """What identifies the study that a search would start or resume."""
-    return StudySpec(
-        environment=environment.name,
-        pipeline=space.pipeline.name,
-        sizes=space.pipeline.sizes,
-        fingerprint=environment.fingerprint,
-        cost_model=space.cost_model.name,
-        budget=space.budget,
-        pricing=space.pricing,
-        method=searcher.name,
-        seed=seed,
-        examples=len(environment.examples),
-        fingerprints=dict(environment.fingerprints) if isinstance(environment, Itemised) else {},
-        budgets=tuple(map(float, budgets)),
-    )
-
-
 @dataclass(kw_only=True)
-class _Run:
+class Run:
     """One run of the loop on one study."""
 
     environment: Environment
@@ -512,13 +293,3 @@ async def _all(evaluations: Iterable[Awaitable[None]]) -> None:
     for outcome in await asyncio.gather(*evaluations, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
-
-
-def _require_prices(environment: Environment) -> None:
-    embedder = getattr(environment, "embedder", None)
-    for model in (*environment.pipeline.models, *([embedder] if embedder else [])):
-        if model.usd_per_million_prompt_tokens is None or model.usd_per_million_completion_tokens is None:
-            raise ConfigError(
-                f"a limit in USD needs the prices of model {model.name!r}: declare usd_per_million_prompt_tokens and "
-                "usd_per_million_completion_tokens on the Model"
-            )

@@ -12,7 +12,8 @@ from importlib.metadata import entry_points
 from typing import Any, cast
 
 from agenttts.errors import ConfigError
-from agenttts.trial import Archive, Searcher
+from agenttts.protocols import Searcher
+from agenttts.trial import Archive
 
 GROUP = "agenttts.searchers"
 NO_LLM = "none"

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agenttts.allocation import SearchSpace
 from agenttts.pipeline import Model, Subtask
+from agenttts.space import SearchSpace
 
 
 class Parts(NamedTuple):

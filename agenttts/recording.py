@@ -17,8 +17,9 @@ from agenttts.db import Store
 from agenttts.environments.pool import Meter, Pooled, SamplePool
 from agenttts.environments.table import Outcome, require_writable, write_table
 from agenttts.errors import ConfigError, LimitReached
-from agenttts.loop import bought, recorded
-from agenttts.trial import Environment, Evaluation, Spend
+from agenttts.evaluation import Evaluation, Spend
+from agenttts.protocols import Environment
+from agenttts.study import bought, recorded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from agenttts.allocation import Allocation
 from agenttts.chain import Chain
-from agenttts.trial import Evaluation, Trial
+from agenttts.evaluation import Evaluation
+from agenttts.trial import Trial
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]

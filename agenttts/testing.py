@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from agenttts.db import Sample
-from agenttts.environments.client import Completions
+from agenttts.environments.completions import Completions
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 

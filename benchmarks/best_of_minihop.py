@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.cost import cost_model
 from agenttts.db import Store
 from agenttts.environments import ChatClient, SamplePool
@@ -23,8 +23,9 @@ from agenttts.environments.pool import Draw
 from agenttts.environments.tasks.minihop import minihop_recorded
 from agenttts.environments.tasks.minihop.pipeline import DEFAULT_BUDGET
 from agenttts.errors import ConfigError, ParseError
+from agenttts.evaluation import Evaluation, Spend
 from agenttts.pipeline import Message, Model, Sampling, Subtask, SubtaskInput
-from agenttts.trial import Evaluation, Spend
+from agenttts.space import SearchSpace
 
 SHOWN = 10
 

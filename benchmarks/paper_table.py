@@ -35,9 +35,9 @@ import agenttts as at
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import AgentTTSError, ConfigError
-from agenttts.loop import Limits, SearchResult
 from agenttts.methods import needs_llm
 from agenttts.posterior import recommend
+from agenttts.progress import Limits, SearchResult
 from agenttts.racing import Racing
 from agenttts.report.comparison import mean_over_seeds
 from agenttts.simulation import ANSWERERS, SimulatedClient, Simulation, SimulationServer

@@ -16,7 +16,7 @@ import numpy as np
 import agenttts as at
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.environments.tasks.minihop import expected_score, minihop_recorded, pipeline, world
-from agenttts.trial import Environment
+from agenttts.protocols import Environment
 
 MINIHOP = "minihop"
 NAMES = (*FAMILIES, MINIHOP)

@@ -25,7 +25,7 @@ import agenttts as at
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, Meter, environment
 from agenttts.environments.ray import IN_FLIGHT, RayWorkers
-from agenttts.loop import study_spec
+from agenttts.study import study_spec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.endpoint import FakeEndpoint  # noqa: E402

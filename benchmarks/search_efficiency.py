@@ -38,11 +38,12 @@ from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_opt
 
 import agenttts as at
 from agenttts.errors import LimitReached
+from agenttts.evaluation import Evaluation
 from agenttts.frontier import estimates
-from agenttts.loop import Limits, Progress
 from agenttts.posterior import posterior, recommend
+from agenttts.progress import Limits, Progress
 from agenttts.racing import Racing
-from agenttts.trial import Archive, Evaluation, Trial
+from agenttts.trial import Archive, Trial
 
 CHECKPOINTS = (500, 1000, 1500, 3000, 10000)
 METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "gp+", "tpe+", "random+")

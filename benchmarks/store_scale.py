@@ -32,8 +32,9 @@ from sqlalchemy import insert
 import agenttts as at
 from agenttts.db import Store
 from agenttts.db import _schema as tables
-from agenttts.loop import study_spec
-from agenttts.trial import AgentStep, Archive, Proposal, Spend, StudySpec
+from agenttts.evaluation import Spend
+from agenttts.study import StudySpec, study_spec
+from agenttts.trial import AgentStep, Archive, Proposal
 
 PROMPTS, SAMPLES_EACH, TRIALS = 100_000, 10, 10_000
 BATCH = 5_000

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.allocation import SearchSpace
 from agenttts.chain import Chain
 from agenttts.cost import cost_model
 from agenttts.posterior import TOGETHER, weigh
+from agenttts.space import SearchSpace
 from agenttts.surrogate import Structure, Surrogate
 from tests.agent.test_evidence import trials_on
 

@@ -15,17 +15,19 @@ import yaml
 from openai import OpenAI
 
 import agenttts as at
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.endpoint import application
 from agenttts.environments import LiveEnvironment
 from agenttts.environments.deployed import DeployedPipeline, MissingField, PipelineAnswer
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
 from agenttts.pipeline import Message, Model, Pipeline, Subtask, SubtaskInput
+from agenttts.progress import Limits, SearchResult
 from agenttts.report import recommendation
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 from agenttts.testing import ScriptedClient
 from agenttts.web import WebServer
 from tests.conftest import toy_reply

@@ -11,20 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.frontier import frontier
-from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
 from agenttts.pipeline import Pipeline
 from agenttts.posterior import recommend
+from agenttts.progress import Limits, SearchResult
+from agenttts.protocols import Searcher
 from agenttts.racing import Racing
 from agenttts.report import recommendation, study_frontier
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 from agenttts.testing import ScriptedClient
-from agenttts.trial import Archive, Proposal, Searcher
+from agenttts.trial import Archive, Proposal
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of
 from tests.conftest import toy_reply
 

@@ -10,13 +10,15 @@ from typing import Self
 
 import pytest
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.loop import Limits, Progress, SearchResult, search
 from agenttts.methods import searcher
+from agenttts.progress import Limits, Progress, SearchResult
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 from agenttts.testing import ScriptedClient
 from agenttts.trial import Archive, Proposal
 from tests.conftest import toy_reply

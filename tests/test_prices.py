@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from agenttts.aggregators import Fuse
-from agenttts.allocation import SearchSpace
 from agenttts.cost import COST_MODELS, cost_model
 from agenttts.metrics import equal
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.prices import price_list, price_rows, read_prices
+from agenttts.space import SearchSpace
 
 MODELS = tuple(
     Model(

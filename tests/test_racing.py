@@ -9,17 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.allocation import SearchSpace
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.loop import Limits, SearchResult, search
+from agenttts.evaluation import Evaluation, ExampleResult
 from agenttts.methods import searcher
 from agenttts.pipeline import Pipeline
+from agenttts.progress import Limits, SearchResult
 from agenttts.racing import Racing, knowledge_gradient
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 from agenttts.surrogate import Posterior
 from agenttts.testing import ScriptedClient
-from agenttts.trial import Archive, Evaluation, ExampleResult
+from agenttts.trial import Archive
 from tests.baselines.test_searchers import SPACE, archive_of
 from tests.conftest import toy_reply
 

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.trial import Archive, Evaluation, ExampleResult, Spend, StudySpec, wilson_interval
+from agenttts.evaluation import Evaluation, ExampleResult, Spend
+from agenttts.intervals import wilson_interval
+from agenttts.study import StudySpec
+from agenttts.trial import Archive
 
 
 def evaluation(*scores: float) -> Evaluation:

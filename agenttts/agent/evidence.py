@@ -20,9 +20,10 @@ import numpy as np
 
 from agenttts.agent.candidates import from_allocations, rungs
 from agenttts.agent.curves import Curve, Floats, fit_curve
-from agenttts.allocation import Allocation, Choice, SearchSpace
+from agenttts.allocation import Allocation, Choice
 from agenttts.pipeline import Subtask
 from agenttts.posterior import Hypothesis
+from agenttts.space import SearchSpace
 from agenttts.surrogate import Posterior, Surrogate
 from agenttts.trial import Archive
 

@@ -23,8 +23,9 @@ from agenttts.agent.initial import initial_allocations
 from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.posterior import representative, weighed_posterior
+from agenttts.space import SearchSpace
 from agenttts.trial import RULES, AgentStep, Archive, Proposal
 
 MAX_REPAIRS = 2

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 from agenttts.agent.evidence import Evidence
 from agenttts.agent.ranking import Ranking
-from agenttts.allocation import SearchSpace
+from agenttts.evaluation import Spend
+from agenttts.space import SearchSpace
 from agenttts.surrogate import Structure
-from agenttts.trial import Archive, Proposal, Spend
+from agenttts.trial import Archive, Proposal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from agenttts.agent.candidates import Candidates, candidates, from_allocations
 from agenttts.agent.evidence import Evidence
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
+from agenttts.space import SearchSpace
 from agenttts.surrogate import Encoded, Posterior, Surrogate, normal_cdf, normal_density
 from agenttts.trial import Archive
 

@@ -9,8 +9,9 @@ from typing import Self
 from agenttts.agent.graph import Agent, build
 from agenttts.agent.planner import Insights, Planner
 from agenttts.agent.rules import RulePlanner
-from agenttts.allocation import SearchSpace
-from agenttts.trial import AgentStep, Archive, Journal, Proposal
+from agenttts.protocols import Journal
+from agenttts.space import SearchSpace
+from agenttts.trial import AgentStep, Archive, Proposal
 
 
 class AgentSearcher:
@@ -44,7 +45,7 @@ class AgentSearcher:
             await self.planner.__aexit__(kind, error, trace)
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         agent = Agent(
             planner=self.planner,
             insights=self.insights,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agenttts import dialogue
-from agenttts.allocation import SearchSpace
 from agenttts.baselines.llm import GuidedSearcher, history
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive
 
 _FIRST = (

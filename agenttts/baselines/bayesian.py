@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agenttts.allocation import Allocation, Choice, Options, SearchSpace
+from agenttts.allocation import Allocation, Choice
 from agenttts.baselines.random import RandomSearcher
+from agenttts.combinations import Options
 from agenttts.errors import ConfigError
 from agenttts.extras import installed
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class _OptunaSearcher(ABC):
         """Optuna's sampler of this method."""
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         study = self._study(archive, space)
         box = _distributions(space)
         chosen: dict[Allocation, None] = {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import islice
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.baselines.random import RandomSearcher
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal
 
 
@@ -22,7 +23,7 @@ class CoordinateSearcher:
         self._seed = seed
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         steps = [a for a in self._steps(archive, space) if a.key not in archive.tried]
         chosen = dict.fromkeys(islice(steps, count))
         proposals = [Proposal(allocation, "one step from the best trial") for allocation in chosen]

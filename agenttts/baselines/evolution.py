@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.baselines.random import RandomSearcher
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal
 
 _FOUNDERS = 6
@@ -28,7 +29,7 @@ class EvolutionSearcher:
         self._seed = seed
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         founders = await RandomSearcher(seed=self._seed).propose(archive, space, count)
         if len(archive.trials) < _FOUNDERS:
             return founders

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal
 
 _RATIOS = (4.0, 2.0, 2**0.5)
@@ -26,7 +27,7 @@ class GridSearcher:
         self._seed = seed
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         chosen: dict[Allocation, str] = {}
         for allocation, why in self._points(space):
             if len(chosen) == count:

@@ -7,8 +7,8 @@ to the next; when none is, another allocation is drawn at random and starts on t
 
 from __future__ import annotations
 
-from agenttts.allocation import SearchSpace
 from agenttts.baselines.random import RandomSearcher
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal, Trial
 
 _ETA = 3
@@ -26,7 +26,7 @@ class HalvingSearcher:
         self._seed = seed
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         if not archive.examples:
             return await RandomSearcher(seed=self._seed).propose(archive, space, count)
         rungs = _rungs(archive.examples)

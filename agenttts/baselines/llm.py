@@ -15,10 +15,13 @@ from types import TracebackType
 from typing import Self
 
 from agenttts import dialogue
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.baselines.random import RandomSearcher
 from agenttts.chat import ChatModel
-from agenttts.trial import RULES, AgentStep, Archive, Journal, Proposal, Spend, Trial
+from agenttts.evaluation import Spend
+from agenttts.protocols import Journal
+from agenttts.space import SearchSpace
+from agenttts.trial import RULES, AgentStep, Archive, Proposal, Trial
 
 MAX_REPAIRS = 2
 """How often refused proposals go back to the model before others are drawn in their place."""
@@ -55,7 +58,7 @@ class LLMSearcher(ABC):
         await self.planner.__aexit__(kind, error, trace)
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         drawn = await RandomSearcher(seed=self._seed).propose(archive, space, count)
         if not drawn:
             return []

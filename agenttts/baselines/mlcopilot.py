@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from agenttts import dialogue
-from agenttts.allocation import SearchSpace
 from agenttts.baselines.agenthpo import AgentHPOSearcher
 from agenttts.baselines.llm import shown_trials
 from agenttts.chat import ChatModel
 from agenttts.errors import ConfigError
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive
 
 _QUESTIONS = (

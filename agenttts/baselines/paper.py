@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from agenttts import dialogue
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.baselines.llm import GuidedSearcher, history
 from agenttts.pipeline import Subtask
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal
 
 _WHY = "initial trial: the models of a subtask at one equal budget (Insight 1)"
@@ -24,7 +25,7 @@ class PaperSearcher(GuidedSearcher):
     name = "agenttts-paper"
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         left = [a for a in published_initial_allocations(space) if a.key not in archive.tried]
         if not left:
             return await super().propose(archive, space, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from agenttts.allocation import SearchSpace
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal
 
 _ATTEMPTS = 200
@@ -19,7 +19,7 @@ class RandomSearcher:
         self._seed = seed
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """See `trial.Searcher.propose`."""
+        """See `protocols.Searcher.propose`."""
         rng = archive.rng(self._seed)
         drawn = dict.fromkeys(a for a in space.sample(rng, _ATTEMPTS * count) if a.key not in archive.tried)
         if len(drawn) < count:

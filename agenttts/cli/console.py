@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import textwrap
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from agenttts.chat import shown_url
 
@@ -39,6 +41,14 @@ def print_pair(console: Console, first: str, second: str, *, gap: int, indent: i
     """Print two texts on one line, or on two where that is too narrow."""
     fits = len(first) + gap + len(second) <= console.width
     console.print(first + (" " * gap if fits else "\n" + " " * indent) + second, soft_wrap=True)
+
+
+def show(data: Any, renderable: RenderableType, as_json: bool) -> None:
+    """Print plain data as JSON, or what a person reads of it."""
+    if as_json:
+        print(json.dumps(data, indent=2, allow_nan=False))
+    else:
+        open_console().print(renderable)
 
 
 def command_line() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.problem import parse_endpoints
 from agenttts.cli.progress import print_heading
+from agenttts.cli.store import open_store
 from agenttts.db import Store
 from agenttts.deploy import deployed
 from agenttts.endpoint import application
@@ -35,8 +36,6 @@ def run_pipeline(
     Raises:
         ConfigError: On a file or study that cannot be deployed here, or a port that is taken.
     """
-    from agenttts.cli.app import open_store
-
     found: str | dict[str, Any] = source
     if not Path(source).is_file() and Path(source).suffix not in (".yaml", ".yml", ".json"):
         opened: Store = open_store(store)

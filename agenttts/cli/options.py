@@ -9,6 +9,7 @@ import typer
 
 from agenttts.errors import ConfigError
 
+DEFAULT_STORE = "agenttts.db"
 CostName = Literal["paper", "flops", "usd", "gpu_seconds", "kinetics"]
 
 Env = Annotated[str, typer.Argument(help="Registered name, module:attribute or path.py:attribute.", metavar="ENV")]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from agenttts.allocation import SearchSpace
 from agenttts.calibration import with_throughput
 from agenttts.chat import shown_url
 from agenttts.cost import GpuSecondsCost, cost_model
@@ -21,9 +20,10 @@ from agenttts.environments.serving import Serving
 from agenttts.environments.throughput_file import Calibration, read_throughput
 from agenttts.errors import ConfigError
 from agenttts.frontier import require_budgets
-from agenttts.loop import recorded
 from agenttts.pipeline import Pipeline
-from agenttts.trial import Environment
+from agenttts.protocols import Environment
+from agenttts.space import SearchSpace
+from agenttts.study import recorded
 
 _DEFAULT_COST = "flops"
 

@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from agenttts.cli.console import print_pair, print_wrapped
-from agenttts.loop import Progress, bought
+from agenttts.progress import Progress
 from agenttts.report.lines import compact, duration, interval
+from agenttts.study import bought
 from agenttts.trial import Trial
 
 _LABEL_WIDTH = 13

@@ -15,10 +15,10 @@ from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading
-from agenttts.loop import bought, recorded
+from agenttts.protocols import Environment
 from agenttts.recording import Recorded, record
 from agenttts.report.lines import duration
-from agenttts.trial import Environment
+from agenttts.study import bought, recorded
 
 _LINES = 10
 """Progress lines where the output is no terminal."""

@@ -16,19 +16,21 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from agenttts.chat import shown_url
-from agenttts.cli.app import DEFAULT_STORE
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
+from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading, show_progress
 from agenttts.errors import ConfigError
-from agenttts.loop import Limits, Progress, Recommend, SearchResult
-from agenttts.loop import search as run
+from agenttts.loop import Recommend
 from agenttts.methods import may_ask_llm, method_names, searcher
 from agenttts.posterior import recommend
+from agenttts.progress import Limits, Progress, SearchResult
+from agenttts.protocols import Searcher
 from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
+from agenttts.searching import search as run
 from agenttts.tracking import tracker
-from agenttts.trial import Archive, Searcher
+from agenttts.trial import Archive
 
 
 @dataclass(frozen=True, kw_only=True)

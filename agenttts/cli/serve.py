@@ -62,6 +62,9 @@ def parse_weights(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         model, separator, source = text.partition("=")
+        source = str(Path(source).expanduser()) if source.startswith("~") else source
+        if source.startswith(("/", ".")) and not Path(source).is_dir():
+            raise ConfigError(f"--weights {text}: there is no folder {source!r}")
         if separator:
             pairs = {model: source}
         else:
@@ -136,7 +139,7 @@ def plan_table(serving: VllmServing) -> Table:
     table = Table(title=_title(placement), title_justify="left", caption=_caption(serving), caption_justify="left")
     for name in ("model", "shift", "GPUs"):
         table.add_column(name)
-    for name in ("weights", "KV cache", "engine", "GiB per GPU", "sequences x tokens"):
+    for name in ("weights", "KV cache", "engine", "together", "sequences x tokens"):
         table.add_column(name, justify="right")
     for each in placement.placed:
         table.add_row(
@@ -154,7 +157,7 @@ def plan_table(serving: VllmServing) -> Table:
 
 def _title(placement: Placement) -> str:
     if placement.shifts == 1:
-        return "All models at once"
+        return "All models at once: one shift"
     how = {"sleep": "vLLM's sleep mode", "restart": "stopping and starting servers", "none": ""}[placement.swap]
     return f"{placement.shifts} shifts, one awake at a time, swapped by {how}"
 
@@ -164,4 +167,6 @@ def _caption(serving: VllmServing) -> str:
         card: max(serving.placement.used_gib(card.index, shift) for shift in range(serving.placement.shifts))
         for card in serving.cards
     }
-    return "\n".join(f"GPU {card.index}: at most {used:.1f} of {card.free_gib:.1f} GiB" for card, used in most.items())
+    lines = ["Memory in GiB on each of a model's GPUs; sequences x tokens: what its KV cache holds"]
+    lines += [f"GPU {card.index}: at most {used:.1f} of {card.free_gib:.1f} GiB used" for card, used in most.items()]
+    return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from agenttts.errors import StoreError
 
 HEAD = "0003"
 _BUSY_TIMEOUT_MS = 30_000
+_HOW_CONNECTED = re.compile(r"^connection (failed|is bad): (connection to server .*? failed: )?(fe_sendauth: )?")
 _POSTGRESQL_DEFAULTS = {"connect_timeout": "10", "application_name": "agenttts"}
 _SHOWN_OPTIONS = ("host", "port")
 
@@ -191,4 +193,5 @@ def _reason(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     first_line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     # PostgreSQL's driver puts how it connected before what is the matter.
-    return first_line.rpartition("FATAL:  ")[2]
+    what = first_line.rpartition("FATAL:  ")[2]
+    return _HOW_CONNECTED.sub("", what)

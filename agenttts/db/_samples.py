@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts.db import _schema as t
 from agenttts.db._engine import transaction
-from agenttts.trial import Spend
+from agenttts.evaluation import Spend
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,9 @@ from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, shown, transaction
 from agenttts.db._samples import SampleTable
 from agenttts.errors import ConfigError
-from agenttts.trial import (
-    GUIDELINE_NODE,
-    AgentStep,
-    Archive,
-    Evaluation,
-    Guideline,
-    Look,
-    Proposal,
-    Refusal,
-    Spend,
-    StudySpec,
-    Trial,
-)
+from agenttts.evaluation import Evaluation, Spend
+from agenttts.study import StudySpec
+from agenttts.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
 
 _PREFIX_CACHES = "prefix_caches"
 """The one of a study's details that grows."""

@@ -1,6 +1,7 @@
 """Environments: they score allocations on examples, live or from recordings."""
 
-from agenttts.environments.client import ChatClient, Completions, EmbeddingClient, OpenAIClient
+from agenttts.environments.client import OpenAIClient
+from agenttts.environments.completions import ChatClient, Completions, EmbeddingClient
 from agenttts.environments.deployed import DeployedPipeline, PipelineAnswer
 from agenttts.environments.examples import load_examples
 from agenttts.environments.live import LiveEnvironment

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from agenttts.chat import (
     DEFAULT_BASE_URL,
@@ -27,7 +27,9 @@ from agenttts.chat import (
     storable,
 )
 from agenttts.db import Sample
+from agenttts.environments.completions import Completions
 from agenttts.environments.prefix_cache import CacheUse, read_metrics
+from agenttts.environments.token_counts import tokens_by_length, tokens_by_llama_cpp
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 
@@ -45,86 +47,6 @@ _METRICS_TIMEOUT_S = 5.0
 _PROBE = "ready"
 _UNSUPPORTED = (404, 501)
 """Statuses of a server that has no embeddings, though they also mean that it is at fault."""
-
-
-@dataclass(frozen=True)
-class Completions:
-    """Answers of one request."""
-
-    samples: tuple[Sample, ...]
-    """At least one."""
-    prompt_tokens: int
-
-
-class Completer(Protocol):
-    """Buys completions."""
-
-    async def complete(
-        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
-    ) -> Completions:
-        """The completions of one request: at least one, at most `samples`.
-
-        Args:
-            model: Who is asked.
-            messages: The prompt.
-            sampling: How to sample.
-            start: Position of the first completion among those of this prompt.
-            samples: How many are wanted.
-            seed: Seed of the prompt's first completion; the one at position p is drawn with seed + p.
-
-        Raises:
-            EndpointError: When the endpoint refuses or keeps failing.
-        """
-        ...
-
-
-class ChatClient(Completer, Protocol):
-    """What the live environment draws every sample through."""
-
-    def route(self, urls: Mapping[str, str]) -> None:
-        """Ask these models (by served name) at these endpoints, whatever their `base_url`."""
-        ...
-
-    async def check(self, models: Sequence[Model]) -> str:
-        """Make sure that every model can be asked, before anything is bought.
-
-        Returns:
-            What the answers are where no model gives them, in words that are shown; empty for real models.
-
-        Raises:
-            ConfigError: On a missing key or a model that its endpoint does not serve.
-            EndpointError: When an endpoint cannot be reached.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close every connection."""
-        ...
-
-
-@runtime_checkable
-class EmbeddingClient(Protocol):
-    """A client that buys embeddings too."""
-
-    async def embed(self, model: Model, text: str) -> Completions:
-        """The embedding of a text: one sample, which holds a JSON list of numbers.
-
-        Raises:
-            EndpointError: When the endpoint refuses or keeps failing.
-        """
-        ...
-
-    async def check_embeddings(self, model: Model) -> str:
-        """Make sure that the model can be asked, by the embedding of one word: a token that is charged to nobody.
-
-        Returns:
-            As `ChatClient.check`.
-
-        Raises:
-            ConfigError: On a missing key, or an endpoint without this model or without embeddings.
-            EndpointError: When the endpoint cannot be reached, is overloaded or refuses the key.
-        """
-        ...
 
 
 @dataclass
@@ -274,33 +196,12 @@ class OpenAIClient:
         endpoint.miscounts |= "timings" in answer  # llama.cpp alone has these
         if endpoint.miscounts and len(texts) > 1:
             stopped = [choice.get("finish_reason") == "stop" for choice in choices]
-            counts = await self._count(endpoint, texts, stopped) or _share(total * len(texts), texts)
+            counts = await tokens_by_llama_cpp(endpoint.client, endpoint.url, texts, stopped)
+            counts = counts or tokens_by_length(total * len(texts), texts)
         else:
-            counts = _share(total, texts)
+            counts = tokens_by_length(total, texts)
         samples = tuple(Sample(text, count) for text, count in zip(texts, counts, strict=True))
         return Completions(samples, int(usage.get("prompt_tokens", 0)))
-
-    @staticmethod
-    async def _count(endpoint: _Endpoint, texts: Sequence[str], stopped: Sequence[bool]) -> list[int] | None:
-        """Completion tokens per choice by llama.cpp's own tokenizer, a natural end being one more; None if it fails.
-
-        One call counts them all, token 0 standing between the texts; where a text holds that token itself, the
-        numbers do not add up.
-        """
-        from openai import OpenAIError
-
-        parts: list[str | int] = [part for text in texts for part in (text, 0)]
-        url = endpoint.url.removesuffix("/").removesuffix("/v1") + "/tokenize"
-        try:
-            reply: Any = await endpoint.client.post(url, cast_to=object, body={"content": parts})
-            tokens = [int(token) for token in reply["tokens"]]
-        except (OpenAIError, KeyError, TypeError, ValueError):
-            return None
-        ends = [place for place, token in enumerate(tokens) if token == 0]
-        if len(ends) != len(texts):
-            return None
-        lengths = [end - start - 1 for start, end in zip([-1, *ends], ends, strict=False)]
-        return [length + end for length, end in zip(lengths, stopped, strict=True)]
 
     def route(self, urls: Mapping[str, str]) -> None:
         self._routes.update(urls)
@@ -389,13 +290,6 @@ def _body(model: Model, messages: Sequence[Message], sampling: Sampling) -> dict
     if sampling.stop:
         body["stop"] = list(sampling.stop)
     return body | dict(sampling.extra)
-
-
-def _share(total: int, texts: Sequence[str]) -> list[int]:
-    """Split the tokens of several choices in proportion to their lengths; the sum stays exact."""
-    weights = [len(text) + 1 for text in texts]
-    edges = [round(total * sum(weights[:i]) / sum(weights)) for i in range(len(weights) + 1)]
-    return [after - before for before, after in zip(edges, edges[1:], strict=False)]
 
 
 def _is_refusal(error: EndpointError) -> bool:

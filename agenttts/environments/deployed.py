@@ -21,17 +21,19 @@ from types import TracebackType
 from typing import Any, Self, TypedDict
 from weakref import WeakKeyDictionary
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.checks import MAPPING, POSITIVE, require
 from agenttts.db import Store
-from agenttts.environments.client import ChatClient, OpenAIClient
+from agenttts.environments.client import OpenAIClient
+from agenttts.environments.completions import ChatClient
 from agenttts.environments.pool import Draw, SamplePool
 from agenttts.environments.prompts import check_templates
 from agenttts.environments.run import ExampleRun
 from agenttts.environments.serving import Serving
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.evaluation import Spend
 from agenttts.pipeline import Message, Model, Pipeline, Sampling, Subtask
-from agenttts.trial import Spend
+from agenttts.space import SearchSpace
 
 TIMEOUT_S = 120.0
 """Seconds that one answer may take."""

@@ -8,54 +8,33 @@ evaluation at all, since it would say nothing of the allocation.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.chat import shown_url
+from agenttts.cost import Budget
 from agenttts.db import Store
-from agenttts.environments.client import ChatClient, Completer, EmbeddingClient, OpenAIClient
+from agenttts.environments.client import OpenAIClient
+from agenttts.environments.completions import ChatClient, Completer, EmbeddingClient
 from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.examples import load_examples
 from agenttts.environments.pool import SamplePool
 from agenttts.environments.prefix_cache import CacheUse
 from agenttts.environments.prompts import check_templates
-from agenttts.environments.run import ExampleRun, Tally
+from agenttts.environments.scored import ExampleOutcome, ScoredRun, probe_metrics, require_answers, usage_by_subtask
 from agenttts.environments.served import ServedCompleter
 from agenttts.environments.serving import Serving
-from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
+from agenttts.errors import ConfigError
+from agenttts.evaluation import Evaluation, Spend
 from agenttts.fingerprint import combined, describe, fingerprint
-from agenttts.pipeline import Example, Metric, Model, Pipeline, Subtask
-from agenttts.trial import Budget, Evaluation, ExampleResult, Spend, SubtaskUsage
-
-_OUTPUT_LIMIT = 500
-_SHOWN_OUTPUT = 60
-_MOST_UNAVAILABLE = 0.1
-"""Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
-_PROBED_EXAMPLES = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExampleOutcome:
-    """One example that was run and scored, and what that took."""
-
-    result: ExampleResult
-    spend: Spend
-    tallies: Mapping[str, Tally]
-    broken: bool
-    """It failed in a function of the user's."""
-    unanswered: bool
-    """It failed because a server gave no completion."""
-    unavailable: bool
-    """... and the server was at fault, not the request: that says nothing of the allocation."""
-
+from agenttts.pipeline import Example, Model, Pipeline
+from agenttts.space import SearchSpace
 
 Runner = Callable[[Allocation, str, SamplePool], Awaitable[ExampleOutcome]]
 """Runs one example (its id) under an allocation; what `LiveEnvironment.run_example` does, elsewhere."""
@@ -120,7 +99,7 @@ class LiveEnvironment:
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:
-        """See `trial.Itemised`: the pipeline's parts and the two sets of examples.
+        """See `protocols.Itemised`: the pipeline's parts and the two sets of examples.
 
         Taken once: what a function keeps in globals while it runs is no change of the pipeline.
         """
@@ -196,7 +175,7 @@ class LiveEnvironment:
             ConfigError: Where a recording answers, or on a model that the pipeline does not have.
         """
         if self.recorded:
-            raise ConfigError(f"environment {self.name!r} replays a recording: leave --serve out")
+            raise ConfigError(f"environment {self.name!r} replays a recording: it has no models to serve")
         self._serving = None
         self.route(endpoints or {})
         self._serving = serving
@@ -213,7 +192,7 @@ class LiveEnvironment:
         if self._entered:
             self._entered += 1
             return self
-        self._probe_metrics()
+        probe_metrics(self.pipeline, [self._rows[name] for name in self.examples])
         ours: Mapping[str, str] = {}
         if self._serving is not None:
             ours = await self._serving.start()
@@ -251,18 +230,8 @@ class LiveEnvironment:
         if self._serving is not None:
             await self._serving.stop()
 
-    def _probe_metrics(self) -> None:
-        """Score plausible outputs of a few examples: a metric on another scale shows before anything is bought."""
-        scored = [(self.pipeline.metric, f"pipeline {self.pipeline.name!r}")]
-        scored += [(s.metric, f"subtask {s.name!r}") for s in self.pipeline.subtasks if s.metric is not None]
-        for example in (self._rows[name] for name in self.examples[:_PROBED_EXAMPLES]):
-            # A gold answer is usually among the example's own fields.
-            outputs = ["", [], (), *(v for v in example.values() if isinstance(v, str | int | float | list | tuple))]
-            for (metric, where), output in itertools.product(scored, outputs):
-                _probe(metric, output, example, where)
-
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
-        """See `trial.Environment.evaluate`."""
+        """See `protocols.Environment.evaluate`."""
         started = time.perf_counter()
         names, run = (self.examples if examples is None else examples), self.runner or self.run_example
         outcomes = await asyncio.gather(*(run(allocation, name, self.pool) for name in names), return_exceptions=True)
@@ -271,12 +240,12 @@ class LiveEnvironment:
             if isinstance(outcome, BaseException):
                 raise outcome
             runs.append(outcome)
-        _require_answers(runs, allocation)
+        require_answers(runs, allocation)
         spend = sum((run.spend for run in runs), start=Spend())
         return Evaluation(
             results=tuple(run.result for run in runs),
             spend=replace(spend, seconds=time.perf_counter() - started),
-            usage={s.name: _usage([run.tallies.get(s.name, Tally()) for run in runs]) for s in self.pipeline.subtasks},
+            usage=usage_by_subtask(self.pipeline, runs),
         )
 
     async def run_example(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
@@ -284,20 +253,12 @@ class LiveEnvironment:
 
         Raises:
             ConfigError: When there is no such example, or the pipeline cannot be run.
-            LimitReached: See `trial.Environment.evaluate`.
+            LimitReached: See `protocols.Environment.evaluate`.
             EndpointError: When a server is gone.
         """
         row = self.example(example)
-        run = _ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=self.seller)
-        result = await run.result()
-        return ExampleOutcome(
-            result=result,
-            spend=run.spend,
-            tallies=dict(run.tallies),
-            broken=run.broken,
-            unanswered=run.unanswered,
-            unavailable=run.unavailable,
-        )
+        run = ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=self.seller)
+        return await run.outcome()
 
     @property
     def seller(self) -> Completer:
@@ -325,102 +286,3 @@ class LiveEnvironment:
         if name not in self._rows:
             raise ConfigError(f"environment {self.name!r} has no example {name!r}")
         return self._rows[name]
-
-
-@dataclass
-class _ScoredRun(ExampleRun):
-    """One labelled example on its way through the graph, scored."""
-
-    subtask_scores: dict[str, float] = field(default_factory=dict)
-    broken: bool = False
-    unanswered: bool = False
-    unavailable: bool = False
-
-    async def result(self) -> ExampleResult:
-        """The example's score; a failure is a score of 0 with its reason."""
-        try:
-            output = await self.walk()
-            score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
-            shown = _shorten(output)
-        except (LimitReached, ConfigError, StoreError):
-            raise
-        except EndpointError as error:
-            if error.unreachable:
-                raise
-            self.unanswered, self.unavailable = True, error.unavailable
-            return self._result(0.0, error=str(error))
-        except AgentTTSError as error:
-            return self._result(0.0, error=str(error))
-        except Exception as error:  # the user's own functions may raise anything: a failed example is data
-            self.broken = True
-            return self._result(0.0, error=f"{type(error).__name__}: {error}")
-        return self._result(score, output=shown)
-
-    def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
-        return ExampleResult(
-            example=str(self.example["id"]),
-            score=score,
-            error=error,
-            subtask_scores=dict(self.subtask_scores),
-            output=output,
-        )
-
-    def finish(self, subtask: Subtask, output: Any) -> None:
-        super().finish(subtask, output)
-        if subtask.metric is not None:
-            where = f"subtask {subtask.name!r}"
-            self.subtask_scores[subtask.name] = checked_score(subtask.metric, output, self.example, where)
-
-
-def _require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> None:
-    """Refuse an evaluation that says more of the servers than of the allocation.
-
-    Raises:
-        EndpointError: When no example was answered, or many were not for the servers' fault.
-        ConfigError: When the user's own functions raised for every example.
-    """
-    if len(runs) > 1 and all(run.broken for run in runs):
-        raise ConfigError(f"the pipeline's own functions failed for every example: {runs[0].result.error}")
-    unavailable = sum(run.unavailable for run in runs)
-    if runs and all(run.unanswered for run in runs):
-        raise EndpointError(f"every example failed with {allocation}; the first said: {runs[0].result.error}")
-    if unavailable > _MOST_UNAVAILABLE * len(runs):
-        reason = next(run.result.error for run in runs if run.unavailable)
-        raise EndpointError(f"{unavailable} of {len(runs)} examples got no answer with {allocation}: {reason}")
-
-
-def checked_score(metric: Metric, output: Any, example: Example, where: str) -> float:
-    """The metric's value.
-
-    Raises:
-        ConfigError: When it is not a number in [0, 1]: every later comparison would be wrong.
-    """
-    score = float(metric(output, example))
-    if math.isnan(score) or not 0 <= score <= 1:
-        given = f"for the output {repr(output)[:_SHOWN_OUTPUT]} of example {example['id']!r}"
-        raise ConfigError(f"the metric of {where} gave {score!r} {given}: it must be in [0, 1]")
-    return score
-
-
-def _probe(metric: Metric, output: Any, example: Example, where: str) -> None:
-    try:
-        checked_score(metric, output, example, where)
-    except ConfigError:
-        raise
-    except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
-        return
-
-
-def _usage(tallies: Sequence[Tally]) -> SubtaskUsage:
-    requests, samples = sum(t.requests for t in tallies), sum(t.samples for t in tallies)
-    return SubtaskUsage(
-        prompt_tokens=sum(t.prompt_tokens for t in tallies) / max(requests, 1),
-        completion_tokens=sum(t.completion_tokens for t in tallies) / max(samples, 1),
-        samples=samples,
-        unparsable=sum(t.unparsable for t in tallies),
-    )
-
-
-def _shorten(output: Any) -> str:
-    text = output if isinstance(output, str) else repr(output)
-    return text if len(text) <= _OUTPUT_LIMIT else text[: _OUTPUT_LIMIT - 3] + "..."

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from agenttts.calibration import Measurement, Throughput, throughput
-from agenttts.environments.client import MAX_IN_FLIGHT, Completer, Completions
+from agenttts.environments.client import MAX_IN_FLIGHT
+from agenttts.environments.completions import Completer, Completions
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Sampling, Subtask

@@ -20,10 +20,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 from agenttts.db import Held, Sample, Store, StoredPrompt
-from agenttts.environments.client import Completer, Completions, EmbeddingClient
+from agenttts.environments.completions import Completer, Completions, EmbeddingClient
 from agenttts.errors import LimitReached
+from agenttts.evaluation import Spend
 from agenttts.pipeline import Message, Model, Sampling
-from agenttts.trial import Spend
 
 SEARCH = "search"
 """Namespace of the samples that a search draws on."""

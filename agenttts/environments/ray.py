@@ -28,12 +28,14 @@ from typing import Any, NamedTuple, Self
 from agenttts.allocation import Allocation
 from agenttts.db import Store
 from agenttts.environments.client import MAX_IN_FLIGHT
-from agenttts.environments.live import ExampleOutcome, LiveEnvironment
+from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.pool import Meter, SamplePool
 from agenttts.environments.registry import environment
+from agenttts.environments.scored import ExampleOutcome
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.evaluation import Spend
 from agenttts.extras import imported
-from agenttts.trial import Environment, Spend
+from agenttts.protocols import Environment
 
 LOCAL = "local"
 """The address of a cluster that is this machine, started and stopped with the search."""

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from agenttts.allocation import Allocation
+from agenttts.cost import Budget
 from agenttts.environments.table import Outcome, Rows, read_table, source_of
 from agenttts.errors import ConfigError
+from agenttts.evaluation import Evaluation, ExampleResult
 from agenttts.pipeline import Pipeline, Subtask
-from agenttts.trial import Budget, Evaluation, ExampleResult
 
 
 class RecordedEnvironment:
@@ -88,7 +89,7 @@ class RecordedEnvironment:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
-        """See `trial.Environment.evaluate`.
+        """See `protocols.Environment.evaluate`.
 
         Raises:
             ConfigError: When the allocation or an example is not in the table.

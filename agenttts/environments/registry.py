@@ -20,7 +20,7 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.pipeline import Pipeline
-from agenttts.trial import Environment
+from agenttts.protocols import Environment
 
 GROUP = "agenttts.environments"
 _TASKS = "agenttts.environments.tasks"

@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 
 from agenttts.aggregators import MajorityVote
 from agenttts.allocation import Allocation
-from agenttts.environments.client import ChatClient, Completer, EmbeddingClient
+from agenttts.environments.completions import ChatClient, Completer, EmbeddingClient
 from agenttts.environments.pool import Draw, SamplePool
 from agenttts.environments.prompts import render
 from agenttts.errors import ConfigError, ParseError
+from agenttts.evaluation import Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
-from agenttts.trial import Spend
 
 T = TypeVar("T")
 _DEFAULT_AGGREGATOR = MajorityVote()

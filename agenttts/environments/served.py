@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttts.environments.client import Completer, Completions
+from agenttts.environments.completions import Completer, Completions
 from agenttts.environments.serving import Serving
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling

@@ -26,10 +26,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocation import Allocation, Options, SearchSpace
-from agenttts.cost import FlopsCost
+from agenttts.allocation import Allocation
+from agenttts.combinations import Options
+from agenttts.cost import Budget, FlopsCost
+from agenttts.evaluation import Evaluation, ExampleResult
 from agenttts.pipeline import Model, Pipeline, Subtask
-from agenttts.trial import Budget, Evaluation, ExampleResult
+from agenttts.space import SearchSpace
 
 Floats = NDArray[np.float64]
 _SMALLEST = 3e9
@@ -90,7 +92,7 @@ class _Stage(NamedTuple):
 
 
 class SyntheticEnvironment:
-    """One problem of a family (`trial.Environment`); `true_score` and `optimum` are what a search cannot see.
+    """One problem of a family (`protocols.Environment`); `true_score` and `optimum` are what a search cannot see.
 
     Args:
         family: What kind of problem.
@@ -128,7 +130,7 @@ class SyntheticEnvironment:
         return Budget(float(np.quantile(totals, self.family.share)), "flops")
 
     async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
-        """See `trial.Environment.evaluate`."""
+        """See `protocols.Environment.evaluate`."""
         scores, of_stages = self.scores(allocation), self._stage_scores(allocation)
         names = self.examples if examples is None else examples
         results = [

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from agenttts.db import Study
-from agenttts.trial import Archive, Evaluation, Interval, Trial, student_quantile
+from agenttts.evaluation import Evaluation
+from agenttts.intervals import Interval, student_quantile
+from agenttts.trial import Archive, Trial
 
 
 class Mean(NamedTuple):
@@ -26,7 +28,7 @@ class Mean(NamedTuple):
 
 
 class Outcome(Protocol):
-    """How a search ended: a `loop.SearchResult`, or `findings.Findings` of one that ended long ago."""
+    """How a search ended: a `progress.SearchResult`, or `findings.Findings` of one that ended long ago."""
 
     @property
     def study(self) -> Study: ...

@@ -11,13 +11,14 @@ from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
+from agenttts.evaluation import Evaluation, Spend
 from agenttts.frontier import Expected, Frontier, estimates, frontier
 from agenttts.posterior import posterior
 from agenttts.prices import PriceList
 from agenttts.report.history import Moment, history, new_bests
 from agenttts.report.rows import study_prices
 from agenttts.surrogate import Surrogate
-from agenttts.trial import AgentStep, Archive, Evaluation, Refusal, Spend, Trial
+from agenttts.trial import AgentStep, Archive, Refusal, Trial
 
 
 @dataclass(frozen=True, kw_only=True)

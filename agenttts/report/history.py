@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agenttts.evaluation import Evaluation, Spend
 from agenttts.frontier import Expected, estimates
 from agenttts.posterior import posterior
 from agenttts.surrogate import Sizes
-from agenttts.trial import Evaluation, Spend, Trial
+from agenttts.trial import Trial
 
 _MOST = 30
 """Moments at which a posterior is fitted; of more looks an even selection."""

@@ -9,11 +9,13 @@ from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
-from agenttts.loop import SearchResult, bought
+from agenttts.evaluation import Evaluation, ExampleResult, Spend
+from agenttts.progress import SearchResult
 from agenttts.report.history import new_bests
 from agenttts.report.layout import plain
 from agenttts.report.rows import stage_rows, study_prices
-from agenttts.trial import RULES, AgentStep, Evaluation, ExampleResult, Spend, Trial
+from agenttts.study import bought
+from agenttts.trial import RULES, AgentStep, Trial
 
 _MOST_REASONS = 3
 _MOST_OUTPUT = 80
@@ -84,7 +86,7 @@ def spent(spend: Spend, checks: Sequence[Evaluation], *, label: str = "") -> str
     Args:
         spend: Of the study.
         checks: Held-out checks.
-        label: What the samples are, where no model gives them (`loop.recorded`).
+        label: What the samples are, where no model gives them (`study.recorded`).
     """
     usd = f", {priced(spend.usd, label)}" if spend.usd else ""
     tokens = sum(check.spend.tokens for check in checks)

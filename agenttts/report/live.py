@@ -11,12 +11,13 @@ from rich.text import Text
 
 from agenttts.cost import cost_model
 from agenttts.db import Store, Study
-from agenttts.loop import bought
+from agenttts.evaluation import Evaluation, Spend
 from agenttts.posterior import recommend
 from agenttts.report.layout import Listing
 from agenttts.report.lines import amount, compact, counted, duration, interval
 from agenttts.report.tables import trials_table
-from agenttts.trial import Archive, Evaluation, Spend, Trial
+from agenttts.study import bought
+from agenttts.trial import Archive, Trial
 
 _SHOWN_TRIALS = 10
 _GUIDELINE_LINES = 6

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agenttts.intervals import Interval
 from agenttts.report.findings import Findings
 from agenttts.report.lines import amount
 from agenttts.report.style import faded, hover, safe
-from agenttts.trial import Interval, Trial
+from agenttts.trial import Trial
 
 Numbers = Sequence[float]
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from agenttts.agent.curves import Curve as Fitted
+from agenttts.intervals import Interval
 from agenttts.report import figures
 from agenttts.report.comparison import Comparison
 from agenttts.report.evidence import WeighedModel, weighed_models
@@ -15,7 +16,6 @@ from agenttts.report.findings import Findings
 from agenttts.report.lines import amount, counted
 from agenttts.report.progress import axes, moments, progress, taken
 from agenttts.report.scaling import Curve, scaling_curves
-from agenttts.trial import Interval
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

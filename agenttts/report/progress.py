@@ -15,12 +15,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from agenttts.evaluation import Spend
 from agenttts.frontier import Expected, estimates
+from agenttts.intervals import Interval
 from agenttts.posterior import posterior
 from agenttts.report.comparison import mean_over_seeds
 from agenttts.report.findings import Findings
 from agenttts.report.history import Moment
-from agenttts.trial import Interval, Spend
 
 Against = Literal["trials", "example evaluations", "tokens bought", "tokens from scratch"]
 _GRID = 60

@@ -10,7 +10,7 @@ from typing import Any
 
 from agenttts.allocation import Allocation
 from agenttts.environments.prefix_cache import CacheUse
-from agenttts.loop import bought
+from agenttts.evaluation import Evaluation
 from agenttts.posterior import Hypothesis
 from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
@@ -18,7 +18,8 @@ from agenttts.report.layout import plain
 from agenttts.report.lines import amount, cache_uses, counted, duration, priced
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
-from agenttts.trial import Evaluation, Trial
+from agenttts.study import bought
+from agenttts.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agenttts.cost import cost_model
-from agenttts.loop import bought
 from agenttts.report.comparison import Comparison, Mean
 from agenttts.report.layout import Column, Listing
 from agenttts.report.lines import compact, interval
+from agenttts.study import bought
 from agenttts.trial import Trial
 
 _COMPARISON_RANKS = (0, 2, 0, 1, 3)
@@ -45,7 +45,7 @@ def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "", whole: 
     Args:
         trials: Of one study.
         unit: Of their costs.
-        label: What their samples are, where no model gives them (`loop.recorded`).
+        label: What their samples are, where no model gives them (`study.recorded`).
         whole: What has every column.
     """
     names = list(trials[0].allocation) if trials else []

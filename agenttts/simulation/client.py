@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from agenttts.db import Sample
-from agenttts.environments.client import SIMULATED, Completions
+from agenttts.environments.client import SIMULATED
+from agenttts.environments.completions import Completions
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation, count_tokens

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from agenttts.db import Study
 from agenttts.errors import ConfigError
-from agenttts.loop import Progress, SearchResult
+from agenttts.progress import Progress, SearchResult
 from agenttts.trial import Trial
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from agenttts.db import Study
 from agenttts.errors import ConfigError
-from agenttts.loop import Progress, SearchResult
+from agenttts.progress import Progress, SearchResult
 from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 EXPERIMENT = "agenttts"

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from agenttts.extras import imported
-from agenttts.loop import Progress, SearchResult
+from agenttts.progress import Progress, SearchResult
 from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 PROJECT = "agenttts"

@@ -9,9 +9,9 @@ import pytest
 
 import agenttts as at
 from agenttts.environments import LiveEnvironment
+from agenttts.evaluation import Evaluation
 from agenttts.pipeline import Message, Model, Pipeline, Program, Subtask
 from agenttts.testing import ScriptedClient
-from agenttts.trial import Evaluation
 
 SMALL, LARGE = Model("small", 1e6), Model("large", 8e6)
 CHOSEN = at.Allocation({"find": ("large", 1), "answer": ("small", 3)})

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttts.agent.curves import KNEE_GAIN, OVER_FUSING, fit_curve
-from agenttts.allocation import SearchSpace
 from agenttts.cost import cost_model
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.posterior import kept, weigh
+from agenttts.space import SearchSpace
 from agenttts.surrogate import Structure, Surrogate
 from agenttts.trial import Trial
 

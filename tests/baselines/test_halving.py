@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agenttts.allocation import SearchSpace
 from agenttts.cost import cost_model
 from agenttts.db import Store
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
-from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
+from agenttts.progress import Limits, SearchResult
 from agenttts.racing import Racing
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 from agenttts.trial import Archive, Proposal, Trial
 
 

@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.baselines import RandomSearcher
 from agenttts.db import Sample, Store, StoredPrompt
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import StoreError
-from agenttts.loop import Limits, search
-from agenttts.trial import Archive, Proposal, Spend
+from agenttts.evaluation import Spend
+from agenttts.progress import Limits
+from agenttts.searching import search
+from agenttts.space import SearchSpace
+from agenttts.trial import Archive, Proposal
 from tests.endpoint import FakeEndpoint
 from tests.postgresql import ESCAPED_PASSWORD, PASSWORD, PostgreSQL
 

@@ -23,7 +23,9 @@ from agenttts.allocation import Allocation
 from agenttts.db import Sample, Store, StoredPrompt
 from agenttts.db._schema import metadata
 from agenttts.errors import ConfigError, StoreError
-from agenttts.trial import AgentStep, Evaluation, ExampleResult, Proposal, Refusal, Spend, StudySpec, SubtaskUsage
+from agenttts.evaluation import Evaluation, ExampleResult, Spend, SubtaskUsage
+from agenttts.study import StudySpec
+from agenttts.trial import AgentStep, Proposal, Refusal
 from tests.postgresql import ESCAPED_PASSWORD, PASSWORD, PostgreSQL, find_programs
 
 SPEC = StudySpec(

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments.serving import LlamaCppServing
 from agenttts.environments.tasks.minihop import MODELS, minihop, minihop_recorded, pipeline
 from agenttts.environments.tasks.minihop.pipeline import HERE
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.loop import Limits, search
 from agenttts.methods import searcher
+from agenttts.progress import Limits
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 
 
 def both(retrieve: tuple[str, int], answer: tuple[str, int]) -> Allocation:

@@ -8,12 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from agenttts.allocation import SearchSpace
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.loop import Limits, search
 from agenttts.methods import searcher
+from agenttts.progress import Limits
 from agenttts.racing import Racing
 from agenttts.report import (
     Findings,
@@ -34,6 +33,8 @@ from agenttts.report.progress import Against, progress
 from agenttts.report.scaling import scaling_curves
 from agenttts.report.story import timeline
 from agenttts.report.style import COLOURS
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 from tests.report.test_page import searched
 
 

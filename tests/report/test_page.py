@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.loop import Limits, search
+from agenttts.evaluation import Evaluation, ExampleResult, Spend
 from agenttts.methods import searcher
+from agenttts.progress import Limits
 from agenttts.report import Findings, read_findings, report_html, trace_lines
-from agenttts.trial import AgentStep, Evaluation, ExampleResult, Proposal, Refusal, Spend
+from agenttts.searching import search
+from agenttts.space import SearchSpace
+from agenttts.trial import AgentStep, Proposal, Refusal
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;%{x}<b>{{ 7 * 7 }}\x1b[31m"
 _VOID = {"meta", "link", "img", "br", "hr", "input"}

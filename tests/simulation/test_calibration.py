@@ -16,8 +16,8 @@ import pytest
 
 from agenttts.allocation import Allocation
 from agenttts.environments import LiveEnvironment, environment
+from agenttts.evaluation import Evaluation
 from agenttts.simulation import SimulatedClient, Simulation
-from agenttts.trial import Evaluation
 from tests.environments.tasks.data import OWN
 
 QUESTIONS = 400

@@ -10,21 +10,23 @@ from typing import Any
 import httpx
 import pytest
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.cost import cost_model
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, OpenAIClient, RecordedEnvironment, environment
 from agenttts.environments.prompts import render
 from agenttts.environments.tasks.chatdev.program import cosine
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.loop import Limits, SearchResult, search
+from agenttts.evaluation import Evaluation
 from agenttts.methods import searcher
 from agenttts.pipeline import SubtaskInput
+from agenttts.progress import Limits, SearchResult
 from agenttts.recording import record
+from agenttts.searching import search
 from agenttts.simulation import ANSWERERS, Faults, Simulation, SimulationServer
 from agenttts.simulation.embeddings import SHARED
 from agenttts.simulation.skill import SKILLS
-from agenttts.trial import Evaluation
+from agenttts.space import SearchSpace
 from tests.endpoint import FakeEndpoint
 from tests.environments.tasks.data import OWN, SAMPLES
 

@@ -14,13 +14,14 @@ import httpx
 import optuna
 import pytest
 
-from agenttts.allocation import SearchSpace
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.loop import Limits, SearchResult, search
 from agenttts.methods import searcher
+from agenttts.progress import Limits, SearchResult
 from agenttts.racing import Racing
+from agenttts.searching import search
+from agenttts.space import SearchSpace
 from agenttts.tracking import MlflowTracker, WandbTracker, export_to_optuna, tracker
 from agenttts.tracking.base import Tracker
 

@@ -256,13 +256,13 @@ def _shortage(demand: Demand, usable: Sequence[float]) -> ConfigError:
     widths = [1 << power for power in range(len(usable).bit_length()) if 1 << power <= len(usable)]
     missing = {width: demand.shared_gib(width) + demand.engine_gib - usable[width - 1] for width in widths}
     width = min(widths, key=lambda each: missing[each] * each)
-    where = "a card" if width == 1 else f"each of {width} cards"
+    where, which = ("a card", "which has") if width == 1 else (f"each of {width} cards", "which have at least")
     parts = (
         f"{demand.weights_gib / width:.1f} of weights, {LEAST_SEQUENCES * demand.sequence_gib / width:.1f} of KV "
         f"cache, {demand.engine_gib:.1f} of the engine's own"
     )
     return ConfigError(
         f"model {demand.name!r} does not fit: it needs {demand.shared_gib(width) + demand.engine_gib:.1f} GiB on "
-        f"{where} ({parts}), which has {usable[width - 1]:.1f} GiB to give: {missing[width]:.1f} GiB are missing; use "
-        "quantised weights, a shorter context or more cards"
+        f"{where} ({parts}), {which} {usable[width - 1]:.1f} GiB to give: {missing[width]:.1f} GiB are missing"
+        f"{' on each' if width > 1 else ''}; use quantised weights, a shorter context or more cards"
     )

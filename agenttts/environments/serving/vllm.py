@@ -253,7 +253,10 @@ def _require_new(version: str) -> None:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
-        raise ConfigError(f"vLLM {version or 'of unknown version'} is too old: at least {oldest} is needed")
+        raise ConfigError(
+            f"vLLM {version or 'of unknown version'} is too old: at least {oldest} is needed, "
+            "as pip install -U 'agenttts[vllm]' brings it"
+        )
 
 
 def _ports(count: int, first: int | None) -> list[int]:
@@ -271,7 +274,10 @@ def _ports(count: int, first: int | None) -> list[int]:
             try:
                 sockets[-1].bind(("127.0.0.1", port))
             except OSError as error:
-                raise ConfigError(f"port {port} cannot be used ({error.strerror}): give another --port") from error
+                raise ConfigError(
+                    f"port {port} cannot be used ({error.strerror}): give another --port, from which on each of the "
+                    f"{count} servers takes one"
+                ) from error
         return [int(each.getsockname()[1]) for each in sockets]
     finally:
         for each in sockets:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.allocation import Allocation, SearchSpace
+from agenttts.allocation import Allocation
 from agenttts.cost import FlopsCost, PaperCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, SamplePool, environment, sandbox
@@ -22,7 +22,8 @@ from agenttts.environments.tasks.chatdev import Program, chatdev, completeness, 
 from agenttts.environments.tasks.chatdev.files import read_files, written
 from agenttts.environments.tasks.chatdev.program import bare_code, complaint, cosine, ran, run
 from agenttts.errors import ConfigError, ParseError
-from agenttts.trial import Evaluation
+from agenttts.evaluation import Evaluation
+from agenttts.space import SearchSpace
 from tests.endpoint import FakeEndpoint
 from tests.environments.tasks.data import OWN, SAMPLES
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 
+from agenttts.cost import Budget
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.sandbox import require_sandbox
 from agenttts.environments.tasks.chatdev import prompts, stages
@@ -24,7 +25,6 @@ from agenttts.environments.tasks.chatdev.turns import FuseTurns
 from agenttts.environments.tasks.models import LLAMA_3B, LLAMA_70B
 from agenttts.environments.tasks.rows import split
 from agenttts.pipeline import Coroutine, Metric, Model, Pipeline, Sampling, Subtask
-from agenttts.trial import Budget
 
 BUDGET = 1768
 """The largest model of each stage once (1767.33), in the paper's unit."""

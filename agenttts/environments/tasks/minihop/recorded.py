@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.db import Sample
-from agenttts.environments.client import Completions
+from agenttts.environments.completions import Completions
 from agenttts.environments.prompts import render
 from agenttts.errors import EndpointError
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, SubtaskInput

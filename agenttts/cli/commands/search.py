@@ -1,0 +1,282 @@
+"""Commands that buy: searching an environment, comparing methods on it, recording it, measuring its models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agenttts.cli.options import (
+    DEFAULT_STORE,
+    BudgetOption,
+    BudgetsOption,
+    CostOption,
+    DataOption,
+    EndpointOption,
+    Env,
+    GpusOption,
+    InsightsOption,
+    JsonOption,
+    LlmOption,
+    MaxTokensOption,
+    MaxUsdOption,
+    MethodOption,
+    ParallelOption,
+    RacingOption,
+    SeedsOption,
+    ServeOption,
+    StoreOption,
+    StudyOption,
+    ThroughputOption,
+    TrackOption,
+    TrialsOption,
+    WeightsOption,
+)
+from agenttts.cli.store import open_store
+from agenttts.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agenttts.environments.serving import Serving
+    from agenttts.pipeline import Pipeline
+    from agenttts.trial import Archive
+
+
+def search(
+    env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
+    budget: BudgetOption = None,
+    budgets: BudgetsOption = None,
+    cost: CostOption = None,
+    throughput: ThroughputOption = None,
+    trials: TrialsOption = 30,
+    method: MethodOption = "agent",
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the method's random choices.")] = 0,
+    parallel: ParallelOption = 2,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Let a Ray cluster's workers run the examples: HOST:PORT, or local."),
+    ] = None,
+    max_tokens: MaxTokensOption = None,
+    max_usd: MaxUsdOption = None,
+    racing: RacingOption = True,
+    llm: LlmOption = None,
+    without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
+    experience: Annotated[
+        str | None,
+        typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),
+    ] = None,
+    study: StudyOption = None,
+    track: TrackOption = [],  # noqa: B006  (typer copies it)
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Search an environment. Running the same command again resumes it."""
+    from agenttts.cli.problem import Problem
+    from agenttts.cli.run import Job, Settings, run_search
+    from agenttts.progress import Limits
+
+    limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        budgets=budgets,
+        cost=cost,
+        throughput=throughput,
+        parallel=parallel,
+    )
+    job = Job.create(
+        problem,
+        method,
+        seed=seed,
+        llm=llm,
+        insights_off=frozenset(without_insight),
+        experience=None if experience is None else _archive(store, experience),
+        study=study,
+    )
+    settings = Settings(limits=limits, parallel=parallel, racing=racing, store=store, ray=ray)
+    run_search(problem, job, settings, track)
+
+
+def compare(
+    env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
+    methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
+    seeds: SeedsOption = 5,
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    throughput: ThroughputOption = None,
+    trials: TrialsOption = 20,
+    parallel: ParallelOption = 2,
+    racing: RacingOption = True,
+    llm: LlmOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run several methods with several seeds on one environment, and print one table."""
+    from agenttts.cli.console import show
+    from agenttts.cli.problem import Problem
+    from agenttts.cli.run import Settings, run_comparison
+    from agenttts.progress import Limits
+    from agenttts.report import comparison_table
+
+    settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=racing, store=store)
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        cost=cost,
+        throughput=throughput,
+        parallel=parallel,
+    )
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    comparisons = run_comparison(problem, names, seeds, settings, llm=llm, quiet=as_json)
+    show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
+
+
+def record(
+    env: Env,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The table: .csv, .csv.gz or .parquet.", metavar="FILE")
+    ],
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
+    levels: Annotated[
+        str, typer.Option("--levels", help="Numbers of samples to record, comma-separated.")
+    ] = "1,2,4,8,16",
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    throughput: ThroughputOption = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="Stop when this run has bought as many.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Record every allocation on sample levels as a table to search. Running the same command again resumes it."""
+    from agenttts.cli.problem import Problem
+    from agenttts.cli.record import run_record
+
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        cost=cost,
+        throughput=throughput,
+    )
+    run_record(problem, levels, output, store=store, max_tokens=max_tokens)
+
+
+def ablate(
+    env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
+    seeds: SeedsOption = 5,
+    budget: BudgetOption = None,
+    cost: CostOption = None,
+    throughput: ThroughputOption = None,
+    trials: TrialsOption = 20,
+    parallel: ParallelOption = 2,
+    llm: LlmOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the agent as it is and without each of its parts, with the same seeds, and print one table."""
+    from agenttts.cli.ablation import ABLATION_NOTES, run_ablations
+    from agenttts.cli.console import show
+    from agenttts.cli.problem import Problem
+    from agenttts.cli.run import Settings
+    from agenttts.progress import Limits
+    from agenttts.report import comparison_table
+
+    settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
+    problem = Problem.create(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        budget=budget,
+        cost=cost,
+        throughput=throughput,
+        parallel=parallel,
+    )
+    comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
+    show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
+
+
+def calibrate(
+    env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    serve: ServeOption = None,
+    weights: WeightsOption = [],  # noqa: B006
+    gpus: GpusOption = None,
+    batches: Annotated[
+        str, typer.Option("--batches", help="Numbers of requests at once, comma-separated.", metavar="LIST")
+    ] = "1,4,16,64",
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, help="Runs of each mixture of prompt and completion.")
+    ] = 3,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write, for --throughput.", metavar="FILE")
+    ] = Path("throughput.yaml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the tokens per second of an environment's models, as `--cost gpu_seconds` needs them."""
+    from agenttts.cli.calibrate import measured_rows, measured_table, run_calibration
+    from agenttts.cli.console import show
+
+    measured = run_calibration(
+        env,
+        data=data,
+        endpoints=endpoint,
+        serving=_serving(serve, endpoint, weights, gpus),
+        batches=batches,
+        repeats=repeats,
+        output=output,
+    )
+    show(measured_rows(measured), measured_table(measured), as_json)
+
+
+def _archive(store: str, study: str) -> Archive:
+    opened = open_store(store)
+    try:
+        return opened.archive(opened.study(study))
+    finally:
+        opened.close()
+
+
+def _serving(
+    serve: str | None, endpoints: list[str], weights: list[str], gpus: str | None
+) -> Callable[[Pipeline], Serving] | None:
+    """What makes the servers that a search starts; None when it starts none."""
+    if serve is None:
+        if weights or gpus:
+            raise ConfigError(
+                f"{'--weights' if weights else '--gpus'} is for models that are served: give --serve vllm"
+            )
+        return None
+    from agenttts.cli.serve import VllmOptions
+
+    return VllmOptions(weights=weights, gpus=gpus).serving(endpoints)

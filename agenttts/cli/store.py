@@ -1,0 +1,24 @@
+"""The store that commands read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agenttts.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agenttts.db import Store
+
+
+def open_store(store: str) -> Store:
+    """A store that exists: reading commands must not create one.
+
+    Raises:
+        ConfigError: When there is none.
+    """
+    from agenttts.db import Store
+
+    if "://" not in store and not Path(store).expanduser().is_file():
+        raise ConfigError(f"there is no store {store!r}: run `agenttts search` first, or give another --store")
+    return Store(store)

@@ -1,0 +1,167 @@
+"""One example under an allocation, scored; and when scores say more of the servers than of the allocation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agenttts.allocation import Allocation
+from agenttts.environments.run import ExampleRun, Tally
+from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
+from agenttts.evaluation import ExampleResult, Spend, SubtaskUsage
+from agenttts.pipeline import Example, Metric, Pipeline, Subtask
+
+_OUTPUT_LIMIT = 500
+_SHOWN_OUTPUT = 60
+_MOST_UNAVAILABLE = 0.1
+"""Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
+_PROBED_EXAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleOutcome:
+    """One example that was run and scored, and what that took."""
+
+    result: ExampleResult
+    spend: Spend
+    tallies: Mapping[str, Tally]
+    broken: bool
+    """It failed in a function of the user's."""
+    unanswered: bool
+    """It failed because a server gave no completion."""
+    unavailable: bool
+    """... and the server was at fault, not the request: that says nothing of the allocation."""
+
+
+@dataclass
+class ScoredRun(ExampleRun):
+    """One labelled example on its way through the graph, scored."""
+
+    subtask_scores: dict[str, float] = field(default_factory=dict)
+    broken: bool = False
+    unanswered: bool = False
+    unavailable: bool = False
+
+    async def outcome(self) -> ExampleOutcome:
+        """The example run and scored, and what that took."""
+        result = await self.result()
+        return ExampleOutcome(
+            result=result,
+            spend=self.spend,
+            tallies=dict(self.tallies),
+            broken=self.broken,
+            unanswered=self.unanswered,
+            unavailable=self.unavailable,
+        )
+
+    async def result(self) -> ExampleResult:
+        """The example's score; a failure is a score of 0 with its reason."""
+        try:
+            output = await self.walk()
+            score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
+            shown = _shorten(output)
+        except (LimitReached, ConfigError, StoreError):
+            raise
+        except EndpointError as error:
+            if error.unreachable:
+                raise
+            self.unanswered, self.unavailable = True, error.unavailable
+            return self._result(0.0, error=str(error))
+        except AgentTTSError as error:
+            return self._result(0.0, error=str(error))
+        except Exception as error:  # the user's own functions may raise anything: a failed example is data
+            self.broken = True
+            return self._result(0.0, error=f"{type(error).__name__}: {error}")
+        return self._result(score, output=shown)
+
+    def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
+        return ExampleResult(
+            example=str(self.example["id"]),
+            score=score,
+            error=error,
+            subtask_scores=dict(self.subtask_scores),
+            output=output,
+        )
+
+    def finish(self, subtask: Subtask, output: Any) -> None:
+        super().finish(subtask, output)
+        if subtask.metric is not None:
+            where = f"subtask {subtask.name!r}"
+            self.subtask_scores[subtask.name] = checked_score(subtask.metric, output, self.example, where)
+
+
+def require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> None:
+    """Refuse an evaluation that says more of the servers than of the allocation.
+
+    Raises:
+        EndpointError: When no example was answered, or many were not for the servers' fault.
+        ConfigError: When the user's own functions raised for every example.
+    """
+    if len(runs) > 1 and all(run.broken for run in runs):
+        raise ConfigError(f"the pipeline's own functions failed for every example: {runs[0].result.error}")
+    unavailable = sum(run.unavailable for run in runs)
+    if runs and all(run.unanswered for run in runs):
+        raise EndpointError(f"every example failed with {allocation}; the first said: {runs[0].result.error}")
+    if unavailable > _MOST_UNAVAILABLE * len(runs):
+        reason = next(run.result.error for run in runs if run.unavailable)
+        raise EndpointError(f"{unavailable} of {len(runs)} examples got no answer with {allocation}: {reason}")
+
+
+def checked_score(metric: Metric, output: Any, example: Example, where: str) -> float:
+    """The metric's value.
+
+    Raises:
+        ConfigError: When it is not a number in [0, 1]: every later comparison would be wrong.
+    """
+    score = float(metric(output, example))
+    if math.isnan(score) or not 0 <= score <= 1:
+        given = f"for the output {repr(output)[:_SHOWN_OUTPUT]} of example {example['id']!r}"
+        raise ConfigError(f"the metric of {where} gave {score!r} {given}: it must be in [0, 1]")
+    return score
+
+
+def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> None:
+    """Score plausible outputs of a few examples: a metric on another scale shows before anything is bought.
+
+    Raises:
+        ConfigError: When one leaves [0, 1].
+    """
+    scored = [(pipeline.metric, f"pipeline {pipeline.name!r}")]
+    scored += [(s.metric, f"subtask {s.name!r}") for s in pipeline.subtasks if s.metric is not None]
+    for example in rows[:_PROBED_EXAMPLES]:
+        # A gold answer is usually among the example's own fields.
+        outputs = ["", [], (), *(v for v in example.values() if isinstance(v, str | int | float | list | tuple))]
+        for (metric, where), output in itertools.product(scored, outputs):
+            _probe(metric, output, example, where)
+
+
+def _probe(metric: Metric, output: Any, example: Example, where: str) -> None:
+    try:
+        checked_score(metric, output, example, where)
+    except ConfigError:
+        raise
+    except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
+        return
+
+
+def usage_by_subtask(pipeline: Pipeline, runs: Sequence[ExampleOutcome]) -> dict[str, SubtaskUsage]:
+    """What each subtask used."""
+    return {s.name: _usage([run.tallies.get(s.name, Tally()) for run in runs]) for s in pipeline.subtasks}
+
+
+def _usage(tallies: Sequence[Tally]) -> SubtaskUsage:
+    requests, samples = sum(t.requests for t in tallies), sum(t.samples for t in tallies)
+    return SubtaskUsage(
+        prompt_tokens=sum(t.prompt_tokens for t in tallies) / max(requests, 1),
+        completion_tokens=sum(t.completion_tokens for t in tallies) / max(samples, 1),
+        samples=samples,
+        unparsable=sum(t.unparsable for t in tallies),
+    )
+
+
+def _shorten(output: Any) -> str:
+    text = output if isinstance(output, str) else repr(output)
+    return text if len(text) <= _OUTPUT_LIMIT else text[: _OUTPUT_LIMIT - 3] + "..."

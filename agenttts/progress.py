@@ -1,0 +1,100 @@
+"""How far a search is to go, how far it has come, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agenttts.db import Study
+from agenttts.environments.pool import Meter
+from agenttts.environments.prefix_cache import CacheUse
+from agenttts.errors import ConfigError
+from agenttts.evaluation import Evaluation, Spend
+from agenttts.frontier import Frontier
+from agenttts.trial import Archive, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a search stops.
+
+    Raises:
+        ConfigError: On a limit that allows nothing.
+    """
+
+    trials: int = 30
+    """Trials in the study, those of earlier runs included."""
+    max_tokens: int | None = None
+    """Tokens that the study may buy in all, the agent's own included."""
+    max_usd: float | None = None
+    """US dollars that the study may spend in all, by the models' declared prices."""
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise ConfigError(f"trials must be at least 1, not {self.trials}")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigError(f"max_tokens must be at least 1, not {self.max_tokens}")
+        if self.max_usd is not None and not self.max_usd > 0:
+            raise ConfigError(f"max_usd must be positive, not {self.max_usd}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a search tells while it runs."""
+
+    study: Study
+    archive: Archive
+    meter: Meter
+    """Counts on while trials run."""
+    limits: Limits
+    started: float
+    """`time.monotonic()` at the start of this run."""
+    told: float
+    """`time.monotonic()` at this report."""
+    trials_before: int
+    """Trials that the study had before this run."""
+    held_out: int
+    """Examples on which the winner is to be checked at the end; with several budgets, at most so many for them all."""
+    phase: str
+    """"starting" (nothing has been asked or bought), "proposing", "evaluating" or "validating"."""
+
+    @property
+    def spent(self) -> Spend:
+        """What the study has bought and reused up to now."""
+        return self.meter.spent
+
+    @property
+    def seconds_left(self) -> float | None:
+        """To the end of the held-out check, by this run's pace per trial and example; None before its first trial."""
+        new = self.archive.trials[self.trials_before :]
+        if not new:
+            return None
+        trials = 0 if self.phase == "validating" else max(self.limits.trials - len(self.archive.trials), 0)
+        examples = sum(len(trial.evaluation.results) for trial in new)
+        left = (self.told - self.started) * (trials / len(new) + self.held_out / examples)
+        return max(left - (time.monotonic() - self.told), 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """How a search ended."""
+
+    study: Study
+    archive: Archive
+    best: Trial
+    """The recommended trial, by posterior mean over all trials (`posterior.recommend`) unless told otherwise, seen on
+    all examples."""
+    validation: Evaluation | None
+    """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
+    spend: Spend
+    """Everything the study bought and reused, in earlier runs too."""
+    seconds: float
+    """Wall-clock seconds of this run, parallel trials not counted twice."""
+    stopped: str
+    """Why it stopped."""
+    frontier: Frontier | None = None
+    """What each budget buys, where the search had several; `best` is what the largest buys."""
+    prefix_caches: Mapping[str, CacheUse] = field(default_factory=dict)
+    """Model -> what its server found of its prompts in its prefix cache while the study was searched; only of servers
+    that tell (vLLM's)."""

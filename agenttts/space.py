@@ -1,0 +1,301 @@
+"""The space of the allocations that fit the budget.
+
+It is exact: it counts, enumerates and draws the feasible allocations themselves (`combinations`). It rests on one table
+per subtask: every model and sample count that can fit, with its cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+
+import numpy as np
+
+from agenttts.allocation import Allocation, Choice
+from agenttts.combinations import Combinations, Options, restrict, walk
+from agenttts.cost import CostModel
+from agenttts.errors import ConfigError
+from agenttts.pipeline import Pipeline, Subtask
+
+
+class SearchSpace:
+    """The allocations of a pipeline whose cost does not exceed the budget.
+
+    Args:
+        pipeline: Its subtasks span the space.
+        cost_model: Prices an allocation.
+        budget: Upper bound on the cost of one query, in the cost model's unit.
+
+    Raises:
+        ConfigError: When the budget is below the cheapest allocation (the message says the minimum).
+    """
+
+    def __init__(self, pipeline: Pipeline, cost_model: CostModel, budget: float) -> None:
+        self.pipeline = pipeline
+        self.cost_model = cost_model
+        self.budget = float(budget)
+        if not math.isfinite(self.budget):
+            raise ConfigError(f"the budget must be a finite number, not {budget!r}")
+        # The paper's default budget IS a sum of costs: rounding must not turn an equality into an excess.
+        self._limit = self.budget + 1e-9 * max(1.0, abs(self.budget))
+        self._cheapest_costs = {
+            s.name: min(float(cost_model.cost(s, m, s.least_samples)) for m in s.models) for s in pipeline.subtasks
+        }
+        self._require(sum(self._cheapest_costs.values()))
+        if self.listed is not None and not self.listed:
+            self._require(min(self.cost(Allocation.from_key(key)) for key in pipeline.only or ()))
+
+    def _require(self, minimum: float) -> None:
+        if not self._limit >= minimum:
+            unit = self.cost_model.unit
+            raise ConfigError(
+                f"budget {self.budget:g} {unit} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
+                f"needs at least {minimum:.6g} {unit}"
+            )
+
+    def within(self, budget: float) -> SearchSpace:
+        """The space of the same pipeline under another budget."""
+        return SearchSpace(self.pipeline, self.cost_model, budget)
+
+    # Costs
+
+    def cost(self, allocation: Allocation) -> float:
+        """Cost of one query, in the cost model's unit."""
+        return sum(self.subtask_costs(allocation).values())
+
+    def subtask_costs(self, allocation: Allocation) -> dict[str, float]:
+        """Cost of each subtask for one query."""
+        return {
+            s.name: float(self.cost_model.cost(s, s.model(allocation[s.name].model), allocation[s.name].samples))
+            for s in self.pipeline.subtasks
+        }
+
+    @cached_property
+    def pricing(self) -> str:
+        """Hash of the cost of 1, 2 and 3 samples of every model of every subtask."""
+        curves = [
+            [s.name, m.name, [float(f"{float(self.cost_model.cost(s, m, n)):.9g}") for n in (1, 2, 3)]]
+            for s in self.pipeline.subtasks
+            for m in s.models
+        ]
+        return hashlib.sha256(json.dumps(curves).encode()).hexdigest()[:16]
+
+    # Membership
+
+    def faults(self, allocation: Allocation) -> list[str]:
+        """Why the allocation is not in the space, in words that a person or an LLM can act on; empty when it is."""
+        faults = [f"there is no subtask {name!r}" for name in allocation if name not in self._cheapest_costs]
+        for subtask in self.pipeline.subtasks:
+            faults += self._subtask_faults(subtask, allocation)
+        if faults := faults or self._budget_faults(allocation):
+            return faults
+        if self.listed is None or allocation in self._known:
+            return []
+        return [f"it is not among the {len(self.listed)} allocations that can be tried; the nearest is "
+                f"{self.nearest(allocation)}"]  # fmt: skip
+
+    def __contains__(self, allocation: Allocation) -> bool:
+        return not self.faults(allocation)
+
+    def _subtask_faults(self, subtask: Subtask, allocation: Allocation) -> list[str]:
+        if subtask.name not in allocation:
+            return [f"subtask {subtask.name!r} is missing"]
+        choice, models = allocation[subtask.name], [model.name for model in subtask.models]
+        faults = []
+        if choice.model not in models:
+            faults.append(f"subtask {subtask.name!r} has no model {choice.model!r}; choose one of {', '.join(models)}")
+        if subtask.samples_up_to(choice.samples) != choice.samples:
+            faults.append(f"subtask {subtask.name!r} takes {samples_in_words(subtask)}, not {choice.samples}")
+        return faults
+
+    def _budget_faults(self, allocation: Allocation) -> list[str]:
+        cost, unit = self.cost(allocation), self.cost_model.unit
+        if cost <= self._limit:
+            return []
+        mends = [
+            f"{choice.model} in {name!r} could have at most {most} sample{'s' * (most > 1)}"
+            for name, choice in allocation.items()
+            if (most := self.most_samples(allocation, name)) >= 1
+        ]
+        hint = "; with the rest unchanged, " + " or ".join(mends) if mends else "; use smaller models"
+        return [f"it costs {cost:.6g} {unit}, over the budget of {self.budget:g} {unit}{hint}"]
+
+    def most_samples(self, allocation: Allocation, subtask: str, model: str | None = None) -> int:
+        """Most samples of a subtask that fit when the other subtasks stay as they are; 0 when no number fits.
+
+        Args:
+            allocation: Fixes the other subtasks.
+            subtask: The subtask whose samples may vary.
+            model: Its model; the allocation's when None.
+        """
+        others = sum(cost for name, cost in self.subtask_costs(allocation).items() if name != subtask)
+        target = self.pipeline.subtask(subtask)
+        return self.samples_within(target, model or allocation[subtask].model, self.budget - others)
+
+    def samples_within(self, subtask: Subtask, model: str, cost: float) -> int:
+        """Most samples of a model that a subtask can have for this cost, of those it takes; 0 when no number fits."""
+        tolerance = self._limit - self.budget
+        return subtask.samples_up_to(
+            int(self.cost_model.inverse(subtask, subtask.model(model), cost + tolerance) + 1e-9)
+        )
+
+    # The feasible set as a whole
+
+    @cached_property
+    def listed(self) -> tuple[Allocation, ...] | None:
+        """The feasible allocations where not every feasible combination may be tried (`Pipeline.only`), in the order
+        of `enumerate`; None where each may.
+        """
+        if self.pipeline.only is None:
+            return None
+        place = [{options.choice(i): i for i in range(len(options.costs))} for options in self._combined.options]
+        found: dict[tuple[int, ...], Allocation] = {}
+        for allocation in map(Allocation.from_key, self.pipeline.only):
+            choices = [allocation[subtask.name] for subtask in self.pipeline.subtasks]
+            if all(choice in places for choice, places in zip(choices, place, strict=True)):
+                index = tuple(places[choice] for choice, places in zip(choices, place, strict=True))
+                cost = sum(float(options.costs[i]) for options, i in zip(self._combined.options, index, strict=True))
+                if cost <= self._limit:
+                    found[index] = allocation.in_order(s.name for s in self.pipeline.subtasks)
+        return None if len(found) == self._combined.size else tuple(found[index] for index in sorted(found))
+
+    @cached_property
+    def _known(self) -> frozenset[Allocation]:
+        return frozenset(self.listed or ())
+
+    def nearest(self, allocation: Allocation) -> Allocation:
+        """The allocation itself where it can be tried, else the listed one with fewest other models, then nearest
+        numbers of samples; of equals the cheaper. Where every combination can be tried it is returned as it is.
+        """
+        if self.listed is None or allocation in self._known:
+            return allocation
+        return min(self.listed, key=lambda other: (*_distance(allocation, other), self.cost(other)))
+
+    @cached_property
+    def options(self) -> tuple[Options, ...]:
+        """Per subtask, in declared order, every option that fits when the other subtasks are at their cheapest."""
+        if self.listed is None:
+            return self._combined.options
+        used = [{allocation[s.name] for allocation in self.listed} for s in self.pipeline.subtasks]
+        return tuple(
+            restrict(each, np.array([each.choice(i) in choices for i in range(len(each.costs))]))
+            for each, choices in zip(self._combined.options, used, strict=True)
+        )
+
+    @cached_property
+    def _combined(self) -> Combinations:
+        """What is feasible where every combination may be tried."""
+        least = tuple(self._cheapest_costs.values())
+        options = tuple(
+            self._subtask_options(subtask, self._limit - sum(least) + cheapest)
+            for subtask, cheapest in zip(self.pipeline.subtasks, least, strict=True)
+        )
+        return Combinations(options, least, self._limit, scale=max(1.0, abs(self.budget)))
+
+    def _subtask_options(self, subtask: Subtask, limit: float) -> Options:
+        models, samples, costs = [], [], []
+        for index, model in enumerate(subtask.models):
+            most = self.samples_within(subtask, model.name, limit)
+            counts = np.arange(1, most + 1, dtype=np.int64)
+            if subtask.sample_counts is not None:
+                counts = counts[np.isin(counts, subtask.sample_counts)]
+            models.append(np.full(len(counts), index, dtype=np.int64))
+            samples.append(counts)
+            costs.append(np.broadcast_to(self.cost_model.cost(subtask, model, counts), counts.shape).astype(float))
+        return Options(subtask, np.concatenate(models), np.concatenate(samples), np.concatenate(costs))
+
+    @cached_property
+    def size(self) -> int:
+        """Number of feasible allocations: exact, but for spaces with many millions of distinct costs.
+
+        There sums are rounded up to 1/20,000 of the budget, and this is a lower bound.
+        """
+        return self._combined.size if self.listed is None else len(self.listed)
+
+    def sample(self, rng: np.random.Generator, count: int = 1) -> list[Allocation]:
+        """Independent draws, uniform over the feasible allocations."""
+        if self.listed is not None:
+            return [self.listed[int(i)] for i in rng.integers(len(self.listed), size=count)]
+        return [self._combined.draw(rng) for _ in range(count)]
+
+    def enumerate(self) -> Iterator[Allocation]:
+        """Every feasible allocation, in the order of the declared models and ascending samples."""
+        return walk(self.options, self._limit, {}) if self.listed is None else iter(self.listed)
+
+    def on_levels(self, levels: Iterable[int]) -> list[Allocation]:
+        """Every feasible allocation whose sample counts are all among `levels`."""
+        wanted = sorted(set(levels))
+        if self.listed is not None:
+            return [each for each in self.listed if all(choice.samples in wanted for choice in each.values())]
+        options = [restrict(each, np.isin(each.samples, wanted)) for each in self.options]
+        return list(walk(options, self._limit, {})) if all(len(each.costs) for each in options) else []
+
+    @property
+    def cheapest(self) -> Allocation:
+        """As few samples as a subtask takes of the model that is then cheapest, everywhere; the cheapest listed one
+        where not every combination can be tried.
+        """
+        if self.listed is not None:
+            return min(self.listed, key=self.cost)
+        return self._fewest(
+            lambda s: min(s.models, key=lambda m: float(self.cost_model.cost(s, m, s.least_samples))).name
+        )
+
+    @property
+    def largest_once(self) -> Allocation:
+        """As few samples as a subtask takes (one) of its model with most parameters, everywhere: the paper's default
+        budget. May be infeasible.
+        """
+        return self._fewest(lambda s: max(s.models, key=lambda m: m.parameters).name)
+
+    def _fewest(self, pick: Callable[[Subtask], str]) -> Allocation:
+        return Allocation({s.name: Choice(pick(s), s.least_samples) for s in self.pipeline.subtasks})
+
+    def neighbours(self, allocation: Allocation) -> list[Allocation]:
+        """Feasible allocations one step away: another model, or samples one step more or fewer, doubled or halved.
+
+        Where a subtask takes only some numbers of samples, a step is to the next of them, and doubling or halving is
+        rounded down to one of them. Where not every combination can be tried, every listed one that differs in one
+        subtask is a neighbour.
+        """
+        if self.listed is not None:
+            apart = [(sum(each[name] != allocation[name] for name in each), each) for each in self.listed]
+            return sorted((each for count, each in apart if count == 1), key=lambda each: each.key)
+        steps = set()
+        for subtask in self.pipeline.subtasks:
+            model, samples = allocation[subtask.name].model, allocation[subtask.name].samples
+            counts = _steps(subtask, samples) - {0}
+            steps |= {allocation.replaced(subtask.name, model, count) for count in counts}
+            for other in subtask.models:
+                if other.name != model:
+                    most = self.most_samples(allocation, subtask.name, other.name)
+                    kept = {subtask.samples_up_to(min(samples, most)), most} - {0}
+                    steps |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
+        steps.discard(allocation)
+        return sorted((step for step in steps if step in self), key=lambda step: step.key)
+
+
+def _distance(one: Allocation, other: Allocation) -> tuple[int, float]:
+    """Subtasks with another model, and how far the numbers of samples are apart, in doublings."""
+    models = sum(one[name].model != other[name].model for name in one)
+    return models, sum(abs(math.log2(one[name].samples / other[name].samples)) for name in one)
+
+
+def samples_in_words(subtask: Subtask) -> str:
+    """The numbers of samples that a subtask takes, as in "1, 4 or 16 samples" or "at most 100 samples"."""
+    if subtask.sample_counts is None:
+        return "any number of samples" if subtask.max_samples is None else f"at most {subtask.max_samples} samples"
+    *others, last = map(str, subtask.sample_counts)
+    listed = f"{', '.join(others)} or {last}" if others else last
+    return f"{listed} sample{'s' * (listed != '1')}"
+
+
+def _steps(subtask: Subtask, samples: int) -> set[int]:
+    """Numbers of samples one step from this one; 0 where there is none."""
+    if subtask.sample_counts is None:
+        return {samples + 1, samples - 1, samples * 2, samples // 2}
+    above = min((count for count in subtask.sample_counts if count > samples), default=samples)
+    return {subtask.samples_up_to(count) for count in (above, samples - 1, samples * 2, samples // 2)}
