@@ -83,7 +83,7 @@ def main() -> None:
     except AgentTTSError as error:
         _fail(str(error), error.exit_code)
     except TyperException as error:
-        usage = error.format_message().rstrip(".")
+        usage = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         # Without arguments it has printed the help already, and has no more to say.
         _fail(f"{usage}; --help tells more" if usage else "", error.exit_code)
     if code == _INTERRUPTED:

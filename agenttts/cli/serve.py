@@ -159,7 +159,7 @@ def _title(placement: Placement) -> str:
     if placement.shifts == 1:
         return "All models at once: one shift"
     how = {"sleep": "vLLM's sleep mode", "restart": "stopping and starting servers", "none": ""}[placement.swap]
-    return f"{placement.shifts} shifts, one awake at a time, swapped by {how}"
+    return f"{placement.shifts} shifts, one awake at a time: `search --serve vllm` swaps by {how}, `serve` does not"
 
 
 def _caption(serving: VllmServing) -> str:

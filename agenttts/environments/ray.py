@@ -104,7 +104,7 @@ class RayWorkers:
         if not isinstance(searched, LiveEnvironment) or not searched.endpoints:
             raise ConfigError(
                 f"environment {searched.name!r} brings its own models or asks none: Ray spreads the examples of an "
-                "environment whose models are at endpoints"
+                "environment whose models are at endpoints; leave --ray out"
             )
         if address != LOCAL:
             _require_answer(address)

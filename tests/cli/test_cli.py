@@ -223,7 +223,7 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search", "Missing argument 'ENV'; --help tells more"),
         ("search mine.py:environment --nope", "No such option: --nope"),
         ("search mine.py:environment --trials many", "Invalid value for '--trials'"),
-        ("search mine.py:environment --cost magic", "Invalid value for '--cost'"),
+        ("search mine.py:environment --cost magic", "Invalid value for '--cost': 'magic' is not one of 'paper'"),
         ("find", "No such command 'find'"),
     ],
 )

@@ -133,6 +133,7 @@ def test_serve_keeps_its_servers_until_it_is_interrupted(served: tuple[Shell, Pa
 def test_models_that_must_take_turns_are_not_served_to_others(served: tuple[Shell, Path, dict[str, str]]) -> None:
     shell, folder, variables = served
     with shell.start("serve served.py:environment --gpus 1x22", variables=variables) as process:
-        _, error = process.communicate(timeout=60)
+        plan, error = process.communicate(timeout=60)
+    assert "2 shifts, one awake at a time: `search --serve vllm` swaps by" in " ".join(plan.split())
     assert process.returncode == 2 and "the models do not fit on the GPUs at once" in error
     assert not (folder / "events").exists()

@@ -212,7 +212,7 @@ def test_a_server_that_is_no_ray_cluster_is_one_sentence(folder: Path, endpoint:
 
 
 def test_an_environment_without_endpoints_is_refused(toy_environment: LiveEnvironment) -> None:
-    with pytest.raises(ConfigError, match="'toy' brings its own models or asks none"):
+    with pytest.raises(ConfigError, match="'toy' brings its own models or asks none.*; leave --ray out"):
         RayWorkers(toy_environment, "local", store="s.db", name="toy")
 
 

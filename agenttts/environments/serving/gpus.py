@@ -38,7 +38,7 @@ def found_cards(limit: str | None = None) -> list[Card]:
     """
     cards = _visible(_all_cards())
     if not cards:
-        raise ConfigError("there is no GPU to serve models on: CUDA_VISIBLE_DEVICES hides all there are")
+        raise ConfigError("there is no GPU to serve models on: CUDA_VISIBLE_DEVICES hides all there are, unset it")
     if limit is None:
         return cards
     wanted = parse_cards(limit)
@@ -57,7 +57,7 @@ def _all_cards() -> list[tuple[str, Card]]:
     except pynvml.NVMLError as error:
         raise ConfigError(
             f"there is no NVIDIA GPU to serve models on ({error}): run this where one is, attach servers by "
-            "--endpoint, or ask for a plan with --gpus"
+            "--endpoint MODEL=URL, or plan for GPUs elsewhere by `agenttts serve ENV --plan --gpus 1x80`"
         ) from error
     try:
         return [_card(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]

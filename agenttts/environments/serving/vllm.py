@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -250,7 +251,9 @@ def _installed_version() -> str:
 
 
 def _require_new(version: str) -> None:
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if not numbers:
+        raise ConfigError(f"vLLM does not tell its version, it says {version!r}: see `vllm --version`")
     if numbers < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         raise ConfigError(

@@ -167,6 +167,22 @@ async def test_a_server_of_somebody_else_on_the_port_is_not_taken_for_ours(folde
     assert not (folder / "events").exists()
 
 
+@pytest.mark.parametrize("said", ["0.26rc1", "0.26.0rc1.dev3+g1a2b", "1.0"])
+async def test_a_newer_vllm_is_taken_also_before_its_release(folder: Path, said: str) -> None:
+    (folder / "version").write_text(said)
+    made, _ = environment(folder)
+    async with made:
+        pass
+
+
+async def test_a_vllm_that_tells_no_version_is_refused_and_not_called_old(folder: Path) -> None:
+    (folder / "version").write_text("Killed")
+    made, _ = environment(folder)
+    with pytest.raises(ConfigError, match=r"vLLM does not tell its version, it says 'Killed'"):
+        async with made:
+            pass
+
+
 async def test_an_old_or_missing_vllm_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "version").write_text("INFO something\n0.6.3")
     made, _ = environment(folder)
