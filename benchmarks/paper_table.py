@@ -114,11 +114,10 @@ class Bench:
 
     async def search(self, method: str, seed: int, *, llm: str | None, experience: Archive | None) -> SearchResult:
         """One search as the method runs."""
-        asked = llm if needs_llm(method) else "none" if method == "agent" else None
         plain = method != "agent"
         return await at.search(
             self.environment,
-            at.searcher(method, seed=seed, llm=asked, experience=experience if method == "mlcopilot" else None),
+            searcher(method, seed, llm=llm, experience=experience),
             self.space,
             self.store,
             study_name=f"{method}-{seed}",
@@ -151,6 +150,16 @@ def _luckiest(_: Sizes, trials: Sequence[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.evaluation.score, -trial.cost))
 
 
+def searcher(method: str, seed: int, *, llm: str | None, experience: Archive | None) -> at.Searcher:
+    """The searcher that a method runs with.
+
+    Raises:
+        ConfigError: When what it needs is not installed.
+    """
+    asked = llm if needs_llm(method) else "none" if method == "agent" else None
+    return at.searcher(method, seed=seed, llm=asked, experience=experience if method == "mlcopilot" else None)
+
+
 def chosen_methods(given: Sequence[str], *, llm: str | None, experience: bool) -> tuple[list[str], list[str]]:
     """The methods that can run, and those that are left out."""
     asks = bool(llm or os.environ.get("OPENAI_API_KEY"))
@@ -181,6 +190,8 @@ async def _table(bench: Bench, arguments: argparse.Namespace, command: str) -> l
     experience = await similar(arguments.similar) if arguments.similar else None
     methods, out = chosen_methods(arguments.methods, llm=arguments.llm, experience=experience is not None)
     others = [method for method in METHODS if method not in arguments.methods]
+    for method in methods:  # what is not installed is told before an hour of searching, not after
+        searcher(method, 0, llm=arguments.llm, experience=experience)
     optimum, best, size = await bench.optimum(arguments.levels or LEVELS.get(task, _QA_LEVELS))
     print(f"optimum {optimum:.3f} of {size}: {best}", file=sys.stderr)
     lines = []

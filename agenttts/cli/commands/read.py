@@ -69,7 +69,8 @@ def trace(
     found = opened.study(study)
     numbers = {each.number for each in opened.archive(found).trials}
     if trial is not None and trial not in numbers:
-        raise ConfigError(f"study {found.name!r} has no trial {trial}; it has 1 to {max(numbers, default=0)}")
+        others = f"it has 1 to {max(numbers)}" if numbers else "it has none"
+        raise ConfigError(f"study {found.name!r} has no trial {trial}; {others}")
     lines = trace_lines(opened, found, trial, prompts=prompts)
     if trial is None and numbers:
         lines.insert(0, ("the answer", "\n".join(answer_lines(Findings.read(opened, found)))))
