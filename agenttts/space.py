@@ -1,7 +1,6 @@
 """The space of the allocations that fit the budget.
 
-It is exact: it counts, enumerates and draws the feasible allocations themselves (`combinations`). It rests on one table
-per subtask: every model and sample count that can fit, with its cost.
+It counts, enumerates and draws the feasible allocations themselves (`combinations`), from one table per subtask.
 """
 
 from __future__ import annotations
