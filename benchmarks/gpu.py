@@ -89,7 +89,7 @@ def calibrate(arguments: argparse.Namespace, urls: Mapping[str, str]) -> None:
         "calibrate",
         f"{os.path.relpath(__file__)}:served_minihop",
         "--output",
-        str(arguments.out / "calibrate.yaml"),
+        str(arguments.out / "calibrate_vllm.yaml"),
     ]
     words += [word for name, url in urls.items() for word in ("--endpoint", f"{name}={url}")]
     started = time.perf_counter()
@@ -104,7 +104,7 @@ def calibrate(arguments: argparse.Namespace, urls: Mapping[str, str]) -> None:
         "rows": json.loads(done.stdout),
     }
     print(done.stdout)
-    (arguments.out / "calibrate.json").write_text(json.dumps(kept, indent=1) + "\n")
+    (arguments.out / "calibrate_vllm.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
 @asynccontextmanager
