@@ -19,12 +19,11 @@ import numpy as np
 
 from agenttts.errors import ConfigError
 from agenttts.evaluation import Evaluation
-from agenttts.intervals import Interval
+from agenttts.intervals import Z95, Interval, student_quantile
 from agenttts.posterior import posterior
 from agenttts.surrogate import Sizes, Surrogate
 from agenttts.trial import Archive, Trial
 
-_Z95 = 1.959963984540054
 _ROUNDING = 1e-9
 
 
@@ -139,7 +138,7 @@ def estimates(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estima
 
 def bounded(mean: float, sd: float) -> Expected:
     """A posterior of a score, its interval cut off at 0 and 1."""
-    low, high = mean - _Z95 * sd, mean + _Z95 * sd
+    low, high = mean - Z95 * sd, mean + Z95 * sd
     return Expected(mean, Interval(min(max(low, 0.0), 1.0), max(min(high, 1.0), 0.0)))
 
 
@@ -164,6 +163,6 @@ def _gain(point: Point, following: Point) -> Gain | None:
     mean = float(differences.mean())
     # One pseudo-difference of 1: without it, a handful of equal scores would look free of noise.
     error = sqrt((float(((differences - mean) ** 2).sum()) + 1) / (count * (count - 1)))
-    half = (_Z95 + (_Z95**3 + _Z95) / (4 * (count - 1))) * error
+    half = student_quantile(count - 1) * error
     interval = Interval(max(mean - half, -1.0), min(mean + half, 1.0))
     return Gain(value=mean, interval=interval, examples=count, held_out=held_out)

@@ -21,7 +21,7 @@ from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import LimitReached
 from agenttts.evaluation import Evaluation
 from agenttts.frontier import Frontier, frontier, within
-from agenttts.progress import Limits, Progress, SearchResult
+from agenttts.progress import Limits, Phase, Progress, SearchResult
 from agenttts.protocols import Environment, JournaledSearcher, Searcher
 from agenttts.racing import Racing
 from agenttts.space import SearchSpace
@@ -270,7 +270,7 @@ class Run:
         self.store.add_validation(self.study, best.allocation, evaluation)
         return evaluation
 
-    def _report(self, phase: str) -> None:
+    def _report(self, phase: Phase) -> None:
         _log.debug("study %s: %s, %d trials", self.study.name, phase, len(self.archive.trials))
         if self.on_progress is not None:
             self.on_progress(

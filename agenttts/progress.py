@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from agenttts.db import Study
 from agenttts.environments.pool import Meter
@@ -13,6 +14,9 @@ from agenttts.errors import ConfigError
 from agenttts.evaluation import Evaluation, Spend
 from agenttts.frontier import Frontier
 from agenttts.trial import Archive, Trial
+
+Phase = Literal["starting", "proposing", "evaluating", "validating"]
+"""What a search is doing; while it is "starting" nothing has been asked or bought."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +60,7 @@ class Progress:
     """Trials that the study had before this run."""
     held_out: int
     """Examples on which the winner is to be checked at the end; with several budgets, at most so many for them all."""
-    phase: str
-    """"starting" (nothing has been asked or bought), "proposing", "evaluating" or "validating"."""
+    phase: Phase
 
     @property
     def spent(self) -> Spend:

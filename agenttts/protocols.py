@@ -24,6 +24,9 @@ class Environment(Protocol):
 
     An environment that is also an async context manager is entered before the first evaluation (it starts its
     servers and checks what can be checked without buying) and left after the last.
+
+    It may have three further attributes: `recorded`, what its samples are where no model gives them; `endpoints`,
+    model -> URL, kept with the study; `embedder`, a model beside the pipeline's, whose prices a limit in USD needs.
     """
 
     @property

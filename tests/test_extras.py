@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where folders have the names of packages, as `wandb` leaves one behind."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("a_folder_alone", "numpy"):
+    for name in ("a_folder_alone", "a_package_further_on"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -28,6 +29,9 @@ def test_a_folder_is_no_package(name: str) -> None:
         imported(name, "pip install it")
 
 
-@pytest.mark.usefixtures("folders")
-def test_a_folder_hides_no_package() -> None:
-    assert installed("numpy") and imported("numpy", "").__name__ == "numpy"
+def test_a_folder_hides_no_package(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = folders / "packages" / "a_package_further_on"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("FOUND = True\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(package.parent)])
+    assert installed(package.name) and imported(package.name, "").FOUND

@@ -217,7 +217,7 @@ async def test_the_time_left_includes_the_check_on_held_out_examples(
         on_progress=told.append,
     )  # fmt: skip
     # A clock on which each trial of 10 examples takes 20 s, read 4 s after the report.
-    monkeypatch.setattr("agenttts.loop.time.monotonic", lambda: 104.0)
+    monkeypatch.setattr("agenttts.progress.time.monotonic", lambda: 104.0)
     left = [
         replace(each, started=100.0 - 20 * len(each.archive.trials), told=100.0).seconds_left
         for each in told

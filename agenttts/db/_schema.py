@@ -19,7 +19,7 @@ studies = Table(
     Column("id", Integer, primary_key=True),
     Column("name", Label(NAME_LENGTH), nullable=False, unique=True),
     Column("created", Moment, nullable=False),
-    Column("spec", JSON, nullable=False),  # trial.StudySpec
+    Column("spec", JSON, nullable=False),  # study.StudySpec
     Column("details", JSON, nullable=False),  # command, versions: what a reader needs to repeat it
 )
 
@@ -36,7 +36,7 @@ trials = Table(
     Column("rationale", PlainText, nullable=False),
     Column("round", Integer, nullable=False),
     Column("created", Moment, nullable=False),
-    Column("evaluation", JSON, nullable=False),  # trial.Evaluation with per-example results
+    Column("evaluation", JSON, nullable=False),  # evaluation.Evaluation with per-example results
     Column("looks", JSON),  # of trial.Look; null in trials of a version that did not keep them
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("study_id", "allocation"),
@@ -49,7 +49,7 @@ validations = Table(
     _study(),
     Column("allocation", PlainText, nullable=False),
     Column("created", Moment, nullable=False),
-    Column("evaluation", JSON, nullable=False),  # trial.Evaluation on held-out examples, fresh samples
+    Column("evaluation", JSON, nullable=False),  # evaluation.Evaluation on held-out examples, fresh samples
     UniqueConstraint("study_id", "allocation"),
 )
 

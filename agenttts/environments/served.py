@@ -27,7 +27,7 @@ class ServedCompleter:
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
-        """See `client.Completer.complete`."""
+        """See `completions.Completer.complete`."""
         for _ in range(_ATTEMPTS - 1):
             async with self.serving.turn(model.served_name):
                 try:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from agenttts.evaluation import Evaluation, Spend
 from agenttts.frontier import Expected, estimates
 from agenttts.posterior import posterior
 from agenttts.surrogate import Sizes
-from agenttts.trial import Trial
+from agenttts.trial import Look, Trial
 
 _MOST = 30
-"""Moments at which a posterior is fitted; of more looks an even selection."""
-_MOST_ROUNDS = 100
-"""The same for the rounds whose best is told."""
+"""Moments, or ends of rounds, at which a posterior is fitted; of more an even selection. Each takes some tenths of a
+second in a study of hundreds of trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +39,8 @@ def history(sizes: Sizes, trials: Sequence[Trial]) -> tuple[Moment, ...]:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: Those of one study.
     """
-    if not all(trial.looks for trial in trials):
-        return ()
-    states = list(_states(trials))
-    step = -(-len(states) // _MOST)
-    return tuple(_moment(sizes, state) for state in reversed(states[::-step]))
+    looks = _looks(trials)
+    return tuple(_moment(sizes, state) for state in _states(looks, _selected(range(len(looks)))))
 
 
 def new_bests(sizes: Sizes, trials: Sequence[Trial]) -> Mapping[int, Trial]:
@@ -52,27 +49,38 @@ def new_bests(sizes: Sizes, trials: Sequence[Trial]) -> Mapping[int, Trial]:
     It may be of an earlier round and have seen more examples since. Of many rounds an even selection is judged, and a
     change is told at the next of them. Empty where there is no trial, or some trial does not tell when it saw what.
     """
-    if not trials or not all(trial.looks for trial in trials):
-        return {}
-    ends = {max(trial.round for trial in state): state for state in _states(trials)}
-    step = -(-len(ends) // _MOST_ROUNDS)
+    looks = _looks(trials)
+    rounds = accumulate((trial.round for _, trial in looks), max)
+    ends = _selected(list({number: place for place, number in enumerate(rounds)}.values()))
     became: dict[int, Trial] = {}
     last = None
-    for number in reversed(list(ends)[::-step]):
-        best = posterior(sizes, ends[number]).best(ends[number])
+    for state in _states(looks, ends):
+        best = posterior(sizes, state).best(state)
         if best.number != last:
-            became[number], last = best, best.number
+            became[max(trial.round for trial in state)], last = best, best.number
     return became
 
 
-def _states(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
-    """After every look: the trials begun by then, with what they had seen."""
-    looks = [(look, trial) for trial in trials for look in trial.looks]
+def _looks(trials: Sequence[Trial]) -> list[tuple[Look, Trial]]:
+    """Every look at the trials, in order; none where some trial does not tell when it saw what."""
+    if not all(trial.looks for trial in trials):
+        return []
+    return sorted(((look, trial) for trial in trials for look in trial.looks), key=lambda each: each[0].at)
+
+
+def _selected(places: Sequence[int]) -> Sequence[int]:
+    """At most `_MOST` of them, evenly, the last among them."""
+    return places[:: -max(1, -(-len(places) // _MOST))][::-1]
+
+
+def _states(looks: Sequence[tuple[Look, Trial]], places: Sequence[int]) -> Iterator[list[Trial]]:
+    """After the looks at these places: the trials begun by then, with what they had seen."""
     seen: dict[int, Trial] = {}
-    for look, trial in sorted(looks, key=lambda each: each[0].at):
+    for place, (look, trial) in enumerate(looks):
         results = trial.evaluation.results[: look.examples]
         seen[trial.number] = replace(trial, evaluation=Evaluation(results=results, spend=look.spend))
-        yield list(seen.values())
+        if place in places:
+            yield list(seen.values())
 
 
 def _moment(sizes: Sizes, state: Sequence[Trial]) -> Moment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -105,6 +106,19 @@ async def test_no_moment_knows_what_came_after_it(
     assert told[: len(before.new_bests)] == list(before.new_bests.items())
     assert told[-1][1].number == found.best.number
     assert all(one.number != two.number for (_, one), (_, two) in pairwise(told))
+
+
+def test_of_a_long_study_an_even_selection_is_judged_to_its_end(found: Findings) -> None:
+    first, *_ = found.trials
+    (look, *_) = first.looks
+    trials = tuple(
+        replace(first, number=number, round=number - 1, looks=(replace(look, at=look.at + timedelta(seconds=number)),))
+        for number in range(1, 72)
+    )
+    long = replace(found, archive=replace(found.archive, trials=trials))
+    counts = [moment.trials for moment in long.history]
+    assert counts[-1] == 71 and len(counts) <= 30 and {b - a for a, b in pairwise(counts)} == {3}
+    assert long.new_bests and long.new_bests.keys() <= {count - 1 for count in counts}
 
 
 def test_where_the_order_of_looks_is_unknown_progress_is_in_hindsight(found: Findings) -> None:

@@ -1,4 +1,6 @@
-"""Commands that buy: searching an environment, comparing methods on it, recording it, measuring its models."""
+"""Commands that buy: searching an environment, comparing methods and the agent's parts on it, recording it, measuring
+its models.
+"""
 
 from __future__ import annotations
 

@@ -251,14 +251,13 @@ def _installed_version() -> str:
 
 
 def _require_new(version: str) -> None:
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    if not numbers:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None:
         raise ConfigError(f"vLLM does not tell its version, it says {version!r}: see `vllm --version`")
-    if numbers < _OLDEST:
+    if (int(found[1]), int(found[2])) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         raise ConfigError(
-            f"vLLM {version or 'of unknown version'} is too old: at least {oldest} is needed, "
-            "as pip install -U 'agenttts[vllm]' brings it"
+            f"vLLM {version} is too old: at least {oldest} is needed, as pip install -U 'agenttts[vllm]' brings it"
         )
 
 

@@ -175,10 +175,11 @@ async def test_a_newer_vllm_is_taken_also_before_its_release(folder: Path, said:
         pass
 
 
-async def test_a_vllm_that_tells_no_version_is_refused_and_not_called_old(folder: Path) -> None:
-    (folder / "version").write_text("Killed")
+@pytest.mark.parametrize("said", ["Killed", "libcudart.so.12"])
+async def test_a_vllm_that_tells_no_version_is_refused_and_not_called_old(folder: Path, said: str) -> None:
+    (folder / "version").write_text(said)
     made, _ = environment(folder)
-    with pytest.raises(ConfigError, match=r"vLLM does not tell its version, it says 'Killed'"):
+    with pytest.raises(ConfigError, match=rf"vLLM does not tell its version, it says '{said}'"):
         async with made:
             pass
 
