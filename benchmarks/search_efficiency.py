@@ -45,7 +45,7 @@ from agenttts.progress import Limits, Progress
 from agenttts.racing import Racing
 from agenttts.trial import Archive, Trial
 
-CHECKPOINTS = (500, 1000, 1500, 3000, 10000)
+CHECKPOINTS = (500, 1000, 1500, 3000, 8000, 10000)
 METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "gp+", "tpe+", "random+")
 PEER = "agentopt:"
 PEERS = ("agentopt:auto", "agentopt:hill_climbing", "agentopt:epsilon_lucb")
@@ -301,30 +301,36 @@ def draw(runs: Sequence[Run], path: Path, last: int) -> None:
     import matplotlib.pyplot as plt
 
     families = list(dict.fromkeys(each.family for each in runs))
-    columns = min(3, len(families))
+    marks, columns = _marks(last), min(3, len(families))
     rows = -(-len(families) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False, layout="constrained")
-    marks = _marks(last)
+    # The same colour in every panel, whatever methods it has.
+    looks = {method: f"C{i % 10}" for i, method in enumerate((*METHODS[1:], *PEERS))}
+    lines = {}
     for axis, family in zip(axes.flat, families, strict=False):
-        for method in dict.fromkeys(each.method for each in runs):
-            runs_of = [r for r in runs if r.family == family and r.method == method]
-            group = [each.regrets for each in runs_of]
-            shown = [mark for mark in marks if _known(runs_of, mark)]
+        of_family = [each for each in runs if each.family == family]
+        for method in sorted({each.method for each in of_family}, key=(*METHODS, *PEERS).index):
+            group = [each for each in of_family if each.method == method]
+            shown = [mark for mark in marks if _known(group, mark)]
             if not shown:
                 continue
-            values = np.array([[regrets[mark] for mark in shown] for regrets in group])
-            mean = values.mean(axis=0)
-            half = 1.96 * values.std(axis=0, ddof=1) / len(group) ** 0.5 if len(group) > 1 else 0 * mean
-            (line,) = axis.plot(
-                shown, mean, marker="o", markersize=3, label=method, lw=2.5 if method == "agent" else 1.2
-            )
-            axis.fill_between(shown, np.maximum(mean - half, 0), mean + half, alpha=0.12, color=line.get_color())
+            values = np.array([_known(group, mark) for mark in shown])
+            mean = values.mean(axis=1)
+            half = 1.96 * values.std(axis=1, ddof=1) / len(group) ** 0.5 if len(group) > 1 else 0 * mean
+            style = {"color": looks.get(method, "black"), "ls": "--" if method.endswith("+") else "-"}
+            width = 1.2 if method in looks else 2.5
+            (lines[method],) = axis.plot(shown, mean, marker="o", markersize=3, lw=width, **style)
+            axis.fill_between(shown, np.maximum(mean - half, 0), mean + half, alpha=0.1, color=style["color"])
         kind = "recorded" if family == MINIHOP else "synthetic"
         axis.set(title=f"{family} ({kind})", xscale="log", xlabel="example evaluations", ylabel="regret")
+        axis.set_xticks(marks, [f"{mark:,}" for mark in marks])
+        axis.minorticks_off()
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    axes.flat[0].legend(fontsize=7, ncols=2)
-    figure.savefig(path, dpi=120)
+    for axis in axes.flat[len(families) :]:
+        axis.remove()
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=7)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
