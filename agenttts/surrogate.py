@@ -50,6 +50,10 @@ _MISSED = 0.1
 """What the formula is expected to miss, as a share of what there is to know without it."""
 _PSEUDO_COUNT = 8.0
 _MOST_CORRELATION = 0.9
+_CERTAIN = 100
+"""Scores beside the first of their trials that must be equal to it before scores are taken for exact."""
+_LEAST_VARIANCE = 1e-8
+"""Of a mean of exact scores: what keeps the covariance invertible."""
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
@@ -375,7 +379,7 @@ def _noise_covariance(trials: Sequence[Trial]) -> Floats:
     seen, standard = np.zeros((2, len(trials), len(column)))
     deviation = np.zeros(len(trials))
     overall = min(max(float(np.mean([trial.evaluation.score for trial in trials])), 0.05), 0.95)
-    shown, possible = 0.0, 0.0
+    shown, possible, spare = 0.0, 0.0, 0
     for row, trial in enumerate(trials):
         places = [column[result.example] for result in trial.evaluation.results]
         scores = np.array([result.score for result in trial.evaluation.results])
@@ -384,6 +388,7 @@ def _noise_covariance(trials: Sequence[Trial]) -> Floats:
         deviation[row] = np.sqrt(shrunk * (1 - shrunk))
         shown += float(((scores - scores.mean()) ** 2).sum())
         possible += (len(scores) - 1) * deviation[row] ** 2
+        spare += len(scores) - 1
         seen[row, places] = 1
         standard[row, places] = (scores - scores.mean()) / deviation[row]
     shared, counts = seen @ seen.T, seen.sum(axis=1)
@@ -392,8 +397,10 @@ def _noise_covariance(trials: Sequence[Trial]) -> Floats:
     correlation = min(max(float(correlation), 0.0), _MOST_CORRELATION)
     covariance = correlation * shared * np.outer(deviation / counts, deviation / counts)
     np.fill_diagonal(covariance, deviation**2 / counts)
+    if shown < _LEAST_VARIANCE and (not spare or spare >= _CERTAIN):
+        return _LEAST_VARIANCE * np.eye(len(trials))
     # One pseudo-observation of a coin: a few equal scores do not make a certainty.
-    share = min((shown + 1) / (possible + 1), 1.0) if possible else 0.0
+    share = min((shown + 1) / (possible + 1), 1.0)
     result: Floats = share * covariance + 1e-6 * np.eye(len(trials))
     return result
 
