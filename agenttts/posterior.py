@@ -8,7 +8,7 @@ mind: proposals, races and recommendations are then made without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -59,25 +59,12 @@ class Hypothesis:
         return f"{name} ({self.claim}): {verdict}"
 
 
-def weigh(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> tuple[Hypothesis, ...]:
-    """What the trials say of every insight that is assumed; nothing while they are few.
-
-    Args:
-        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
-        trials: The study so far.
-        structure: What is assumed.
-    """
-    if len(trials) < _LEAST_TRIALS:
-        return ()
-    some = trials[:: -(-len(trials) // _WEIGHED_BY)]
-
-    @cache
-    def log_posterior(assumed: Structure) -> float:
-        return Surrogate(sizes, some, assumed).log_posterior
+def _weigh(structure: Structure, fitted: Callable[[Structure], Surrogate]) -> tuple[Hypothesis, ...]:
+    """What the trials say of every insight that is assumed; `fitted` gives the surrogate under a structure."""
 
     def odds(name: str, assumed: Structure) -> Hypothesis:
         """Of a structure, against the same without this assumption."""
-        log_odds = log_posterior(assumed) - log_posterior(replace(assumed, **{name: False}))
+        log_odds = fitted(assumed).log_posterior - fitted(replace(assumed, **{name: False})).log_posterior
         insight, claim = _CLAIMS[name]
         return Hypothesis(insight=insight, claim=claim, log_odds=log_odds)
 
@@ -115,10 +102,21 @@ def posterior(sizes: Sizes, trials: Sequence[Trial]) -> Surrogate:
 def weighed_posterior(
     sizes: Sizes, trials: Sequence[Trial], structure: Structure
 ) -> tuple[Surrogate, tuple[Hypothesis, ...]]:
-    """`posterior` where no more is assumed than this structure, and what the trials say of each of its assumptions."""
-    fitted = representative(trials)
-    hypotheses = weigh(sizes, fitted, structure)
-    return Surrogate(sizes, fitted, kept(structure, hypotheses)), hypotheses
+    """`posterior` where no more is assumed than this structure, and what the trials say of each of its assumptions.
+
+    Nothing is said of them while the trials are few.
+    """
+    chosen = representative(trials)
+    some = chosen[:: -(-len(chosen) // _WEIGHED_BY)]
+
+    @cache
+    def fitted(assumed: Structure) -> Surrogate:
+        return Surrogate(sizes, some, assumed)
+
+    hypotheses = _weigh(structure, fitted) if len(trials) >= _LEAST_TRIALS else ()
+    favoured = kept(structure, hypotheses)
+    # Of few trials the same fit serves for both.
+    return fitted(favoured) if len(some) == len(chosen) else Surrogate(sizes, chosen, favoured), hypotheses
 
 
 def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:

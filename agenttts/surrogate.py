@@ -22,7 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,8 @@ _CERTAIN = 100
 """Scores beside the first of their trials that must be equal to it before scores are taken for exact."""
 _LEAST_VARIANCE = 1e-8
 """Of a mean of exact scores: what keeps the covariance invertible."""
+_HUGE = 1e30
+"""More than any sum of squared whitened residuals."""
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
@@ -75,6 +77,16 @@ class Posterior(NamedTuple):
     sd: Floats
 
 
+class Options(NamedTuple):
+    """The distinct (model, samples) of one subtask among some allocations; the first three of shape (options,)."""
+
+    model: NDArray[np.int64]
+    size: Floats
+    samples: Floats
+    which: NDArray[np.int64]
+    """The option of each allocation, shape (allocations,)."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """Allocations as arrays of shape (allocations, subtasks)."""
@@ -94,11 +106,16 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.model)
 
-    def distinct(self, subtask: int) -> tuple[Encoded, NDArray[np.int64]]:
-        """The distinct options of one subtask, and which of them each allocation has: kernels need no more."""
+    @cached_property
+    def distinct(self) -> list[Options]:
+        """The distinct options of every subtask: kernels need no more."""
+        return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
+
+    def _distinct(self, subtask: int) -> Options:
         options = np.stack([self.model[:, subtask], self.samples[:, subtask]], axis=1)
-        _, first, inverse = np.unique(options, axis=0, return_index=True, return_inverse=True)
-        return self.rows(first), inverse.ravel()
+        _, first, which = np.unique(options, axis=0, return_index=True, return_inverse=True)
+        model, size, samples = (each[first, subtask] for each in (self.model, self.size, self.samples))
+        return Options(model, size, samples, which.ravel())
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -265,18 +282,17 @@ class _Pairs:
     """
 
     def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
-        self.structure, self.shape, self._right = structure, (len(left), len(right)), right
-        self._subtasks = [self._options(left, right, i) for i in range(left.model.shape[1])]
+        self.structure, self._right = structure, right
+        self._subtasks = [self._likeness(*options) for options in zip(left.distinct, right.distinct, strict=True)]
         self._formula = left.slope @ right.slope.T
         self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
 
     @staticmethod
-    def _options(left: Encoded, right: Encoded, subtask: int) -> tuple[Floats, Floats, Floats, tuple[Any, ...]]:
-        (one, rows), (other, columns) = left.distinct(subtask), right.distinct(subtask)
-        same = one.model[:, None, subtask] == other.model[None, :, subtask]
-        size = (one.size[:, None, subtask] - other.size[None, :, subtask]) ** 2
-        samples = (one.samples[:, None, subtask] - other.samples[None, :, subtask]) ** 2
-        return same.astype(float), size, samples, np.ix_(rows, columns)
+    def _likeness(left: Options, right: Options) -> tuple[Floats, Floats, Floats, Options, Options]:
+        same = left.model[:, None] == right.model[None, :]
+        size = (left.size[:, None] - right.size[None, :]) ** 2
+        samples = (left.samples[:, None] - right.samples[None, :]) ** 2
+        return same.astype(float), size, samples, left, right
 
     def kernel(self, hyper: _Hyper) -> Floats:
         """Prior covariance under these hyperparameters, shape (left, right)."""
@@ -292,19 +308,23 @@ class _Pairs:
         return total
 
     def prior_variance(self, hyper: _Hyper) -> Floats:
-        """Prior variance of the right allocations, shape (right,)."""
-        first = self._right.rows(np.zeros(1, dtype=np.int64))
-        alone = _Pairs(replace(first, slope=0 * first.slope), first, self.structure).kernel(hyper)[0, 0]
-        result: Floats = alone + np.sum(self._right.slope**2, axis=1)
+        """Prior variance of the right allocations, shape (right,): the kernel of each with itself."""
+        effects = hyper.amplitude**2
+        alone = effects.sum() + _LEVEL_SD**2
+        if self.structure.interacting:
+            alone += hyper.interaction / 2 * (effects.sum() ** 2 - (effects**2).sum())
+        if self.structure.chained:
+            alone *= _MISSED**2
+        result: Floats = alone + (self._right.slope**2).sum(axis=1)
         return result
 
     def _term(self, hyper: _Hyper, subtask: int) -> Floats:
-        same, size, samples, places = self._subtasks[subtask]
+        same, size, samples, left, right = self._subtasks[subtask]
         # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
         alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
         model = hyper.own_share * same + (1 - hyper.own_share) * alike
         options = hyper.amplitude[subtask] ** 2 * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
-        result: Floats = options[places]
+        result: Floats = options[left.which][:, right.which]
         if subtask in self._qualities:
             alike = np.exp(-0.5 * self._qualities[subtask] / hyper.quality_scale**2)
             by_quality = hyper.amplitude[subtask] ** 2 * alike
@@ -429,12 +449,16 @@ def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure
     """The best hyperparameters found, with their log posterior: prior draws, then local search around the best."""
     rng = np.random.default_rng(20250801)
     size, pairs = data.model.shape[1] + _SHARED, _Pairs(data, data, structure)
+    joined = np.zeros((len(data) + 1, len(data) + 1))
+    joined[-1, :-1], joined[-1, -1] = residuals, _HUGE
 
     def scored(z: Floats) -> tuple[Floats, float]:
         """Log posterior of the hyperparameters, up to a constant."""
-        factor = np.linalg.cholesky(pairs.kernel(_hyper(z)) + noise)
-        whitened = np.linalg.solve(factor, residuals)
-        return z, -0.5 * float(whitened @ whitened + z @ z) - float(np.log(np.diag(factor)).sum())
+        # With the residuals as one more row, their whitened values come with the factor: nothing is left to solve.
+        joined[:-1, :-1] = pairs.kernel(_hyper(z)) + noise
+        factor = np.linalg.cholesky(joined)
+        whitened, diagonal = factor[-1, :-1], np.diag(factor)[:-1]
+        return z, -0.5 * float(whitened @ whitened + z @ z) - float(np.log(diagonal).sum())
 
     found = [scored(rng.normal(size=size)) for _ in range(_DRAWS)]
     for step in _STEPS:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agenttts.chain import Chain
 from agenttts.cost import cost_model
-from agenttts.posterior import TOGETHER, weigh
+from agenttts.posterior import TOGETHER, weighed_posterior
 from agenttts.space import SearchSpace
 from agenttts.surrogate import Structure, Surrogate
 from tests.agent.test_evidence import trials_on
@@ -55,6 +55,6 @@ def test_with_the_formula_little_is_learned_sooner_and_the_trials_favour_it() ->
         for chained in errors:
             surrogate = Surrogate(problem.pipeline.sizes, trials, Structure(chained=chained))
             errors[chained].append(float(np.abs(surrogate.predict_allocations(unseen).mean - true).mean()))
-        weighed = weigh(problem.pipeline.sizes, trials, Structure())
+        weighed = weighed_posterior(problem.pipeline.sizes, trials, Structure())[1]
         assert weighed[-1].insight == TOGETHER and not weighed[-1].dropped
     assert np.mean(errors[True]) < 0.85 * np.mean(errors[False])

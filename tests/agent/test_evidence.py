@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agenttts.agent.curves import KNEE_GAIN, OVER_FUSING, fit_curve
 from agenttts.cost import cost_model
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
-from agenttts.posterior import kept, weigh
+from agenttts.posterior import kept, weighed_posterior
 from agenttts.space import SearchSpace
 from agenttts.surrogate import Structure, Surrogate
 from agenttts.trial import Trial
@@ -84,7 +84,7 @@ def odds(family: str, insight: int, **changes: Any) -> float:
     found = []
     for seed in range(4):
         problem, trials = trials_on(family, seed, 60, 100, noise="exact", **changes)
-        hypotheses = weigh(problem.pipeline.sizes, trials, Structure())
+        hypotheses = weighed_posterior(problem.pipeline.sizes, trials, Structure())[1]
         found.append(next(each.log_odds for each in hypotheses if each.insight == insight))
     return float(np.mean(found))
 
@@ -97,16 +97,16 @@ def test_an_insight_that_is_false_gets_lower_odds_than_one_that_is_true() -> Non
 
 def test_what_the_data_speak_against_is_dropped_and_few_trials_decide_nothing() -> None:
     problem, trials = trials_on("no-size-preference", 1, 80, 100)
-    hypotheses = weigh(problem.pipeline.sizes, trials, Structure())
+    hypotheses = weighed_posterior(problem.pipeline.sizes, trials, Structure())[1]
     dropped = {each.insight for each in hypotheses if each.dropped}
     structure = kept(Structure(), hypotheses)
     assert (not structure.ordered, not structure.saturating, not structure.interacting) == tuple(
         insight in dropped for insight in (1, 2, 3)
     )
     assert all(("dropped" in str(each)) == each.dropped for each in hypotheses)
-    assert weigh(problem.pipeline.sizes, trials[:9], Structure()) == ()
+    assert weighed_posterior(problem.pipeline.sizes, trials[:9], Structure())[1] == ()
     # What is switched off is not weighed.
-    weighed = weigh(problem.pipeline.sizes, trials, Structure(ordered=False, chained=False))
+    weighed = weighed_posterior(problem.pipeline.sizes, trials, Structure(ordered=False, chained=False))[1]
     assert [each.insight for each in weighed] == [2, 3]
 
 
