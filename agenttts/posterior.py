@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from agenttts.surrogate import Sizes, Structure, Surrogate
+from agenttts.kernel import Structure
+from agenttts.surrogate import Sizes, Surrogate
 from agenttts.trial import Trial
 
 _LEAST_TRIALS = 10

@@ -1,26 +1,18 @@
 """A posterior over the true score of every allocation, given the trials so far.
 
-A Gaussian process whose kernel states what is believed of multi-stage test-time scaling, the paper's three insights
-(section 4.2) as assumptions that data can overrule and that can be switched off one by one (`Structure`):
-
-1. ordered     models of a subtask are ordered by size: neighbours in size behave alike
-2. saturating  the effect of samples flattens: it is smooth in S^(-1/2), not in S
-3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
-
-The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. Where subtasks
-declare metrics, their scores are evidence: a posterior of its own predicts each subtask's score from what stands before
-it, and choices of like quality are alike to the subtasks after them, whatever model they are of. Predictions
-average over several settings of its hyperparameters, found by local search from prior draws and weighted by their
-posterior, so that few trials give wide intervals. The noise of the mean scores is a coin's per example, with
-the correlation that the per-example scores show: trials that share hard examples are unlucky together.
-Pure numpy, deterministic, well under a second at 500 trials.
+A Gaussian process whose kernel (`kernel`) states what is believed of multi-stage test-time scaling, around the mean
+that the insights as one formula (`chain`) expect. Where subtasks declare metrics, their scores are evidence: a
+posterior of its own predicts each subtask's score from what stands before it, and choices of like quality are alike to
+the subtasks after them, whatever model they are of. Predictions average over several settings of the kernel's
+hyperparameters, found by local search from prior draws and weighted by their posterior, so that few trials give wide
+intervals. Pure numpy, deterministic, well under a second at 500 trials.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -30,6 +22,8 @@ from numpy.typing import NDArray
 from agenttts.allocation import Allocation
 from agenttts.chain import Chain
 from agenttts.evaluation import Evaluation
+from agenttts.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
+from agenttts.noise import noise_covariance
 from agenttts.trial import Trial
 
 Floats = NDArray[np.float64]
@@ -45,29 +39,9 @@ _KEPT_FITS_OF_MANY = 3
 _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
-_LEVEL_SD = 0.3
-_MISSED = 0.1
-"""What the formula is expected to miss, as a share of what there is to know without it."""
-_PSEUDO_COUNT = 8.0
-_MOST_CORRELATION = 0.9
-_CERTAIN = 100
-"""Scores beside the first of their trials that must be equal to it before scores are taken for exact."""
-_LEAST_VARIANCE = 1e-8
-"""Of a mean of exact scores: what keeps the covariance invertible."""
 _HUGE = 1e30
 """More than any sum of squared whitened residuals."""
 _erf = np.vectorize(math.erf, otypes=[float])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Structure:
-    """Which of the paper's insights the surrogate assumes."""
-
-    ordered: bool = True
-    saturating: bool = True
-    interacting: bool = True
-    chained: bool = True
-    """The three as one formula, `chain.Chain`, for which the kernel is left what the formula misses."""
 
 
 class Posterior(NamedTuple):
@@ -75,89 +49,6 @@ class Posterior(NamedTuple):
 
     mean: Floats
     sd: Floats
-
-
-class Options(NamedTuple):
-    """The distinct (model, samples) of one subtask among some allocations; the first three of shape (options,)."""
-
-    model: NDArray[np.int64]
-    size: Floats
-    samples: Floats
-    which: NDArray[np.int64]
-    """The option of each allocation, shape (allocations,)."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Allocations as arrays of shape (allocations, subtasks)."""
-
-    model: NDArray[np.int64]
-    size: Floats
-    """Rank of the model by size within its subtask, scaled to [0, 1]."""
-    samples: Floats
-    """The sample axis on which effects are smooth, scaled to about [0, 1]."""
-    quality: Floats
-    """Expected score of each subtask by its own metric; NaN where none is known."""
-    expected: Floats
-    """Prior mean of the score, shape (allocations,)."""
-    slope: Floats
-    """By the parameters of the formula, shape (allocations, parameters); no columns without a formula."""
-
-    def __len__(self) -> int:
-        return len(self.model)
-
-    @cached_property
-    def distinct(self) -> list[Options]:
-        """The distinct options of every subtask: kernels need no more."""
-        return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
-
-    def _distinct(self, subtask: int) -> Options:
-        options = np.stack([self.model[:, subtask], self.samples[:, subtask]], axis=1)
-        _, first, which = np.unique(options, axis=0, return_index=True, return_inverse=True)
-        model, size, samples = (each[first, subtask] for each in (self.model, self.size, self.samples))
-        return Options(model, size, samples, which.ravel())
-
-    def rows(self, chosen: NDArray[np.int64]) -> Encoded:
-        """These allocations alone."""
-        return Encoded(*(getattr(self, each.name)[chosen] for each in fields(self)))
-
-    @property
-    def judged(self) -> list[int]:
-        """The subtasks whose quality is known."""
-        return [i for i in range(self.quality.shape[1]) if not np.isnan(self.quality[:, i]).any()]
-
-
-class _Hyper(NamedTuple):
-    """Hyperparameters of the kernel; `_hyper` reads them off a vector of standard normal coordinates."""
-
-    amplitude: Floats
-    """Standard deviation of each subtask's effect."""
-    size_scale: float
-    own_share: float
-    """Share of a model's effect that it has in common with no other."""
-    samples_scale: float
-    interaction: float
-    quality_share: float
-    """Share of a subtask's effect that its quality explains, where that is known."""
-    quality_scale: float
-
-
-_SHARED = 6
-"""Hyperparameters beside the amplitudes."""
-
-
-def _hyper(z: Floats) -> _Hyper:
-    """The prior: log-normal scales, and shares that are coins of their own."""
-    *amplitudes, size, own, samples, interaction, share, quality = z
-    return _Hyper(
-        amplitude=0.2 * np.exp(0.8 * np.array(amplitudes)),
-        size_scale=float(1.2 * np.exp(0.7 * size)),
-        own_share=float(1 / (1 + np.exp(0.8 - own))),
-        samples_scale=float(0.5 * np.exp(0.5 * samples)),
-        interaction=float(2.0 * np.exp(interaction)),
-        quality_share=float(1 / (1 + np.exp(-2 - 1.5 * share))),
-        quality_scale=float(0.6 * np.exp(0.5 * quality)),
-    )
 
 
 class Encoder:
@@ -177,7 +68,7 @@ class Encoder:
 
     def learn(self, data: Encoded, samples: Floats, scores: Floats, noise: Floats) -> None:
         """From now on, take the formula as linear around the parameters that are most probable after these trials."""
-        missed = _Pairs(data, data, self._structure).kernel(_hyper(np.zeros(data.model.shape[1] + _SHARED)))
+        missed = Pairs(data, data, self._structure).kernel(hyper_of(np.zeros(data.model.shape[1] + SHARED)))
         self._parameters = self._chain.most_probable(data.model, samples, scores, missed + noise)
 
     def choices(self, allocations: Sequence[Allocation]) -> tuple[NDArray[np.int64], Floats]:
@@ -216,7 +107,7 @@ class Surrogate:
         self.structure = structure or Structure()
         self.encoder = Encoder(sizes, self.structure, _judges(sizes, trials, self.structure))
         allocations = [trial.allocation for trial in trials]
-        scores, self._noise = np.array([trial.evaluation.score for trial in trials]), _noise_covariance(trials)
+        scores, self._noise = np.array([trial.evaluation.score for trial in trials]), noise_covariance(trials)
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
         self._level, known = float(scores.mean()), np.ix_(some, some)
         if self.structure.chained:
@@ -236,12 +127,12 @@ class Surrogate:
     @cached_property
     def _fits(self) -> list[_Fit]:
         """Made when something is predicted: to weigh a structure takes none."""
-        pairs = _Pairs(self._data, self._data, self.structure)
-        return [_Fit(_hyper(z), pairs, self._data, self._residuals, self._noise) for z, _ in self._learned]
+        pairs = Pairs(self._data, self._data, self.structure)
+        return [_Fit(hyper_of(z), pairs, self._data, self._residuals, self._noise) for z, _ in self._learned]
 
     def predict(self, encoded: Encoded) -> Posterior:
         """Marginal posterior of the true scores."""
-        pairs = _Pairs(self._data, encoded, self.structure)
+        pairs = Pairs(self._data, encoded, self.structure)
         parts = [fit.predict(pairs) for fit in self._fits]
         means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
         mean = self._weights @ means
@@ -250,7 +141,7 @@ class Surrogate:
 
     def draws(self, encoded: Encoded, count: int, rng: np.random.Generator) -> Floats:
         """True scores drawn jointly from the posterior, shape (count, allocations)."""
-        pairs, own = _Pairs(self._data, encoded, self.structure), _Pairs(encoded, encoded, self.structure)
+        pairs, own = Pairs(self._data, encoded, self.structure), Pairs(encoded, encoded, self.structure)
         numbers = rng.multinomial(count, self._weights)
         drawn = [fit.draws(pairs, own, int(n), rng) for fit, n in zip(self._fits, numbers, strict=True) if n]
         result: Floats = np.concatenate(drawn) + self._level + encoded.expected
@@ -275,79 +166,22 @@ class Surrogate:
         return max(ranked, key=lambda pair: (round(float(pair[0]), 4), -pair[1].cost))[1]
 
 
-class _Pairs:
-    """How alike the allocations of two sets are, subtask by subtask, before any hyperparameter is applied.
-
-    An option of a subtask occurs in many allocations: likeness is worked out once per pair of distinct options.
-    """
-
-    def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
-        self.structure, self._right = structure, right
-        self._subtasks = [self._likeness(*options) for options in zip(left.distinct, right.distinct, strict=True)]
-        self._formula = left.slope @ right.slope.T
-        self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
-
-    @staticmethod
-    def _likeness(left: Options, right: Options) -> tuple[Floats, Floats, Floats, Options, Options]:
-        same = left.model[:, None] == right.model[None, :]
-        size = (left.size[:, None] - right.size[None, :]) ** 2
-        samples = (left.samples[:, None] - right.samples[None, :]) ** 2
-        return same.astype(float), size, samples, left, right
-
-    def kernel(self, hyper: _Hyper) -> Floats:
-        """Prior covariance under these hyperparameters, shape (left, right)."""
-        terms = [self._term(hyper, i) for i in range(len(self._subtasks))]
-        effects: Floats = sum(terms[1:], start=terms[0])
-        total = effects + _LEVEL_SD**2
-        if self.structure.interacting:
-            # The sum over pairs of products, from the square of the sum.
-            total += hyper.interaction / 2 * (effects**2 - sum(term**2 for term in terms))
-        if self.structure.chained:
-            total *= _MISSED**2
-            total += self._formula
-        return total
-
-    def prior_variance(self, hyper: _Hyper) -> Floats:
-        """Prior variance of the right allocations, shape (right,): the kernel of each with itself."""
-        effects = hyper.amplitude**2
-        alone = effects.sum() + _LEVEL_SD**2
-        if self.structure.interacting:
-            alone += hyper.interaction / 2 * (effects.sum() ** 2 - (effects**2).sum())
-        if self.structure.chained:
-            alone *= _MISSED**2
-        result: Floats = alone + (self._right.slope**2).sum(axis=1)
-        return result
-
-    def _term(self, hyper: _Hyper, subtask: int) -> Floats:
-        same, size, samples, left, right = self._subtasks[subtask]
-        # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
-        alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
-        model = hyper.own_share * same + (1 - hyper.own_share) * alike
-        options = hyper.amplitude[subtask] ** 2 * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
-        result: Floats = options[left.which][:, right.which]
-        if subtask in self._qualities:
-            alike = np.exp(-0.5 * self._qualities[subtask] / hyper.quality_scale**2)
-            by_quality = hyper.amplitude[subtask] ** 2 * alike
-            result = hyper.quality_share * by_quality + (1 - hyper.quality_share) * result
-        return result
-
-
 class _Fit:
     """The process under one setting of the hyperparameters."""
 
-    def __init__(self, hyper: _Hyper, pairs: _Pairs, data: Encoded, residuals: Floats, noise: Floats) -> None:
+    def __init__(self, hyper: Hyper, pairs: Pairs, data: Encoded, residuals: Floats, noise: Floats) -> None:
         self._hyper, self._data, self._structure = hyper, data, pairs.structure
         # Inverted once: a posterior is asked for many small predictions, and each solve would factor anew.
         self._whitener = np.linalg.inv(np.linalg.cholesky(pairs.kernel(hyper) + noise))
         self._whitened = self._whitener @ residuals
 
-    def predict(self, pairs: _Pairs) -> Posterior:
+    def predict(self, pairs: Pairs) -> Posterior:
         """Of the allocations that `pairs` compares the data with."""
         whitened = self._whitener @ pairs.kernel(self._hyper)
         variance = pairs.prior_variance(self._hyper) - np.einsum("ij,ij->j", whitened, whitened)
         return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
 
-    def draws(self, pairs: _Pairs, own: _Pairs, count: int, rng: np.random.Generator) -> Floats:
+    def draws(self, pairs: Pairs, own: Pairs, count: int, rng: np.random.Generator) -> Floats:
         """Joint draws for the allocations that `pairs` compares the data with, and `own` with one another."""
         whitened = self._whitener @ pairs.kernel(self._hyper)
         values, vectors = np.linalg.eigh(own.kernel(self._hyper) - whitened.T @ whitened)
@@ -387,44 +221,6 @@ def _by_subtask(evaluation: Evaluation, name: str) -> Evaluation:
     return replace(evaluation, results=tuple(results))
 
 
-def _noise_covariance(trials: Sequence[Trial]) -> Floats:
-    """Covariance of the trials' mean scores over the choice of examples, shape (trials, trials).
-
-    A score's variance is a coin's, times the share of it that scores within trials really show: 1 for right or wrong,
-    less for graded scores, 0 for exact ones (a single example can show none: it is the whole truth). Every pair of
-    trials gets the same correlation on the examples they share, the mean of all pairs: a correlation of its own for
-    each pair would be mostly noise, and overrule the kernel.
-    """
-    column = {name: i for i, name in enumerate(dict.fromkeys(r.example for t in trials for r in t.evaluation.results))}
-    seen, standard = np.zeros((2, len(trials), len(column)))
-    deviation = np.zeros(len(trials))
-    overall = min(max(float(np.mean([trial.evaluation.score for trial in trials])), 0.05), 0.95)
-    shown, possible, spare = 0.0, 0.0, 0
-    for row, trial in enumerate(trials):
-        places = [column[result.example] for result in trial.evaluation.results]
-        scores = np.array([result.score for result in trial.evaluation.results])
-        # A coin's deviation, by a mean shrunk towards everyone's: few lucky scores must not pass for certain ones.
-        shrunk = (scores.sum() + _PSEUDO_COUNT * overall) / (len(scores) + _PSEUDO_COUNT)
-        deviation[row] = np.sqrt(shrunk * (1 - shrunk))
-        shown += float(((scores - scores.mean()) ** 2).sum())
-        possible += (len(scores) - 1) * deviation[row] ** 2
-        spare += len(scores) - 1
-        seen[row, places] = 1
-        standard[row, places] = (scores - scores.mean()) / deviation[row]
-    shared, counts = seen @ seen.T, seen.sum(axis=1)
-    pairs = ~np.eye(len(trials), dtype=bool)
-    correlation = (standard @ standard.T)[pairs].sum() / max(float(shared[pairs].sum()), 1.0)
-    correlation = min(max(float(correlation), 0.0), _MOST_CORRELATION)
-    covariance = correlation * shared * np.outer(deviation / counts, deviation / counts)
-    np.fill_diagonal(covariance, deviation**2 / counts)
-    if shown < _LEAST_VARIANCE and (not spare or spare >= _CERTAIN):
-        return _LEAST_VARIANCE * np.eye(len(trials))
-    # One pseudo-observation of a coin: a few equal scores do not make a certainty.
-    share = min((shown + 1) / (possible + 1), 1.0)
-    result: Floats = share * covariance + 1e-6 * np.eye(len(trials))
-    return result
-
-
 def normal_cdf(z: float | Floats) -> Floats:
     """Standard normal distribution function."""
     result: Floats = 0.5 * (1 + _erf(np.asarray(z) / math.sqrt(2)))
@@ -448,14 +244,14 @@ def _size_ranks(parameters: Sequence[float]) -> Floats:
 def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> list[tuple[Floats, float]]:
     """The best hyperparameters found, with their log posterior: prior draws, then local search around the best."""
     rng = np.random.default_rng(20250801)
-    size, pairs = data.model.shape[1] + _SHARED, _Pairs(data, data, structure)
+    size, pairs = data.model.shape[1] + SHARED, Pairs(data, data, structure)
     joined = np.zeros((len(data) + 1, len(data) + 1))
     joined[-1, :-1], joined[-1, -1] = residuals, _HUGE
 
     def scored(z: Floats) -> tuple[Floats, float]:
         """Log posterior of the hyperparameters, up to a constant."""
         # With the residuals as one more row, their whitened values come with the factor: nothing is left to solve.
-        joined[:-1, :-1] = pairs.kernel(_hyper(z)) + noise
+        joined[:-1, :-1] = pairs.kernel(hyper_of(z)) + noise
         factor = np.linalg.cholesky(joined)
         whitened, diagonal = factor[-1, :-1], np.diag(factor)[:-1]
         return z, -0.5 * float(whitened @ whitened + z @ z) - float(np.log(diagonal).sum())

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from agenttts.chain import Chain
 from agenttts.cost import cost_model
+from agenttts.kernel import Structure
 from agenttts.posterior import TOGETHER, weighed_posterior
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Structure, Surrogate
+from agenttts.surrogate import Surrogate
 from tests.agent.test_evidence import trials_on
 
 SIZES = [np.array([0.0, 0.4, 1.0]), np.array([0.0, 1.0])]

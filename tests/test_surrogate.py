@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from agenttts.allocation import Allocation
+from agenttts.kernel import Structure
 from agenttts.posterior import recommend, representative
-from agenttts.surrogate import Structure, Surrogate, normal_cdf
+from agenttts.surrogate import Surrogate, normal_cdf
 from agenttts.trial import Archive
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 from agenttts.agent.evidence import Evidence
 from agenttts.agent.ranking import Ranking
 from agenttts.evaluation import Spend
+from agenttts.kernel import Structure
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Structure
 from agenttts.trial import Archive, Proposal
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from agenttts.agent.candidates import Candidates, candidates, from_allocations
 from agenttts.agent.evidence import Evidence
 from agenttts.allocation import Allocation
+from agenttts.kernel import Encoded
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Encoded, Posterior, Surrogate, normal_cdf, normal_density
+from agenttts.surrogate import Posterior, Surrogate, normal_cdf, normal_density
 from agenttts.trial import Archive
 
 _REFINED = 5

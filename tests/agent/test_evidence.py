@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from agenttts.agent.curves import KNEE_GAIN, OVER_FUSING, fit_curve
 from agenttts.cost import cost_model
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.kernel import Structure
 from agenttts.posterior import kept, weighed_posterior
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Structure, Surrogate
+from agenttts.surrogate import Surrogate
 from agenttts.trial import Trial
 
 COUNTS = (1, 2, 3, 5, 8, 12, 20, 32, 48, 64)

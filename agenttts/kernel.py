@@ -1,0 +1,178 @@
+"""How alike the scores of two allocations are believed to be: the kernel of the surrogate's Gaussian process.
+
+It states what is believed of multi-stage test-time scaling, the paper's three insights (section 4.2) as assumptions
+that data can overrule and that can be switched off one by one (`Structure`):
+
+1. ordered     models of a subtask are ordered by size: neighbours in size behave alike
+2. saturating  the effect of samples flattens: it is smooth in S^(-1/2), not in S
+3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
+
+The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. With the
+formula (`chain`), it is that formula's, and a hundredth of the sum for what the formula misses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_LEVEL_SD = 0.3
+_MISSED = 0.1
+"""What the formula is expected to miss, as a share of what there is to know without it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """Which of the paper's insights the surrogate assumes."""
+
+    ordered: bool = True
+    saturating: bool = True
+    interacting: bool = True
+    chained: bool = True
+    """The three as one formula, `chain.Chain`, for which the kernel is left what the formula misses."""
+
+
+class Options(NamedTuple):
+    """The distinct (model, samples) of one subtask among some allocations; the first three of shape (options,)."""
+
+    model: NDArray[np.int64]
+    size: Floats
+    samples: Floats
+    which: NDArray[np.int64]
+    """The option of each allocation, shape (allocations,)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Allocations as arrays of shape (allocations, subtasks)."""
+
+    model: NDArray[np.int64]
+    size: Floats
+    """Rank of the model by size within its subtask, scaled to [0, 1]."""
+    samples: Floats
+    """The sample axis on which effects are smooth, scaled to about [0, 1]."""
+    quality: Floats
+    """Expected score of each subtask by its own metric; NaN where none is known."""
+    expected: Floats
+    """Prior mean of the score, shape (allocations,)."""
+    slope: Floats
+    """By the parameters of the formula, shape (allocations, parameters); no columns without a formula."""
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+    @cached_property
+    def distinct(self) -> list[Options]:
+        """The distinct options of every subtask: kernels need no more."""
+        return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
+
+    def _distinct(self, subtask: int) -> Options:
+        options = np.stack([self.model[:, subtask], self.samples[:, subtask]], axis=1)
+        _, first, which = np.unique(options, axis=0, return_index=True, return_inverse=True)
+        model, size, samples = (each[first, subtask] for each in (self.model, self.size, self.samples))
+        return Options(model, size, samples, which.ravel())
+
+    def rows(self, chosen: NDArray[np.int64]) -> Encoded:
+        """These allocations alone."""
+        return Encoded(*(getattr(self, each.name)[chosen] for each in fields(self)))
+
+    @property
+    def judged(self) -> list[int]:
+        """The subtasks whose quality is known."""
+        return [i for i in range(self.quality.shape[1]) if not np.isnan(self.quality[:, i]).any()]
+
+
+class Hyper(NamedTuple):
+    """Hyperparameters of the kernel; `hyper_of` reads them off a vector of standard normal coordinates."""
+
+    amplitude: Floats
+    """Standard deviation of each subtask's effect."""
+    size_scale: float
+    own_share: float
+    """Share of a model's effect that it has in common with no other."""
+    samples_scale: float
+    interaction: float
+    quality_share: float
+    """Share of a subtask's effect that its quality explains, where that is known."""
+    quality_scale: float
+
+
+SHARED = 6
+"""Hyperparameters beside the amplitudes."""
+
+
+def hyper_of(z: Floats) -> Hyper:
+    """The prior: log-normal scales, and shares that are coins of their own."""
+    *amplitudes, size, own, samples, interaction, share, quality = z
+    return Hyper(
+        amplitude=0.2 * np.exp(0.8 * np.array(amplitudes)),
+        size_scale=float(1.2 * np.exp(0.7 * size)),
+        own_share=float(1 / (1 + np.exp(0.8 - own))),
+        samples_scale=float(0.5 * np.exp(0.5 * samples)),
+        interaction=float(2.0 * np.exp(interaction)),
+        quality_share=float(1 / (1 + np.exp(-2 - 1.5 * share))),
+        quality_scale=float(0.6 * np.exp(0.5 * quality)),
+    )
+
+
+class Pairs:
+    """How alike the allocations of two sets are, subtask by subtask, before any hyperparameter is applied.
+
+    An option of a subtask occurs in many allocations: likeness is worked out once per pair of distinct options.
+    """
+
+    def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
+        self.structure, self._right = structure, right
+        self._subtasks = [self._likeness(*options) for options in zip(left.distinct, right.distinct, strict=True)]
+        self._formula = left.slope @ right.slope.T
+        self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
+
+    @staticmethod
+    def _likeness(left: Options, right: Options) -> tuple[Floats, Floats, Floats, Options, Options]:
+        same = left.model[:, None] == right.model[None, :]
+        size = (left.size[:, None] - right.size[None, :]) ** 2
+        samples = (left.samples[:, None] - right.samples[None, :]) ** 2
+        return same.astype(float), size, samples, left, right
+
+    def kernel(self, hyper: Hyper) -> Floats:
+        """Prior covariance under these hyperparameters, shape (left, right)."""
+        terms = [self._term(hyper, i) for i in range(len(self._subtasks))]
+        effects: Floats = sum(terms[1:], start=terms[0])
+        total = effects + _LEVEL_SD**2
+        if self.structure.interacting:
+            # The sum over pairs of products, from the square of the sum.
+            total += hyper.interaction / 2 * (effects**2 - sum(term**2 for term in terms))
+        if self.structure.chained:
+            total *= _MISSED**2
+            total += self._formula
+        return total
+
+    def prior_variance(self, hyper: Hyper) -> Floats:
+        """Prior variance of the right allocations, shape (right,): the kernel of each with itself."""
+        effects = hyper.amplitude**2
+        alone = effects.sum() + _LEVEL_SD**2
+        if self.structure.interacting:
+            alone += hyper.interaction / 2 * (effects.sum() ** 2 - (effects**2).sum())
+        if self.structure.chained:
+            alone *= _MISSED**2
+        result: Floats = alone + (self._right.slope**2).sum(axis=1)
+        return result
+
+    def _term(self, hyper: Hyper, subtask: int) -> Floats:
+        same, size, samples, left, right = self._subtasks[subtask]
+        # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
+        alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
+        model = hyper.own_share * same + (1 - hyper.own_share) * alike
+        options = hyper.amplitude[subtask] ** 2 * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
+        result: Floats = options[left.which][:, right.which]
+        if subtask in self._qualities:
+            alike = np.exp(-0.5 * self._qualities[subtask] / hyper.quality_scale**2)
+            by_quality = hyper.amplitude[subtask] ** 2 * alike
+            result = hyper.quality_share * by_quality + (1 - hyper.quality_share) * result
+        return result

@@ -1,0 +1,60 @@
+"""The uncertainty of mean scores: less with more examples, shared where examples are, none where scores are exact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from agenttts.evaluation import Evaluation, ExampleResult
+from agenttts.noise import noise_covariance
+from agenttts.posterior import recommend
+from agenttts.trial import Trial
+from tests.agent.test_evidence import trials_on
+from tests.baselines.test_searchers import SPACE, archive_of
+
+
+def trials_of(*scores: NDArray[np.float64]) -> list[Trial]:
+    """One trial for each row of scores; all see the examples in the same order."""
+    results = [tuple(ExampleResult(example=str(i), score=float(s)) for i, s in enumerate(row)) for row in scores]
+    (trial,) = archive_of(SPACE.cheapest).trials
+    return [replace(trial, evaluation=Evaluation(results=each)) for each in results]
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=30), min_size=1, max_size=6))
+def test_it_is_a_covariance_whatever_the_scores(scores: list[list[float]]) -> None:
+    covariance = noise_covariance(trials_of(*(np.array(row) for row in scores)))
+    assert covariance.shape == (len(scores), len(scores))
+    assert np.array_equal(covariance, covariance.T)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+
+
+def test_a_coins_variance_falls_with_the_examples() -> None:
+    rng = np.random.default_rng(0)
+    few, many = (noise_covariance(trials_of(*(rng.random((10, n)) < 0.7).astype(float))) for n in (50, 200))
+    assert np.allclose(np.diag(few), 0.21 / 50, rtol=0.3)
+    assert np.allclose(np.diag(many), 0.21 / 200, rtol=0.3)
+
+
+def test_trials_that_share_hard_examples_are_unlucky_together() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)
+    alike = noise_covariance(trials_of(*((hard + 0.1 * rng.normal(size=(4, 200))) < 0.5).astype(float)))
+    apart = noise_covariance(trials_of(*(rng.random((4, 200)) < 0.5).astype(float)))
+    assert alike[0, 1] / alike[0, 0] > 0.5 > 0.2 > apart[0, 1] / apart[0, 0]
+
+
+def test_of_exact_scores_the_best_is_recommended_however_close_the_next() -> None:
+    for seed in range(4):
+        problem, trials = trials_on("table", seed, 40, 30, noise="exact")
+        best = max(trials, key=lambda trial: problem.true_score(trial.allocation))
+        assert recommend(problem.pipeline.sizes, trials) == best
+
+
+def test_a_few_equal_scores_are_not_taken_for_exact() -> None:
+    lucky = noise_covariance(trials_of(np.ones(20), np.ones(20)))
+    exact = noise_covariance(trials_of(*np.full((4, 40), 0.4)))
+    assert lucky[0, 0] > 1e-4 > 1e-6 > exact[0, 0]
