@@ -217,25 +217,29 @@ def _marks(last: int) -> list[int]:
     return sorted({*(mark for mark in CHECKPOINTS if mark <= last), last})
 
 
-def table(runs: Sequence[Run], last: int) -> str:
-    """Markdown: family by family, methods by regret at the end."""
+def table(runs: Sequence[Run]) -> str:
+    """Markdown: family by family, methods by how far they went and by regret there."""
     lines = []
-    marks = _marks(last)
-    heads = ["method", *(f"regret at {mark:,}" for mark in marks), f"evaluations to {CLOSE}", "trials to optimum"]
-    heads += ["interval holds", "s"]
     for family in dict.fromkeys(each.family for each in runs):
+        group = [each for each in runs if each.family == family]
+        marks = _passed(group)
+        heads = ["method", *(f"regret at {mark:,}" for mark in marks), f"evaluations to {CLOSE}", "trials to optimum"]
+        heads += ["interval holds at the end", "s"]
         lines += [f"\n**{family}**\n", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-        lines += [
-            "| " + " | ".join(row) + " |" for row in _rows([each for each in runs if each.family == family], marks)
-        ]
+        lines += ["| " + " | ".join(row) + " |" for row in _rows(group, marks)]
     return "\n".join(lines)
+
+
+def _passed(runs: Sequence[Run]) -> list[int]:
+    """The checkpoints that any of the runs passed."""
+    return sorted({mark for each in runs for mark in each.regrets})
 
 
 def _rows(runs: Sequence[Run], marks: Sequence[int]) -> Iterator[list[str]]:
     grouped = defaultdict(list)
     for each in runs:
         grouped[each.method].append(each)
-    for method, group in sorted(grouped.items(), key=lambda item: _at_the_end(item[1], marks[-1])):
+    for method, group in sorted(grouped.items(), key=lambda item: _standing(item[1], marks)):
         regrets = [_interval(_known(group, mark)) for mark in marks]
         yield [
             method,
@@ -247,9 +251,10 @@ def _rows(runs: Sequence[Run], marks: Sequence[int]) -> Iterator[list[str]]:
         ]
 
 
-def _at_the_end(group: Sequence[Run], mark: int) -> float:
-    known = _known(group, mark)
-    return float(np.mean(known)) if known else np.inf
+def _standing(group: Sequence[Run], marks: Sequence[int]) -> tuple[float, float]:
+    """What methods are sorted by: those that went farthest first, then by regret where they ended."""
+    last = max((mark for mark in marks if _known(group, mark)), default=0)
+    return -last, float(np.mean(_known(group, last))) if last else np.inf
 
 
 def _known(group: Sequence[Run], mark: int) -> list[float]:
@@ -293,7 +298,7 @@ def _share(values: Sequence[bool | None]) -> str:
     return f"{sum(known)} of {len(known)}" if known else "-"
 
 
-def draw(runs: Sequence[Run], path: Path, last: int) -> None:
+def draw(runs: Sequence[Run], path: Path) -> None:
     """Regret against example evaluations, one panel per family, with 95 % bands over the problems."""
     import matplotlib
 
@@ -301,7 +306,7 @@ def draw(runs: Sequence[Run], path: Path, last: int) -> None:
     import matplotlib.pyplot as plt
 
     families = list(dict.fromkeys(each.family for each in runs))
-    marks, columns = _marks(last), min(3, len(families))
+    columns = min(3, len(families))
     rows = -(-len(families) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False, layout="constrained")
     # The same colour in every panel, whatever methods it has.
@@ -309,6 +314,7 @@ def draw(runs: Sequence[Run], path: Path, last: int) -> None:
     lines = {}
     for axis, family in zip(axes.flat, families, strict=False):
         of_family = [each for each in runs if each.family == family]
+        marks = _passed(of_family)
         for method in sorted({each.method for each in of_family}, key=(*METHODS, *PEERS).index):
             group = [each for each in of_family if each.method == method]
             shown = [mark for mark in marks if _known(group, mark)]
@@ -345,7 +351,9 @@ def main() -> None:
     parser.add_argument("--peer", default="", help="interpreter of an environment with agenttts and agentopt-py")
     parser.add_argument("--quick", action="store_true", help="family 'table', 8 problems, 1,500 example evaluations")
     parser.add_argument("--out", type=Path, help="write OUT.json, OUT.md and OUT.png")
-    parser.add_argument("--resume", action="store_true", help="keep the runs that OUT.json holds; make those it lacks")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the runs of OUT.json; make those it lacks, or of which it has less"
+    )
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.families, arguments.seeds, arguments.last = ["table"], 8, 1500
@@ -357,23 +365,32 @@ def main() -> None:
     optima = minihop_optima() if MINIHOP in arguments.families else {}
     makings, runs = kept(arguments.out) if arguments.resume else ([], [])
     makings.append(making(arguments))
-    jobs, notes = _jobs(arguments, {(each.method, each.family, each.seed) for each in runs}), set()
+    jobs, notes = _jobs(arguments, {_key(each) for each in runs if _went(each, arguments.last)}), set()
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(arguments.processes, share_optima, (optima,)) as pool:
         for done in pool.imap_unordered(_job, jobs):
             if isinstance(done, str):
                 notes.add(done)
                 continue
-            runs.append(done)
+            runs = [*(each for each in runs if _key(each) != _key(done)), done]
             if arguments.out:  # after each run: hours of work are not lost to the last minute
                 save(makings, runs, arguments.out)
     runs.sort(key=lambda each: (NAMES.index(each.family), each.seed))
     if arguments.out:
         save(makings, runs, arguments.out)
-        arguments.out.with_suffix(".md").write_text(report(runs, arguments.last).lstrip() + "\n")
-        draw(runs, arguments.out.with_suffix(".png"), arguments.last)
-    print("\n".join([*sorted(notes), report(runs, arguments.last)]))
+        arguments.out.with_suffix(".md").write_text(report(runs).lstrip() + "\n")
+        draw(runs, arguments.out.with_suffix(".png"))
+    print("\n".join([*sorted(notes), report(runs)]))
     print(f"\n{len(jobs)} runs in {time.monotonic() - started:.0f} s on {arguments.processes} processes")
+
+
+def _key(run: Run) -> tuple[str, str, int]:
+    return run.method, run.family, run.seed
+
+
+def _went(run: Run, last: int) -> bool:
+    """Whether a run went as far; a peer ends where it ends."""
+    return run.method.startswith(PEER) or max(run.regrets) >= last
 
 
 def _jobs(arguments: argparse.Namespace, done: Set[tuple[str, str, int]]) -> list[tuple[str, str, int, int, str]]:
@@ -390,9 +407,9 @@ def _jobs(arguments: argparse.Namespace, done: Set[tuple[str, str, int]]) -> lis
     return [(*each, arguments.last, arguments.peer) for each in wanted if each not in done]
 
 
-def report(runs: Sequence[Run], last: int) -> str:
+def report(runs: Sequence[Run]) -> str:
     """Everything in Markdown."""
-    return "\n".join([table(runs, last), *peer_lines(runs)])
+    return "\n".join([table(runs), *peer_lines(runs)])
 
 
 def making(arguments: argparse.Namespace) -> dict[str, Any]:
