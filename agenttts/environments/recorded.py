@@ -81,9 +81,10 @@ class RecordedEnvironment:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the recorded outcomes of every example searched on."""
+        """Hash of the recorded outcomes of every example, held-out ones included: a check of the winner is kept."""
+        names = [*self.examples, *self.held_out]
         content = [
-            [allocation.key, [[name, rows[name].score, dict(rows[name].subtask_scores)] for name in self.examples]]
+            [allocation.key, [[name, rows[name].score, dict(rows[name].subtask_scores)] for name in names]]
             for allocation, rows in sorted(self._results.items(), key=lambda item: item[0].key)
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

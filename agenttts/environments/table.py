@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -151,6 +151,8 @@ def _value(place: str, row: Mapping[str, Any], column: str) -> Any:
     value = row.get(column)
     if value is None or value == "":
         raise ConfigError(f"{place}, column {column!r}: it is empty")
+    if not isinstance(value, Hashable):
+        raise ConfigError(f"{place}, column {column!r}: {value!r} is not a single value")
     return value
 
 

@@ -97,6 +97,20 @@ async def test_a_search_stays_in_the_table(share: float) -> None:
         assert (await environment.evaluate(allocation)).failures == 0
 
 
+@pytest.mark.parametrize("column", ["find.model", "answer.samples", "example", "score"])
+def test_a_cell_that_holds_several_values_is_named(column: str) -> None:
+    table = rows()
+    table[2][column] = [1, 2]
+    with pytest.raises(ConfigError, match=f"row 3 of the table, column '{column}': \\[1, 2\\] is not a single value"):
+        RecordedEnvironment(PIPELINE, table)
+
+
+def test_other_scores_of_held_out_examples_are_another_study() -> None:
+    changed = rows()
+    changed[4]["score"] = 1 - changed[4]["score"]
+    assert RecordedEnvironment(PIPELINE, changed).fingerprint != RecordedEnvironment(PIPELINE, rows()).fingerprint
+
+
 async def test_a_search_finds_nothing_to_buy_and_checks_the_winner() -> None:
     environment = RecordedEnvironment(PIPELINE, rows())
     space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
