@@ -5,6 +5,7 @@ All of it is refused, where it must be, without a store.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,10 +120,11 @@ def _parse_budgets(text: str) -> tuple[float, ...]:
     """Budgets as listed, or evenly spaced from start to stop."""
     try:
         if ":" not in text:
-            found = tuple(float(part) for part in text.split(","))
+            found = _finite(text.split(","))
         else:
-            start, stop, count = text.split(":")
-            found = tuple(np.linspace(float(start), float(stop), int(count)).tolist())
+            *ends, count = text.split(":")
+            start, stop = _finite(ends)
+            found = tuple(np.linspace(start, stop, int(count)).tolist())
         if ":" in text and len(found) < 2:
             raise ValueError(f"a range of {len(found)}")
     except ValueError as error:
@@ -132,6 +134,13 @@ def _parse_budgets(text: str) -> tuple[float, ...]:
         ) from error
     require_budgets(found, found[-1])
     return found
+
+
+def _finite(texts: Sequence[str]) -> tuple[float, ...]:
+    numbers = tuple(map(float, texts))
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("a number without end, or none")
+    return numbers
 
 
 def parse_endpoints(given: Sequence[str]) -> dict[str, str]:
