@@ -223,6 +223,7 @@ class Run:
             validation=checks.get(best.allocation.key),
             frontier=found.checked(checks) if found else None,
             spend=self.store.spend(self.study),
+            own=self.store.own_spend(self.study),
             seconds=time.monotonic() - self.started,
             stopped=stopped,
         )

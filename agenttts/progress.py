@@ -92,6 +92,8 @@ class SearchResult:
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
     spend: Spend
     """Everything the study bought and reused, in earlier runs too."""
+    own: Spend
+    """What of it the searcher itself took, where it asks an LLM."""
     seconds: float
     """Wall-clock seconds of this run, parallel trials not counted twice."""
     stopped: str

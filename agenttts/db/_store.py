@@ -284,7 +284,11 @@ class Store:
         total = self._sum(t.purchases, study, {name: t.purchases.c[name] for name in _BOUGHT})
         for table in (t.trials, t.validations):
             total += self._sum(table, study, _parts(table.c.evaluation["spend"], _UNBOUGHT))
-        return total + self._sum(t.steps, study, _parts(t.steps.c.spend, (*_BOUGHT, *_UNBOUGHT)))
+        return total + self.own_spend(study)
+
+    def own_spend(self, study: Study) -> Spend:
+        """What of a study's spend the agent's own calls took."""
+        return self._sum(t.steps, study, _parts(t.steps.c.spend, (*_BOUGHT, *_UNBOUGHT)))
 
     def _sum(self, table: Table, study: Study, columns: Mapping[str, ColumnElement[Any]]) -> Spend:
         """Added up by the database: a long study need not be read for it."""

@@ -30,7 +30,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
         lines += scored(check, f"Score on {len(check.results)} held-out examples: ")
     lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
     lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
-    lines.append(spent(result.spend, _checks(result), label=result.study.details.get("recorded", "")))
+    lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
     if refused := len(result.archive.refusals):
@@ -80,22 +80,30 @@ def interval(evaluation: Evaluation) -> str:
     return f"{evaluation.interval.low:.3f} to {evaluation.interval.high:.3f}"
 
 
-def spent(spend: Spend, checks: Sequence[Evaluation], *, label: str = "") -> str:
-    """What was bought and reused, the held-out checks included, in words; where no model runs, nothing was bought.
+def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str = "") -> str:
+    """What was bought and reused, the held-out checks included, in words.
+
+    Where no model runs, nothing was bought but what the method asked an LLM.
 
     Args:
         spend: Of the study.
         checks: Held-out checks.
+        own: Of the method.
         label: What the samples are, where no model gives them (`study.recorded`).
     """
     usd = f", {priced(spend.usd, label)}" if spend.usd else ""
     tokens = sum(check.spend.tokens for check in checks)
     held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
-    verb = f"{bought(label)} (nothing was bought)" if label else "bought"
+    verb = f"{bought(label)} ({unbought(own)})" if label else "bought"
     return (
         f"The search {verb}: {spend.tokens:,} tokens in {counted(spend.requests, 'request')}{usd}{held_out}; "
         f"{spend.reused_tokens:,} further tokens came from the sample pool"
     )
+
+
+def unbought(own: Spend) -> str:
+    """What was bought where no model runs, given what the method itself took."""
+    return "nothing was bought" + (f" but the {own.tokens:,} tokens of the method's own LLM" if own.tokens else "")
 
 
 def priced(usd: float, label: str) -> str:

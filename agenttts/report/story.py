@@ -10,12 +10,12 @@ from typing import Any
 
 from agenttts.allocation import Allocation
 from agenttts.environments.prefix_cache import CacheUse
-from agenttts.evaluation import Evaluation
+from agenttts.evaluation import Evaluation, Spend
 from agenttts.posterior import Hypothesis
 from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
 from agenttts.report.layout import plain
-from agenttts.report.lines import amount, cache_uses, counted, duration, priced
+from agenttts.report.lines import amount, cache_uses, counted, duration, priced, unbought
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
 from agenttts.study import bought
@@ -53,11 +53,11 @@ def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
 
 
 def _spend_fact(found: Findings) -> Fact:
-    spend, own = found.spend, sum(step.spend.tokens for step in found.steps)
+    spend, own = found.spend, sum((step.spend for step in found.steps), start=Spend())
     seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
     usd = f", {priced(spend.usd, found.recorded)}" if spend.usd else ""
-    planner = f"; {own:,} of them the method's own" if own else ""
-    free = "nothing was bought; " if found.recorded else ""
+    planner = f"; {own.tokens:,} of them the method's own" if own.tokens and not found.recorded else ""
+    free = f"{unbought(own)}; " if found.recorded else ""
     return Fact(
         label=f"Tokens {bought(found.recorded)}",
         value=f"{spend.tokens:,}",
