@@ -111,7 +111,7 @@ class Saturation:
 
 @dataclass(frozen=True, kw_only=True)
 class Interaction:
-    """Insight 3 for one upstream choice: the best downstream option behind it, at the incumbent's downstream budget."""
+    """Insight 3 for one upstream choice: the best downstream option behind it, within what it leaves of the budget."""
 
     upstream: str
     choice: str
@@ -320,7 +320,7 @@ def _quality(archive: Archive, upstream: str, choice: Choice) -> float | None:
 
 
 def _contrasting(archive: Archive, upstream: str, incumbent: Allocation) -> list[tuple[str, int]]:
-    """The incumbent's choice, and each other tried model at its most tried sample count."""
+    """The incumbent's choice, and each other tried model with the most samples it was tried with."""
     choices = {incumbent[upstream].model: incumbent[upstream].samples}
     for trial in archive.trials:
         choice = trial.allocation[upstream]
