@@ -51,6 +51,11 @@ def needs_llm(name: str) -> bool:
     return name in _LLM_DRIVEN
 
 
+def learns(name: str) -> bool:
+    """Whether the method of this name begins with the experience of another study."""
+    return name == "mlcopilot"
+
+
 def searcher(
     name: str,
     *,
@@ -89,14 +94,14 @@ def _refuse_misfits(name: str, llm: str | None, insights_off: frozenset[int], ex
         raise ConfigError(f"only the method 'agent' has insights to switch off, not {name!r}")
     if llm not in (None, NO_LLM) and not may_ask_llm(name):
         raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
-    if experience is not None and name != "mlcopilot":
+    if experience is not None and not learns(name):
         raise ConfigError(f"only the method 'mlcopilot' learns from the experience of another study, not {name!r}")
 
 
 def _llm_arguments(name: str, llm: str | None, experience: Archive | None) -> dict[str, Any]:
     from agenttts.chat import ChatModel
 
-    if name == "mlcopilot" and experience is None:
+    if learns(name) and experience is None:
         raise ConfigError(
             "the method 'mlcopilot' learns from a study of a similar task: name one of the same store with "
             "--experience STUDY (in Python: searcher('mlcopilot', experience=store.archive(store.study('NAME'))))"

@@ -31,9 +31,8 @@ class _Variant:
 
     def run(self, problem: Problem, settings: Settings, *, seed: int, llm: str | None) -> Run:
         """One seed of it; variants that search alike share their study."""
-        job = Job.create(problem, "agent", seed=seed, llm=llm, insights_off=self.insights_off)
-        study = job.study if self.racing else f"{job.study}-noracing"
-        return Run(replace(job, study=study, choose=self.choose), replace(settings, racing=self.racing))
+        job = Job.create(problem, "agent", seed=seed, llm=llm, insights_off=self.insights_off, racing=self.racing)
+        return Run(replace(job, choose=self.choose), replace(settings, racing=self.racing))
 
 
 def _luckiest(_: Sizes, trials: Sequence[Trial]) -> Trial:

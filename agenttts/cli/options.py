@@ -74,6 +74,10 @@ LlmOption = Annotated[
         "--llm", help="Model that the method asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none': the agent plans by rules."
     ),
 ]
+ExperienceOption = Annotated[
+    str | None,
+    typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),
+]
 InsightsOption = Annotated[
     list[int], typer.Option("--without-insight", metavar="N", help="Switch insight 1, 2 or 3 off (repeatable).")
 ]

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading, show_progress
 from agenttts.errors import ConfigError
 from agenttts.loop import Recommend
-from agenttts.methods import may_ask_llm, method_names, searcher
+from agenttts.methods import learns, may_ask_llm, method_names, searcher
 from agenttts.posterior import recommend
 from agenttts.progress import Limits, Progress, SearchResult
 from agenttts.protocols import Searcher
@@ -52,6 +53,7 @@ class Job:
         llm: str | None,
         insights_off: frozenset[int] = frozenset(),
         experience: Archive | None = None,
+        racing: bool = True,
         study: str | None = None,
     ) -> Job:
         """Choose the method and name the study.
@@ -60,7 +62,8 @@ class Job:
             ConfigError: On an unknown method or an option that does not fit it.
         """
         chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off, experience=experience)
-        without = "".join(f"-no{number}" for number in sorted(insights_off))
+        # What has raced and what has not must not end up in one study.
+        without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
         cost = f"{problem.space.cost_model.name}{problem.budget_name}"
         name = study or f"{problem.environment.name}-{cost}-{planned(chosen)}{without}-s{seed}"
         return cls(searcher=chosen, seed=seed, study=name)
@@ -125,7 +128,14 @@ class Run(NamedTuple):
 
 
 def run_comparison(
-    problem: Problem, methods: Sequence[str], seeds: int, settings: Settings, *, llm: str | None, quiet: bool
+    problem: Problem,
+    methods: Sequence[str],
+    seeds: int,
+    settings: Settings,
+    *,
+    llm: str | None,
+    experience: Archive | None = None,
+    quiet: bool,
 ) -> list[Comparison]:
     """Every method with every seed; each run is a study of its own that can be resumed.
 
@@ -134,12 +144,20 @@ def run_comparison(
     """
     require_seeds(seeds)
     _require_distinct(methods)
-    # Without any method that asks one, an LLM that was given must show as the mistake it is.
+    # Without any method that asks one, an LLM that was given must show as the mistake it is; so must an experience.
     asking = {method for method in methods if may_ask_llm(method)} or set(methods)
+    learning = {method for method in methods if learns(method)} or set(methods)
     rows: dict[str, list[Run]] = {}
     for method in methods:
-        given = llm if method in asking else None
-        jobs = [Job.create(problem, method, seed=seed, llm=given) for seed in range(seeds)]
+        create = partial(
+            Job.create,
+            problem,
+            method,
+            llm=llm if method in asking else None,
+            experience=experience if method in learning else None,
+            racing=settings.racing,
+        )
+        jobs = [create(seed=seed) for seed in range(seeds)]
         rows[planned(jobs[0].searcher)] = [Run(job, settings) for job in jobs]
     return compare_rows(problem, rows, heading=problem.heading(), quiet=quiet)
 

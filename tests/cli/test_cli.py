@@ -119,6 +119,14 @@ def test_methods_are_compared_in_one_table(shell: Shell) -> None:
     assert "score on held-out examples" in table and "agent-rules" in table and "±" not in table
 
 
+def test_what_races_and_what_does_not_are_studies_of_their_own(shell: Shell) -> None:
+    shell(SEARCH)
+    shell("compare mine.py:environment --methods random --seeds 1 --budget 100 --trials 5 --no-racing")
+    again = shell(f"{SEARCH} --no-racing")
+    assert "resumed with 5 trials" in again and "mine-flops100-random-noracing-s0" in again
+    assert len(shell.json("studies")) == 2
+
+
 def test_one_search_serves_several_budgets(shell: Shell, endpoint: FakeEndpoint) -> None:
     several = "search mine.py:environment --budgets 60:100:3 --trials 9 --method random"
     said = shell(several)
@@ -193,7 +201,9 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search mine.py:environment --budgets 100,60", "budgets must ascend, each one once, but 60 follows 100"),
         ("search mine.py:environment --budgets 60,60", "budgets must ascend, each one once, but 60 follows 60"),
         ("search mine.py:environment --budgets 1,60", "budget 1 MFLOP is below the cheapest allocation: pipeline 'mi"),
-        ("search mine.py:environment --budgets 60,nan", "budgets must ascend"),
+        ("search mine.py:environment --budgets 60,nan", "--budgets takes numbers, as in 300,600,900"),
+        ("search mine.py:environment --budgets nan", "--budgets takes numbers, as in 300,600,900"),
+        ("search mine.py:environment --budgets 60:inf:3", "--budgets takes numbers, as in 300,600,900"),
         ("search mine.py:environment --budgets 60,100 --budget 60", "--budget and --budgets exclude each other"),
         ("ablate mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --trials 0", "trials must be at least 1, not 0"),
@@ -303,6 +313,16 @@ def test_the_llm_planner_is_charged_and_traced(shell: Shell, endpoint: FakeEndpo
     assert "<script>" in shell("trace")
 
 
+def test_of_a_recording_what_the_llm_took_is_told_apart(shell: Shell, endpoint: FakeEndpoint) -> None:
+    endpoint.models.append("wise")
+    search = "search minihop-recorded --method llm-zs --llm wise --trials 1"
+    said = shell(search, OPENAI_BASE_URL=endpoint.url)
+    own = sum(step["tokens"] for step in shell.json("trace"))
+    told = f"nothing was bought but the {own:,} tokens of the method's own LLM"
+    assert own > 0 and f"The search replayed ({told}): " in said
+    assert told in " ".join(shell("trace").split())
+
+
 def test_a_comparison_gives_the_llm_to_the_methods_that_ask_one(shell: Shell, endpoint: FakeEndpoint) -> None:
     endpoint.models.append("wise")
     said = shell(
@@ -317,6 +337,10 @@ def test_a_comparison_gives_the_llm_to_the_methods_that_ask_one(shell: Shell, en
     told = [step for step in shell.json("trace mine-flops100-mlcopilot-wise-s0") if step["node"] == "reflect"]
     assert "Trials of a similar pipeline" in told[0]["prompt"]
     assert "there is no study 'nothing'" in shell(f"{begun} nothing", code=2, OPENAI_BASE_URL=endpoint.url)
+    compared = "compare mine.py:environment --budget 100 --trials 1 --seeds 2 --experience mine-flops100-random-s0"
+    rows = json.loads(shell(f"{compared} --methods mlcopilot,random --llm wise --json", OPENAI_BASE_URL=endpoint.url))
+    assert [row["method"] for row in rows] == ["mlcopilot-wise", "random"]
+    assert "only the method 'mlcopilot' learns" in shell(f"{compared} --methods random", code=2)
 
 
 def test_minihop_has_its_own_default_budget() -> None:

@@ -17,6 +17,7 @@ from agenttts.cli.options import (
     DataOption,
     EndpointOption,
     Env,
+    ExperienceOption,
     GpusOption,
     InsightsOption,
     JsonOption,
@@ -70,10 +71,7 @@ def search(
     racing: RacingOption = True,
     llm: LlmOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
-    experience: Annotated[
-        str | None,
-        typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),
-    ] = None,
+    experience: ExperienceOption = None,
     study: StudyOption = None,
     track: TrackOption = [],  # noqa: B006  (typer copies it)
     store: StoreOption = DEFAULT_STORE,
@@ -102,6 +100,7 @@ def search(
         llm=llm,
         insights_off=frozenset(without_insight),
         experience=None if experience is None else _archive(store, experience),
+        racing=racing,
         study=study,
     )
     settings = Settings(limits=limits, parallel=parallel, racing=racing, store=store, ray=ray)
@@ -124,6 +123,7 @@ def compare(
     parallel: ParallelOption = 2,
     racing: RacingOption = True,
     llm: LlmOption = None,
+    experience: ExperienceOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,7 +146,8 @@ def compare(
         parallel=parallel,
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    comparisons = run_comparison(problem, names, seeds, settings, llm=llm, quiet=as_json)
+    learned = None if experience is None else _archive(store, experience)
+    comparisons = run_comparison(problem, names, seeds, settings, llm=llm, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
 
