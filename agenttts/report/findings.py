@@ -13,7 +13,7 @@ from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
 from agenttts.evaluation import Evaluation, Spend
 from agenttts.frontier import Expected, Frontier, estimates, frontier
-from agenttts.posterior import posterior
+from agenttts.posterior import posterior, representative
 from agenttts.prices import PriceList
 from agenttts.report.history import Moment, history, new_bests
 from agenttts.report.rows import study_prices
@@ -110,7 +110,7 @@ class Findings:
     @cached_property
     def best(self) -> Trial:
         """The recommended trial: the highest posterior mean."""
-        return self.surrogate.best(self.trials)
+        return self.surrogate.best(representative(self.trials))  # as `posterior.recommend` chooses
 
     @cached_property
     def history(self) -> tuple[Moment, ...]:

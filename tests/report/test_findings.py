@@ -1,0 +1,29 @@
+"""What a study amounts to: a page names the trial that the search recommended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from agenttts.db import Study
+from agenttts.evaluation import Evaluation, Spend
+from agenttts.posterior import posterior, recommend
+from agenttts.report.findings import Findings
+from agenttts.trial import Archive
+from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
+from tests.test_study import SPEC
+
+
+def test_of_a_study_too_long_to_fit_whole_the_recommended_trial_is_named() -> None:
+    first, *others = archive_of(*sorted(SPACE.enumerate(), key=truth, reverse=True)[:620]).trials
+    unlucky = replace(first, evaluation=Evaluation(results=first.evaluation.results[-1:]))
+    trials = (unlucky, *others)
+    assert posterior(PIPELINE.sizes, trials).best(trials) == unlucky, "what the posterior is not fitted to is best"
+    found = Findings(
+        study=Study(1, "long", datetime.now(UTC), replace(SPEC, sizes=PIPELINE.sizes), {}),
+        archive=Archive(trials=trials),
+        steps=(),
+        checks={},
+        spend=Spend(),
+    )
+    assert found.best == recommend(PIPELINE.sizes, trials) != unlucky
