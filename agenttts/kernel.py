@@ -54,7 +54,7 @@ class Encoded:
 
     model: NDArray[np.int64]
     size: Floats
-    """Rank of the model by size within its subtask, scaled to [0, 1]."""
+    """Log size of the model within its subtask, scaled to [0, 1]."""
     samples: Floats
     """The sample axis on which effects are smooth, scaled to about [0, 1]."""
     quality: Floats

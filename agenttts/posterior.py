@@ -31,7 +31,7 @@ _CLAIMS = {
     "interacting": (3, "an upstream choice moves the downstream curve"),
     "chained": (TOGETHER, "what one subtask loses no later one mends: one formula for all allocations"),
 }
-"""Assumption of `surrogate.Structure` -> the insight it stands for, and what it claims."""
+"""Assumption of `kernel.Structure` -> the insight it stands for, and what it claims."""
 
 
 @dataclass(frozen=True, kw_only=True)

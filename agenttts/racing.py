@@ -4,8 +4,9 @@ All trials of a study see the examples in one order, a look at a time, so that a
 those both have seen. A new trial gets one look. After it, one look goes where looking again is worth most: by the
 knowledge gradient (Frazier, Powell and Dayanik, 2009), how much the best posterior mean is expected to rise by it, so
 that close leaders get the most and what is plainly worse gets nothing. A trial whose mean difference to the leader is
-negative by a one-sided t-test is never looked at again; the error rate is shared out over the looks (Bonferroni), so
-that over all of them a trial that is in truth no worse is dropped in at most about 5 % of cases.
+negative by a one-sided t-test is not looked at while it is; the error rate is shared out over the looks (Bonferroni),
+so that over all of them a trial that is in truth no worse than the leader it is compared with is dropped in at most
+about 5 % of cases. That a leader was chosen for its scores is not corrected for, but by the posterior that chooses it.
 """
 
 from __future__ import annotations
