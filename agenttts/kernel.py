@@ -147,7 +147,11 @@ class Pairs:
         total = effects + _LEVEL_SD**2
         if self.structure.interacting:
             # The sum over pairs of products, from the square of the sum.
-            total += hyper.interaction / 2 * (effects**2 - sum(term**2 for term in terms))
+            products = effects * effects
+            for term in terms:
+                products -= term * term
+            products *= hyper.interaction / 2
+            total += products
         if self.structure.chained:
             total *= _MISSED**2
             total += self._formula
@@ -169,10 +173,11 @@ class Pairs:
         # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
         alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
         model = hyper.own_share * same + (1 - hyper.own_share) * alike
-        options = hyper.amplitude[subtask] ** 2 * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
+        judged, variance = subtask in self._qualities, hyper.amplitude[subtask] ** 2
+        share = hyper.quality_share if judged else 0.0
+        options = (1 - share) * variance * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
         result: Floats = options[left.which][:, right.which]
-        if subtask in self._qualities:
-            alike = np.exp(-0.5 * self._qualities[subtask] / hyper.quality_scale**2)
-            by_quality = hyper.amplitude[subtask] ** 2 * alike
-            result = hyper.quality_share * by_quality + (1 - hyper.quality_share) * result
+        if judged:
+            alike = self._qualities[subtask] * (-0.5 / hyper.quality_scale**2)
+            result += share * variance * np.exp(alike, out=alike)
         return result

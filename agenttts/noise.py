@@ -14,7 +14,8 @@ Floats = NDArray[np.float64]
 _PSEUDO_COUNT = 8.0
 _MOST_CORRELATION = 0.9
 _CERTAIN = 100
-"""Scores beside the first of their trials that must be equal to it before scores are taken for exact."""
+"""Scores beside the first of their trials that must be equal to it, and neither 0 nor 1, before all are taken for
+exact: a coin that nearly always falls alike gives equal scores, too."""
 _LEAST_VARIANCE = 1e-8
 """Of a mean of exact scores: what keeps the covariance invertible."""
 
@@ -31,7 +32,7 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
     seen, standard = np.zeros((2, len(trials), len(column)))
     deviation = np.zeros(len(trials))
     overall = min(max(float(np.mean([trial.evaluation.score for trial in trials])), 0.05), 0.95)
-    shown, possible, spare = 0.0, 0.0, 0
+    shown, possible, spare, telling = 0.0, 0.0, 0, 0
     for row, trial in enumerate(trials):
         places = [column[result.example] for result in trial.evaluation.results]
         scores = np.array([result.score for result in trial.evaluation.results])
@@ -41,6 +42,7 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
         shown += float(((scores - scores.mean()) ** 2).sum())
         possible += (len(scores) - 1) * deviation[row] ** 2
         spare += len(scores) - 1
+        telling += (len(scores) - 1) * (0 < scores[0] < 1)
         seen[row, places] = 1
         standard[row, places] = (scores - scores.mean()) / deviation[row]
     shared, counts = seen @ seen.T, seen.sum(axis=1)
@@ -49,7 +51,7 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
     correlation = min(max(float(correlation), 0.0), _MOST_CORRELATION)
     covariance = correlation * shared * np.outer(deviation / counts, deviation / counts)
     np.fill_diagonal(covariance, deviation**2 / counts)
-    if shown < _LEAST_VARIANCE and (not spare or spare >= _CERTAIN):
+    if shown < _LEAST_VARIANCE and (not spare or telling >= _CERTAIN):
         return _LEAST_VARIANCE * np.eye(len(trials))
     # One pseudo-observation of a coin: a few equal scores do not make a certainty.
     share = min((shown + 1) / (possible + 1), 1.0)

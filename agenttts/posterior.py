@@ -8,12 +8,12 @@ mind: proposals, races and recommendations are then made without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from agenttts.kernel import Structure
-from agenttts.surrogate import Sizes, Surrogate
+from agenttts.surrogate import Sizes, Surrogate, judges
 from agenttts.trial import Trial
 
 _LEAST_TRIALS = 10
@@ -111,8 +111,12 @@ def weighed_posterior(
     some = chosen[:: -(-len(chosen) // _WEIGHED_BY)]
 
     @cache
+    def judged(alone: Structure) -> Mapping[int, Surrogate]:
+        return judges(sizes, some, alone)
+
+    @cache
     def fitted(assumed: Structure) -> Surrogate:
-        return Surrogate(sizes, some, assumed)
+        return Surrogate(sizes, some, assumed, judged(replace(assumed, chained=False)))
 
     hypotheses = _weigh(structure, fitted) if len(trials) >= _LEAST_TRIALS else ()
     favoured = kept(structure, hypotheses)

@@ -39,6 +39,8 @@ _KEPT_FITS_OF_MANY = 3
 _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
+_JUDGED_BY = 200
+"""Most choices that a subtask's own scores are learned from, taken evenly."""
 _HUGE = 1e30
 """More than any sum of squared whitened residuals."""
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -101,11 +103,20 @@ class Surrogate:
         sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
         trials: At least one.
         structure: Which insights to assume.
+        judged: What `judges` makes of them, where that is known.
     """
 
-    def __init__(self, sizes: Sizes, trials: Sequence[Trial], structure: Structure | None = None) -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        trials: Sequence[Trial],
+        structure: Structure | None = None,
+        judged: Mapping[int, Surrogate] | None = None,
+    ) -> None:
         self.structure = structure or Structure()
-        self.encoder = Encoder(sizes, self.structure, _judges(sizes, trials, self.structure))
+        if judged is None:
+            judged = judges(sizes, trials, self.structure)
+        self.encoder = Encoder(sizes, self.structure, judged)
         allocations = [trial.allocation for trial in trials]
         scores, self._noise = np.array([trial.evaluation.score for trial in trials]), noise_covariance(trials)
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
@@ -190,15 +201,19 @@ class _Fit:
         return result
 
 
-def _judges(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> dict[int, Surrogate]:
-    """For every subtask but the last that reports scores of its own: their posterior, given what stands before it."""
+def judges(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> Mapping[int, Surrogate]:
+    """For every subtask but the last that reports scores of its own: their posterior, given what stands before it.
+
+    The formula is of the last subtask's score: whether it is assumed makes no difference here.
+    """
     names, alone = list(sizes), replace(structure, chained=False)
     reported = {name for trial in trials for name in trial.evaluation.subtask_scores}
-    return {
-        i: Surrogate({n: sizes[n] for n in names[: i + 1]}, _judged(trials, names[: i + 1]), alone)
-        for i, name in enumerate(names[:-1])
-        if name in reported
-    }
+    found: dict[int, Surrogate] = {}
+    for i, name in enumerate(names[:-1]):
+        if name in reported:
+            before = {name: sizes[name] for name in names[: i + 1]}
+            found[i] = Surrogate(before, _judged(trials, list(before)), alone, dict(found))
+    return found
 
 
 def _judged(trials: Sequence[Trial], names: Sequence[str]) -> list[Trial]:
@@ -211,7 +226,7 @@ def _judged(trials: Sequence[Trial], names: Sequence[str]) -> list[Trial]:
             longest[allocation] = trial
     return [
         replace(trial, allocation=allocation, evaluation=_by_subtask(trial.evaluation, names[-1]))
-        for allocation, trial in longest.items()
+        for allocation, trial in list(longest.items())[:: -(-len(longest) // _JUDGED_BY)]
     ]
 
 

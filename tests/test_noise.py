@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agenttts.evaluation import Evaluation, ExampleResult
+from agenttts.frontier import estimates
 from agenttts.noise import noise_covariance
-from agenttts.posterior import recommend
+from agenttts.posterior import posterior, recommend
 from agenttts.trial import Trial
 from tests.agent.test_evidence import trials_on
-from tests.baselines.test_searchers import SPACE, archive_of
+from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of
+
+SIZES = PIPELINE.sizes
 
 
 def trials_of(*scores: NDArray[np.float64]) -> list[Trial]:
@@ -54,7 +57,26 @@ def test_of_exact_scores_the_best_is_recommended_however_close_the_next() -> Non
         assert recommend(problem.pipeline.sizes, trials) == best
 
 
-def test_a_few_equal_scores_are_not_taken_for_exact() -> None:
-    lucky = noise_covariance(trials_of(np.ones(20), np.ones(20)))
+def test_equal_scores_are_not_taken_for_exact_while_they_are_few_or_a_coin_could_give_them() -> None:
+    few = noise_covariance(trials_of(*np.full((2, 20), 0.4)))
+    right = noise_covariance(trials_of(*np.ones((4, 40))))
+    wrong = noise_covariance(trials_of(*np.zeros((4, 40))))
     exact = noise_covariance(trials_of(*np.full((4, 40), 0.4)))
-    assert lucky[0, 0] > 1e-4 > 1e-6 > exact[0, 0]
+    assert min(few[0, 0], right[0, 0], wrong[0, 0]) > 1e-5 > 1e-6 > exact[0, 0]
+
+
+def test_where_nearly_all_is_right_the_interval_still_doubts() -> None:
+    rng, held, chance = np.random.default_rng(0), 0, 0.995
+    everything = list(SPACE.enumerate())
+    for _ in range(20):
+        tried = [everything[i] for i in rng.choice(len(everything), 6, replace=False)]
+        trials = [
+            replace(trial, evaluation=scored.evaluation)
+            for trial, scored in zip(
+                archive_of(*tried).trials, trials_of(*(rng.random((6, 50)) < chance).astype(float)), strict=True
+            )
+        ]
+        best = recommend(SIZES, trials)
+        low, high = estimates(posterior(SIZES, trials), trials)[best.number].expected.interval
+        held += low <= chance <= high
+    assert held >= 17
