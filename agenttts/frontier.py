@@ -136,6 +136,11 @@ def estimates(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estima
     }
 
 
+def expected_of(trial: Trial, sizes: Sizes, trials: Sequence[Trial]) -> Expected:
+    """What the posterior after these trials expects of one of them."""
+    return estimates(posterior(sizes, trials), [trial])[trial.number].expected
+
+
 def bounded(mean: float, sd: float) -> Expected:
     """A posterior of a score, its interval cut off at 0 and 1."""
     low, high = mean - Z95 * sd, mean + Z95 * sd

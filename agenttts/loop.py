@@ -20,7 +20,7 @@ from agenttts.db import Store, Study
 from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import LimitReached
 from agenttts.evaluation import Evaluation
-from agenttts.frontier import Frontier, frontier, within
+from agenttts.frontier import Frontier, expected_of, frontier, within
 from agenttts.progress import Limits, Phase, Progress, SearchResult
 from agenttts.protocols import Environment, JournaledSearcher, Searcher
 from agenttts.racing import Racing
@@ -220,6 +220,7 @@ class Run:
             study=self.study,
             archive=self.archive,
             best=best,
+            expected=expected_of(best, self.space.pipeline.sizes, self.archive.trials),
             validation=checks.get(best.allocation.key),
             frontier=found.checked(checks) if found else None,
             spend=self.store.spend(self.study),

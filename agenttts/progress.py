@@ -12,7 +12,7 @@ from agenttts.environments.pool import Meter
 from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
 from agenttts.evaluation import Evaluation, Spend
-from agenttts.frontier import Frontier
+from agenttts.frontier import Expected, Frontier
 from agenttts.trial import Archive, Trial
 
 Phase = Literal["starting", "proposing", "evaluating", "validating"]
@@ -88,6 +88,8 @@ class SearchResult:
     best: Trial
     """The recommended trial, by posterior mean over all trials (`posterior.recommend`) unless told otherwise, seen on
     all examples."""
+    expected: Expected
+    """What the posterior over all trials expects its true score to be."""
     validation: Evaluation | None
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
     spend: Spend

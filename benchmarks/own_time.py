@@ -3,7 +3,8 @@
     python benchmarks/own_time.py
 
 The space is as large as ChatDev's in the paper: three stages, two models each, 1 to 100 samples, about 10^6 feasible
-allocations. Prints the space's size, and the median and the longest of five proposals on archives of 50 to 500 trials.
+allocations. Prints the space's size, and the median and the longest of five proposals on archives of 50 to 500 trials,
+without and with scores of the stages' own.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def space() -> at.SearchSpace:
     return at.SearchSpace(pipeline, at.cost_model("paper"), 2000)
 
 
-def archive(space: at.SearchSpace, count: int) -> Archive:
-    """Random trials; their scores are coins, as only the time matters."""
+def archive(space: at.SearchSpace, count: int, judged: tuple[str, ...]) -> Archive:
+    """Random trials; their scores, and those of the judged stages, are coins, as only the time matters."""
     rng = np.random.default_rng(0)
     allocations = list(dict.fromkeys(space.sample(rng, 2 * count)))[:count]
     return Archive(
@@ -48,7 +49,11 @@ def archive(space: at.SearchSpace, count: int) -> Archive:
                 cost=space.cost(allocation),
                 evaluation=Evaluation(
                     results=tuple(
-                        ExampleResult(example=str(i), score=float(right))
+                        ExampleResult(
+                            example=str(i),
+                            score=float(right),
+                            subtask_scores={name: float(rng.random() < 0.7) for name in judged},
+                        )
                         for i, right in enumerate(rng.random(EXAMPLES) < 0.6)
                     )
                 ),
@@ -67,13 +72,15 @@ def main() -> None:
     """Time it."""
     searched = space()
     print(f"{searched.size:,} feasible allocations")
-    for count in SIZES:
-        trials, seconds = archive(searched, count), []
-        for _ in range(REPEATS):
-            started = time.perf_counter()
-            asyncio.run(at.searcher("agent", llm="none").propose(trials, searched, 1))
-            seconds.append(time.perf_counter() - started)
-        print(f"{count} trials: {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
+    for judged in ((), ("code", "review")):
+        print(f"scores of the stages: {', '.join(judged) or 'none'}")
+        for count in SIZES:
+            trials, seconds = archive(searched, count, judged), []
+            for _ in range(REPEATS):
+                started = time.perf_counter()
+                asyncio.run(at.searcher("agent", llm="none").propose(trials, searched, 1))
+                seconds.append(time.perf_counter() - started)
+            print(f"{count} trials: {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
 
 
 if __name__ == "__main__":

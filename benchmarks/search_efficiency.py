@@ -40,6 +40,7 @@ import agenttts as at
 from agenttts.errors import LimitReached
 from agenttts.evaluation import Evaluation
 from agenttts.frontier import estimates
+from agenttts.intervals import student_quantile
 from agenttts.posterior import posterior, recommend
 from agenttts.progress import Limits, Progress
 from agenttts.racing import Racing
@@ -266,8 +267,14 @@ def _known(group: Sequence[Run], mark: int) -> list[float]:
 def _interval(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    half = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return f"{np.mean(values):.4f} ± {half:.4f}"
+    return f"{np.mean(values):.4f} ± {_half(values):.4f}"
+
+
+def _half(values: Sequence[float]) -> float:
+    """Half the 95 % interval of the mean, by Student's t; not a number for a single value."""
+    if len(values) < 2:
+        return float("nan")
+    return student_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
 
 
 def _reached(values: Sequence[int | None]) -> str:
@@ -322,7 +329,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
                 continue
             values = np.array([_known(group, mark) for mark in shown])
             mean = values.mean(axis=1)
-            half = 1.96 * values.std(axis=1, ddof=1) / len(group) ** 0.5 if len(group) > 1 else 0 * mean
+            half = np.nan_to_num([_half(each) for each in values])
             style = {"color": looks.get(method, "black"), "ls": "--" if method.endswith("+") else "-"}
             width = 1.2 if method in looks else 2.5
             (lines[method],) = axis.plot(shown, mean, marker="o", markersize=3, lw=width, **style)

@@ -28,6 +28,8 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     lines += [f"  {name}: {choice}" for name, choice in best.allocation.items()]
     if check is not None:
         lines += scored(check, f"Score on {len(check.results)} held-out examples: ")
+    score, (low, high) = result.expected
+    lines.append(f"Score expected by the posterior: {score:.3f} (95 % interval {low:.3f} to {high:.3f})")
     lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
     lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
     lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
