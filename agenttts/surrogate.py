@@ -39,8 +39,10 @@ _KEPT_FITS_OF_MANY = 3
 _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
-_JUDGED_BY = 200
+_JUDGED_BY = 150
 """Most choices that a subtask's own scores are learned from, taken evenly."""
+_BLOCK = 256
+"""Allocations that are predicted at once: the matrices of many would not fit a processor's cache."""
 _HUGE = 1e30
 """More than any sum of squared whitened residuals."""
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -143,6 +145,10 @@ class Surrogate:
 
     def predict(self, encoded: Encoded) -> Posterior:
         """Marginal posterior of the true scores."""
+        if len(encoded) > _BLOCK:
+            blocks = np.array_split(np.arange(len(encoded)), -(-len(encoded) // _BLOCK))
+            mean, sd = zip(*(self.predict(encoded.rows(block)) for block in blocks), strict=True)
+            return Posterior(np.concatenate(mean), np.concatenate(sd))
         pairs = Pairs(self._data, encoded, self.structure)
         parts = [fit.predict(pairs) for fit in self._fits]
         means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
