@@ -141,7 +141,7 @@ class Surrogate:
     def _fits(self) -> list[_Fit]:
         """Made when something is predicted: to weigh a structure takes none."""
         pairs = Pairs(self._data, self._data, self.structure)
-        return [_Fit(hyper_of(z), pairs, self._data, self._residuals, self._noise) for z, _ in self._learned]
+        return [_Fit(hyper_of(z), pairs, self._residuals, self._noise) for z, _ in self._learned]
 
     def predict(self, encoded: Encoded) -> Posterior:
         """Marginal posterior of the true scores."""
@@ -186,8 +186,8 @@ class Surrogate:
 class _Fit:
     """The process under one setting of the hyperparameters."""
 
-    def __init__(self, hyper: Hyper, pairs: Pairs, data: Encoded, residuals: Floats, noise: Floats) -> None:
-        self._hyper, self._data, self._structure = hyper, data, pairs.structure
+    def __init__(self, hyper: Hyper, pairs: Pairs, residuals: Floats, noise: Floats) -> None:
+        self._hyper = hyper
         # Inverted once: a posterior is asked for many small predictions, and each solve would factor anew.
         self._whitener = np.linalg.inv(np.linalg.cholesky(pairs.kernel(hyper) + noise))
         self._whitened = self._whitener @ residuals
