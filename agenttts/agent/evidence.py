@@ -62,8 +62,12 @@ class Upgrade:
         return self.gain / self.share / 10
 
     def __str__(self) -> str:
-        spread = 1.96 * self.sd / self.share / 10
-        return f"{self.model} x{self.samples} gains {self.rate:.3f} ± {spread:.3f} per tenth of the budget"
+        return f"{self.model} x{self.samples} gains {self.worth} per tenth of the budget"
+
+    @property
+    def worth(self) -> str:
+        """The rate with its interval."""
+        return f"{self.rate:.3f} ± {1.96 * self.sd / self.share / 10:.3f}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,10 @@ class Preference:
     """Probability that the first is really better than the second."""
     upgrades: tuple[Upgrade, ...]
     """Of the options that cost more than the cheapest, by gain per cost, the highest first."""
+
+    def worth(self, option: Option) -> str:
+        """What an option gains per tenth of the budget over the cheapest, in words."""
+        return next((each.worth for each in self.upgrades if each.model == option.model), "the cheapest")
 
     def __str__(self) -> str:
         first, *rest = self.options
@@ -160,14 +168,21 @@ class Evidence:
         verdicts = {(each.subtask, each.model): each.verdict for each in self.saturations}
         lines = [
             f"{each.subtask} | {option.model} | x{option.samples} | {option.score:.3f} ± {1.96 * option.sd:.3f} | "
-            + verdicts.get((each.subtask, option.model), "not known")
+            f"{each.worth(option)} | {verdicts.get((each.subtask, option.model), 'not known')}"
             for each in self.preferences
             for option in each.options
         ]
+        sure = [
+            f"{each.subtask}: {each.options[0].model} over {each.options[1].model}, {each.chance:.0%} sure"
+            for each in self.preferences
+            if len(each.options) > 1
+        ]
         return [
             "Each model at its best within the budget, the rest as in the best trial:",
-            "subtask | model | best samples that fit | expected score with them | more samples",
+            "subtask | model | best samples that fit | expected score with them | "
+            "gain over the cheapest, per tenth of the budget | more samples",
             *lines,
+            *sure,
         ]
 
     def as_dict(self) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttts.agent.curves import KNEE_GAIN, OVER_FUSING, fit_curve
+from agenttts.agent.evidence import gather_evidence
 from agenttts.cost import cost_model
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.kernel import Structure
 from agenttts.posterior import kept, weighed_posterior
 from agenttts.space import SearchSpace
 from agenttts.surrogate import Surrogate
-from agenttts.trial import Trial
+from agenttts.trial import Archive, Trial
 
 COUNTS = (1, 2, 3, 5, 8, 12, 20, 32, 48, 64)
 SAMPLES = np.array(COUNTS, dtype=float)
@@ -139,3 +140,19 @@ def bare(trials: list[Trial]) -> list[Trial]:
         )
         for trial in trials
     ]
+
+
+def test_the_planners_table_has_for_each_model_what_the_lines_have() -> None:
+    problem, trials = trials_on("table", 0, 30, 50)
+    sizes = problem.pipeline.sizes
+    space = SearchSpace(problem.pipeline, cost_model("flops"), problem.default_budget.amount)
+    surrogate, hypotheses = weighed_posterior(sizes, trials, Structure())
+    evidence = gather_evidence(Archive(trials=tuple(trials)), space, surrogate, hypotheses, frozenset({1, 2, 3}))
+    text = "\n".join(evidence.table())
+    for preference in evidence.preferences:
+        cells = {tuple(line.split(" | ")[:2]): line for line in evidence.table() if " | " in line}
+        for option in preference.options:
+            assert f"x{option.samples} | {option.score:.3f}" in cells[preference.subtask, option.model]
+        assert f"{preference.options[0].model} over {preference.options[1].model}, {preference.chance:.0%} sure" in text
+        for upgrade in preference.upgrades:
+            assert upgrade.worth in cells[preference.subtask, upgrade.model] and upgrade.worth in str(upgrade)
