@@ -13,38 +13,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agenttts import aggregators, metrics, parsers
     from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
-    from agenttts.allocation import Allocation, Choice
-    from agenttts.cost import Budget, cost_model
     from agenttts.db import Store
-    from agenttts.deploy import deployed
+    from agenttts.deployment.file import deployed
     from agenttts.environments import LiveEnvironment, RecordedEnvironment, environment
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
-    from agenttts.evaluation import Evaluation
-    from agenttts.methods import searcher
     from agenttts.pipeline import Model, Pipeline, Sampling, StepRun, Subtask, SubtaskInput, SubtaskRun
-    from agenttts.progress import Limits, SearchResult
-    from agenttts.racing import Racing
     from agenttts.searching import search
+    from agenttts.searching.methods import searcher
+    from agenttts.searching.progress import Limits, SearchResult
+    from agenttts.searching.racing import Racing
     from agenttts.space import SearchSpace
-    from agenttts.trial import Archive, Proposal, Trial
+    from agenttts.space.allocation import Allocation, Choice
+    from agenttts.space.cost import Budget, cost_model
+    from agenttts.study.evaluation import Evaluation
+    from agenttts.study.trial import Archive, Proposal, Trial
 
 _HOMES = {
     "agenttts": ("aggregators", "metrics", "parsers"),
     "agenttts.agent": ("AgentSearcher", "Insights", "LLMPlanner", "RulePlanner"),
-    "agenttts.allocation": ("Allocation", "Choice"),
-    "agenttts.cost": ("Budget", "cost_model"),
+    "agenttts.space.allocation": ("Allocation", "Choice"),
+    "agenttts.space.cost": ("Budget", "cost_model"),
     "agenttts.db": ("Store",),
-    "agenttts.deploy": ("deployed",),
+    "agenttts.deployment.file": ("deployed",),
     "agenttts.environments": ("LiveEnvironment", "RecordedEnvironment", "environment"),
     "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
-    "agenttts.evaluation": ("Evaluation",),
-    "agenttts.methods": ("searcher",),
+    "agenttts.study.evaluation": ("Evaluation",),
+    "agenttts.searching.methods": ("searcher",),
     "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "StepRun", "Subtask", "SubtaskInput", "SubtaskRun"),
-    "agenttts.progress": ("Limits", "SearchResult"),
-    "agenttts.racing": ("Racing",),
-    "agenttts.searching": ("search",),
+    "agenttts.searching.progress": ("Limits", "SearchResult"),
+    "agenttts.searching.racing": ("Racing",),
+    "agenttts.searching.search": ("search",),
     "agenttts.space": ("SearchSpace",),
-    "agenttts.trial": ("Archive", "Proposal", "Trial"),
+    "agenttts.study.trial": ("Archive", "Proposal", "Trial"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

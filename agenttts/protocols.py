@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from agenttts.allocation import Allocation
-from agenttts.cost import Budget
-from agenttts.evaluation import Evaluation
 from agenttts.pipeline import Pipeline
 from agenttts.space import SearchSpace
-from agenttts.trial import AgentStep, Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import Budget
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import AgentStep, Archive, Proposal
 
 
 @runtime_checkable

@@ -15,17 +15,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from agenttts.allocation import Allocation
-from agenttts.cost import cost_model
 from agenttts.db import Store
-from agenttts.environments import ChatClient, SamplePool
-from agenttts.environments.pool import Draw
 from agenttts.environments.tasks.minihop import minihop_recorded
 from agenttts.environments.tasks.minihop.pipeline import DEFAULT_BUDGET
 from agenttts.errors import ConfigError, ParseError
-from agenttts.evaluation import Evaluation, Spend
+from agenttts.execution.pool import Draw, SamplePool
+from agenttts.llm.protocols import ChatClient
+from agenttts.llm.samples import Spend
 from agenttts.pipeline import Message, Model, Sampling, Subtask, SubtaskInput
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import cost_model
+from agenttts.study.evaluation import Evaluation
 
 SHOWN = 10
 

@@ -36,17 +36,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agenttts.allocation import Allocation
-from agenttts.calibration import Measurement, throughput
+from agenttts._util.extras import installed
 from agenttts.db import Store
-from agenttts.environments import LiveEnvironment, SamplePool
-from agenttts.environments.serving import LlamaCppServing
+from agenttts.environments import LiveEnvironment
 from agenttts.environments.tasks.minihop import MODELS, pipeline
 from agenttts.environments.tasks.minihop.pipeline import HERE
 from agenttts.environments.tasks.minihop.world import make_example
 from agenttts.errors import AgentTTSError, ConfigError
-from agenttts.extras import installed
+from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Message, Pipeline, SubtaskInput
+from agenttts.serving import LlamaCppServing
+from agenttts.space.allocation import Allocation
+from agenttts.space.throughput import Measurement, throughput
 
 IN_FLIGHT = 64
 CONTENDERS = ("environment", "loop", "loop singly", "unseeded", "vllm bench")

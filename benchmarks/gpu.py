@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.environments import LiveEnvironment
-from agenttts.environments.serving import VllmServing
-from agenttts.environments.serving.gpus import found_cards, parse_cards
 from agenttts.environments.tasks.minihop import pipeline
 from agenttts.environments.tasks.minihop.world import make_example
 from agenttts.pipeline import Pipeline
+from agenttts.serving import VllmServing
+from agenttts.serving.gpus import found_cards, parse_cards
 
 HERE = Path(__file__).parent
 ENGINE_MODEL = "minihop-s"

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 import agenttts as at
-from agenttts.evaluation import Evaluation, ExampleResult
-from agenttts.trial import Archive, Trial
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import Archive, Trial
 
 SIZES = (50, 120, 250, 500)
 REPEATS = 5

@@ -18,8 +18,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agenttts.allocation import Allocation
-from agenttts.cost import cost_model
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.environments.tasks import chatdev, cwq, hotpotqa, rows, webqsp
 from agenttts.environments.tasks.chatdev.pipeline import HELD_OUT as CHATDEV_HELD_OUT
@@ -29,6 +27,8 @@ from agenttts.environments.tasks.taskbench.tools import ToolGraph
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.pipeline import Pipeline
 from agenttts.simulation import SimulatedClient, Simulation
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import cost_model
 
 TRIALS = 50
 MEASURED = 20

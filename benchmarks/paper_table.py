@@ -35,14 +35,14 @@ import agenttts as at
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import AgentTTSError, ConfigError
-from agenttts.methods import needs_llm
-from agenttts.posterior import recommend
-from agenttts.progress import Limits, SearchResult
-from agenttts.racing import Racing
+from agenttts.posterior.insights import recommend
+from agenttts.posterior.surrogate import Sizes
 from agenttts.report.comparison import mean_over_seeds
+from agenttts.searching.methods import needs_llm
+from agenttts.searching.progress import Limits, SearchResult
+from agenttts.searching.racing import Racing
 from agenttts.simulation import ANSWERERS, SimulatedClient, Simulation, SimulationServer
-from agenttts.surrogate import Sizes
-from agenttts.trial import Archive, Trial
+from agenttts.study.trial import Archive, Trial
 
 METHODS = ("agent", "random", "tpe", "gp", "agenttts-paper", "llm-zs", "agenthpo", "mlcopilot")
 TRIALS = 50

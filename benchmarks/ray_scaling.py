@@ -23,9 +23,10 @@ from typing import Any
 
 import agenttts as at
 from agenttts.db import Store
-from agenttts.environments import LiveEnvironment, Meter, environment
+from agenttts.environments import LiveEnvironment, environment
 from agenttts.environments.ray import IN_FLIGHT, RayWorkers
-from agenttts.study import study_spec
+from agenttts.execution.meter import Meter
+from agenttts.study.spec import study_spec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.endpoint import FakeEndpoint  # noqa: E402

@@ -38,14 +38,14 @@ import numpy as np
 from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_optima
 
 import agenttts as at
+from agenttts._util.stats import student_quantile
 from agenttts.errors import LimitReached
-from agenttts.evaluation import Evaluation
-from agenttts.frontier import estimates
-from agenttts.intervals import student_quantile
-from agenttts.posterior import posterior, recommend
-from agenttts.progress import Limits, Progress
-from agenttts.racing import Racing
-from agenttts.trial import Archive, Trial
+from agenttts.posterior.frontier import estimates
+from agenttts.posterior.insights import posterior, recommend
+from agenttts.searching.progress import Limits, Progress
+from agenttts.searching.racing import Racing
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Archive, Trial
 
 CHECKPOINTS = (500, 1000, 1500, 3000, 8000, 10000)
 METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "gp+", "tpe+", "random+")

@@ -32,9 +32,9 @@ from sqlalchemy import insert
 import agenttts as at
 from agenttts.db import Store
 from agenttts.db import _schema as tables
-from agenttts.evaluation import Spend
-from agenttts.study import StudySpec, study_spec
-from agenttts.trial import AgentStep, Archive, Proposal
+from agenttts.llm.samples import Spend
+from agenttts.study.spec import StudySpec, study_spec
+from agenttts.study.trial import AgentStep, Archive, Proposal
 
 PROMPTS, SAMPLES_EACH, TRIALS = 100_000, 10, 10_000
 BATCH = 5_000

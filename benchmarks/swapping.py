@@ -22,15 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agenttts.allocation import Allocation
 from agenttts.environments import LiveEnvironment
-from agenttts.environments.serving import VllmServing
-from agenttts.environments.serving.gpus import found_cards, parse_cards
-from agenttts.environments.serving.placement import USABLE, Card, Demand
 from agenttts.environments.tasks.minihop import pipeline
 from agenttts.environments.tasks.minihop.world import make_example
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.pipeline import Pipeline
+from agenttts.serving import VllmServing
+from agenttts.serving.gpus import found_cards, parse_cards
+from agenttts.serving.placement import USABLE, Card, Demand
+from agenttts.space.allocation import Allocation
 
 MODELS = ("minihop-xs", "minihop-l")
 ALLOCATION = Allocation({"retrieve": ("minihop-xs", 16), "answer": ("minihop-l", 4)})

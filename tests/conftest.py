@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
-from agenttts.metrics import equal
 from agenttts.pipeline import Message, Model, Pipeline, Subtask
+from agenttts.pipeline.metrics import equal
 from agenttts.space import SearchSpace
+from agenttts.space.cost import FlopsCost
 from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint
 from tests.postgresql import PostgreSQL, find_programs

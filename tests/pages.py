@@ -35,9 +35,9 @@ from pathlib import Path
 from string import Template
 from typing import IO, NamedTuple
 
-from agenttts.environments.sandbox import require_sandbox
+from agenttts._util.extras import installed
+from agenttts.environments.tasks.chatdev.sandbox import require_sandbox
 from agenttts.errors import ConfigError
-from agenttts.extras import installed
 from tests.postgresql import find_programs
 
 ROOT = Path(__file__).parent.parent

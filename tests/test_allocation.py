@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agenttts.allocation import Allocation
 from agenttts.errors import ConfigError
+from agenttts.space.allocation import Allocation
 
 
 def test_an_allocation_has_one_key_whatever_the_order() -> None:

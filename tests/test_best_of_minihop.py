@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost
 from agenttts.environments.tasks.minihop import minihop_recorded
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "best_of_minihop.py"
 LINE = re.compile(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.calibration import Measurement, Throughput, throughput, with_throughput
-from agenttts.cost import GpuSecondsCost
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
+from agenttts.space.cost import GpuSecondsCost
+from agenttts.space.throughput import Measurement, Throughput, throughput, with_throughput
 
 
 def run(prompt: float, completion: float, prefill: float = 1000.0, decode: float = 100.0) -> Measurement:

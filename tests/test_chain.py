@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.chain import Chain
-from agenttts.cost import cost_model
-from agenttts.kernel import Structure
-from agenttts.posterior import TOGETHER, weighed_posterior
+from agenttts.posterior.formula import Chain
+from agenttts.posterior.insights import TOGETHER, weighed_posterior
+from agenttts.posterior.kernel import Structure
+from agenttts.posterior.surrogate import Surrogate
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Surrogate
+from agenttts.space.cost import cost_model
 from tests.agent.test_evidence import trials_on
 
 SIZES = [np.array([0.0, 0.4, 1.0]), np.array([0.0, 1.0])]

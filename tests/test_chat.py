@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.chat import ChatModel, shown_url
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.llm.chat import ChatModel
+from agenttts.llm.endpoint import shown_url
 from tests.endpoint import FakeEndpoint, Fault
 
 SCHEMA = {"type": "object"}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.aggregators import BestOf, Fuse, MajorityVote
-from agenttts.cost import COST_MODELS, CostModel, FlopsCost, PaperCost, cost_model, paper_cost, paper_samples
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
+from agenttts.pipeline.aggregators import BestOf, Fuse, MajorityVote
+from agenttts.space.cost import COST_MODELS, CostModel, FlopsCost, PaperCost, cost_model, paper_cost, paper_samples
 
 QWEN = {"7B": 7e9, "32B": 32e9, "72B": 72e9}
 LLAMA = {"3B": 3e9, "8B": 8e9, "70B": 70e9}

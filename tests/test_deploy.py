@@ -15,21 +15,22 @@ import yaml
 from openai import OpenAI
 
 import agenttts as at
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost
+from agenttts._util.web import WebServer
 from agenttts.db import Store
-from agenttts.endpoint import application
+from agenttts.deployment.answer import PipelineAnswer
+from agenttts.deployment.application import application
+from agenttts.deployment.deployed import DeployedPipeline, MissingField
 from agenttts.environments import LiveEnvironment
-from agenttts.environments.deployed import DeployedPipeline, MissingField, PipelineAnswer
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.methods import searcher
 from agenttts.pipeline import Message, Model, Pipeline, Subtask, SubtaskInput
-from agenttts.progress import Limits, SearchResult
 from agenttts.report import recommendation
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost
 from agenttts.testing import ScriptedClient
-from agenttts.web import WebServer
 from tests.conftest import toy_reply
 from tests.endpoint import FakeEndpoint, Fault
 

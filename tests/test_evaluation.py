@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from agenttts.evaluation import Evaluation, ExampleResult, Spend
+from agenttts.llm.samples import Spend
+from agenttts.study.evaluation import Evaluation, ExampleResult
 
 
 def evaluation(*scores: float) -> Evaluation:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agenttts._util.extras import imported, installed
 from agenttts.errors import ConfigError
-from agenttts.extras import imported, installed
 
 
 @pytest.fixture

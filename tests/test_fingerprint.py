@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttts.environments import environment
-from agenttts.fingerprint import describe
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.pipeline.fingerprint import describe
 
 HELPERS = """
 DIGITS = "0123456789"

@@ -11,23 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.frontier import frontier
-from agenttts.methods import searcher
 from agenttts.pipeline import Pipeline
-from agenttts.posterior import recommend
-from agenttts.progress import Limits, SearchResult
+from agenttts.posterior.frontier import frontier
+from agenttts.posterior.insights import recommend
 from agenttts.protocols import Searcher
-from agenttts.racing import Racing
 from agenttts.report import recommendation, study_frontier
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, SearchResult
+from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost
+from agenttts.study.trial import Archive, Proposal
 from agenttts.testing import ScriptedClient
-from agenttts.trial import Archive, Proposal
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of
 from tests.conftest import toy_reply
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.intervals import student_quantile, wilson_interval
+from agenttts._util.stats import student_quantile, wilson_interval
 
 
 def test_wilson_interval_against_published_values() -> None:

@@ -10,17 +10,17 @@ from typing import Self
 
 import pytest
 
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.methods import searcher
-from agenttts.progress import Limits, Progress, SearchResult
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost
+from agenttts.study.trial import Archive, Proposal
 from agenttts.testing import ScriptedClient
-from agenttts.trial import Archive, Proposal
 from tests.conftest import toy_reply
 
 
@@ -217,7 +217,7 @@ async def test_the_time_left_includes_the_check_on_held_out_examples(
         on_progress=told.append,
     )  # fmt: skip
     # A clock on which each trial of 10 examples takes 20 s, read 4 s after the report.
-    monkeypatch.setattr("agenttts.progress.time.monotonic", lambda: 104.0)
+    monkeypatch.setattr("agenttts.searching.progress.time.monotonic", lambda: 104.0)
     left = [
         replace(each, started=100.0 - 20 * len(each.archive.trials), told=100.0).seconds_left
         for each in told

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.metrics import exact_match, normalise, set_f1, token_f1
+from agenttts.pipeline.metrics import exact_match, normalise, set_f1, token_f1
 
 WORDS = st.text("abcTheAn ,.'-é1", max_size=24)
 """Texts in which articles, case and punctuation matter; none is 'yes' or 'no', which HotpotQA's script treats apart."""

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agenttts.evaluation import Evaluation, ExampleResult
-from agenttts.frontier import estimates
-from agenttts.noise import noise_covariance
-from agenttts.posterior import posterior, recommend
-from agenttts.trial import Trial
+from agenttts.posterior.frontier import estimates
+from agenttts.posterior.insights import posterior, recommend
+from agenttts.posterior.noise import noise_covariance
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import Trial
 from tests.agent.test_evidence import trials_on
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of
 

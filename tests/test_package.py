@@ -16,7 +16,7 @@ import agenttts
 from agenttts.environments import environment, environment_names
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.methods import method_names, searcher
+from agenttts.searching.methods import method_names, searcher
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,8 +34,8 @@ def test_the_roots_folders_are_relative_links_into_the_package(name: str) -> Non
 @pytest.mark.parametrize(
     "module",
     [
-        "agenttts", "agenttts.agent", "agenttts.aggregators", "agenttts.baselines", "agenttts.db",
-        "agenttts.environments", "agenttts.environments.serving", "agenttts.metrics", "agenttts.parsers",
+        "agenttts", "agenttts.agent", "agenttts.pipeline.aggregators", "agenttts.baselines", "agenttts.db",
+        "agenttts.environments", "agenttts.serving", "agenttts.pipeline.metrics", "agenttts.pipeline.parsers",
         "agenttts.report", "agenttts.simulation", "agenttts.tracking",
     ],
 )  # fmt: skip
@@ -46,7 +46,7 @@ def test_public_names_exist_and_are_sorted(module: str) -> None:
 
 
 def test_public_names_are_no_modules_whatever_was_imported_before() -> None:
-    code = "import agenttts as at, agenttts.loop, agenttts.report; at.Limits"
+    code = "import agenttts as at, agenttts.searching.loop, agenttts.report; at.Limits"
     code += "\nprint(callable(at.search), callable(at.searcher))"
     assert loaded_by(code) == {"True"}
 
@@ -139,7 +139,7 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return registered.select(group=group)
 
     monkeypatch.setattr("agenttts.environments.registry.entry_points", entry_points)
-    monkeypatch.setattr("agenttts.methods.entry_points", entry_points)
+    monkeypatch.setattr("agenttts.searching.methods.entry_points", entry_points)
     yield
 
 

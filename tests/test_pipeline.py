@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import agenttts
-from agenttts.aggregators import MajorityVote
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example, Model, Pipeline, Sampling, StepRun, Subtask, SubtaskRun
+from agenttts.pipeline.aggregators import MajorityVote
 
 M = Model("m", 1e9)
 untyped: Any = agenttts

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from agenttts.aggregators import Fuse
-from agenttts.cost import COST_MODELS, cost_model
-from agenttts.metrics import equal
 from agenttts.pipeline import Model, Pipeline, Subtask
-from agenttts.prices import price_list, price_rows, read_prices
+from agenttts.pipeline.aggregators import Fuse
+from agenttts.pipeline.metrics import equal
 from agenttts.space import SearchSpace
+from agenttts.space.cost import COST_MODELS, cost_model
+from agenttts.space.prices import price_list, price_rows, read_prices
 
 MODELS = tuple(
     Model(

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, ExampleResult
-from agenttts.methods import searcher
 from agenttts.pipeline import Pipeline
-from agenttts.progress import Limits, SearchResult
-from agenttts.racing import Racing, knowledge_gradient
+from agenttts.posterior.surrogate import Posterior
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, SearchResult
+from agenttts.searching.racing import Racing, knowledge_gradient
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Posterior
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import Archive
 from agenttts.testing import ScriptedClient
-from agenttts.trial import Archive
 from tests.baselines.test_searchers import SPACE, archive_of
 from tests.conftest import toy_reply
 

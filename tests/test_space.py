@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from agenttts.allocation import Allocation, Choice
-from agenttts.cost import FlopsCost, PaperCost
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation, Choice
+from agenttts.space.cost import FlopsCost, PaperCost
 
 SIZES = {"3B": 3e9, "7B": 7e9, "8B": 8e9, "32B": 32e9, "70B": 70e9, "72B": 72e9}
 

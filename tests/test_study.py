@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agenttts.study import StudySpec
+from agenttts.study.spec import StudySpec
 
 PARTS = {"subtask 'find'": "a", "subtask 'answer'": "b", "the metric": "c", "the examples": "d"}
 SPEC = StudySpec(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agenttts.allocation import Allocation
-from agenttts.kernel import Structure
-from agenttts.posterior import recommend, representative
-from agenttts.surrogate import Surrogate, normal_cdf
-from agenttts.trial import Archive
+from agenttts.posterior.insights import recommend, representative
+from agenttts.posterior.kernel import Structure
+from agenttts.posterior.surrogate import Surrogate, normal_cdf
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
 
 SIZES = PIPELINE.sizes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agenttts.trial import Archive
+from agenttts.study.trial import Archive
 
 
 def test_randomness_depends_on_seed_and_archive_only() -> None:

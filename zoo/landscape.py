@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agenttts.cost import FlopsCost
 from agenttts.pipeline import Model, Subtask
+from agenttts.space.cost import FlopsCost
 from zoo import tokenizer
 from zoo.config import CONFIGS
 from zoo.contexts import Kept, Rule, kept_facts

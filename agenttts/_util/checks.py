@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agenttts.errors import ConfigError
@@ -69,3 +69,14 @@ def members(value: Any, kind: Kind, what: str) -> tuple[Any, ...]:
     for each in found:
         require(Kind(f"a list of {kind.words}", lambda one: listed and kind.holds(one)), each, what)
     return found
+
+
+def reject_duplicates(what: str, names: Sequence[str]) -> None:
+    """Make sure that no name is given twice.
+
+    Raises:
+        ConfigError: When one is.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{what} {name!r} twice: names must be unique")

@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from agenttts._util.extras import imported
 from agenttts.errors import ConfigError
-from agenttts.extras import imported
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agenttts.environments.run import current_step
 from agenttts.errors import ConfigError
+from agenttts.execution.run import current_step
 from agenttts.pipeline import Message
 
 try:

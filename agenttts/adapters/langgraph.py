@@ -9,8 +9,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from agenttts.environments.run import current_step
 from agenttts.errors import ConfigError
+from agenttts.execution.run import current_step
 from agenttts.pipeline import Message
 
 

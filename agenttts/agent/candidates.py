@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocation import Allocation, Choice
-from agenttts.combinations import Options
 from agenttts.pipeline import Subtask
+from agenttts.posterior.curves import LADDER
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation, Choice
+from agenttts.space.combinations import Options
 
-LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100)
 _LIMIT = 3000
 _PARTIAL_LIMIT = 200_000
 

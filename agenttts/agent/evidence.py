@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from agenttts.agent.candidates import from_allocations, rungs
-from agenttts.agent.curves import Curve, Floats, fit_curve
-from agenttts.allocation import Allocation, Choice
 from agenttts.pipeline import Subtask
-from agenttts.posterior import Hypothesis
+from agenttts.posterior.curves import Curve, Floats, fit_curve
+from agenttts.posterior.insights import Hypothesis
+from agenttts.posterior.surrogate import Posterior, Surrogate
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Posterior, Surrogate
-from agenttts.trial import Archive
+from agenttts.space.allocation import Allocation, Choice
+from agenttts.study.trial import Archive
 
 _CURVE_POINTS = 4
 _DRAWS = 64

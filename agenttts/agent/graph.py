@@ -19,14 +19,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from agenttts.agent.evidence import gather_evidence
-from agenttts.agent.initial import initial_allocations
 from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
-from agenttts.allocation import Allocation
-from agenttts.posterior import representative, weighed_posterior
+from agenttts.posterior.insights import representative, weighed_posterior
+from agenttts.proposals.initial import initial_allocations
 from agenttts.space import SearchSpace
-from agenttts.trial import RULES, AgentStep, Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import RULES, AgentStep, Archive, Proposal
 
 MAX_REPAIRS = 2
 

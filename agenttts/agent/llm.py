@@ -13,8 +13,8 @@ from typing import Self
 
 from agenttts.agent import prompts
 from agenttts.agent.planner import Plan, Refused, Thought, View
-from agenttts.chat import DEFAULT_MODEL, ChatModel
-from agenttts.dialogue import SYSTEM, ask_for_allocations
+from agenttts.llm.chat import DEFAULT_MODEL, ChatModel
+from agenttts.proposals.dialogue import SYSTEM, ask_for_allocations
 
 
 class LLMPlanner:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 from agenttts.agent.evidence import Evidence
 from agenttts.agent.ranking import Ranking
-from agenttts.evaluation import Spend
-from agenttts.kernel import Structure
+from agenttts.llm.samples import Spend
+from agenttts.posterior.kernel import Structure
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.study.trial import Archive, Proposal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agenttts import dialogue
 from agenttts.agent.planner import Refused, View
+from agenttts.proposals import dialogue
 
 _SHOWN_TRIALS = 40
 _SHOWN_GUIDELINES = 3

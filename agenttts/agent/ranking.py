@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from agenttts.agent.candidates import Candidates, candidates, from_allocations
 from agenttts.agent.evidence import Evidence
-from agenttts.allocation import Allocation
-from agenttts.kernel import Encoded
+from agenttts.posterior.kernel import Encoded
+from agenttts.posterior.surrogate import Posterior, Surrogate, normal_cdf, normal_density
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Posterior, Surrogate, normal_cdf, normal_density
-from agenttts.trial import Archive
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive
 
 _REFINED = 5
 _UNIFORM = 50

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agenttts.agent.planner import Plan, Refused, Thought, View
 from agenttts.agent.ranking import Ranked
-from agenttts.trial import Proposal
+from agenttts.study.trial import Proposal
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from agenttts.agent.planner import Insights, Planner
 from agenttts.agent.rules import RulePlanner
 from agenttts.protocols import Journal
 from agenttts.space import SearchSpace
-from agenttts.trial import AgentStep, Archive, Proposal
+from agenttts.study.trial import AgentStep, Archive, Proposal
 
 
 class AgentSearcher:

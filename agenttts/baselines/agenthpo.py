@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from agenttts import dialogue
 from agenttts.baselines.llm import GuidedSearcher, history
+from agenttts.proposals import dialogue
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive
+from agenttts.study.trial import Archive
 
 _FIRST = (
     "From what you know of such models and subtasks: which allocations should be tried first, and why?",

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agenttts.allocation import Allocation, Choice
+from agenttts._util.extras import installed
 from agenttts.baselines.random import RandomSearcher
-from agenttts.combinations import Options
 from agenttts.errors import ConfigError
-from agenttts.extras import installed
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.space.allocation import Allocation, Choice
+from agenttts.space.combinations import Options
+from agenttts.study.trial import Archive, Proposal
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

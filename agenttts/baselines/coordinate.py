@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import islice
 
-from agenttts.allocation import Allocation
 from agenttts.baselines.random import RandomSearcher
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive, Proposal
 
 
 class CoordinateSearcher:

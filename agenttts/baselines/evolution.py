@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from agenttts.allocation import Allocation
 from agenttts.baselines.random import RandomSearcher
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive, Proposal
 
 _FOUNDERS = 6
 _PARENTS = 5

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agenttts.allocation import Allocation
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive, Proposal
 
 _RATIOS = (4.0, 2.0, 2**0.5)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from agenttts.baselines.random import RandomSearcher
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal, Trial
+from agenttts.study.trial import Archive, Proposal, Trial
 
 _ETA = 3
 """One in so many is promoted, to so many times the examples (ASHA's usual eta is 3 or 4)."""

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from agenttts import dialogue
-from agenttts.allocation import Allocation
 from agenttts.baselines.random import RandomSearcher
-from agenttts.chat import ChatModel
-from agenttts.evaluation import Spend
+from agenttts.llm.chat import ChatModel
+from agenttts.llm.samples import Spend
+from agenttts.proposals import dialogue
 from agenttts.protocols import Journal
 from agenttts.space import SearchSpace
-from agenttts.trial import RULES, AgentStep, Archive, Proposal, Trial
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import RULES, AgentStep, Archive, Proposal, Trial
 
 MAX_REPAIRS = 2
 """How often refused proposals go back to the model before others are drawn in their place."""

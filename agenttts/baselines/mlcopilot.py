@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agenttts import dialogue
 from agenttts.baselines.agenthpo import AgentHPOSearcher
 from agenttts.baselines.llm import shown_trials
-from agenttts.chat import ChatModel
 from agenttts.errors import ConfigError
+from agenttts.llm.chat import ChatModel
+from agenttts.proposals import dialogue
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive
+from agenttts.study.trial import Archive
 
 _QUESTIONS = (
     "What do the trials of the similar pipeline show: which sizes and sample counts paid off, and where?",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from agenttts import dialogue
-from agenttts.allocation import Allocation
 from agenttts.baselines.llm import GuidedSearcher, history
 from agenttts.pipeline import Subtask
+from agenttts.proposals import dialogue
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive, Proposal
 
 _WHY = "initial trial: the models of a subtask at one equal budget (Insight 1)"
 

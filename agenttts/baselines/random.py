@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.study.trial import Archive, Proposal
 
 _ATTEMPTS = 200
 

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, Field
 
-from agenttts.calibration import Throughput
-from agenttts.environments.measuring import Measured
+from agenttts._util.yaml_file import read_checked
+from agenttts.calibration.measure import Measured
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
-from agenttts.yaml_file import read_checked
+from agenttts.space.throughput import Throughput
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1)]

@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agenttts.calibration import Measurement, Throughput, throughput
-from agenttts.environments.client import MAX_IN_FLIGHT
-from agenttts.environments.completions import Completer, Completions
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
+from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.protocols import Completer
+from agenttts.llm.samples import Completions
 from agenttts.pipeline import Model, Pipeline, Sampling, Subtask
+from agenttts.space.throughput import Measurement, Throughput, throughput
 
 BATCHES = (1, 4, 16, MAX_IN_FLIGHT)
 REPEATS = 3

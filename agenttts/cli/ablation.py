@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from agenttts.cli.problem import Problem
 from agenttts.cli.run import Job, Run, Settings, compare_rows, require_seeds
-from agenttts.loop import Recommend
-from agenttts.posterior import recommend
+from agenttts.posterior.insights import recommend
+from agenttts.posterior.surrogate import Sizes
 from agenttts.report import Comparison
-from agenttts.surrogate import Sizes
-from agenttts.trial import Archive, Trial
+from agenttts.searching.loop import Recommend
+from agenttts.study.trial import Archive, Trial
 
 _LUCKIEST = "luckiest mean"
 ABLATION_NOTES = (

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agenttts.calibration.file import write_throughput
+from agenttts.calibration.measure import Measured, measure
 from agenttts.cli.console import command_line, open_console
 from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import parse_endpoints
 from agenttts.environments import LiveEnvironment, environment
-from agenttts.environments.measuring import Measured, measure
-from agenttts.environments.serving import Serving
-from agenttts.environments.throughput_file import write_throughput
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
 from agenttts.report.layout import Column, Listing
+from agenttts.serving import Serving
 
 
 def run_calibration(

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from agenttts.chat import shown_url
+from agenttts.llm.endpoint import shown_url
 
 _PIPE_WIDTH = 10_000
 """A pipe has no width: its lines stay whole."""

@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from agenttts._util.web import WebServer
 from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.problem import parse_endpoints
 from agenttts.cli.progress import print_heading
 from agenttts.cli.store import open_store
 from agenttts.db import Store
-from agenttts.deploy import deployed
-from agenttts.endpoint import application
-from agenttts.environments.deployed import DeployedPipeline
+from agenttts.deployment.application import application
+from agenttts.deployment.deployed import DeployedPipeline
+from agenttts.deployment.file import deployed
 from agenttts.report import recommendation
-from agenttts.web import WebServer
 
 
 def run_pipeline(

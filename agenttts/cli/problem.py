@@ -12,19 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from agenttts.calibration import with_throughput
-from agenttts.chat import shown_url
-from agenttts.cost import GpuSecondsCost, cost_model
+from agenttts.calibration.file import Calibration, read_throughput
 from agenttts.environments import environment
-from agenttts.environments.client import MAX_IN_FLIGHT
-from agenttts.environments.serving import Serving
-from agenttts.environments.throughput_file import Calibration, read_throughput
 from agenttts.errors import ConfigError
-from agenttts.frontier import require_budgets
+from agenttts.llm.endpoint import shown_url
+from agenttts.llm.openai import MAX_IN_FLIGHT
 from agenttts.pipeline import Pipeline
+from agenttts.posterior.frontier import require_budgets
 from agenttts.protocols import Environment
+from agenttts.serving import Serving
 from agenttts.space import SearchSpace
-from agenttts.study import recorded
+from agenttts.space.cost import GpuSecondsCost, cost_model
+from agenttts.space.throughput import with_throughput
+from agenttts.study.spec import recorded
 
 _DEFAULT_COST = "flops"
 

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.text import Text
 
 from agenttts.cli.console import print_pair, print_wrapped
-from agenttts.progress import Progress
 from agenttts.report.lines import compact, duration, interval
-from agenttts.study import bought
-from agenttts.trial import Trial
+from agenttts.searching.progress import Progress
+from agenttts.study.spec import bought
+from agenttts.study.trial import Trial
 
 _LABEL_WIDTH = 13
 _TRIAL_INDENT = 11

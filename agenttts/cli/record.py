@@ -16,9 +16,9 @@ from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading
 from agenttts.protocols import Environment
-from agenttts.recording import Recorded, record
 from agenttts.report.lines import duration
-from agenttts.study import bought, recorded
+from agenttts.searching.recording import Recorded, record
+from agenttts.study.spec import bought, recorded
 
 _LINES = 10
 """Progress lines where the output is no terminal."""

@@ -16,22 +16,22 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from agenttts.chat import shown_url
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
 from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading, show_progress
 from agenttts.errors import ConfigError
-from agenttts.loop import Recommend
-from agenttts.methods import learns, may_ask_llm, method_names, searcher
-from agenttts.posterior import recommend
-from agenttts.progress import Limits, Progress, SearchResult
+from agenttts.llm.endpoint import shown_url
+from agenttts.posterior.insights import recommend
 from agenttts.protocols import Searcher
-from agenttts.racing import Racing
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
 from agenttts.searching import search as run
+from agenttts.searching.loop import Recommend
+from agenttts.searching.methods import learns, may_ask_llm, method_names, searcher
+from agenttts.searching.progress import Limits, Progress, SearchResult
+from agenttts.searching.racing import Racing
+from agenttts.study.trial import Archive
 from agenttts.tracking import tracker
-from agenttts.trial import Archive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from rich.table import Table
 from agenttts.cli.console import open_console
 from agenttts.cli.problem import parse_endpoints
 from agenttts.environments import environment
-from agenttts.environments.serving import VllmServing
-from agenttts.environments.serving.gpus import found_cards, parse_cards
-from agenttts.environments.serving.placement import Placement
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
+from agenttts.serving import VllmServing
+from agenttts.serving.gpus import found_cards, parse_cards
+from agenttts.serving.placement import Placement
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Float, bindparam, delete, func, insert, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts.db import _schema as t
 from agenttts.db._engine import transaction
-from agenttts.evaluation import Spend
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One completion that was bought."""
-
-    text: str
-    completion_tokens: int
-
-
-@dataclass(frozen=True)
-class StoredPrompt:
-    """What a key stands for, kept readable."""
-
-    key: str
-    model: str
-    namespace: str
-    messages: Sequence[Mapping[str, str]]
-    sampling: Mapping[str, Any]
-    prompt_tokens: int
-
-
-class Held(NamedTuple):
-    """What the pool has of a key, of a number of samples that is asked for."""
-
-    prompt_tokens: int
-    """0 when the key is new."""
-    samples: list[Sample]
-    """The first ones, up to a gap."""
-    missing: list[int]
-    """Positions that hold no sample: a failed request may have left a gap."""
-
+from agenttts.llm.samples import Held, Sample, Spend, StoredPrompt
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
 _READ = (

@@ -14,14 +14,15 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Engine, Row, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from agenttts.allocation import Allocation
 from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, shown, transaction
 from agenttts.db._samples import SampleTable
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.study import StudySpec
-from agenttts.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
+from agenttts.llm.samples import Spend
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.spec import StudySpec
+from agenttts.study.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
 
 _PREFIX_CACHES = "prefix_caches"
 """The one of a study's details that grows."""

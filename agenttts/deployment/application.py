@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from agenttts.environments.deployed import DeployedPipeline, MissingField, PipelineAnswer
+from agenttts.deployment.answer import PipelineAnswer
+from agenttts.deployment.deployed import DeployedPipeline, MissingField
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError
 
 if TYPE_CHECKING:

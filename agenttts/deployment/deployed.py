@@ -11,29 +11,28 @@ the time is up, the answer is the output of the last subtask that was done. Eith
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypedDict
 from weakref import WeakKeyDictionary
 
-from agenttts.allocation import Allocation
-from agenttts.checks import MAPPING, POSITIVE, require
+from agenttts._util.checks import MAPPING, POSITIVE, require
 from agenttts.db import Store
-from agenttts.environments.client import OpenAIClient
-from agenttts.environments.completions import ChatClient
-from agenttts.environments.pool import Draw, SamplePool
-from agenttts.environments.prompts import check_templates
-from agenttts.environments.run import ExampleRun
-from agenttts.environments.serving import Serving
+from agenttts.deployment.answer import OnStage, PipelineAnswer, StageUse
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.evaluation import Spend
+from agenttts.execution.pool import Draw, SamplePool
+from agenttts.execution.prompts import check_templates
+from agenttts.execution.run import ExampleRun
+from agenttts.llm.openai import OpenAIClient
+from agenttts.llm.protocols import ChatClient
 from agenttts.pipeline import Message, Model, Pipeline, Sampling, Subtask
+from agenttts.serving import Serving
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
 
 TIMEOUT_S = 120.0
 """Seconds that one answer may take."""
@@ -47,45 +46,6 @@ _log = logging.getLogger(__name__)
 
 class MissingField(ConfigError):
     """An input lacks a field that the pipeline reads."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageUse:
-    """What one subtask used for an answer."""
-
-    model: str
-    samples: int
-    """Samples drawn."""
-    unparsable: int
-    """Samples that the parser could not use."""
-    prompt_tokens: int
-    completion_tokens: int
-
-
-OnStage = Callable[[str, Any, StageUse], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineAnswer:
-    """What a deployed pipeline answers, and what that took."""
-
-    output: Any
-    """The pipeline's output; where it was cut short, that of the last subtask that was done."""
-    outputs: Mapping[str, Any]
-    """Outputs of the subtasks that were done."""
-    allocation: Allocation
-    """What was used; not what was deployed where a model had to be stood in for."""
-    stages: Mapping[str, StageUse]
-    spend: Spend
-    degraded: tuple[str, ...] = ()
-    """Every way in which this is less than was deployed, in words; empty when all went well."""
-    recorded: str = ""
-    """What the samples are where no real model gave them."""
-
-    @property
-    def text(self) -> str:
-        """The output as text: JSON where it is none."""
-        return self.output if isinstance(self.output, str) else json.dumps(self.output, default=str)
 
 
 class DeployedPipeline:
@@ -251,7 +211,7 @@ class DeployedPipeline:
         """
         from langgraph.graph import END, START, StateGraph
 
-        from agenttts.environments.staged import staged_graph
+        from agenttts.deployment.staged import staged_graph
 
         if self.pipeline.run is None:
             return staged_graph(self)

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from agenttts.allocation import Allocation
-from agenttts.calibration import Throughput, with_throughput
-from agenttts.chat import shown_url
-from agenttts.cost import cost_model
-from agenttts.environments.client import SIMULATED, OpenAIClient
-from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
+from agenttts._util.yaml_file import read_checked
+from agenttts.deployment.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.registry import environment
 from agenttts.errors import ConfigError
+from agenttts.llm.endpoint import shown_url
+from agenttts.llm.openai import SIMULATED, OpenAIClient
 from agenttts.pipeline import Pipeline
 from agenttts.space import SearchSpace
-from agenttts.yaml_file import read_checked
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import cost_model
+from agenttts.space.throughput import Throughput, with_throughput
 
 _NOT_RUN = {"the metric"}
 """Parts of a pipeline that no answer depends on."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict
 from langgraph.channels import UntrackedValue
 from langgraph.graph import END, START, StateGraph
 
-from agenttts.environments.deployed import PipelineAnswer, StageUse
+from agenttts.deployment.answer import PipelineAnswer, StageUse
 
 if TYPE_CHECKING:
-    from agenttts.environments.deployed import DeployedPipeline
+    from agenttts.deployment.deployed import DeployedPipeline
 
 
 class _Running(NamedTuple):

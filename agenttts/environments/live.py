@@ -16,25 +16,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agenttts.allocation import Allocation
-from agenttts.chat import shown_url
-from agenttts.cost import Budget
 from agenttts.db import Store
-from agenttts.environments.client import OpenAIClient
-from agenttts.environments.completions import ChatClient, Completer, EmbeddingClient
-from agenttts.environments.deployed import TIMEOUT_S, DeployedPipeline
+from agenttts.deployment.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.examples import load_examples
-from agenttts.environments.pool import SamplePool
-from agenttts.environments.prefix_cache import CacheUse
-from agenttts.environments.prompts import check_templates
 from agenttts.environments.scored import ExampleOutcome, ScoredRun, probe_metrics, require_answers, usage_by_subtask
-from agenttts.environments.served import ServedCompleter
-from agenttts.environments.serving import Serving
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.fingerprint import combined, describe, fingerprint
+from agenttts.execution.pool import SamplePool
+from agenttts.execution.prompts import check_templates
+from agenttts.llm.endpoint import shown_url
+from agenttts.llm.openai import OpenAIClient
+from agenttts.llm.prefix_cache import CacheUse
+from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
+from agenttts.llm.samples import Spend
 from agenttts.pipeline import Example, Model, Pipeline
+from agenttts.pipeline.fingerprint import combined, describe, fingerprint
+from agenttts.serving import Serving
+from agenttts.serving.served import ServedCompleter
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import Budget
+from agenttts.study.evaluation import Evaluation
 
 Runner = Callable[[Allocation, str, SamplePool], Awaitable[ExampleOutcome]]
 """Runs one example (its id) under an allocation; what `LiveEnvironment.run_example` does, elsewhere."""

@@ -25,17 +25,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from agenttts.allocation import Allocation
+from agenttts._util.extras import imported
 from agenttts.db import Store
-from agenttts.environments.client import MAX_IN_FLIGHT
 from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.pool import Meter, SamplePool
 from agenttts.environments.registry import environment
 from agenttts.environments.scored import ExampleOutcome
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.evaluation import Spend
-from agenttts.extras import imported
+from agenttts.execution.meter import Meter
+from agenttts.execution.pool import SamplePool
+from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
+from agenttts.space.allocation import Allocation
 
 LOCAL = "local"
 """The address of a cluster that is this machine, started and stopped with the search."""

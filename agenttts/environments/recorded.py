@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agenttts.allocation import Allocation
-from agenttts.cost import Budget
 from agenttts.environments.table import Outcome, Rows, read_table, source_of
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, ExampleResult
 from agenttts.pipeline import Pipeline, Subtask
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import Budget
+from agenttts.study.evaluation import Evaluation, ExampleResult
 
 
 class RecordedEnvironment:

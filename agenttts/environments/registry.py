@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.serving import Serving
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.pipeline import Pipeline
 from agenttts.protocols import Environment
+from agenttts.serving import Serving
 
 GROUP = "agenttts.environments"
 _TASKS = "agenttts.environments.tasks"

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agenttts.allocation import Allocation
-from agenttts.environments.run import ExampleRun, Tally
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
-from agenttts.evaluation import ExampleResult, Spend, SubtaskUsage
+from agenttts.execution.run import ExampleRun, Tally
+from agenttts.llm.samples import Spend
 from agenttts.pipeline import Example, Metric, Pipeline, Subtask
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import ExampleResult, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
 _SHOWN_OUTPUT = 60

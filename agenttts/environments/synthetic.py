@@ -26,12 +26,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocation import Allocation
-from agenttts.combinations import Options
-from agenttts.cost import Budget, FlopsCost
-from agenttts.evaluation import Evaluation, ExampleResult
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.combinations import Options
+from agenttts.space.cost import Budget, FlopsCost
+from agenttts.study.evaluation import Evaluation, ExampleResult
 
 Floats = NDArray[np.float64]
 _SMALLEST = 3e9

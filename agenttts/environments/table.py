@@ -18,9 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
-from agenttts.allocation import Allocation
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
+from agenttts.space.allocation import Allocation
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 WHOLE = "all"

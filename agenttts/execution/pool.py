@@ -13,16 +13,15 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
-from agenttts.db import Held, Sample, Store, StoredPrompt
-from agenttts.environments.completions import Completer, Completions, EmbeddingClient
-from agenttts.errors import LimitReached
-from agenttts.evaluation import Spend
+from agenttts.db import Store
+from agenttts.execution.meter import Meter
+from agenttts.llm.protocols import Completer, EmbeddingClient
+from agenttts.llm.samples import Completions, Held, Sample, Spend, StoredPrompt
 from agenttts.pipeline import Message, Model, Sampling
 
 SEARCH = "search"
@@ -37,63 +36,6 @@ _CHARACTERS_PER_TOKEN = 3
 _MILLION = 1e6
 _EMBEDDING = Sampling(temperature=0, max_tokens=1, extra={"embedding": True})
 """Sets the keys of embeddings apart from those of completions."""
-
-
-class Meter:
-    """What has been bought so far, and how much may be.
-
-    Args:
-        max_tokens: Tokens that may be bought in all.
-        max_usd: US dollars that may be spent in all.
-        spent: What had been bought before.
-    """
-
-    def __init__(self, max_tokens: int | None = None, max_usd: float | None = None, spent: Spend | None = None) -> None:
-        self.max_tokens, self.max_usd, self.spent = max_tokens, max_usd, spent or Spend()
-        self._under_way = 0
-        self._settled = asyncio.Condition()
-
-    def check(self) -> None:
-        """Refuse the next purchase when a limit is used up.
-
-        Raises:
-            LimitReached: When it is.
-        """
-        if self.max_tokens is not None and self.spent.tokens >= self.max_tokens:
-            raise LimitReached(f"reached {self.spent.tokens:,} tokens of at most {self.max_tokens:,} (--max-tokens)")
-        if self.max_usd is not None and self.spent.usd >= self.max_usd:
-            raise LimitReached(f"reached {self.spent.usd:.4f} USD of at most {self.max_usd:g} (--max-usd)")
-
-    @asynccontextmanager
-    async def reserved(self, tokens: int) -> AsyncIterator[None]:
-        """Hold a purchase of at most `tokens` until those under way leave room: limits are passed by one at most.
-
-        Raises:
-            LimitReached: When a limit is used up.
-        """
-        if self.max_tokens is None and self.max_usd is None:
-            yield
-            return
-        async with self._settled:
-            await self._settled.wait_for(lambda: not self._under_way or self._has_room(tokens))
-            self.check()
-            self._under_way += tokens
-        try:
-            yield
-        finally:
-            async with self._settled:
-                self._under_way -= tokens
-                self._settled.notify_all()
-
-    def _has_room(self, tokens: int) -> bool:
-        """Whether the limits would hold even if this and everything under way came out at its longest."""
-        if self.max_usd is not None:
-            return False  # what a reservation costs depends on its model: one at a time is exact
-        return self.max_tokens is None or self.spent.tokens + self._under_way + tokens <= self.max_tokens
-
-    def add(self, spend: Spend) -> None:
-        """Count a purchase or a reuse."""
-        self.spent += spend
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from agenttts.aggregators import MajorityVote
-from agenttts.allocation import Allocation
-from agenttts.environments.completions import ChatClient, Completer, EmbeddingClient
-from agenttts.environments.pool import Draw, SamplePool
-from agenttts.environments.prompts import render
 from agenttts.errors import ConfigError, ParseError
-from agenttts.evaluation import Spend
+from agenttts.execution.pool import Draw, SamplePool
+from agenttts.execution.prompts import render
+from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
+from agenttts.llm.samples import Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
+from agenttts.pipeline.aggregators import MajorityVote
+from agenttts.space.allocation import Allocation
 
 T = TypeVar("T")
 _DEFAULT_AGGREGATOR = MajorityVote()

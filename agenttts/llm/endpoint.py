@@ -1,6 +1,6 @@
 """What everyone who asks an OpenAI-compatible endpoint shares: its client, its errors, the models it serves.
 
-`ChatModel` is one model that a searcher asks, a question at a time. Keys come from the environment and appear in no
+Keys come from the environment and appear in no
 message; URLs are shown without user, password and query.
 """
 
@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Collection
-from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.evaluation import Spend
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
-    from openai.types.chat import ChatCompletion
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-DEFAULT_MODEL = "o3-mini"
-"""The paper's search model."""
 SIMULATION = "agenttts-simulation"
 """Who owns the models of a simulated server, and so how one is known."""
 REFUSED = (400, 422)
 """Statuses by which a server says that it understood a request and declines it."""
-_TIMEOUT_S = 300.0
-_MAX_RETRIES = 5
 _CHECK_TIMEOUT_S = 20.0
 
 
@@ -130,110 +121,3 @@ def shown_url(url: str) -> str:
 def storable(text: str) -> str:
     """The text without lone surrogates: a database takes none, and what was bought must not be lost to them."""
     return text.encode("utf-8", "replace").decode()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a chat model replied, and what that took."""
-
-    text: str
-    spend: Spend
-
-
-class ChatModel:
-    """One chat model that a searcher asks. Entering it checks that it can be asked.
-
-    Args:
-        name: Its name at the endpoint.
-        base_url: The endpoint; that of the environment variable OPENAI_BASE_URL, or OpenAI's own, when None.
-        api_key_env: Environment variable that holds the key.
-
-    Raises:
-        ConfigError: When OpenAI's endpoint is meant and the key is not set.
-    """
-
-    def __init__(
-        self, name: str = DEFAULT_MODEL, *, base_url: str | None = None, api_key_env: str = "OPENAI_API_KEY"
-    ) -> None:
-        self.name = name
-        self._url = endpoint_url(base_url)
-        self._key_env = api_key_env
-        self._takes_schema = True
-        if lacks_key(self._url, api_key_env):
-            raise ConfigError(
-                f"{self._who} needs a key: set {api_key_env}, or OPENAI_BASE_URL for an endpoint of your own"
-            )
-
-    async def __aenter__(self) -> Self:
-        await self.check()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to close: no connection outlives its question."""
-
-    async def check(self) -> None:
-        """Make sure, without buying anything, that the model can be asked.
-
-        Raises:
-            ConfigError: When the endpoint does not serve the model; the message lists those it does.
-            EndpointError: When the endpoint cannot be reached or does not accept the key.
-        """
-        async with self._client() as client:
-            require_served(self.name, await served_models(client, self._url, who=self._who), self._url)
-
-    async def ask(self, prompt: str, *, system: str, schema: dict[str, Any] | None = None) -> Answer:
-        """The model's answer to one prompt.
-
-        Args:
-            prompt: The user message.
-            system: The system message.
-            schema: JSON schema of the reply, put to the server until it refuses one; the prompt must ask for JSON too.
-
-        Raises:
-            EndpointError: When the endpoint refuses, keeps failing, or answers without a completion.
-        """
-        started = time.perf_counter()
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-        async with self._client() as client:
-            completion = await self._complete(client, messages, schema if self._takes_schema else None)
-        usage = completion.usage
-        spend = Spend(
-            requests=1,
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else 0,
-            seconds=time.perf_counter() - started,
-        )
-        return Answer(storable(completion.choices[0].message.content or ""), spend)
-
-    async def _complete(
-        self, client: AsyncOpenAI, messages: list[dict[str, str]], schema: dict[str, Any] | None
-    ) -> ChatCompletion:
-        from openai import APIStatusError, OpenAIError
-        from openai.types.chat import ChatCompletion
-
-        where = f"{self._who} at {shown_url(self._url)}"
-        body: dict[str, Any] = {"model": self.name, "messages": messages}
-        if schema is not None:
-            form = {"name": "reply", "strict": True, "schema": schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
-        try:
-            completion = await client.chat.completions.create(**body)
-        except APIStatusError as error:
-            if schema is None or error.status_code not in REFUSED:
-                raise refusal(error, where, client.api_key) from error
-            completion = await self._complete(client, messages, None)
-            self._takes_schema = False  # since without it the server answered
-        except (OpenAIError, ValueError) as error:
-            raise EndpointError(f"{where} did not answer: {type(error).__name__}") from error
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise EndpointError(f"{where} answered without a completion")
-        return completion
-
-    def _client(self) -> AsyncOpenAI:
-        return openai_client(self._url, self._key_env, timeout_s=_TIMEOUT_S, max_retries=_MAX_RETRIES)
-
-    @property
-    def _who(self) -> str:
-        return f"the planner's model {self.name!r}"

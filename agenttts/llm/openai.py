@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agenttts.chat import (
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.llm.endpoint import (
     DEFAULT_BASE_URL,
     REFUSED,
     SIMULATION,
@@ -26,11 +27,9 @@ from agenttts.chat import (
     shown_url,
     storable,
 )
-from agenttts.db import Sample
-from agenttts.environments.completions import Completions
-from agenttts.environments.prefix_cache import CacheUse, read_metrics
-from agenttts.environments.token_counts import tokens_by_length, tokens_by_llama_cpp
-from agenttts.errors import ConfigError, EndpointError
+from agenttts.llm.prefix_cache import CacheUse, read_metrics
+from agenttts.llm.samples import Completions, Sample
+from agenttts.llm.token_counts import tokens_by_length, tokens_by_llama_cpp
 from agenttts.pipeline import Message, Model, Sampling
 
 if TYPE_CHECKING:

@@ -1,22 +1,12 @@
-"""Completions, and who sells them: the protocols of a client."""
+"""The protocols of a client: what asks a model for completions, and for embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from agenttts.db import Sample
+from agenttts.llm.samples import Completions
 from agenttts.pipeline import Message, Model, Sampling
-
-
-@dataclass(frozen=True)
-class Completions:
-    """Answers of one request."""
-
-    samples: tuple[Sample, ...]
-    """At least one."""
-    prompt_tokens: int
 
 
 class Completer(Protocol):

@@ -1,1 +1,28 @@
-"""TODO"""
+"""What a user declares: models, subtasks, and the pipeline that joins them. Pure values: nothing here asks a model."""
+
+from agenttts.pipeline.model import Example, Message, Model, Sampling
+from agenttts.pipeline.pipeline import Pipeline
+from agenttts.pipeline.subtask import (
+    Aggregator,
+    Metric,
+    Parser,
+    StepRun,
+    Subtask,
+    SubtaskInput,
+    SubtaskRun,
+)
+
+__all__ = [
+    "Aggregator",
+    "Example",
+    "Message",
+    "Metric",
+    "Model",
+    "Parser",
+    "Pipeline",
+    "Sampling",
+    "StepRun",
+    "Subtask",
+    "SubtaskInput",
+    "SubtaskRun",
+]

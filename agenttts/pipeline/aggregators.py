@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from agenttts.errors import ParseError
-from agenttts.pipeline import Message, Sampling, SubtaskRun
+from agenttts.pipeline.model import Message, Sampling
+from agenttts.pipeline.subtask import SubtaskRun
 
 __all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote"]
 

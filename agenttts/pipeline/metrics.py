@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from agenttts.pipeline import Example, Metric
+from agenttts.pipeline.model import Example
+from agenttts.pipeline.subtask import Metric
 
 __all__ = ["equal", "exact_match", "normalise", "set_f1", "token_f1"]
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from agenttts.errors import ParseError
-from agenttts.pipeline import Parser, SubtaskInput, text
+from agenttts.pipeline.subtask import Parser, SubtaskInput, text
 
 __all__ = ["ids", "json_object", "number", "tagged", "text"]
 

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100)
+"""Numbers of samples at which curves are looked at."""
 KNEE_GAIN = 0.01
 """A doubling of samples that is expected to gain less than this is beyond the knee."""
 _LEAST_SCORE = 0.01

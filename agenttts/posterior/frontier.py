@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agenttts._util.stats import Z95, Interval, student_quantile
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation
-from agenttts.intervals import Z95, Interval, student_quantile
-from agenttts.posterior import posterior
-from agenttts.surrogate import Sizes, Surrogate
-from agenttts.trial import Archive, Trial
+from agenttts.posterior.insights import posterior
+from agenttts.posterior.surrogate import Sizes, Surrogate
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Archive, Trial
 
 _ROUNDING = 1e-9
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from agenttts.kernel import Structure
-from agenttts.surrogate import Sizes, Surrogate, judges
-from agenttts.trial import Trial
+from agenttts.posterior.kernel import Structure
+from agenttts.posterior.surrogate import Sizes, Surrogate, judges
+from agenttts.study.trial import Trial
 
 _LEAST_TRIALS = 10
 """Fewer say nothing of a structure."""

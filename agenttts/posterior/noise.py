@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.trial import Trial
+from agenttts.study.trial import Trial
 
 Floats = NDArray[np.float64]
 

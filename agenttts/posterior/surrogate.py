@@ -19,12 +19,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocation import Allocation
-from agenttts.chain import Chain
-from agenttts.evaluation import Evaluation
-from agenttts.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
-from agenttts.noise import noise_covariance
-from agenttts.trial import Trial
+from agenttts.posterior.formula import Chain
+from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
+from agenttts.posterior.noise import noise_covariance
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Trial
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]

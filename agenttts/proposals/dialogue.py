@@ -12,13 +12,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from agenttts.allocation import Allocation
-from agenttts.chat import Answer, ChatModel
 from agenttts.errors import ConfigError, ParseError
-from agenttts.parsers import json_object
+from agenttts.llm.chat import Answer, ChatModel
 from agenttts.pipeline import Subtask, SubtaskInput
-from agenttts.space import SearchSpace, samples_in_words
-from agenttts.trial import Proposal, Trial
+from agenttts.pipeline.parsers import json_object
+from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.space import samples_in_words
+from agenttts.study.trial import Proposal, Trial
 
 SYSTEM = (
     "You are an expert in hyper-parameter optimisation. You tune the test-time compute of a pipeline of LLM calls: "

@@ -9,9 +9,9 @@ at a time, the dearest first, instead of all to the smallest. Duplicates are dro
 
 from __future__ import annotations
 
-from agenttts.allocation import Allocation
 from agenttts.pipeline import Subtask
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
 
 _MOST_SAMPLES = 60
 _ROUNDING = 1e-9

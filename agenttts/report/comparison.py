@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from agenttts._util.stats import Interval, student_quantile
 from agenttts.db import Study
-from agenttts.evaluation import Evaluation
-from agenttts.intervals import Interval, student_quantile
-from agenttts.trial import Archive, Trial
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Archive, Trial
 
 
 class Mean(NamedTuple):

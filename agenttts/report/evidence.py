@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agenttts.frontier import Expected, bounded
+from agenttts.posterior.frontier import Expected, bounded
 from agenttts.report.findings import Findings
-from agenttts.trial import Guideline
+from agenttts.study.trial import Guideline
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from agenttts.intervals import Interval
+from agenttts._util.stats import Interval
 from agenttts.report.evidence import weighed_models
 from agenttts.report.findings import Findings
 from agenttts.report.lines import amount, compact, counted
@@ -14,7 +14,7 @@ from agenttts.report.marks import band, bars, dots, line, rounded, told
 from agenttts.report.progress import Progress, axes, progress
 from agenttts.report.scaling import Curve, scaling_curves
 from agenttts.report.style import COLOURS, DASHES, NEUTRAL, SYMBOLS, graph_objects, hover, panels, safe, styled
-from agenttts.trial import Trial
+from agenttts.study.trial import Trial
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

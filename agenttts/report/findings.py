@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from agenttts.cost import cost_model
 from agenttts.db import Store, Study
-from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.frontier import Expected, Frontier, estimates, frontier
-from agenttts.posterior import posterior, representative
-from agenttts.prices import PriceList
+from agenttts.llm.prefix_cache import CacheUse
+from agenttts.llm.samples import Spend
+from agenttts.posterior.frontier import Expected, Frontier, estimates, frontier
+from agenttts.posterior.insights import posterior, representative
+from agenttts.posterior.surrogate import Surrogate
 from agenttts.report.history import Moment, history, new_bests
 from agenttts.report.rows import study_prices
-from agenttts.surrogate import Surrogate
-from agenttts.trial import AgentStep, Archive, Refusal, Trial
+from agenttts.space.cost import cost_model
+from agenttts.space.prices import PriceList
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import AgentStep, Archive, Refusal, Trial
 
 
 @dataclass(frozen=True, kw_only=True)

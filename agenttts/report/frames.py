@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from agenttts._util.extras import imported
 from agenttts.db import Store
-from agenttts.extras import imported
 from agenttts.report.findings import Findings
 from agenttts.report.rows import evaluation_row, example_rows, stage_rows, step_row
-from agenttts.trial import Trial
+from agenttts.study.trial import Trial
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from agenttts.cost import cost_model
+from agenttts._util.stats import Interval
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation
-from agenttts.frontier import Expected, Frontier, Gain, Point, frontier
-from agenttts.intervals import Interval
+from agenttts.posterior.frontier import Expected, Frontier, Gain, Point, frontier
 from agenttts.report.layout import Column, Listing
 from agenttts.report.lines import interval
 from agenttts.report.rows import evaluation_row
-from agenttts.trial import Trial
+from agenttts.space.cost import cost_model
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Trial
 
 _SCORES = (
     "expected: posterior mean of the true score over all trials; searched, held-out: observed means, the latter with "

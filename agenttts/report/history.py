@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.frontier import Expected, estimates
-from agenttts.posterior import posterior
-from agenttts.surrogate import Sizes
-from agenttts.trial import Look, Trial
+from agenttts.llm.samples import Spend
+from agenttts.posterior.frontier import Expected, estimates
+from agenttts.posterior.insights import posterior
+from agenttts.posterior.surrogate import Sizes
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Look, Trial
 
 _MOST = 30
 """Moments, or ends of rounds, at which a posterior is fitted; of more an even selection. Each takes some tenths of a

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agenttts.cost import cost_model
 from agenttts.db import Store, Study
-from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, ExampleResult, Spend
-from agenttts.progress import SearchResult
+from agenttts.llm.prefix_cache import CacheUse
+from agenttts.llm.samples import Spend
 from agenttts.report.history import new_bests
 from agenttts.report.layout import plain
 from agenttts.report.rows import stage_rows, study_prices
-from agenttts.study import bought
-from agenttts.trial import RULES, AgentStep, Trial
+from agenttts.searching.progress import SearchResult
+from agenttts.space.cost import cost_model
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.spec import bought
+from agenttts.study.trial import RULES, AgentStep, Trial
 
 _MOST_REASONS = 3
 _MOST_OUTPUT = 80

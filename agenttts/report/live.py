@@ -9,15 +9,16 @@ from typing import NamedTuple
 from rich.console import Group
 from rich.text import Text
 
-from agenttts.cost import cost_model
 from agenttts.db import Store, Study
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.posterior import recommend
+from agenttts.llm.samples import Spend
+from agenttts.posterior.insights import recommend
 from agenttts.report.layout import Listing
 from agenttts.report.lines import amount, compact, counted, duration, interval
 from agenttts.report.tables import trials_table
-from agenttts.study import bought
-from agenttts.trial import Archive, Trial
+from agenttts.space.cost import cost_model
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.spec import bought
+from agenttts.study.trial import Archive, Trial
 
 _SHOWN_TRIALS = 10
 _GUIDELINE_LINES = 6

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agenttts.intervals import Interval
+from agenttts._util.stats import Interval
 from agenttts.report.findings import Findings
 from agenttts.report.lines import amount
 from agenttts.report.style import faded, hover, safe
-from agenttts.trial import Trial
+from agenttts.study.trial import Trial
 
 Numbers = Sequence[float]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from agenttts.agent.curves import Curve as Fitted
-from agenttts.intervals import Interval
+from agenttts._util.stats import Interval
+from agenttts.posterior.curves import Curve as Fitted
 from agenttts.report import figures
 from agenttts.report.comparison import Comparison
 from agenttts.report.evidence import WeighedModel, weighed_models

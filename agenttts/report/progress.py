@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from agenttts.evaluation import Spend
-from agenttts.frontier import Expected, estimates
-from agenttts.intervals import Interval
-from agenttts.posterior import posterior
+from agenttts._util.stats import Interval
+from agenttts.llm.samples import Spend
+from agenttts.posterior.frontier import Expected, estimates
+from agenttts.posterior.insights import posterior
 from agenttts.report.comparison import mean_over_seeds
 from agenttts.report.findings import Findings
 from agenttts.report.history import Moment

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from agenttts.cost import cost_model
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation
-from agenttts.frontier import frontier
-from agenttts.posterior import recommend
-from agenttts.prices import PriceList, read_prices
-from agenttts.trial import AgentStep, Trial
+from agenttts.posterior.frontier import frontier
+from agenttts.posterior.insights import recommend
+from agenttts.space.cost import cost_model
+from agenttts.space.prices import PriceList, read_prices
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import AgentStep, Trial
 
 _NOT_DEPLOYED = {"the metric", "the examples", "the held-out examples"}
 """Parts of an environment that no answer of a deployed pipeline depends on."""

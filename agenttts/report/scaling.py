@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttts.agent.candidates import LADDER
-from agenttts.agent.curves import Curve as Fitted
-from agenttts.agent.curves import fit_curve
-from agenttts.allocation import Allocation
-from agenttts.frontier import Expected, bounded
+from agenttts.posterior.curves import LADDER, fit_curve
+from agenttts.posterior.curves import Curve as Fitted
+from agenttts.posterior.frontier import Expected, bounded
 from agenttts.report.findings import Findings
-from agenttts.trial import Trial
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Trial
 
 _FIT_POINTS = 4
 """Fewest sample counts that a curve of three parameters is fitted to."""

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from agenttts.allocation import Allocation
-from agenttts.environments.prefix_cache import CacheUse
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.posterior import Hypothesis
+from agenttts.llm.prefix_cache import CacheUse
+from agenttts.llm.samples import Spend
+from agenttts.posterior.insights import Hypothesis
 from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
 from agenttts.report.layout import plain
 from agenttts.report.lines import amount, cache_uses, counted, duration, priced, unbought
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
-from agenttts.study import bought
-from agenttts.trial import Trial
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.spec import bought
+from agenttts.study.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)

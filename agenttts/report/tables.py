@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agenttts.cost import cost_model
 from agenttts.report.comparison import Comparison, Mean
 from agenttts.report.layout import Column, Listing
 from agenttts.report.lines import compact, interval
-from agenttts.study import bought
-from agenttts.trial import Trial
+from agenttts.space.cost import cost_model
+from agenttts.study.spec import bought
+from agenttts.study.trial import Trial
 
 _COMPARISON_RANKS = (0, 2, 0, 1, 3)
 """Which column of a comparison is left out first where the terminal is narrow: see `layout.Column`."""

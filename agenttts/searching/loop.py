@@ -15,18 +15,19 @@ from functools import cached_property
 
 import numpy as np
 
-from agenttts.allocation import Allocation
 from agenttts.db import Store, Study
-from agenttts.environments.pool import VALIDATION, Meter, Pooled
 from agenttts.errors import LimitReached
-from agenttts.evaluation import Evaluation
-from agenttts.frontier import Frontier, expected_of, frontier, within
-from agenttts.progress import Limits, Phase, Progress, SearchResult
+from agenttts.execution.meter import Meter
+from agenttts.execution.pool import VALIDATION, Pooled
+from agenttts.posterior.frontier import Frontier, expected_of, frontier, within
+from agenttts.posterior.surrogate import Sizes
 from agenttts.protocols import Environment, JournaledSearcher, Searcher
-from agenttts.racing import Racing
+from agenttts.searching.progress import Limits, Phase, Progress, SearchResult
+from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Sizes
-from agenttts.trial import AgentStep, Archive, Proposal, Refusal, Trial
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import AgentStep, Archive, Proposal, Refusal, Trial
 
 Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
 """Chooses the trial to recommend among all of a study; `posterior.recommend` is one."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from agenttts.errors import ConfigError
 from agenttts.protocols import Searcher
-from agenttts.trial import Archive
+from agenttts.study.trial import Archive
 
 GROUP = "agenttts.searchers"
 NO_LLM = "none"
@@ -99,7 +99,7 @@ def _refuse_misfits(name: str, llm: str | None, insights_off: frozenset[int], ex
 
 
 def _llm_arguments(name: str, llm: str | None, experience: Archive | None) -> dict[str, Any]:
-    from agenttts.chat import ChatModel
+    from agenttts.llm.chat import ChatModel
 
     if learns(name) and experience is None:
         raise ConfigError(

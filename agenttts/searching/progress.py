@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agenttts.db import Study
-from agenttts.environments.pool import Meter
-from agenttts.environments.prefix_cache import CacheUse
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.frontier import Expected, Frontier
-from agenttts.trial import Archive, Trial
+from agenttts.execution.meter import Meter
+from agenttts.llm.prefix_cache import CacheUse
+from agenttts.llm.samples import Spend
+from agenttts.posterior.frontier import Expected, Frontier
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Archive, Trial
 
 Phase = Literal["starting", "proposing", "evaluating", "validating"]
 """What a search is doing; while it is "starting" nothing has been asked or bought."""

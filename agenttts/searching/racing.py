@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation
-from agenttts.posterior import posterior, representative
-from agenttts.surrogate import Posterior, Sizes, normal_cdf, normal_density
-from agenttts.trial import Archive, Trial
+from agenttts.posterior.insights import posterior, representative
+from agenttts.posterior.surrogate import Posterior, Sizes, normal_cdf, normal_density
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Archive, Trial
 
 _ERROR_RATE = 0.05
 _LEAST_WORTH = 1e-4

@@ -12,14 +12,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from agenttts.allocation import Allocation
 from agenttts.db import Store
-from agenttts.environments.pool import Meter, Pooled, SamplePool
 from agenttts.environments.table import Outcome, require_writable, write_table
 from agenttts.errors import ConfigError, LimitReached
-from agenttts.evaluation import Evaluation, Spend
+from agenttts.execution.meter import Meter
+from agenttts.execution.pool import Pooled, SamplePool
+from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
-from agenttts.study import bought, recorded
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.spec import bought, recorded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from agenttts.db import Store
-from agenttts.environments.pool import Meter
-from agenttts.environments.prefix_cache import CacheUse, PrefixCached
 from agenttts.errors import ConfigError
-from agenttts.frontier import require_budgets
-from agenttts.loop import Recommend, Run
-from agenttts.posterior import recommend
-from agenttts.prices import price_list, price_rows
-from agenttts.progress import Limits, Progress, SearchResult
+from agenttts.execution.meter import Meter
+from agenttts.llm.prefix_cache import CacheUse, PrefixCached
+from agenttts.posterior.frontier import require_budgets
+from agenttts.posterior.insights import recommend
 from agenttts.protocols import Environment, Searcher
-from agenttts.racing import Racing
+from agenttts.searching.loop import Recommend, Run
+from agenttts.searching.progress import Limits, Progress, SearchResult
+from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
-from agenttts.study import recorded, study_spec
+from agenttts.space.prices import price_list, price_rows
+from agenttts.study.spec import recorded, study_spec
 
 
 async def search(

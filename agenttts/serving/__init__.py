@@ -1,7 +1,7 @@
 """Starting and stopping the model servers that a search needs."""
 
-from agenttts.environments.serving.base import Serving
-from agenttts.environments.serving.llamacpp import LlamaCppServing
-from agenttts.environments.serving.vllm import VllmServing
+from agenttts.serving.base import Serving
+from agenttts.serving.llamacpp import LlamaCppServing
+from agenttts.serving.vllm import VllmServing
 
 __all__ = ["LlamaCppServing", "Serving", "VllmServing"]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from agenttts.environments.serving.placement import GIB, Card
+from agenttts._util.extras import imported
 from agenttts.errors import ConfigError
-from agenttts.extras import imported
+from agenttts.serving.placement import GIB, Card
 
 _CARDS = re.compile(r"(\d+)x(\d+(?:\.\d+)?)")
 

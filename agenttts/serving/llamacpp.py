@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
+from agenttts._util.extras import installed
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.extras import installed
 
 _START_TIMEOUT_S = 60.0
 
@@ -59,7 +59,7 @@ class LlamaCppServing:
         env = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
         arguments = [str(path), name, str(self._slots), str(self._context), str(self._threads)]
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "agenttts.environments.serving._llamacpp_child", *arguments,
+            sys.executable, "-m", "agenttts.serving._llamacpp_child", *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttts.environments.completions import Completer, Completions
-from agenttts.environments.serving import Serving
 from agenttts.errors import EndpointError
+from agenttts.llm.protocols import Completer
+from agenttts.llm.samples import Completions
 from agenttts.pipeline import Message, Model, Sampling
+from agenttts.serving.base import Serving
 
 _ATTEMPTS = 30
 """A server is given up before: then its turn raises."""

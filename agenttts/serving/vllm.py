@@ -20,13 +20,13 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
-from agenttts.environments.serving._server import ServerProcess
-from agenttts.environments.serving.gpus import found_cards
-from agenttts.environments.serving.placement import GIB, Card, Placed, Placement, contexts, demand, place
-from agenttts.environments.serving.turns import Turns
+from agenttts._util.extras import installed
 from agenttts.errors import ConfigError
-from agenttts.extras import installed
 from agenttts.pipeline import Model, Pipeline
+from agenttts.serving._server import ServerProcess
+from agenttts.serving.gpus import found_cards
+from agenttts.serving.placement import GIB, Card, Placed, Placement, contexts, demand, place
+from agenttts.serving.turns import Turns
 
 LOGS = Path("vllm-logs")
 _OLDEST = (0, 25)

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from agenttts.db import Sample
-from agenttts.environments.client import SIMULATED
-from agenttts.environments.completions import Completions
 from agenttts.errors import EndpointError
+from agenttts.llm.openai import SIMULATED
+from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation, count_tokens
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 
-from agenttts.aggregators import Fuse
 from agenttts.environments.tasks.qa.stages import ANSWER, MARKER, RETRIEVE
-from agenttts.metrics import exact_match, normalise
 from agenttts.pipeline import Example
+from agenttts.pipeline.aggregators import Fuse
+from agenttts.pipeline.metrics import exact_match, normalise
 from agenttts.simulation.answerer import Request, UnknownPrompt
 from agenttts.simulation.chance import choice, deviate, shuffled, uniform
 from agenttts.simulation.skill import FULL_LUCK, SKILLS, decades

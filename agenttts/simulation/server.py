@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agenttts.chat import SIMULATION
+from agenttts._util.web import WebServer
 from agenttts.errors import ConfigError
+from agenttts.llm.endpoint import SIMULATION
 from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation
-from agenttts.web import WebServer
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from agenttts.chat import SIMULATION
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import AgentTTSError, ConfigError
+from agenttts.llm.endpoint import SIMULATION
 from agenttts.pipeline import Example, Message
 from agenttts.simulation.answerer import Answerer, Request, UnknownPrompt
 from agenttts.simulation.chatdev import ChatdevAnswerer

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocation import Allocation, Choice
 from agenttts.pipeline import Subtask
+from agenttts.space.allocation import Allocation, Choice
 
 _SUMS_LIMIT = 10_000_000
 _BUCKETS = 20_000

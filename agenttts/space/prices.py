@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agenttts.pipeline import Model, Subtask
-from agenttts.space import SearchSpace
+from agenttts.space.space import SearchSpace
 
 
 class Parts(NamedTuple):

@@ -13,11 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
-from agenttts.allocation import Allocation, Choice
-from agenttts.combinations import Combinations, Options, restrict, walk
-from agenttts.cost import CostModel
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
+from agenttts.space.allocation import Allocation, Choice
+from agenttts.space.combinations import Combinations, Options, restrict, walk
+from agenttts.space.cost import CostModel
 
 
 class SearchSpace:

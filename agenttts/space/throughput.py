@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from agenttts._util.stats import student_quantile
 from agenttts.errors import ConfigError
-from agenttts.intervals import student_quantile
 from agenttts.pipeline import Model, Pipeline
 
 

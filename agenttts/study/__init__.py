@@ -1,1 +1,25 @@
-"""TODO"""
+"""What was tried: evaluations, trials, the archive of one study, and what identifies it. Pure values."""
+
+from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
+from agenttts.study.spec import StudySpec
+from agenttts.study.trial import (
+    AgentStep,
+    Archive,
+    Guideline,
+    Proposal,
+    Refusal,
+    Trial,
+)
+
+__all__ = [
+    "AgentStep",
+    "Archive",
+    "Evaluation",
+    "ExampleResult",
+    "Guideline",
+    "Proposal",
+    "Refusal",
+    "StudySpec",
+    "SubtaskUsage",
+    "Trial",
+]

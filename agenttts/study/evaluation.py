@@ -5,40 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from agenttts.intervals import Interval, wilson_interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spend:
-    """What was really bought, and what the sample pool saved buying."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    reused_prompt_tokens: int = 0
-    """Prompt tokens of draws that the pool answered, as a fresh purchase would have counted them."""
-    reused_completion_tokens: int = 0
-    usd: float = 0.0
-    """By the models' declared prices; models without prices add nothing."""
-    seconds: float = 0.0
-    """Wall-clock seconds."""
-
-    def __add__(self, other: Spend) -> Spend:
-        return Spend(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Spend)})
-
-    @property
-    def tokens(self) -> int:
-        """Tokens bought, prompt and completion."""
-        return self.prompt_tokens + self.completion_tokens
-
-    @property
-    def reused_tokens(self) -> int:
-        """Tokens that the sample pool saved buying."""
-        return self.reused_prompt_tokens + self.reused_completion_tokens
+from agenttts._util.stats import Interval, wilson_interval
+from agenttts.llm.samples import Spend
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from agenttts.allocation import Allocation
-from agenttts.evaluation import Evaluation, Spend
+from agenttts.llm.samples import Spend
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
 
 Deployed = TypeVar("Deployed", covariant=True)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from agenttts.db import Sample
-from agenttts.environments.completions import Completions
 from agenttts.errors import EndpointError
+from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Message, Model, Sampling
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from agenttts.db import Study
-from agenttts.errors import ConfigError
-from agenttts.progress import Progress, SearchResult
-from agenttts.trial import Trial
+from agenttts.searching.progress import Progress, SearchResult
+from agenttts.study.trial import Trial
 
 
 class Tracker(Protocol):
@@ -21,29 +20,6 @@ class Tracker(Protocol):
     def finish(self, result: SearchResult) -> None:
         """Tell what is recommended, and end the run."""
         ...
-
-
-def tracker_names() -> tuple[str, ...]:
-    """The trackers that the command line knows."""
-    return tuple(_trackers())
-
-
-def tracker(name: str) -> Tracker:
-    """The tracker of this name, set up by its own environment variables.
-
-    Raises:
-        ConfigError: When there is none, or its client is not installed.
-    """
-    if name not in tracker_names():
-        raise ConfigError(f"there is no tracker {name!r}; there is {' and '.join(tracker_names())}")
-    return _trackers()[name]()
-
-
-def _trackers() -> dict[str, Callable[[], Tracker]]:
-    from agenttts.tracking.mlflow import MlflowTracker
-    from agenttts.tracking.wandb import WandbTracker
-
-    return {"mlflow": MlflowTracker, "wandb": WandbTracker}
 
 
 def settings(study: Study) -> dict[str, Any]:

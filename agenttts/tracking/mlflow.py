@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from agenttts.db import Study
 from agenttts.errors import ConfigError
-from agenttts.progress import Progress, SearchResult
+from agenttts.searching.progress import Progress, SearchResult
 from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 EXPERIMENT = "agenttts"
@@ -47,7 +47,7 @@ class MlflowTracker:
         """See `Tracker`."""
         for name, value in end_metrics(result).items():
             self._client.log_metric(self._run, name, value)
-        self._client.set_tag(self._run, "agenttts.allocation", result.best.allocation.key)
+        self._client.set_tag(self._run, "agenttts.space.allocation", result.best.allocation.key)
         self._client.set_terminated(self._run)
 
     def _start(self, study: Study) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from agenttts.chat import shown_url
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
-from agenttts.trial import Trial
+from agenttts.llm.endpoint import shown_url
+from agenttts.study.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

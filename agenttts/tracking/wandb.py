@@ -10,8 +10,8 @@ import hashlib
 import os
 from typing import Any
 
-from agenttts.extras import imported
-from agenttts.progress import Progress, SearchResult
+from agenttts._util.extras import imported
+from agenttts.searching.progress import Progress, SearchResult
 from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 PROJECT = "agenttts"

@@ -9,8 +9,9 @@ import pytest
 
 import agenttts as at
 from agenttts.environments import LiveEnvironment
-from agenttts.evaluation import Evaluation
-from agenttts.pipeline import Message, Model, Pipeline, Program, Subtask
+from agenttts.pipeline import Message, Model, Pipeline, Subtask
+from agenttts.pipeline.subtask import Program
+from agenttts.study.evaluation import Evaluation
 from agenttts.testing import ScriptedClient
 
 SMALL, LARGE = Model("small", 1e6), Model("large", 8e6)

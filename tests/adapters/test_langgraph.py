@@ -12,15 +12,15 @@ from langgraph.graph import END, START, StateGraph
 
 import agenttts as at
 from agenttts.adapters.langgraph import step_model
-from agenttts.cost import FlopsCost
 from agenttts.db import Store
-from agenttts.environments.deployed import DeployedPipeline
+from agenttts.deployment.deployed import DeployedPipeline
 from agenttts.errors import ConfigError
-from agenttts.methods import searcher
 from agenttts.pipeline import Example, StepRun
-from agenttts.progress import Limits
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits
 from agenttts.space import SearchSpace
+from agenttts.space.cost import FlopsCost
 from agenttts.testing import ScriptedClient
 from tests.adapters.conftest import CHOSEN, Models, environment, require_metered
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
-from agenttts.agent.initial import initial_allocations
-from agenttts.allocation import Allocation
-from agenttts.cost import PaperCost
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.proposals.initial import initial_allocations
 from agenttts.space import SearchSpace
-from agenttts.trial import RULES, AgentStep, Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import PaperCost
+from agenttts.study.trial import RULES, AgentStep, Archive, Proposal
 from tests.baselines.test_searchers import SPACE, archive_of, continued
 from tests.endpoint import FakeEndpoint, Fault
 

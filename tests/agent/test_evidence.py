@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.agent.curves import KNEE_GAIN, OVER_FUSING, fit_curve
 from agenttts.agent.evidence import gather_evidence
-from agenttts.cost import cost_model
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
-from agenttts.kernel import Structure
-from agenttts.posterior import kept, weighed_posterior
+from agenttts.posterior.curves import KNEE_GAIN, OVER_FUSING, fit_curve
+from agenttts.posterior.insights import kept, weighed_posterior
+from agenttts.posterior.kernel import Structure
+from agenttts.posterior.surrogate import Surrogate
 from agenttts.space import SearchSpace
-from agenttts.surrogate import Surrogate
-from agenttts.trial import Archive, Trial
+from agenttts.space.cost import cost_model
+from agenttts.study.trial import Archive, Trial
 
 COUNTS = (1, 2, 3, 5, 8, 12, 20, 32, 48, 64)
 SAMPLES = np.array(COUNTS, dtype=float)

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agenttts.cost import cost_model
 from agenttts.db import Store
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
-from agenttts.methods import searcher
-from agenttts.progress import Limits, SearchResult
-from agenttts.racing import Racing
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, SearchResult
+from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal, Trial
+from agenttts.space.cost import cost_model
+from agenttts.study.trial import Archive, Proposal, Trial
 
 
 async def run(store: Store, *, trials: int, parallel: int = 1, racing: Racing | None = None) -> SearchResult:

@@ -13,23 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttts.agent import AgentSearcher, LLMPlanner
-from agenttts.allocation import Allocation
 from agenttts.baselines import AgentHPOSearcher, MLCopilotSearcher, PaperSearcher, ZeroShotSearcher
 from agenttts.baselines.llm import LLMSearcher
 from agenttts.baselines.paper import published_initial_allocations
-from agenttts.chat import ChatModel
-from agenttts.cost import FlopsCost
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.methods import needs_llm, searcher
-from agenttts.progress import Limits, SearchResult
+from agenttts.llm.chat import ChatModel
 from agenttts.protocols import Searcher
 from agenttts.report import summary_lines
 from agenttts.searching import search
+from agenttts.searching.methods import needs_llm, searcher
+from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost
+from agenttts.study.trial import RULES, AgentStep, Archive, Guideline, Proposal
 from agenttts.testing import ScriptedClient
-from agenttts.trial import RULES, AgentStep, Archive, Guideline, Proposal
 from tests.agent.test_agent import candidate, shown, wiki
 from tests.baselines.test_searchers import LISTED, PIPELINE, SPACE, archive_of
 from tests.endpoint import FakeEndpoint, Fault

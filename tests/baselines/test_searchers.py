@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, ExampleResult
-from agenttts.methods import method_names, needs_llm, searcher
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.protocols import Searcher
+from agenttts.searching.methods import method_names, needs_llm, searcher
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Trial
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import Archive, Trial
 
 HAS_GP = all(importlib.util.find_spec(package) for package in ("torch", "scipy"))
 METHODS = [

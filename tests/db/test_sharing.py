@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from agenttts.allocation import Allocation
 from agenttts.baselines import RandomSearcher
-from agenttts.db import Sample, Store, StoredPrompt
+from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import StoreError
-from agenttts.evaluation import Spend
-from agenttts.progress import Limits
+from agenttts.llm.samples import Sample, Spend, StoredPrompt
 from agenttts.searching import search
+from agenttts.searching.progress import Limits
 from agenttts.space import SearchSpace
-from agenttts.trial import Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive, Proposal
 from tests.endpoint import FakeEndpoint
 from tests.postgresql import ESCAPED_PASSWORD, PASSWORD, PostgreSQL
 

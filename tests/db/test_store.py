@@ -19,13 +19,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
 
 import agenttts.db
-from agenttts.allocation import Allocation
-from agenttts.db import Sample, Store, StoredPrompt
+from agenttts.db import Store
 from agenttts.db._schema import metadata
 from agenttts.errors import ConfigError, StoreError
-from agenttts.evaluation import Evaluation, ExampleResult, Spend, SubtaskUsage
-from agenttts.study import StudySpec
-from agenttts.trial import AgentStep, Proposal, Refusal
+from agenttts.llm.samples import Sample, Spend, StoredPrompt
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
+from agenttts.study.spec import StudySpec
+from agenttts.study.trial import AgentStep, Proposal, Refusal
 from tests.postgresql import ESCAPED_PASSWORD, PASSWORD, PostgreSQL, find_programs
 
 SPEC = StudySpec(

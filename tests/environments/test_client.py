@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agenttts.chat import shown_url
-from agenttts.environments import OpenAIClient
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.llm.endpoint import shown_url
+from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import Message, Model, Sampling
 from tests.endpoint import FakeEndpoint, Fault
 

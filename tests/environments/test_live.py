@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from agenttts.aggregators import BestOf, Fuse, IdVote
-from agenttts.allocation import Allocation
-from agenttts.environments import LiveEnvironment, OpenAIClient, load_examples
+from agenttts.environments import LiveEnvironment, load_examples
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.metrics import equal
-from agenttts.parsers import ids, json_object, number, tagged
+from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import Message, Model, Pipeline, Subtask, SubtaskInput, SubtaskRun
+from agenttts.pipeline.aggregators import BestOf, Fuse, IdVote
+from agenttts.pipeline.metrics import equal
+from agenttts.pipeline.parsers import ids, json_object, number, tagged
+from agenttts.space.allocation import Allocation
 from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint, Fault
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import agenttts as at
-from agenttts.calibration import Throughput, with_throughput
+from agenttts.calibration.file import read_throughput, write_throughput
+from agenttts.calibration.measure import Measured, measure
 from agenttts.environments import LiveEnvironment, environment
-from agenttts.environments.measuring import Measured, measure
-from agenttts.environments.throughput_file import read_throughput, write_throughput
 from agenttts.errors import ConfigError
+from agenttts.space.throughput import Throughput, with_throughput
 from tests.endpoint import FakeEndpoint
 
 FIGURES = Throughput(prefill_tokens_per_s=2000, decode_tokens_per_s=100, prefill_error=0.1, decode_error=0.2)

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost
 from agenttts.db import Store
-from agenttts.environments.serving import LlamaCppServing
 from agenttts.environments.tasks.minihop import MODELS, minihop, minihop_recorded, pipeline
 from agenttts.environments.tasks.minihop.pipeline import HERE
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.methods import searcher
-from agenttts.progress import Limits
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits
+from agenttts.serving import LlamaCppServing
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost
 
 
 def both(retrieve: tuple[str, int], answer: tuple[str, int]) -> Allocation:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agenttts.allocation import Allocation
 from agenttts.environments.tasks.minihop import expected_score, minihop_recorded
 from agenttts.environments.tasks.minihop.expected import ORDERS
 from agenttts.errors import ConfigError
+from agenttts.space.allocation import Allocation
 from tests.environments.test_minihop import both
 
 ALLOCATIONS = [

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agenttts.db import Store
-from agenttts.environments import Meter, OpenAIClient, SamplePool
-from agenttts.environments.pool import sample_key
 from agenttts.errors import EndpointError, LimitReached
+from agenttts.execution.meter import Meter
+from agenttts.execution.pool import SamplePool, sample_key
+from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint, Fault
@@ -100,7 +101,7 @@ async def test_a_gap_left_by_a_failure_is_filled_at_its_own_positions(any_store:
 
 
 async def test_a_dead_processs_claim_is_soon_free(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agenttts.environments.pool._CLAIM_SECONDS", 0.3)
+    monkeypatch.setattr("agenttts.execution.pool._CLAIM_SECONDS", 0.3)
     pool = SamplePool(any_store)
     await pool.draw(client(), MODEL, prompt("a"), Sampling(), 1)
     with_key = sample_key("search", MODEL, prompt("b"), Sampling())
@@ -142,7 +143,8 @@ async def test_what_was_bought_before_a_failure_is_in_the_pool(any_store: Store)
 _PROCESS = """
 import asyncio, sys
 from agenttts.db import Store
-from agenttts.environments import OpenAIClient, SamplePool
+from agenttts.llm.openai import OpenAIClient
+from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Model, Sampling
 
 async def main(url, store):

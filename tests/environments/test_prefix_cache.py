@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agenttts.environments import environment
-from agenttts.environments.prefix_cache import CacheUse, read_metrics
+from agenttts.llm.prefix_cache import CacheUse, read_metrics
 from agenttts.pipeline import SubtaskInput
 from tests.vllm_standin import metrics
 

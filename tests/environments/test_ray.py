@@ -21,8 +21,8 @@ from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.environments.ray import IN_FLIGHT, RayWorkers
 from agenttts.errors import ConfigError
-from agenttts.progress import SearchResult
 from agenttts.searching import search
+from agenttts.searching.progress import SearchResult
 from tests.endpoint import FakeEndpoint
 from tests.postgresql import PostgreSQL
 

@@ -19,10 +19,10 @@ from agenttts.baselines import RandomSearcher
 from agenttts.environments import RecordedEnvironment
 from agenttts.environments.table import Outcome, write_table
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Spend
+from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
 from agenttts.report import summary_lines
-from agenttts.trial import Archive, Proposal
+from agenttts.study.trial import Archive, Proposal
 
 MODELS = (at.Model("small", 1e6), at.Model("large", 8e6), at.Model("unused", 9e6))
 PIPELINE = at.Pipeline(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agenttts.environments.sandbox import Limits, Outcome, _run, execute, require_sandbox, run_program
-from agenttts.environments.sandbox._wrap import mechanisms
+from agenttts.environments.tasks.chatdev.sandbox import Limits, Outcome, _run, execute, require_sandbox, run_program
+from agenttts.environments.tasks.chatdev.sandbox._wrap import mechanisms
 from agenttts.errors import ConfigError
 
 SECRET = "sk-not-for-programs"

@@ -8,7 +8,7 @@ import pytest
 from agenttts import Limits, SearchSpace, Store, cost_model, search, searcher
 from agenttts.environments.synthetic import FAMILIES, Family, SyntheticEnvironment
 from agenttts.protocols import Environment
-from agenttts.racing import Racing
+from agenttts.searching.racing import Racing
 
 
 def problem(family: Family, seed: int = 1) -> tuple[SyntheticEnvironment, SearchSpace]:

@@ -11,19 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agenttts.allocation import Allocation
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
-from agenttts.evaluation import Evaluation, ExampleResult, Spend
-from agenttts.methods import searcher
-from agenttts.progress import Limits, SearchResult
+from agenttts.llm.samples import Spend
 from agenttts.report import compare_runs, comparison_table
 from agenttts.report.comparison import mean_over_seeds
 from agenttts.report.lines import compact, duration
 from agenttts.report.rows import wall_seconds
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
-from agenttts.trial import Trial
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import Trial
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from agenttts.db import Study
-from agenttts.evaluation import Evaluation, Spend
-from agenttts.posterior import posterior, recommend
+from agenttts.llm.samples import Spend
+from agenttts.posterior.insights import posterior, recommend
 from agenttts.report.findings import Findings
-from agenttts.trial import Archive
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Archive
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
 from tests.test_study import SPEC
 

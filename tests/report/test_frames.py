@@ -12,9 +12,6 @@ import pytest
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.methods import searcher
-from agenttts.progress import Limits
-from agenttts.racing import Racing
 from agenttts.report import (
     Findings,
     budget_figure,
@@ -35,6 +32,9 @@ from agenttts.report.scaling import scaling_curves
 from agenttts.report.story import timeline
 from agenttts.report.style import COLOURS
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits
+from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
 from tests.report.test_page import searched
 

@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from agenttts.allocation import Allocation
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.evaluation import Evaluation, ExampleResult, Spend
-from agenttts.methods import searcher
-from agenttts.progress import Limits
+from agenttts.llm.samples import Spend
 from agenttts.report import Findings, read_findings, report_html, trace_lines
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits
 from agenttts.space import SearchSpace
-from agenttts.trial import AgentStep, Proposal, Refusal
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import AgentStep, Proposal, Refusal
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;%{x}<b>{{ 7 * 7 }}\x1b[31m"
 _VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from agenttts.allocation import Allocation
 from agenttts.environments import LiveEnvironment, environment
-from agenttts.evaluation import Evaluation
 from agenttts.simulation import SimulatedClient, Simulation
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
 from tests.environments.tasks.data import OWN
 
 QUESTIONS = 400

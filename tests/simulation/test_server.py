@@ -10,23 +10,24 @@ from typing import Any
 import httpx
 import pytest
 
-from agenttts.allocation import Allocation
-from agenttts.cost import cost_model
 from agenttts.db import Store
-from agenttts.environments import LiveEnvironment, OpenAIClient, RecordedEnvironment, environment
-from agenttts.environments.prompts import render
+from agenttts.environments import LiveEnvironment, RecordedEnvironment, environment
 from agenttts.environments.tasks.chatdev.program import cosine
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.evaluation import Evaluation
-from agenttts.methods import searcher
+from agenttts.execution.prompts import render
+from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import SubtaskInput
-from agenttts.progress import Limits, SearchResult
-from agenttts.recording import record
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, SearchResult
+from agenttts.searching.recording import record
 from agenttts.simulation import ANSWERERS, Faults, Simulation, SimulationServer
 from agenttts.simulation.embeddings import SHARED
 from agenttts.simulation.skill import SKILLS
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import cost_model
+from agenttts.study.evaluation import Evaluation
 from tests.endpoint import FakeEndpoint
 from tests.environments.tasks.data import OWN, SAMPLES
 

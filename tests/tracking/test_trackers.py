@@ -17,10 +17,10 @@ import pytest
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.methods import searcher
-from agenttts.progress import Limits, SearchResult
-from agenttts.racing import Racing
 from agenttts.searching import search
+from agenttts.searching.methods import searcher
+from agenttts.searching.progress import Limits, SearchResult
+from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
 from agenttts.tracking import MlflowTracker, WandbTracker, export_to_optuna, tracker
 from agenttts.tracking.base import Tracker
@@ -59,7 +59,7 @@ async def test_mlflow_has_one_run_per_study_with_a_step_per_trial(
     assert shown == {trial.number: trial.evaluation.score for trial in result.archive.trials}
     assert run.data.metrics["best_score"] == result.best.evaluation.score
     assert result.validation is not None and run.data.metrics["held_out_score"] == result.validation.score
-    assert run.data.tags["agenttts.allocation"] == result.best.allocation.key
+    assert run.data.tags["agenttts.space.allocation"] == result.best.allocation.key
 
 
 async def test_wandb_has_a_row_per_trial(

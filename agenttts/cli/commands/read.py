@@ -8,12 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from agenttts.cli.options import (
-    DEFAULT_STORE,
-    JsonOption,
-    StoreOption,
-    StudyArgument,
-)
+from agenttts.cli.options import DEFAULT_STORE, JsonOption, StoreOption, StudyArgument
 from agenttts.cli.store import open_store
 from agenttts.errors import ConfigError
 
@@ -36,8 +31,8 @@ def trials(
 ) -> None:
     """List the trials of a study."""
     from agenttts.cli.console import show
-    from agenttts.cost import cost_model
     from agenttts.report import trial_row, trials_table
+    from agenttts.space.cost import cost_model
 
     opened = open_store(store)
     found = opened.study(study)
@@ -122,7 +117,7 @@ def export(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a study into an Optuna storage, in place of an earlier export, so that optuna-dashboard shows it."""
-    from agenttts.chat import shown_url
+    from agenttts.llm.endpoint import shown_url
     from agenttts.tracking import export_to_optuna
 
     opened = open_store(store)
@@ -137,8 +132,8 @@ def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as
     from rich.text import Text
 
     from agenttts.cli.console import show
-    from agenttts.cost import cost_model
     from agenttts.report import frontier_row, frontier_table, pareto_table, study_frontier
+    from agenttts.space.cost import cost_model
 
     opened = open_store(store)
     shown = opened.study(study)

@@ -42,9 +42,9 @@ from agenttts.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agenttts.environments.serving import Serving
     from agenttts.pipeline import Pipeline
-    from agenttts.trial import Archive
+    from agenttts.serving import Serving
+    from agenttts.study.trial import Archive
 
 
 def search(
@@ -79,7 +79,7 @@ def search(
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem
     from agenttts.cli.run import Job, Settings, run_search
-    from agenttts.progress import Limits
+    from agenttts.searching.progress import Limits
 
     limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
     problem = Problem.create(
@@ -131,8 +131,8 @@ def compare(
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem
     from agenttts.cli.run import Settings, run_comparison
-    from agenttts.progress import Limits
     from agenttts.report import comparison_table
+    from agenttts.searching.progress import Limits
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=racing, store=store)
     problem = Problem.create(
@@ -210,8 +210,8 @@ def ablate(
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem
     from agenttts.cli.run import Settings
-    from agenttts.progress import Limits
     from agenttts.report import comparison_table
+    from agenttts.searching.progress import Limits
 
     settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
     problem = Problem.create(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agenttts.checks import Kind
+from agenttts._util.checks import Kind
 from agenttts.environments.examples import read_lines, read_text
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agenttts.checks import TEXT
+from agenttts._util.checks import TEXT
 from agenttts.environments.examples import read_lines
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.tasks import hotpotqa

@@ -8,22 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.aggregators import Fuse
-from agenttts.environments.serving.gpus import parse_cards
-from agenttts.environments.serving.placement import (
-    GIB,
-    LEAST_SEQUENCES,
-    Card,
-    Demand,
-    Placement,
-    contexts,
-    demand,
-    place,
-)
 from agenttts.environments.tasks.models import LLAMA_3B, LLAMA_8B, LLAMA_70B, QWEN_7B, QWEN_32B, QWEN_72B
 from agenttts.errors import ConfigError
-from agenttts.metrics import equal
 from agenttts.pipeline import Model, Pipeline, Sampling, Subtask
+from agenttts.pipeline.aggregators import Fuse
+from agenttts.pipeline.metrics import equal
+from agenttts.serving.gpus import parse_cards
+from agenttts.serving.placement import GIB, LEAST_SEQUENCES, Card, Demand, Placement, contexts, demand, place
 
 PAPER = (QWEN_7B, QWEN_32B, QWEN_72B, LLAMA_3B, LLAMA_8B, LLAMA_70B)
 CONTEXT = 4096

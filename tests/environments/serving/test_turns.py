@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.environments.serving.turns import Turns
 from agenttts.errors import EndpointError
+from agenttts.serving.turns import Turns
 
 
 class Cards:

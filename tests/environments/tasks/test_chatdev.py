@@ -14,16 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost, PaperCost
 from agenttts.db import Store
-from agenttts.environments import LiveEnvironment, SamplePool, environment, sandbox
-from agenttts.environments.tasks.chatdev import Program, chatdev, completeness, consistency, quality
+from agenttts.environments import LiveEnvironment, environment
+from agenttts.environments.tasks.chatdev import Program, chatdev, completeness, consistency, quality, sandbox
 from agenttts.environments.tasks.chatdev.files import read_files, written
 from agenttts.environments.tasks.chatdev.program import bare_code, complaint, cosine, ran, run
 from agenttts.errors import ConfigError, ParseError
-from agenttts.evaluation import Evaluation
+from agenttts.execution.pool import SamplePool
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost, PaperCost
+from agenttts.study.evaluation import Evaluation
 from tests.endpoint import FakeEndpoint
 from tests.environments.tasks.data import OWN, SAMPLES
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agenttts.allocation import Allocation
-from agenttts.cost import cost_model
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Message, Model
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import cost_model
 from agenttts.testing import ScriptedClient
 from tests.environments.tasks.data import OWN, SAMPLES
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.allocation import Allocation
-from agenttts.cost import FlopsCost, PaperCost
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.environments.tasks.taskbench import argument_f1, link_f1, node_f1, step_rouge_l, taskbench
 from agenttts.errors import ConfigError
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost, PaperCost
 from tests.endpoint import FakeEndpoint
 from tests.environments.tasks.data import OWN, SAMPLES
 

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import os
 
-from agenttts.cost import Budget
 from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.sandbox import require_sandbox
 from agenttts.environments.tasks.chatdev import prompts, stages
 from agenttts.environments.tasks.chatdev.examples import TASK, read_examples
 from agenttts.environments.tasks.chatdev.program import completeness, consistency, executability
+from agenttts.environments.tasks.chatdev.sandbox import require_sandbox
 from agenttts.environments.tasks.chatdev.turns import FuseTurns
 from agenttts.environments.tasks.models import LLAMA_3B, LLAMA_70B
 from agenttts.environments.tasks.rows import split
-from agenttts.pipeline import Coroutine, Metric, Model, Pipeline, Sampling, Subtask
+from agenttts.pipeline import Metric, Model, Pipeline, Sampling, Subtask
+from agenttts.pipeline.subtask import Coroutine
+from agenttts.space.cost import Budget
 
 BUDGET = 1768
 """The largest model of each stage once (1767.33), in the paper's unit."""

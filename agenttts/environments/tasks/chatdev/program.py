@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from agenttts.environments.sandbox import Limits, Outcome, execute
 from agenttts.environments.tasks.chatdev.files import MAIN
+from agenttts.environments.tasks.chatdev.sandbox import Limits, Outcome, execute
 from agenttts.pipeline import Example, SubtaskRun
 
 RUN_SECONDS = 3

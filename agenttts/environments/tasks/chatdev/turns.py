@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from agenttts.aggregators import Fuse
 from agenttts.errors import ParseError
 from agenttts.pipeline import Message, Parser, SubtaskRun
+from agenttts.pipeline.aggregators import Fuse
 
 TURNS = 2
 """Turns of a stage at most: write and complete, review and revise, explain and mend."""

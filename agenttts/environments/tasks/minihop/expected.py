@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocation import Allocation, Choice
-from agenttts.cost import FlopsCost
 from agenttts.environments.tasks.minihop import world
 from agenttts.environments.tasks.minihop.pipeline import EXAMPLES, HELD_OUT, HERE, pipeline
 from agenttts.errors import ConfigError
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation, Choice
+from agenttts.space.cost import FlopsCost
 
 ORDERS = 400
 """Random orders that each stage is averaged over."""

@@ -12,15 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agenttts.aggregators import IdVote, MajorityVote
-from agenttts.cost import Budget
 from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.serving import LlamaCppServing
 from agenttts.environments.tasks.minihop import world
 from agenttts.environments.tasks.minihop.recorded import ReplayClient
 from agenttts.errors import ParseError
-from agenttts.metrics import equal
-from agenttts.pipeline import Aggregator, Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
+from agenttts.pipeline import (
+    Aggregator,
+    Example,
+    Message,
+    Model,
+    Pipeline,
+    Sampling,
+    Subtask,
+    SubtaskInput,
+    SubtaskRun,
+)
+from agenttts.pipeline.aggregators import IdVote, MajorityVote
+from agenttts.pipeline.metrics import equal
+from agenttts.serving import LlamaCppServing
+from agenttts.space.cost import Budget
 
 DEFAULT_BUDGET = Budget(700, "flops")
 HERE = Path(__file__).parent

@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agenttts.db import Sample
-from agenttts.environments.completions import Completions
-from agenttts.environments.prompts import render
 from agenttts.errors import EndpointError
+from agenttts.execution.prompts import render
+from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, SubtaskInput
 
 

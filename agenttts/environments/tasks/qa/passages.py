@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from agenttts._util.extras import imported
 from agenttts.environments.tasks.rows import FULL_TEXT, HELD_OUT, LIST, SEARCHED, TEXT_LIST, Row
-from agenttts.extras import imported
 from agenttts.pipeline import Example
 
 CANDIDATES = 100

@@ -34,13 +34,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from agenttts.aggregators import Fuse, IdVote
-from agenttts.cost import Budget
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.tasks.rows import split
-from agenttts.metrics import exact_match, set_f1, token_f1
-from agenttts.parsers import ids, tagged
 from agenttts.pipeline import Example, Model, Pipeline, Sampling, Subtask, SubtaskInput
+from agenttts.pipeline.aggregators import Fuse, IdVote
+from agenttts.pipeline.metrics import exact_match, set_f1, token_f1
+from agenttts.pipeline.parsers import ids, tagged
+from agenttts.space.cost import Budget
 
 MARKER = "Answer:"
 """What the final answer stands behind."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from agenttts.checks import Kind
+from agenttts._util.checks import Kind
 from agenttts.environments.tasks.qa.passages import example_id
 from agenttts.environments.tasks.rows import FULL_TEXT, HELD_OUT, SEARCHED, TEXT_LIST, Row
 from agenttts.pipeline import Example

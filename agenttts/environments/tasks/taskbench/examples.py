@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from agenttts.checks import TEXT, Kind
+from agenttts._util.checks import TEXT, Kind
 from agenttts.environments.tasks.rows import FULL_TEXT, TEXT_LIST, Row, read_rows
 from agenttts.environments.tasks.taskbench.plans import REFERENCE, Link, Node
 from agenttts.environments.tasks.taskbench.tools import ToolGraph

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from agenttts.aggregators import Fuse
-from agenttts.cost import Budget
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.tasks.models import LLAMA_8B, LLAMA_70B
 from agenttts.environments.tasks.rows import split
@@ -26,6 +24,8 @@ from agenttts.environments.tasks.taskbench.examples import TASK, find_data, read
 from agenttts.environments.tasks.taskbench.metrics import argument_f1, node_f1, step_rouge_l
 from agenttts.environments.tasks.taskbench.tools import ToolGraph
 from agenttts.pipeline import Metric, Parser, Pipeline, Sampling, Subtask, SubtaskInput
+from agenttts.pipeline.aggregators import Fuse
+from agenttts.space.cost import Budget
 
 BUDGET = 1978
 """The largest model of each stage once (1977.33), in the paper's unit."""

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from agenttts.errors import ParseError
-from agenttts.parsers import json_object
 from agenttts.pipeline import SubtaskInput
+from agenttts.pipeline.parsers import json_object
 
 REFERENCE = re.compile(r"<node-(\d+)>")
 

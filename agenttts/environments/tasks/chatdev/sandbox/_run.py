@@ -28,7 +28,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from agenttts.environments.sandbox._wrap import mechanisms, wrapped
+from agenttts.environments.tasks.chatdev.sandbox._wrap import mechanisms, wrapped
 from agenttts.errors import ConfigError
 
 _MIB = 2**20

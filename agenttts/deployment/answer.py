@@ -1,0 +1,50 @@
+"""What a deployed pipeline answers, and what that took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agenttts.llm.samples import Spend
+from agenttts.space.allocation import Allocation
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageUse:
+    """What one subtask used for an answer."""
+
+    model: str
+    samples: int
+    """Samples drawn."""
+    unparsable: int
+    """Samples that the parser could not use."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+OnStage = Callable[[str, Any, StageUse], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineAnswer:
+    """What a deployed pipeline answers, and what that took."""
+
+    output: Any
+    """The pipeline's output; where it was cut short, that of the last subtask that was done."""
+    outputs: Mapping[str, Any]
+    """Outputs of the subtasks that were done."""
+    allocation: Allocation
+    """What was used; not what was deployed where a model had to be stood in for."""
+    stages: Mapping[str, StageUse]
+    spend: Spend
+    degraded: tuple[str, ...] = ()
+    """Every way in which this is less than was deployed, in words; empty when all went well."""
+    recorded: str = ""
+    """What the samples are where no real model gave them."""
+
+    @property
+    def text(self) -> str:
+        """The output as text: JSON where it is none."""
+        return self.output if isinstance(self.output, str) else json.dumps(self.output, default=str)

@@ -1,0 +1,105 @@
+"""Samples, what they took, and the contract of whatever keeps them (`SampleStore`): plain values, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spend:
+    """What was really bought, and what the sample pool saved buying."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reused_prompt_tokens: int = 0
+    """Prompt tokens of draws that the pool answered, as a fresh purchase would have counted them."""
+    reused_completion_tokens: int = 0
+    usd: float = 0.0
+    """By the models' declared prices; models without prices add nothing."""
+    seconds: float = 0.0
+    """Wall-clock seconds."""
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Spend)})
+
+    @property
+    def tokens(self) -> int:
+        """Tokens bought, prompt and completion."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def reused_tokens(self) -> int:
+        """Tokens that the sample pool saved buying."""
+        return self.reused_prompt_tokens + self.reused_completion_tokens
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion that was bought."""
+
+    text: str
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class StoredPrompt:
+    """What a key stands for, kept readable."""
+
+    key: str
+    model: str
+    namespace: str
+    messages: Sequence[Mapping[str, str]]
+    sampling: Mapping[str, Any]
+    prompt_tokens: int
+
+
+class Held(NamedTuple):
+    """What the pool has of a key, of a number of samples that is asked for."""
+
+    prompt_tokens: int
+    """0 when the key is new."""
+    samples: list[Sample]
+    """The first ones, up to a gap."""
+    missing: list[int]
+    """Positions that hold no sample: a failed request may have left a gap."""
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Answers of one request."""
+
+    samples: tuple[Sample, ...]
+    """At least one."""
+    prompt_tokens: int
+
+
+class SampleStore(Protocol):
+    """Keeps the samples of a pool: those of one key are an ordered list.
+
+    The database is one (`db.SampleTable`), a dictionary another (`execution.memory.MemorySamples`).
+    """
+
+    def read(self, key: str, limit: int) -> Held:
+        """What there is of the first `limit` samples of a key."""
+        ...
+
+    def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
+        """Take or renew the right to pay for samples of a key; None while another has it. Expired claims are free.
+
+        Returns:
+            What there is of the first `limit` samples, now that nobody else adds to them.
+        """
+        ...
+
+    def release(self, key: str, owner: str) -> None:
+        """Give a claim back."""
+        ...
+
+    def add(
+        self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
+    ) -> None:
+        """Keep samples from position `start` on, and charge the study with what they took."""
+        ...

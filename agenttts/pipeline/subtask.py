@@ -1,0 +1,234 @@
+"""One stage of a pipeline, and the handles through which it is run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from agenttts._util.checks import (
+    COUNT,
+    FUNCTION,
+    POSITIVE,
+    TEXT,
+    Kind,
+    instance,
+    members,
+    reject_duplicates,
+    require,
+    require_fields,
+)
+from agenttts.errors import ConfigError
+from agenttts.pipeline.model import Example, Message, Model, Sampling
+
+_SUBTASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class SubtaskInput:
+    """What a subtask sees of one example: the example's fields and the outputs of the subtasks before it."""
+
+    example: Example
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SubtaskRun(Protocol):
+    """The metered handle through which a subtask draws samples while it runs.
+
+    A user's coroutine (`Subtask.run`) and the aggregators receive it; every draw goes through the sample pool, so it
+    is recorded, counted, reused and never bought twice.
+    """
+
+    @property
+    def subtask(self) -> Subtask: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def input(self) -> SubtaskInput: ...
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The rendered prompt; empty when the whole stage is a coroutine."""
+        ...
+
+    def count_unparsable(self) -> None:
+        """Count one sample that could not be used."""
+        ...
+
+    async def draw(
+        self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
+    ) -> list[str]:
+        """Return the first `samples` completions of these messages (the allocation's number when None)."""
+        ...
+
+    async def embed(self, text: str) -> Sequence[float]:
+        """Return the text's embedding by the environment's embedding model."""
+        ...
+
+
+class StepRun(SubtaskRun, Protocol):
+    """The handle of one subtask for a pipeline that is a function (`Pipeline.run`)."""
+
+    async def ask(self, messages: Sequence[Message] | str) -> Any:
+        """The subtask's output for these messages: the allocation's samples of its model, parsed and aggregated.
+
+        Raises:
+            ParseError: When no sample can be used and the subtask has no default.
+            EndpointError: When the model's endpoint refuses or keeps failing.
+        """
+        ...
+
+    async def reply(self, messages: Sequence[Message] | str) -> str:
+        """As `ask`, but the whole first sample that was parsed as the output: for code that parses for itself."""
+        ...
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """Turns the parsed samples of one subtask into its one output."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
+        """Return the output; `parsed` holds the usable samples in draw order and is never empty."""
+        ...
+
+    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
+        """Prompt and completion tokens of the aggregator's own calls, vectorised over `samples`.
+
+        Args:
+            samples: Sample counts, a number or an array.
+            prompt_tokens: Mean prompt length of the subtask (Np).
+            completion_tokens: Mean generation length of the subtask (Nd).
+        """
+        ...
+
+
+Prompt = str | Callable[[SubtaskInput], str | Sequence[Message]]
+Parser = Callable[[str, SubtaskInput], Any]
+Metric = Callable[[Any, Example], float]
+Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
+Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
+
+
+def text(sample: str, _: SubtaskInput) -> str:
+    """The default parser: the sample without surrounding white space."""
+    return sample.strip()
+
+
+@dataclass(frozen=True)
+class Subtask:
+    """One stage of a pipeline.
+
+    Give either a `prompt` (with `parser` and `aggregator`) or `run`, a coroutine that is the whole stage and draws
+    through its handle; or neither, where the whole pipeline is one function (`Pipeline.run`). A string prompt is a
+    Jinja template over the example's fields and the names of the subtasks before it; a callable returns the user
+    message or a list of messages.
+
+    Raises:
+        ConfigError: On an unusable name, no or duplicate models, or a field of another type or range.
+    """
+
+    name: str
+    models: tuple[Model, ...]
+    prompt: Prompt | None = None
+    _: KW_ONLY
+    system: str | None = None
+    """System message put before a string prompt."""
+    parser: Parser = text
+    """Sample -> value; raises `errors.ParseError` (or returns None) for an unusable sample, a counted non-vote."""
+    aggregator: Aggregator | None = None
+    """Samples -> output; majority vote when None. Of a `run` coroutine it prices the calls beyond the first turn's."""
+    default: Any = None
+    """Output when none of the samples is usable; None makes the example fail."""
+    metric: Metric | None = None
+    """Optional score of this subtask's output in [0, 1]: evidence for the search, not its objective."""
+    run: Coroutine | None = None
+    """A coroutine that is the whole stage, instead of prompt, parser and aggregator."""
+    after: tuple[str, ...] | None = None
+    """Names of the subtasks whose outputs this one reads; None means the one declared before it."""
+    prompt_tokens: float = 1024
+    """Mean prompt length in tokens (the paper's Np)."""
+    completion_tokens: float = 256
+    """Mean length of one sample in tokens (the paper's Nd)."""
+    max_samples: int | None = 100
+    """Largest number of samples the search may try; None leaves the budget as the only bound."""
+    sample_counts: tuple[int, ...] | None = None
+    """The numbers of samples the search may try, kept in ascending order; None means every one from 1 on."""
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        require(TEXT, self.name, "a subtask's name")
+        where = f"subtask {self.name!r}"
+        if not _SUBTASK_NAME.fullmatch(self.name):
+            raise ConfigError(f"{where} must be named with letters, digits and underscores")
+        object.__setattr__(self, "models", members(self.models, _MODEL, f"{where}: models"))
+        if self.after is not None:
+            object.__setattr__(self, "after", members(self.after, _NAME, f"{where}: after"))
+        if not self.models:
+            raise ConfigError(f"{where} has no candidate model: list at least one")
+        reject_duplicates(f"{where} lists the model", [model.name for model in self.models])
+        if self.prompt is not None and self.run is not None:
+            raise ConfigError(f"{where} has both a prompt and a run coroutine: give it one of them")
+        if self.run is not None and not inspect.iscoroutinefunction(self.run):
+            raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
+        require_fields(self, where, _SUBTASK_FIELDS)
+        if self.sample_counts is not None:
+            object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
+
+    def _checked_counts(self, counts: Sequence[int]) -> tuple[int, ...]:
+        where = f"subtask {self.name!r}: sample_counts"
+        if not counts:
+            raise ConfigError(f"{where} is empty: list at least one number, or leave it None for every number")
+        for count in counts:
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ConfigError(f"{where} must be whole numbers >= 1, not {count!r}")
+        if self.max_samples is not None and max(counts) > self.max_samples:
+            raise ConfigError(f"{where} go up to {max(counts)}, over max_samples={self.max_samples}: raise that")
+        return tuple(sorted(set(counts)))
+
+    @property
+    def least_samples(self) -> int:
+        """Smallest number of samples the search may try."""
+        return self.sample_counts[0] if self.sample_counts else 1
+
+    def samples_up_to(self, most: int) -> int:
+        """Largest number of samples the search may try that is not over `most`; 0 when there is none."""
+        bound = most if self.max_samples is None else min(most, self.max_samples)
+        if self.sample_counts is None:
+            return max(bound, 0)
+        position = bisect_right(self.sample_counts, bound)
+        return self.sample_counts[position - 1] if position else 0
+
+    def model(self, name: str) -> Model:
+        """The candidate model of this name.
+
+        Raises:
+            ConfigError: When the subtask has no such model; the message lists those it has.
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        known = ", ".join(model.name for model in self.models)
+        raise ConfigError(f"subtask {self.name!r} has no model {name!r}; it has {known}")
+
+
+_MODEL = instance(Model, "Model objects")
+_NAME = TEXT._replace(words="names of subtasks")
+_SUBTASK_FIELDS = {
+    "prompt": Kind(
+        "a Jinja template or a function", lambda prompt: isinstance(prompt, str) or callable(prompt)
+    ).or_none,
+    "system": TEXT.or_none,
+    "parser": FUNCTION,
+    "aggregator": instance(Aggregator, "an aggregator such as MajorityVote()").or_none,
+    "metric": FUNCTION.or_none,
+    **dict.fromkeys(("prompt_tokens", "completion_tokens"), POSITIVE),
+    "max_samples": COUNT.or_none,
+    "sampling": instance(Sampling, "a Sampling"),
+}
