@@ -1,108 +1,157 @@
-"""The two protocols that a search runs between.
+"""The plug-in surface: what a search runs between.
 
-An `Environment` scores allocations on examples; a `Searcher` maps an archive to proposals. A searcher keeps nothing
-between calls: it is a pure function of (archive, space, count) and of its own constructor arguments, so a killed
-search resumes from the store alone and any searcher can continue any other's study.
+An `Environment` scores allocations on examples; a `Searcher` maps an archive to proposals. A plug-in inherits from one
+of them and gives what has no default. `agenttts.testing` holds the suites that every plug-in must pass.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from types import TracebackType
+from typing import ClassVar, Protocol, Self
 
-from agenttts.pipeline import Pipeline
-from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation
-from agenttts.space.cost import Budget
-from agenttts.study.evaluation import Evaluation
-from agenttts.study.trial import AgentStep, Archive, Proposal
+from agenttts.execution.pool import SamplePool
+from agenttts.llm.prefix_cache import CacheUse
+from agenttts.pipeline import Model, Pipeline
+from agenttts.pipeline.fingerprint import combined, describe, fingerprint
+from agenttts.space import Allocation, Budget, SearchSpace
+from agenttts.study import AgentStep, Archive, Evaluation, Proposal
 
 
-@runtime_checkable
-class Environment(Protocol):
+class Environment(ABC):
     """Scores allocations of one pipeline on examples.
 
-    An environment that is also an async context manager is entered before the first evaluation (it starts its
-    servers and checks what can be checked without buying) and left after the last.
+    It is not changed while it is used: several searches may use one at once, each with a sample pool of its own. It is
+    entered (`async with environment as entered`) before the first evaluation and left after the last; what entering
+    returns is what evaluates. An example, complete but for the scores:
 
-    It may have three further attributes: `recorded`, what its samples are where no model gives them; `endpoints`,
-    model -> URL, kept with the study; `embedder`, a model beside the pipeline's, whose prices a limit in USD needs.
+        class Halves(Environment):
+            def __init__(self, pipeline: Pipeline) -> None:
+                self.name, self.pipeline, self.examples = "halves", pipeline, ("1", "2")
+
+            async def evaluate(self, allocation, examples=None, *, pool=None):
+                names = self.examples if examples is None else examples
+                return Evaluation(results=tuple(ExampleResult(example=name, score=0.5) for name in names))
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def pipeline(self) -> Pipeline: ...
-    @property
-    def examples(self) -> Sequence[str]:
-        """Ids of the examples that a search uses."""
-        ...
-
-    @property
-    def held_out(self) -> Sequence[str]:
-        """Ids of other examples, on which the winner is checked; may be empty."""
-        ...
-
-    @property
-    def default_budget(self) -> Budget | None:
-        """The budget of a search that names none."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever scores could: pipeline, examples, model revisions."""
-        ...
-
-    async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
-        """Score the allocation on these examples (all of them when None).
-
-        A failed example scores 0 and is counted, never dropped.
-
-        Raises:
-            LimitReached: When a limit on spending stops a purchase; what was bought stays in the pool.
-            EndpointError: When a server is gone or answers nothing, so that scores would say nothing of the
-                allocation.
-        """
-        ...
-
-
-@runtime_checkable
-class Itemised(Protocol):
-    """An environment whose fingerprint has parts, so that a study that cannot be resumed says which one changed."""
+    name: str
+    """Shown in tables, and part of a study's identity."""
+    pipeline: Pipeline
+    examples: Sequence[str]
+    """Ids of the examples that a search uses."""
+    held_out: Sequence[str] = ()
+    """Ids of other examples, on which the winner is checked."""
+    default_budget: Budget | None = None
+    """The budget of a search that names none."""
+    recorded: str = ""
+    """What its samples are where no model gives them, in words that are shown; empty where models run."""
+    embedder: Model | None = None
+    """A model beside the pipeline's, whose prices a limit in USD needs."""
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
-        """Part, as in "subtask 'find'" or "the examples" -> its fingerprint."""
-        ...
-
-
-class Searcher(Protocol):
-    """Decides what to try next.
-
-    A searcher that is also an async context manager is entered before the environment, and so before the first call
-    and before anything is bought (it checks what it needs to ask), and left after the last.
-    """
+        """Part, as in "subtask 'find'" or "the examples" -> its fingerprint, which changes whenever scores could."""
+        ids = {"the examples": self.examples, "the held-out examples": self.held_out}
+        return {**self.pipeline.fingerprints, **{part: fingerprint(describe(list(of))) for part, of in ids.items()}}
 
     @property
-    def name(self) -> str: ...
+    def fingerprint(self) -> str:
+        """One hash of all parts."""
+        return combined(self.fingerprints)
 
-    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        """At most `count` feasible, untried, distinct allocations; none when nothing is left to try.
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """Model name -> where it is asked, without anything that may be a secret; kept with the study."""
+        return {}
 
-        Infeasible or repeated proposals are the searcher's bug: the loop refuses and records them. No repetition is
-        what asks for a tried allocation to see more examples (`Proposal.examples`).
+    @abstractmethod
+    async def evaluate(
+        self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
+    ) -> Evaluation:
+        """Score the allocation on examples. A failed example scores 0 and is counted, never dropped.
+
+        Args:
+            allocation: What each subtask gets.
+            examples: Ids, searched or held out; all searched ones when None.
+            pool: Where samples are drawn, kept and charged; one of the environment's own when None. An environment
+                that asks no model needs none.
+
+        Raises:
+            LimitReached: When a limit on spending stops a request; what was paid for stays in the pool.
+            EndpointError: When a server is gone or answers nothing, so that scores would say nothing of the
+                allocation.
         """
-        ...
+
+    async def prefix_caches(self) -> Mapping[str, CacheUse]:
+        """Model -> what its server has found of its prompts in its prefix cache so far; of servers that tell."""
+        return {}
+
+    async def __aenter__(self) -> Environment:
+        """Start what must run, and check what can be checked for free. Returns what evaluates: usually itself.
+
+        Raises:
+            ConfigError: On what the user can fix, before anything is paid for.
+            EndpointError: When an endpoint cannot be reached.
+        """
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop what was started."""
 
 
 class Journal(Protocol):
-    """Where a searcher that explains itself (`JournaledSearcher`) writes its steps, as they happen."""
+    """Where a searcher that explains itself writes its steps, as they happen."""
 
     def __call__(self, step: AgentStep, /) -> None: ...
 
 
-@runtime_checkable
-class JournaledSearcher(Protocol):
-    """A searcher whose steps are recorded: the loop sets `journal` before the first call."""
+class Searcher(ABC):
+    """Decides what to try next.
 
-    journal: Journal | None
+    It keeps nothing between calls: it is a pure function of (archive, space, count) and of its own constructor
+    arguments, so a search that was killed resumes from the store alone, and any searcher can continue any other's
+    study. It is entered before the environment (to check what it needs to ask), and left after the last call.
+    A method by name is called with `seed=`, and with what its class says of itself: `planner=` (a `ChatModel`) where
+    it asks an LLM, `experience=` (an `Archive`) where it learns. An example:
+
+        class Cheapest(Searcher):
+            name = "cheapest"
+
+            async def propose(self, archive, space, count):
+                return [] if space.cheapest.key in archive.tried else [Proposal(space.cheapest)]
+    """
+
+    name: str
+    """Shown in tables, and part of a study's identity."""
+    needs_llm: ClassVar[bool] = False
+    """Whether there is nothing to it without an LLM."""
+    may_ask_llm: ClassVar[bool] = False
+    """Whether it asks an LLM if it is given one."""
+    learns: ClassVar[bool] = False
+    """Whether it begins with the experience of another study."""
+    journal: Journal | None = None
+    """Set by the search before the first call."""
+
+    @property
+    def title(self) -> str:
+        """Its name, and who plans where that may differ."""
+        return self.name
+
+    @abstractmethod
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        """At most `count` feasible, untried, distinct allocations; none when nothing is left to try.
+
+        Infeasible or repeated proposals are the searcher's bug: the loop rejects and records them. No repetition is
+        what asks for a tried allocation to see more examples (`Proposal.examples`).
+        """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close."""

@@ -105,7 +105,7 @@ def _fitted(name: str, gpus: int, batch: int, runs: Sequence[Measurement]) -> Me
 class _Load:
     """What one model is asked."""
 
-    seller: Completer
+    completer: Completer
     model: Model
     sampling: Sampling
     mixtures: Sequence[_Mixture]
@@ -121,7 +121,7 @@ class _Load:
         words = " ".join(str(value) for row in rows for value in row.values()).split()
         extra = {**subtask.sampling.extra, "ignore_eos": True}
         load = cls(
-            seller=environment.seller,
+            completer=environment.completer,
             model=model,
             sampling=replace(subtask.sampling, stop=(), extra=extra),
             mixtures=[],
@@ -158,7 +158,7 @@ class _Load:
     async def _ask(self, prompt: str, completion_tokens: int) -> Completions:
         seed = int(self.rng.integers(_SEEDS))
         extra = {**self.sampling.extra, "cache_salt": str(seed)}
-        return await self.seller.complete(
+        return await self.completer.complete(
             self.model,
             [{"role": "user", "content": prompt}],
             replace(self.sampling, max_tokens=completion_tokens, extra=extra),

@@ -14,14 +14,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypedDict
-from weakref import WeakKeyDictionary
 
 from agenttts._util.checks import MAPPING, POSITIVE, require
-from agenttts.db import Store
+from agenttts._util.locks import LoopLock
 from agenttts.deployment.answer import OnStage, PipelineAnswer, StageUse
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.pool import Draw, SamplePool
@@ -52,8 +50,7 @@ class DeployedPipeline:
     """Runs one allocation of a pipeline on one input after another.
 
     Entering it starts the servers that it brings and checks its models; outside of `async with`, a call does both for
-    itself. It is used in one event loop at a time. Use `at.deployed` to make one from an allocation file,
-    `trial.pipeline` or `LiveEnvironment.deployed` after a search.
+    itself. It is used in one event loop at a time. Use `at.deployed` to make one.
 
     Args:
         allocation: What each subtask gets.
@@ -91,7 +88,7 @@ class DeployedPipeline:
         self.client, self.embedder, self._serving = given, embedder, serving
         self._rested: dict[str, float] = {}
         self._users = 0
-        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._gate = LoopLock()
 
     async def __aenter__(self) -> Self:
         """Start the servers, and ask the endpoints whether they serve the allocation's models; once for all who enter.
@@ -101,7 +98,7 @@ class DeployedPipeline:
         Raises:
             ConfigError: On a missing key, or a model that its endpoint does not serve.
         """
-        async with self._gate:
+        async with self._gate.here:
             if not self._users:
                 await self._start()
             self._users += 1
@@ -110,15 +107,10 @@ class DeployedPipeline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        async with self._gate:
+        async with self._gate.here:
             self._users -= 1
             if not self._users:
                 await self._stop()
-
-    @property
-    def _gate(self) -> asyncio.Lock:
-        """Lets one at a time start or stop; a lock belongs to one event loop."""
-        return self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     async def _start(self) -> None:
         if self._serving is not None:
@@ -169,8 +161,7 @@ class DeployedPipeline:
         fields = _Fields({"question": given} if isinstance(given, str) else given)
         check_input(self.pipeline, fields)
         async with self:
-            with closing(Store()) as store:
-                return await self._answer(_DeployedRun(self, fields, SamplePool(store), on_stage))
+            return await self._answer(_DeployedRun(self, fields, SamplePool(), on_stage))
 
     async def _answer(self, run: _DeployedRun) -> PipelineAnswer:
         started = time.perf_counter()

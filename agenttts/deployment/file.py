@@ -24,6 +24,7 @@ from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
 from agenttts.space.throughput import Throughput, with_throughput
+from agenttts.study.trial import Trial
 
 _NOT_RUN = {"the metric"}
 """Parts of a pipeline that no answer depends on."""
@@ -67,18 +68,24 @@ class _Runner(NamedTuple):
 
 
 def deployed(
-    source: str | Path | Mapping[str, Any],
+    source: str | Path | Mapping[str, Any] | Allocation | Trial,
     pipeline: Pipeline | LiveEnvironment | None = None,
     *,
+    space: SearchSpace | None = None,
     data: str | None = None,
     endpoints: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> DeployedPipeline:
-    """The pipeline of an allocation file, ready to answer one input at a time.
+    """What was chosen, ready to answer one input at a time.
+
+        pipeline = at.deployed("allocation.yaml")
+        print(pipeline("Who wrote Emma?").text)
 
     Args:
-        source: The file, or what is in it (`report.recommendation`).
+        source: The allocation file, or what is in it (`report.recommendation`); or a trial or an allocation of a
+            search, with the environment and the space that were searched.
         pipeline: The pipeline, or an environment that runs it; that which the file names when None.
+        space: What was searched, for a trial or an allocation.
         data: Where the environment's examples are; as in the file when None.
         endpoints: Model name -> base URL, instead of those in the file.
         timeout_s: Seconds that one answer may take.
@@ -86,6 +93,13 @@ def deployed(
     Raises:
         ConfigError: On a file that cannot be read, one of another pipeline, or a pipeline that cannot be found.
     """
+    if isinstance(source, Allocation | Trial):
+        if space is None or not isinstance(pipeline, LiveEnvironment):
+            raise ConfigError("to deploy a trial or an allocation, give at.deployed the environment and space= too")
+        if endpoints:
+            pipeline.route(endpoints)
+        chosen = source.allocation if isinstance(source, Trial) else source
+        return _deployed(pipeline, chosen, space, timeout_s)
     where = "the allocation" if isinstance(source, Mapping) else f"allocation file {str(source)!r}"
     file = read_checked(source, _File, where, "agenttts best")
     runner = _runner(file, where, pipeline, data)
@@ -102,7 +116,22 @@ def deployed(
         _route(runner.environment.client, file, runner.pipeline, {})
     if endpoints:
         runner.environment.route(endpoints)
-    return runner.environment.deployed(allocation, space, timeout_s=timeout_s)
+    return _deployed(runner.environment, allocation, space, timeout_s)
+
+
+def _deployed(
+    environment: LiveEnvironment, allocation: Allocation, space: SearchSpace, timeout_s: float
+) -> DeployedPipeline:
+    """The allocation answered by what answers the environment, without its examples and metrics."""
+    return DeployedPipeline(
+        allocation,
+        space,
+        client=environment.client,
+        serving=environment.serving,
+        embedder=environment.embedder,
+        timeout_s=timeout_s,
+        recorded=environment.recorded,
+    )
 
 
 def _runner(file: _File, where: str, given: Pipeline | LiveEnvironment | None, data: str | None) -> _Runner:

@@ -1,6 +1,6 @@
 """The live environment: runs a pipeline on served models, example by example.
 
-Every example walks the graph (`environments.run`). Requests in flight are bounded by the client. A failed example
+Every example walks the graph (`execution.run`). Requests in flight are bounded by the client. A failed example
 scores 0 and is counted; only when a server is gone, or every example failed for want of an answer, is there no
 evaluation at all, since it would say nothing of the allocation.
 """
@@ -8,18 +8,16 @@ evaluation at all, since it would say nothing of the allocation.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
-from agenttts.db import Store
-from agenttts.deployment.deployed import TIMEOUT_S, DeployedPipeline
+from agenttts._util.locks import LoopLock
 from agenttts.environments.examples import load_examples
-from agenttts.environments.scored import ExampleOutcome, ScoredRun, probe_metrics, require_answers, usage_by_subtask
+from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_of, probe_metrics
 from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.execution.prompts import check_templates
@@ -27,21 +25,27 @@ from agenttts.llm.endpoint import shown_url
 from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
-from agenttts.llm.samples import Spend
 from agenttts.pipeline import Example, Model, Pipeline
-from agenttts.pipeline.fingerprint import combined, describe, fingerprint
+from agenttts.pipeline.fingerprint import describe, fingerprint
+from agenttts.protocols import Environment
 from agenttts.serving import Serving
 from agenttts.serving.served import ServedCompleter
-from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import Budget
 from agenttts.study.evaluation import Evaluation
 
-Runner = Callable[[Allocation, str, SamplePool], Awaitable[ExampleOutcome]]
-"""Runs one example (its id) under an allocation; what `LiveEnvironment.run_example` does, elsewhere."""
+
+@dataclass
+class _Session:
+    """What an environment and its labelled copy share while they are entered."""
+
+    users: int = 0
+    simulated: str = ""
+    """What the answers are where no model gives them, as the endpoints said."""
+    gate: LoopLock = field(default_factory=LoopLock)
 
 
-class LiveEnvironment:
+class LiveEnvironment(Environment):
     """Scores allocations by running the pipeline on its endpoints.
 
     Args:
@@ -49,7 +53,7 @@ class LiveEnvironment:
         examples: The labelled examples to search on: mappings with distinct `id` fields, or the path of a JSON
             Lines file (a missing `id` is the line's number).
         held_out: Other examples, on which the winner is checked with fresh samples.
-        client: Where samples are bought.
+        client: Where samples are asked for.
         serving: Servers to start and stop with the environment.
         name: Shown in tables; the pipeline's name when empty.
         default_budget: The budget of a search that names none.
@@ -82,12 +86,10 @@ class LiveEnvironment:
         self.client: ChatClient = client or OpenAIClient()
         self.embedder = embedder
         if embedder is not None and not isinstance(self.client, EmbeddingClient):
-            raise ConfigError(f"environment {self.name!r} needs embeddings, which its client does not sell")
-        self.pool = SamplePool(Store())
-        self.runner: Runner | None = None
-        """Runs the examples; this process does where there is none."""
-        self._serving = serving
-        self._entered = 0
+            raise ConfigError(f"environment {self.name!r} needs embeddings, which its client does not offer")
+        self.serving = serving
+        self._pool = SamplePool()
+        self._session = _Session()
         search_rows, held_rows = load_examples(examples), load_examples(held_out, prefix="held-out-")
         if not search_rows:
             raise ConfigError(f"environment {self.name!r} has no examples")
@@ -100,7 +102,7 @@ class LiveEnvironment:
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:
-        """See `protocols.Itemised`: the pipeline's parts and the two sets of examples.
+        """See `protocols.Environment.fingerprints`: the pipeline's parts and the two sets of examples.
 
         Taken once: what a function keeps in globals while it runs is no change of the pipeline.
         """
@@ -108,11 +110,6 @@ class LiveEnvironment:
         rows = {name: fingerprint(describe([self._rows[id_] for id_ in ids])) for name, ids in sets.items()}
         embedder = {"the embeddings": fingerprint(describe(self.embedder))} if self.embedder else {}
         return {**self.pipeline.fingerprints, **rows, **embedder}
-
-    @property
-    def fingerprint(self) -> str:
-        """One hash of the pipeline and of every example, held-out ones included."""
-        return combined(self.fingerprints)
 
     def route(self, endpoints: Mapping[str, str]) -> None:
         """Ask these models at these endpoints, whatever their `base_url`.
@@ -123,7 +120,7 @@ class LiveEnvironment:
         Raises:
             ConfigError: On a model that the pipeline does not have, or where the environment brings its own models.
         """
-        if self._serving is not None or self.recorded:
+        if self.serving is not None or self.recorded:
             raise ConfigError(
                 f"environment {self.name!r} brings its own models: leave --endpoint out, or give --serve with it"
             )
@@ -140,30 +137,9 @@ class LiveEnvironment:
     @property
     def endpoints(self) -> dict[str, str]:
         """Model name -> where it is asked, without anything that may be a secret; empty where it brings its own."""
-        if self._serving is not None or not isinstance(self.client, OpenAIClient):
+        if self.serving is not None or not isinstance(self.client, OpenAIClient):
             return {}
         return {model.name: shown_url(self.client.url(model)) for model in self.pipeline.models}
-
-    def deployed(self, allocation: Allocation, space: SearchSpace, *, timeout_s: float = TIMEOUT_S) -> DeployedPipeline:
-        """One allocation, ready to answer one input at a time: from the same endpoints, without examples or metrics.
-
-        Args:
-            allocation: What each subtask gets.
-            space: The budget that a stand-in for a model must fit.
-            timeout_s: Seconds that one answer may take.
-
-        Raises:
-            ConfigError: On an allocation that is not in the space.
-        """
-        return DeployedPipeline(
-            allocation,
-            space,
-            client=self.client,
-            serving=self._serving,
-            embedder=self.embedder,
-            timeout_s=timeout_s,
-            recorded=self.recorded,
-        )
 
     def serve(self, serving: Serving, *, endpoints: Mapping[str, str] | None = None) -> None:
         """Let these servers answer, instead of those that the environment brings.
@@ -177,26 +153,35 @@ class LiveEnvironment:
         """
         if self.recorded:
             raise ConfigError(f"environment {self.name!r} replays a recording: it has no models to serve")
-        self._serving = None
+        self.serving = None
         self.route(endpoints or {})
-        self._serving = serving
+        self.serving = serving
 
-    async def __aenter__(self) -> Self:
-        """Start the servers, and check everything that can be checked before anything is bought.
+    async def __aenter__(self) -> LiveEnvironment:
+        """Start the servers, and check everything that can be checked before anything is paid for.
 
         An environment that has been entered may be entered again: the servers start once, and stop with the last exit.
+
+        Returns:
+            Itself; where the endpoints say that they simulate, a copy whose models have a revision that says so, so
+            that neither a study nor a sample pool mixes their answers with those of real models.
 
         Raises:
             ConfigError: On a missing key, a model that is not served, or a metric that leaves [0, 1].
             EndpointError: When an endpoint cannot be reached.
         """
-        if self._entered:
-            self._entered += 1
-            return self
+        async with self._session.gate.here:
+            if not self._session.users:
+                self._session.simulated = await self._start()
+            self._session.users += 1
+        return self._labelled(self._session.simulated)
+
+    async def _start(self) -> str:
+        """What the answers are where no model gives them."""
         probe_metrics(self.pipeline, [self._rows[name] for name in self.examples])
         ours: Mapping[str, str] = {}
-        if self._serving is not None:
-            ours = await self._serving.start()
+        if self.serving is not None:
+            ours = await self.serving.start()
             self.client.route(ours)
         try:
             # Servers of ours have answered already, and may be asleep by now.
@@ -206,51 +191,41 @@ class LiveEnvironment:
         except BaseException:
             await self._close()  # whatever stopped the check must not leave servers running
             raise
-        if simulated:
-            self._label(simulated)
-        self._entered = 1
-        return self
+        return simulated
 
-    def _label(self, simulated: str) -> None:
-        """Say what the answers are, and let neither a study nor a sample pool mix them with those of real models."""
-        self.recorded = simulated
-        self.pipeline = self.pipeline.with_revision(simulated)
+    def _labelled(self, simulated: str) -> LiveEnvironment:
+        if not simulated:
+            return self
+        labelled = copy(self)
+        labelled.recorded, labelled.pipeline = simulated, self.pipeline.with_revision(simulated)
         if self.embedder is not None:
-            self.embedder = replace(self.embedder, revision=simulated)
-        self.__dict__.pop("fingerprints", None)
+            labelled.embedder = replace(self.embedder, revision=simulated)
+        labelled.__dict__.pop("fingerprints", None)
+        return labelled
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._entered -= 1
-        if not self._entered:
-            await self._close()
+        async with self._session.gate.here:
+            self._session.users -= 1
+            if not self._session.users:
+                await self._close()
 
     async def _close(self) -> None:
         await self.client.close()
-        if self._serving is not None:
-            await self._serving.stop()
+        if self.serving is not None:
+            await self.serving.stop()
 
-    async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+    async def evaluate(
+        self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
+    ) -> Evaluation:
         """See `protocols.Environment.evaluate`."""
-        started = time.perf_counter()
-        names, run = (self.examples if examples is None else examples), self.runner or self.run_example
-        outcomes = await asyncio.gather(*(run(allocation, name, self.pool) for name in names), return_exceptions=True)
-        runs: list[ExampleOutcome] = []
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            runs.append(outcome)
-        require_answers(runs, allocation)
-        spend = sum((run.spend for run in runs), start=Spend())
-        return Evaluation(
-            results=tuple(run.result for run in runs),
-            spend=replace(spend, seconds=time.perf_counter() - started),
-            usage=usage_by_subtask(self.pipeline, runs),
-        )
+        names = self.examples if examples is None else examples
+        runs = [self.run_example(allocation, name, pool or self._pool) for name in names]
+        return await evaluation_of(self.pipeline, allocation, runs)
 
     async def run_example(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
-        """One example under an allocation, in this process; a `runner` calls it in another.
+        """One example under an allocation.
 
         Raises:
             ConfigError: When there is no such example, or the pipeline cannot be run.
@@ -258,16 +233,16 @@ class LiveEnvironment:
             EndpointError: When a server is gone.
         """
         row = self.example(example)
-        run = ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, seller=self.seller)
+        run = ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, completer=self.completer)
         return await run.outcome()
 
     @property
-    def seller(self) -> Completer:
+    def completer(self) -> Completer:
         """Who is asked for completions: the client, in turns where its servers take turns."""
-        return self.client if self._serving is None else ServedCompleter(self.client, self._serving)
+        return self.client if self.serving is None else ServedCompleter(self.client, self.serving)
 
     async def prefix_caches(self) -> dict[str, CacheUse]:
-        """See `prefix_cache.PrefixCached`."""
+        """See `protocols.Environment.prefix_caches`."""
         if not isinstance(self.client, OpenAIClient):
             return {}
         models = {model.name: model for model in self.pipeline.models}
@@ -276,7 +251,7 @@ class LiveEnvironment:
 
     def gpus(self, model: Model) -> int:
         """How many GPUs a model's server is spread over; 1 where servers of others answer."""
-        return 1 if self._serving is None else self._serving.gpus(model.served_name)
+        return 1 if self.serving is None else self.serving.gpus(model.served_name)
 
     def example(self, name: str) -> Example:
         """The example of this id.

@@ -19,24 +19,27 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from agenttts._util.extras import imported
 from agenttts.db import Store
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.registry import environment
-from agenttts.environments.scored import ExampleOutcome
+from agenttts.environments.scored import ExampleOutcome, evaluation_of
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
 from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
 
 LOCAL = "local"
 """The address of a cluster that is this machine, started and stopped with the search."""
@@ -75,8 +78,8 @@ class _Order(NamedTuple):
     spent: Spend
 
 
-class RayWorkers:
-    """Lets Ray workers run the examples of an environment, while entered.
+class RayEnvironment(Environment):
+    """An environment whose examples are run by Ray workers while it is entered.
 
     Args:
         searched: The environment that is searched; its models must be at endpoints that every worker reaches.
@@ -109,16 +112,60 @@ class RayWorkers:
             )
         if address != LOCAL:
             _require_answer(address)
-        self._environment, self._address, self._workers = searched, address, workers
+        self._searched, self._address, self._workers = searched, address, workers
+        self.name, self.pipeline, self.recorded = searched.name, searched.pipeline, searched.recorded
+        self.examples, self.held_out = searched.examples, searched.held_out
+        self.default_budget, self.embedder = searched.default_budget, searched.embedder
         self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store))
         self._free: asyncio.Queue[Any] = asyncio.Queue()
         """A worker once for each example that it may take now; None when no worker is left."""
-        self._slots = 0
-        """How many such places there are, free or not."""
+        self._slots: list[int] = []
+        """How many such places there are, free or not: one number."""
+        self._stack = AsyncExitStack()
         self._returning: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        """Connect, and start the workers."""
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Those of what is searched."""
+        return self._searched.fingerprints
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """Those of what is searched."""
+        return self._searched.endpoints
+
+    async def prefix_caches(self) -> Mapping[str, CacheUse]:
+        """Those of what is searched."""
+        return await self._searched.prefix_caches()
+
+    async def evaluate(
+        self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
+    ) -> Evaluation:
+        """See `protocols.Environment.evaluate`; the pool is the search's, which every worker opens for itself.
+
+        Raises:
+            ConfigError: Without a pool: what the workers sample is kept in a store.
+        """
+        if pool is None:
+            raise ConfigError("the workers of a Ray cluster keep their samples in a store: hand the search's pool in")
+        names = self.examples if examples is None else examples
+        return await evaluation_of(self.pipeline, allocation, [self._run(allocation, name, pool) for name in names])
+
+    async def __aenter__(self) -> RayEnvironment:
+        """Enter the environment, connect, and start the workers."""
+        entered = await self._stack.enter_async_context(self._searched)
+        try:
+            self._start_workers()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        if entered is self._searched:
+            return self
+        labelled = copy(self)
+        labelled._searched, labelled.pipeline, labelled.recorded = entered, entered.pipeline, entered.recorded
+        return labelled
+
+    def _start_workers(self) -> None:
         ray = _connected(self._address, self._workers)
         try:
             self._require_reachable_store(sum(node["Alive"] for node in ray.nodes()))
@@ -134,20 +181,18 @@ class RayWorkers:
         for _ in range(IN_FLIGHT):  # a turn for each worker, then the next: all get work before any gets much
             for each in actors:
                 self._free.put_nowait(each)
-        self._slots = self._free.qsize()
-        self._environment.runner = self._run
-        return self
+        self._slots[:] = [self._free.qsize()]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         import ray
 
-        self._environment.runner = None
         for waiting in self._returning:
             waiting.cancel()
         await asyncio.gather(*self._returning, return_exceptions=True)
         ray.shutdown()
+        await self._stack.aclose()
 
     def _require_reachable_store(self, machines: int) -> None:
         if machines > 1 and self._source.store.startswith("sqlite"):
@@ -175,7 +220,7 @@ class RayWorkers:
         order = _Order(
             allocation,
             example,
-            self._environment.fingerprint,
+            self._searched.fingerprint,
             pool.study_id,
             pool.namespace,
             meter.max_tokens,
@@ -206,8 +251,8 @@ class RayWorkers:
             await worker.answer.options(max_task_retries=-1).remote()
             self._free.put_nowait(worker)
         except RayActorError:  # it is lost for good
-            self._slots -= 1
-            if not self._slots:
+            self._slots[0] -= 1
+            if not self._slots[0]:
                 self._free.put_nowait(None)
 
 
@@ -239,7 +284,7 @@ class _Worker:
         place = order.study_id, order.namespace
         if place not in self._pools:
             self._pools[place] = SamplePool(
-                self._store, study_id=order.study_id, namespace=order.namespace, meter=self._meter
+                self._store.samples, study_id=order.study_id, namespace=order.namespace, meter=self._meter
             )
         return self._pools[place]
 
@@ -255,14 +300,15 @@ class _Worker:
         self._store = Store(self._source.store)
         built = environment(self._source.name, data=self._source.data, endpoints=self._source.endpoints)
         assert isinstance(built, LiveEnvironment)
-        await self._stack.enter_async_context(built)
-        if built.fingerprint != order.fingerprint:
+        entered = await self._stack.enter_async_context(built)
+        assert isinstance(entered, LiveEnvironment)
+        if entered.fingerprint != order.fingerprint:
             raise ConfigError(
                 f"{where} has another environment {self._source.name!r} than this process: install the same code and "
                 "data on all machines"
             )
-        self._environment = built
-        return built
+        self._environment = entered
+        return entered
 
 
 def _shareable(store: str) -> str:

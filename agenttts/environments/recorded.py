@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from agenttts.environments.table import Outcome, Rows, read_table, source_of
 from agenttts.errors import ConfigError
+from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Pipeline, Subtask
+from agenttts.pipeline.fingerprint import fingerprint
+from agenttts.protocols import Environment
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import Budget
 from agenttts.study.evaluation import Evaluation, ExampleResult
 
 
-class RecordedEnvironment:
+class RecordedEnvironment(Environment):
     """Scores allocations from a table that you already have.
 
     Its pipeline prices and names what was recorded; it is never run, so any prompt and any metric do:
@@ -80,16 +82,18 @@ class RecordedEnvironment:
         return tuple(self._results)
 
     @property
-    def fingerprint(self) -> str:
-        """Hash of the recorded outcomes of every example, held-out ones included: a check of the winner is kept."""
+    def fingerprints(self) -> Mapping[str, str]:
+        """See `protocols.Environment.fingerprints`: one part, the recorded outcomes of every example, held out or not."""
         names = [*self.examples, *self.held_out]
         content = [
             [allocation.key, [[name, rows[name].score, dict(rows[name].subtask_scores)] for name in names]]
             for allocation, rows in sorted(self._results.items(), key=lambda item: item[0].key)
         ]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return {"the recorded outcomes": fingerprint(json.dumps(content, sort_keys=True))}
 
-    async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+    async def evaluate(
+        self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
+    ) -> Evaluation:
         """See `protocols.Environment.evaluate`.
 
         Raises:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
@@ -13,7 +15,7 @@ from agenttts.execution.run import ExampleRun, Tally
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Example, Metric, Pipeline, Subtask
 from agenttts.space.allocation import Allocation
-from agenttts.study.evaluation import ExampleResult, SubtaskUsage
+from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
 _SHOWN_OUTPUT = 60
@@ -92,6 +94,30 @@ class ScoredRun(ExampleRun):
         if subtask.metric is not None:
             where = f"subtask {subtask.name!r}"
             self.subtask_scores[subtask.name] = checked_score(subtask.metric, output, self.example, where)
+
+
+async def evaluation_of(
+    pipeline: Pipeline, allocation: Allocation, runs: Iterable[Awaitable[ExampleOutcome]]
+) -> Evaluation:
+    """Wait for every example of an allocation, and sum up.
+
+    Raises:
+        EndpointError: As `require_answers`, or when a server is gone.
+        ConfigError: When the pipeline cannot be run.
+        LimitReached: When a limit stopped a request.
+    """
+    started, outcomes = time.perf_counter(), []
+    for outcome in await asyncio.gather(*runs, return_exceptions=True):  # none cuts off what another has asked for
+        if isinstance(outcome, BaseException):
+            raise outcome
+        outcomes.append(outcome)
+    require_answers(outcomes, allocation)
+    spend = sum((outcome.spend for outcome in outcomes), start=Spend())
+    return Evaluation(
+        results=tuple(outcome.result for outcome in outcomes),
+        spend=replace(spend, seconds=time.perf_counter() - started),
+        usage=usage_by_subtask(pipeline, outcomes),
+    )
 
 
 def require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> None:

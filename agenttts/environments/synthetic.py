@@ -26,7 +26,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.protocols import Environment
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.combinations import Options
@@ -91,7 +93,7 @@ class _Stage(NamedTuple):
     weight: float
 
 
-class SyntheticEnvironment:
+class SyntheticEnvironment(Environment):
     """One problem of a family (`protocols.Environment`); `true_score` and `optimum` are what a search cannot see.
 
     Args:
@@ -100,7 +102,6 @@ class SyntheticEnvironment:
     """
 
     recorded = "synthetic problem; no model runs"
-    held_out: Sequence[str] = ()
 
     def __init__(self, family: Family, seed: int) -> None:
         self.family, self._seed = family, seed
@@ -129,7 +130,9 @@ class SyntheticEnvironment:
             totals = (totals[:, None] + options.costs[None, :]).ravel()
         return Budget(float(np.quantile(totals, self.family.share)), "flops")
 
-    async def evaluate(self, allocation: Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+    async def evaluate(
+        self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
+    ) -> Evaluation:
         """See `protocols.Environment.evaluate`."""
         scores, of_stages = self.scores(allocation), self._stage_scores(allocation)
         names = self.examples if examples is None else examples

@@ -15,13 +15,13 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from agenttts.db import Store
+from agenttts.execution.memory import MemorySamples
 from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient
-from agenttts.llm.samples import Completions, Held, Sample, Spend, StoredPrompt
+from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
 from agenttts.pipeline import Message, Model, Sampling
 
 SEARCH = "search"
@@ -58,37 +58,33 @@ class _Order(NamedTuple):
 
 
 class SamplePool:
-    """Draws samples, from the store where it has them, from the client where it has not.
+    """Draws samples: from where they are kept if they are there, else from the client.
 
     Args:
-        store: Holds the samples.
-        study_id: The study that purchases are charged to.
+        samples: Keeps the samples: a store's (`Store.samples`), or a dictionary of its own when None.
+        study_id: The study that is charged with what is paid for.
         namespace: Samples of different namespaces never mix.
-        meter: Counts purchases and stops them at a limit.
+        meter: Counts what is paid for, and stops it at a limit.
     """
 
     def __init__(
         self,
-        store: Store,
+        samples: SampleStore | None = None,
         *,
         study_id: int | None = None,
         namespace: str = SEARCH,
         meter: Meter | None = None,
     ) -> None:
         self.meter = meter or Meter()
-        self._store = store
+        self._samples = samples or MemorySamples()
         self.study_id = study_id
         self.namespace = namespace
         self._owner = uuid.uuid4().hex
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def joined(self, store: Store, study_id: int, meter: Meter) -> SamplePool:
-        """The same namespace on a study's store, charged to the study."""
-        return SamplePool(store, study_id=study_id, namespace=self.namespace, meter=meter)
-
     def fresh(self, namespace: str) -> SamplePool:
-        """The same store, study and meter under another namespace."""
-        return SamplePool(self._store, study_id=self.study_id, namespace=namespace, meter=self.meter)
+        """The same samples, study and meter under another namespace."""
+        return SamplePool(self._samples, study_id=self.study_id, namespace=namespace, meter=self.meter)
 
     async def draw(
         self, client: Completer, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
@@ -102,7 +98,7 @@ class SamplePool:
         key = sample_key(self.namespace, model, messages, sampling)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            held = self._store.samples.read(key, samples)
+            held = self._samples.read(key, samples)
             if not held.missing:
                 return self._reused(held)
             held = await self._claim(key, samples)  # another process may have bought some meanwhile
@@ -111,7 +107,7 @@ class SamplePool:
                 return await self._buy(_Order(client, key, model, messages, sampling), samples, held)
             finally:
                 keeping.cancel()
-                self._store.samples.release(key, self._owner)
+                self._samples.release(key, self._owner)
 
     async def embed(self, client: EmbeddingClient, model: Model, text: str) -> tuple[tuple[float, ...], Spend]:
         """The embedding of a text, bought once, and what was bought or reused.
@@ -126,7 +122,7 @@ class SamplePool:
     async def _claim(self, key: str, samples: int) -> Held:
         """Wait for the right to buy, and look again."""
         pause = _FIRST_PAUSE_SECONDS
-        while (held := self._store.samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
+        while (held := self._samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         return held
@@ -135,7 +131,7 @@ class SamplePool:
         """Renew a claim while its purchase goes on; a dead process's claim is soon free again."""
         while True:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
-            self._store.samples.claim(key, self._owner, _CLAIM_SECONDS)
+            self._samples.claim(key, self._owner, _CLAIM_SECONDS)
 
     async def _buy(self, order: _Order, samples: int, before: Held) -> Draw:
         """Buy what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
@@ -158,7 +154,7 @@ class SamplePool:
                 at_once = len(bought.samples)
             if at_once == len(held.missing) == samples - len(before.samples):  # the usual case: one request, and no gap
                 return Draw((*before.samples, *bought.samples), bought.prompt_tokens, spend)
-            held = self._store.samples.read(order.key, samples)
+            held = self._samples.read(order.key, samples)
         return Draw(tuple(held.samples), held.prompt_tokens, spend)
 
     async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
@@ -173,7 +169,7 @@ class SamplePool:
             prompt = StoredPrompt(
                 key, model.served_name, self.namespace, messages, asdict(sampling), bought.prompt_tokens
             )
-            self._store.samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
+            self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
             self.meter.add(spend)
         return spend, bought
 
@@ -194,13 +190,6 @@ class _Embedded:
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
         return await self.client.embed(model, messages[-1]["content"])
-
-
-@runtime_checkable
-class Pooled(Protocol):
-    """An environment that draws through a sample pool; the search loop gives it the study's."""
-
-    pool: SamplePool
 
 
 def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampling: Sampling) -> str:

@@ -50,8 +50,8 @@ class ExampleRun:
     client: ChatClient
     pool: SamplePool
     embedder: Model | None = None
-    seller: Completer | None = None
-    """Who sells the samples, where that is not simply the client: servers may have to be waited for."""
+    completer: Completer | None = None
+    """Who is asked for samples, where that is not simply the client: servers may have to be waited for."""
     spend: Spend = Spend()
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class ExampleRun:
         """
         choice = self.allocation[subtask.name]
         model, wanted = subtask.model(choice.model), samples or choice.samples
-        drawn = await self.pool.draw(self.seller or self.client, model, messages, sampling, wanted)
+        drawn = await self.pool.draw(self.completer or self.client, model, messages, sampling, wanted)
         self.spend += drawn.spend
         if not own:
             return drawn

@@ -7,8 +7,7 @@ so of one that was started again only what came since then is known.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 _COUNTER = re.compile(r'^vllm:prefix_cache_(queries|hits)_total\{[^}]*model_name="([^"]*)"[^}]*\} (\S+)$', re.M)
 
@@ -30,15 +29,6 @@ class CacheUse(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.found / self.looked_up:.0%} of {self.looked_up:,} prompt tokens"
-
-
-@runtime_checkable
-class PrefixCached(Protocol):
-    """An environment whose servers may tell how their prefix caches are used."""
-
-    async def prefix_caches(self) -> Mapping[str, CacheUse]:
-        """Model -> what its server has counted up to now; models whose server does not tell are left out."""
-        ...
 
 
 def read_metrics(text: str, model: str) -> CacheUse | None:

@@ -20,7 +20,7 @@ _PAUSE_S = 1.0
 
 @dataclass(frozen=True)
 class ServedCompleter:
-    """A seller of completions that keeps to the turns of its servers."""
+    """A completer of completions that keeps to the turns of its servers."""
 
     completer: Completer
     serving: Serving

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-
-from agenttts.protocols import Environment, Itemised, Searcher
-from agenttts.space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,31 +40,6 @@ class StudySpec:
             if was != now:
                 found.append(in_words[name](self, other) if name in in_words else f"{name} is {now!r}, was {was!r}")
         return found
-
-
-def study_spec(
-    environment: Environment, searcher: Searcher, space: SearchSpace, seed: int, budgets: Sequence[float] = ()
-) -> StudySpec:
-    """What identifies the study that a search would start or resume."""
-    return StudySpec(
-        environment=environment.name,
-        pipeline=space.pipeline.name,
-        sizes=space.pipeline.sizes,
-        fingerprint=environment.fingerprint,
-        cost_model=space.cost_model.name,
-        budget=space.budget,
-        pricing=space.pricing,
-        method=searcher.name,
-        seed=seed,
-        examples=len(environment.examples),
-        fingerprints=dict(environment.fingerprints) if isinstance(environment, Itemised) else {},
-        budgets=tuple(map(float, budgets)),
-    )
-
-
-def recorded(environment: Environment) -> str:
-    """What an environment calls samples that no model gives (its attribute `recorded`); empty where models run."""
-    return str(getattr(environment, "recorded", ""))
 
 
 def bought(label: str) -> str:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
 from agenttts.llm.samples import Spend
-from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
-
-Deployed = TypeVar("Deployed", covariant=True)
 
 RULES = "rules"
 """Who did what an LLM might have done and did not: the planner of a step, the searcher of a trial filled in by rule."""
@@ -47,14 +44,6 @@ class Look:
     """All of the trial's until then."""
 
 
-class Deployable(Protocol[Deployed]):
-    """An environment that can run one allocation outside of a search."""
-
-    def deployed(self, allocation: Allocation, space: SearchSpace) -> Deployed:
-        """The allocation, ready to answer."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """An allocation with its evaluation, where it came from and when."""
@@ -72,15 +61,6 @@ class Trial:
     created: datetime
     looks: tuple[Look, ...] = ()
     """Every time it was shown examples, in order; none where it was recorded by a version that did not keep this."""
-
-    def pipeline(self, environment: Deployable[Deployed], space: SearchSpace) -> Deployed:
-        """The trial's allocation, ready to answer one input at a time: see `LiveEnvironment.deployed`.
-
-        Args:
-            environment: Runs the pipeline.
-            space: What was searched.
-        """
-        return environment.deployed(self.allocation, space)
 
 
 @dataclass(frozen=True, kw_only=True)
