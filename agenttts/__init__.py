@@ -11,42 +11,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agenttts import aggregators, metrics, parsers
     from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
     from agenttts.db import Store
-    from agenttts.deployment.file import deployed
+    from agenttts.deployment import deployed
     from agenttts.environments import LiveEnvironment, RecordedEnvironment, environment
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
-    from agenttts.pipeline import Model, Pipeline, Sampling, StepRun, Subtask, SubtaskInput, SubtaskRun
-    from agenttts.searching import search
-    from agenttts.searching.methods import searcher
-    from agenttts.searching.progress import Limits, SearchResult
-    from agenttts.searching.racing import Racing
-    from agenttts.space import SearchSpace
-    from agenttts.space.allocation import Allocation, Choice
-    from agenttts.space.cost import Budget, cost_model
-    from agenttts.study.evaluation import Evaluation
-    from agenttts.study.trial import Archive, Proposal, Trial
+    from agenttts.pipeline import (
+        Model,
+        Pipeline,
+        Sampling,
+        StepRun,
+        Subtask,
+        SubtaskInput,
+        SubtaskRun,
+        aggregators,
+        metrics,
+        parsers,
+    )
+    from agenttts.protocols import Environment, Searcher
+    from agenttts.searching import Limits, Racing, SearchPlan, SearchResult, search, searcher
+    from agenttts.space import Allocation, Budget, Choice, SearchSpace, cost_model
+    from agenttts.study import Archive, Evaluation, ExampleResult, Proposal, Trial
 
 _HOMES = {
-    "agenttts": ("aggregators", "metrics", "parsers"),
     "agenttts.agent": ("AgentSearcher", "Insights", "LLMPlanner", "RulePlanner"),
-    "agenttts.space.allocation": ("Allocation", "Choice"),
-    "agenttts.space.cost": ("Budget", "cost_model"),
     "agenttts.db": ("Store",),
-    "agenttts.deployment.file": ("deployed",),
+    "agenttts.deployment": ("deployed",),
     "agenttts.environments": ("LiveEnvironment", "RecordedEnvironment", "environment"),
     "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
-    "agenttts.study.evaluation": ("Evaluation",),
-    "agenttts.searching.methods": ("searcher",),
     "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "StepRun", "Subtask", "SubtaskInput", "SubtaskRun"),
-    "agenttts.searching.progress": ("Limits", "SearchResult"),
-    "agenttts.searching.racing": ("Racing",),
-    "agenttts.searching.search": ("search",),
-    "agenttts.space": ("SearchSpace",),
-    "agenttts.study.trial": ("Archive", "Proposal", "Trial"),
+    "agenttts.protocols": ("Environment", "Searcher"),
+    "agenttts.searching": ("Limits", "Racing", "SearchPlan", "SearchResult", "search", "searcher"),
+    "agenttts.space": ("Allocation", "Budget", "Choice", "SearchSpace", "cost_model"),
+    "agenttts.study": ("Archive", "Evaluation", "ExampleResult", "Proposal", "Trial"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = {name: f"agenttts.pipeline.{name}" for name in ("aggregators", "metrics", "parsers")}
 
 __all__ = [
     "AgentSearcher",
@@ -57,7 +57,9 @@ __all__ = [
     "Choice",
     "ConfigError",
     "EndpointError",
+    "Environment",
     "Evaluation",
+    "ExampleResult",
     "Insights",
     "LLMPlanner",
     "Limits",
@@ -70,8 +72,10 @@ __all__ = [
     "RecordedEnvironment",
     "RulePlanner",
     "Sampling",
+    "SearchPlan",
     "SearchResult",
     "SearchSpace",
+    "Searcher",
     "StepRun",
     "Store",
     "StoreError",
@@ -91,10 +95,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name not in _HOME:
         raise AttributeError(f"module 'agenttts' has no attribute {name!r}")
-    return import_module(f"agenttts.{name}") if home == "agenttts" else getattr(import_module(home), name)
+    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -100,6 +100,7 @@ class Environment(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop what was started."""
+        return None
 
 
 class Journal(Protocol):
@@ -154,4 +155,5 @@ class Searcher(ABC):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to close."""
+        """Close what entering opened."""
+        return None

@@ -17,6 +17,7 @@ from openai import OpenAI
 import agenttts as at
 from agenttts._util.web import WebServer
 from agenttts.db import Store
+from agenttts.deployment import deployed
 from agenttts.deployment.answer import PipelineAnswer
 from agenttts.deployment.application import application
 from agenttts.deployment.deployed import DeployedPipeline, MissingField
@@ -91,7 +92,7 @@ async def test_the_winner_of_a_search_is_deployed_by_name(
 ) -> None:
     agent = searcher("agent", llm="none")
     result = await search(toy_environment, agent, toy_space, Store(), study_name="s", limits=Limits(trials=6))
-    winner = result.best.pipeline(toy_environment, toy_space)
+    winner = deployed(result.best, toy_environment, space=toy_space)
     async with winner:
         answers = [await winner.answer("1?"), await winner.answer({"question": "1?"})]
     assert [answer.text for answer in answers] == ["yes", "yes"] and answers[0].allocation == result.best.allocation
@@ -289,7 +290,7 @@ async def test_recorded_samples_are_deployed_as_such(store: Store) -> None:
     chosen = Allocation({"retrieve": ("minihop-s", 3), "answer": ("minihop-m", 1)})
     example = environment.example(environment.examples[0])
     given = {name: example[name] for name in ("facts", "question")}
-    async with environment.deployed(chosen, space) as pipeline:
+    async with deployed(chosen, environment, space=space) as pipeline:
         answer = await pipeline.answer(given)
     assert answer.recorded == "recorded samples of real models; no model runs"
 

@@ -35,7 +35,7 @@ BUDGETS = (90.0, 200.0, 320.0)
 
 
 @dataclass
-class Asked:
+class Asked(Searcher):
     """Random draws, with a note of the budget of each call."""
 
     name: str = "random"
@@ -47,7 +47,7 @@ class Asked:
 
 
 @dataclass
-class InOrder:
+class InOrder(Searcher):
     """Proposes one allocation after the other, under any budget that it fits."""
 
     allocations: list[Allocation]

@@ -13,6 +13,7 @@ import pytest
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.protocols import Searcher
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits, Progress, SearchResult
@@ -25,7 +26,7 @@ from tests.conftest import toy_reply
 
 
 @dataclass
-class Fixed:
+class Fixed(Searcher):
     """Proposes what it is told, whatever it is."""
 
     allocations: list[Allocation]

@@ -9,12 +9,12 @@ from typing import Self
 from agenttts.agent.graph import Agent, build
 from agenttts.agent.planner import Insights, Planner
 from agenttts.agent.rules import RulePlanner
-from agenttts.protocols import Journal
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.study.trial import AgentStep, Archive, Proposal
 
 
-class AgentSearcher:
+class AgentSearcher(Searcher):
     """The paper's agent (section 5), as a LangGraph graph with a planner that thinks at its nodes.
 
     Args:
@@ -25,12 +25,17 @@ class AgentSearcher:
     """
 
     name = "agent"
+    may_ask_llm = True
 
     def __init__(self, planner: Planner | None = None, *, insights: Insights | None = None, seed: int = 0) -> None:
         self.planner = planner or RulePlanner()
         self.insights = insights or Insights()
-        self.journal: Journal | None = None
         self._seed = seed
+
+    @property
+    def title(self) -> str:
+        """The agent, and who plans."""
+        return f"{self.name}-{self.planner.name}"
 
     async def __aenter__(self) -> Self:
         """Let the planner check, before anything is bought, what it needs."""

@@ -7,7 +7,7 @@ evaluated.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from agenttts._util.extras import installed
 from agenttts.baselines.random import RandomSearcher
 from agenttts.errors import ConfigError
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.combinations import Options
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 _BUDGET = "budget"
 
 
-class _OptunaSearcher(ABC):
-    name: str
+class _OptunaSearcher(Searcher):
     attempts = 100
     """Draws per proposal before a uniform one takes its place."""
 

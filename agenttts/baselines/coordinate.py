@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import islice
 
 from agenttts.baselines.random import RandomSearcher
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Archive, Proposal
 
 
-class CoordinateSearcher:
+class CoordinateSearcher(Searcher):
     """Starts at the cheapest allocation; then tries every one-subtask step from the best trial, in an order drawn anew
     for each best; when none is left, it restarts from a random allocation.
 

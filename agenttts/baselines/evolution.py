@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agenttts.baselines.random import RandomSearcher
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Archive, Proposal
@@ -16,7 +17,7 @@ _CROSSOVER_CHANCE = 0.8
 _MUTATION_CHANCE = 0.5
 
 
-class EvolutionSearcher:
+class EvolutionSearcher(Searcher):
     """A (mu + lambda) evolution: parents are the five best trials; the first six are drawn at random.
 
     A child takes each subtask's choice from one of two parents (with the paper's code's chances, crossover 0.8 and

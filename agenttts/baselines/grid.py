@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Archive, Proposal
@@ -13,7 +14,7 @@ from agenttts.study.trial import Archive, Proposal
 _RATIOS = (4.0, 2.0, 2**0.5)
 
 
-class GridSearcher:
+class GridSearcher(Searcher):
     """Works through the feasible grid points of one ladder before the next, in an order shuffled by the seed.
 
     The ladders have ratios 4, 2 and the square root of 2 between sample counts (1, 4, 16, ...; 1, 2, 4, ...), then

@@ -8,6 +8,7 @@ to the next; when none is, another allocation is drawn at random and starts on t
 from __future__ import annotations
 
 from agenttts.baselines.random import RandomSearcher
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.study.trial import Archive, Proposal, Trial
 
@@ -17,7 +18,7 @@ _MOST_RUNGS = 3
 _FEWEST_EXAMPLES = 5
 
 
-class HalvingSearcher:
+class HalvingSearcher(Searcher):
     """Successive halving over random allocations; it decides itself how many examples each trial sees."""
 
     name = "halving"

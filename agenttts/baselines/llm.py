@@ -8,7 +8,7 @@ had reached is used, not asked for again.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -18,7 +18,7 @@ from agenttts.baselines.random import RandomSearcher
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.samples import Spend
 from agenttts.proposals import dialogue
-from agenttts.protocols import Journal
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import RULES, AgentStep, Archive, Proposal, Trial
@@ -27,7 +27,7 @@ MAX_REPAIRS = 2
 """How often refused proposals go back to the model before others are drawn in their place."""
 
 
-class LLMSearcher(ABC):
+class LLMSearcher(Searcher):
     """Asks a chat model for allocations.
 
     Args:
@@ -38,14 +38,18 @@ class LLMSearcher(ABC):
         ConfigError: When OpenAI's endpoint is meant and the key is not set.
     """
 
-    name: str
+    needs_llm = may_ask_llm = True
     guided = False
     """Whether the model is shown guidelines and trials."""
 
     def __init__(self, planner: ChatModel | None = None, *, seed: int = 0) -> None:
         self.planner = planner or ChatModel()
-        self.journal: Journal | None = None
         self._seed = seed
+
+    @property
+    def title(self) -> str:
+        """The method, and who plans."""
+        return f"{self.name}-{self.planner.name}"
 
     async def __aenter__(self) -> Self:
         """Make sure that the model can be asked, before anything is bought."""

@@ -29,6 +29,7 @@ class MLCopilotSearcher(AgentHPOSearcher):
     """
 
     name = "mlcopilot"
+    learns = True
 
     def __init__(self, experience: Archive, planner: ChatModel | None = None, *, seed: int = 0) -> None:
         super().__init__(planner, seed=seed)

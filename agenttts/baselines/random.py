@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import islice
 
+from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.study.trial import Archive, Proposal
 
 _ATTEMPTS = 200
 
 
-class RandomSearcher:
+class RandomSearcher(Searcher):
     """Draws untried feasible allocations uniformly, without any regard to scores."""
 
     name = "random"

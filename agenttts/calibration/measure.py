@@ -78,10 +78,10 @@ async def measure(
     if over := [batch for batch in batches if not 1 <= batch <= MAX_IN_FLIGHT]:
         raise ConfigError(f"{over[0]} requests at once cannot be measured: give 1 to {MAX_IN_FLIGHT}, as a search has")
     found = []
-    async with environment:
-        if environment.recorded:
+    async with environment as entered:
+        if entered.recorded:
             raise ConfigError(
-                f"environment {environment.name!r} has nothing to measure: its answers are {environment.recorded}"
+                f"environment {environment.name!r} has nothing to measure: its answers are {entered.recorded}"
             )
         for name in dict.fromkeys(model.name for model in environment.pipeline.models):
             load = await _Load.create(environment, name)

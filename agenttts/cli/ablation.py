@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agenttts.cli.problem import Problem
-from agenttts.cli.run import Job, Run, Settings, compare_rows, require_seeds
-from agenttts.posterior.insights import recommend
+from agenttts.cli.run import Planned, compare_rows, method_in_words, require_seeds
 from agenttts.posterior.surrogate import Sizes
 from agenttts.report import Comparison
-from agenttts.searching.loop import Recommend
+from agenttts.searching.plan import Recommend, SearchPlan
 from agenttts.study.trial import Archive, Trial
 
 _LUCKIEST = "luckiest mean"
@@ -27,12 +26,12 @@ class _Variant:
     name: str
     insights_off: frozenset[int] = frozenset()
     racing: bool = True
-    choose: Recommend = recommend
+    choose: Recommend | None = None
 
-    def run(self, problem: Problem, settings: Settings, *, seed: int, llm: str | None) -> Run:
+    def plan(self, planned: Planned, *, seed: int, llm: str | None) -> SearchPlan:
         """One seed of it; variants that search alike share their study."""
-        job = Job.create(problem, "agent", seed=seed, llm=llm, insights_off=self.insights_off, racing=self.racing)
-        return Run(replace(job, choose=self.choose), replace(settings, racing=self.racing))
+        found = planned("agent", seed=seed, llm=llm, insights_off=self.insights_off, racing=self.racing)
+        return replace(found, choose=self.choose)
 
 
 def _luckiest(_: Sizes, trials: Sequence[Trial]) -> Trial:
@@ -50,18 +49,12 @@ _VARIANTS = (
 )
 
 
-def run_ablations(
-    problem: Problem, seeds: int, settings: Settings, *, llm: str | None, quiet: bool
-) -> list[Comparison]:
+def run_ablations(problem: Problem, planned: Planned, seeds: int, *, llm: str | None, quiet: bool) -> list[Comparison]:
     """The agent and its ablations with every seed; each search is a study that can be resumed.
 
     Raises:
         ConfigError: On fewer than one seed, or an LLM that cannot be asked.
     """
     require_seeds(seeds)
-    rows = {
-        variant.name: [variant.run(problem, settings, seed=seed, llm=llm) for seed in range(seeds)]
-        for variant in _VARIANTS
-    }
-    method = rows["agent"][0].job.method
-    return compare_rows(problem, rows, heading=problem.heading(("method", method)), quiet=quiet)
+    rows = {variant.name: [variant.plan(planned, seed=seed, llm=llm) for seed in range(seeds)] for variant in _VARIANTS}
+    return compare_rows(problem, rows, ("method", method_in_words(rows["agent"][0].searcher)), quiet=quiet)

@@ -24,7 +24,6 @@ from agenttts.serving import Serving
 from agenttts.space import SearchSpace
 from agenttts.space.cost import GpuSecondsCost, cost_model
 from agenttts.space.throughput import with_throughput
-from agenttts.study.spec import recorded
 
 _DEFAULT_COST = "flops"
 
@@ -94,14 +93,16 @@ class Problem:
         count = len(self.budgets)
         return f"{self.budgets[0]:g}to{self.budgets[-1]:g}x{count}" if count else f"{self.space.budget:g}"
 
-    def heading(self, *more: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    def heading(self, recorded: str, *more: tuple[str, str]) -> Iterator[tuple[str, str]]:
         """What a reader of the output needs to know of it, and more.
 
-        It is worked out when it is printed: only then has the environment met the models, and knows what they are.
+        Args:
+            recorded: What the samples are where no model gives them, as the entered environment says.
+            more: Further lines, each a label and a text.
         """
         environment, space = self.environment, self.space
         held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
-        label = f" ({recorded(environment)})" if recorded(environment) else ""
+        label = f" ({recorded})" if recorded else ""
         size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
         if space.listed is not None:
             size += " and are recorded; the other combinations are not tried"

@@ -23,8 +23,15 @@ _TRIAL_INDENT = 11
 
 
 @contextmanager
-def show_progress(console: Console, heading: Iterable[tuple[str, str]]) -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows a search on the console: the heading, each trial, and in a terminal a live line below."""
+def show_progress(
+    console: Console, heading: Callable[[str], Iterable[tuple[str, str]]]
+) -> Iterator[Callable[[Progress], None]]:
+    """A callback that shows a search on the console: the heading, each trial, and in a terminal a live line below.
+
+    Args:
+        console: Where.
+        heading: What the samples are where no model gives them -> the heading's lines, each a label and a text.
+    """
     shown: list[Progress] = []
 
     def status() -> Text:
@@ -36,7 +43,7 @@ def show_progress(console: Console, heading: Iterable[tuple[str, str]]) -> Itera
     def update(progress: Progress) -> None:
         before = len(shown[-1].archive.trials) if shown else progress.trials_before
         if not shown:
-            print_heading(console, heading)
+            print_heading(console, heading(progress.study.details.get("recorded", "")))
             if before:
                 console.print(f"resumed with {before} trials")
         shown[:] = [progress]

@@ -15,10 +15,9 @@ from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading
-from agenttts.protocols import Environment
 from agenttts.report.lines import duration
 from agenttts.searching.recording import Recorded, record
-from agenttts.study.spec import bought, recorded
+from agenttts.study.spec import bought
 
 _LINES = 10
 """Progress lines where the output is no terminal."""
@@ -28,14 +27,14 @@ def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_t
     """Record, and print how it goes, what was bought, and how to search the table."""
     console, environment = open_console(), problem.environment
     allocations = problem.space.on_levels(whole_numbers(levels, "--levels"))
-    heading = problem.heading(("recording", f"{len(allocations):,} allocations on the levels {levels} to {output}"))
-    with _shown(console, heading, environment) as on_progress:
+    what = "recording", f"{len(allocations):,} allocations on the levels {levels} to {output}"
+    with _shown(console, lambda label: problem.heading(label, what)) as on_progress:
         result = asyncio.run(
             record(environment, allocations, store, output, max_tokens=max_tokens, on_progress=on_progress)
         )
     rows = result.allocations * (len(environment.examples) + len(environment.held_out))
     print_wrapped(console, f"Recorded {result.allocations:,} allocations in {rows:,} rows: {output}", indent=2)
-    spend = f"This run {_verb(environment)} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
+    spend = f"This run {bought(result.label)} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
     reused = f"{result.spend.reused_tokens:,} further tokens came from the sample pool"
     print_wrapped(console, f"{spend}; {reused}; it took {duration(result.seconds)}", indent=2)
     console.print("Search it, for example as recorded.py:\n")
@@ -49,24 +48,24 @@ def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_t
 
 @contextmanager
 def _shown(
-    console: Console, heading: Iterable[tuple[str, str]], environment: Environment
+    console: Console, heading: Callable[[str], Iterable[tuple[str, str]]]
 ) -> Iterator[Callable[[Recorded], None]]:
     """A callback that shows a recording: the heading first, then a live line in a terminal, some lines elsewhere."""
     told: list[Recorded] = []
 
     def status() -> Text:
-        return Text(_status(told[-1], environment) if told else "", no_wrap=True, overflow="ellipsis")
+        return Text(_status(told[-1]) if told else "", no_wrap=True, overflow="ellipsis")
 
     line = Live(console=console, get_renderable=status, transient=True)
 
     def update(progress: Recorded) -> None:
         if not told:
-            print_heading(console, heading)
+            print_heading(console, heading(progress.label))
         told.append(progress)
         if console.is_terminal:
             line.start()
         elif progress.allocations * _LINES // progress.of > (progress.allocations - 1) * _LINES // progress.of:
-            console.print(_status(progress, environment))
+            console.print(_status(progress))
 
     try:
         yield update
@@ -74,12 +73,8 @@ def _shown(
         line.stop()
 
 
-def _status(progress: Recorded, environment: Environment) -> str:
+def _status(progress: Recorded) -> str:
     done = f"{progress.allocations:,}/{progress.of:,} allocations"
-    tokens = f"{progress.spend.tokens:,} tokens {_verb(environment)}, {progress.spend.reused_tokens:,} reused"
+    spent, verb = progress.spend, bought(progress.label)
+    tokens = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused"
     return f"{done} | {tokens} | {duration(progress.seconds_left)} left"
-
-
-def _verb(environment: Environment) -> str:
-    """What is done with tokens, which shows only when the environment has met its models."""
-    return bought(recorded(environment))

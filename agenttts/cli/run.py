@@ -1,6 +1,6 @@
-"""Running searches for the command line: from its options to the library's objects, with progress shown.
+"""Running searches for the command line: from its options to the plan of a search, with progress shown.
 
-Everything that can be refused without a store is refused before one is opened, so that bad input leaves no file.
+Everything that can be rejected without a store is rejected before one is opened, so that bad input leaves no file.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ import platform
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, NamedTuple
 
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
 from agenttts.cli.options import DEFAULT_STORE
@@ -22,82 +19,91 @@ from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading, show_progress
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
-from agenttts.posterior.insights import recommend
-from agenttts.protocols import Searcher
+from agenttts.protocols import Environment, Searcher
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
-from agenttts.searching import search as run
-from agenttts.searching.loop import Recommend
-from agenttts.searching.methods import learns, may_ask_llm, method_names, searcher
+from agenttts.searching.methods import method, method_names, searcher
+from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
+from agenttts.searching.search import search
 from agenttts.study.trial import Archive
 from agenttts.tracking import tracker
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Who searches, and the study that it is recorded as."""
+def plan(
+    problem: Problem,
+    method: str,
+    *,
+    seed: int,
+    llm: str | None,
+    store: str,
+    limits: Limits,
+    parallel: int,
+    insights_off: frozenset[int] = frozenset(),
+    experience: Archive | None = None,
+    racing: bool = True,
+    study: str | None = None,
+    ray: str | None = None,
+) -> SearchPlan:
+    """One search of a problem: choose the method, and name the study.
 
-    searcher: Searcher
-    seed: int
-    study: str
-    choose: Recommend = recommend
+    Args:
+        ray: Address of the Ray cluster whose workers run the examples; None runs them here.
 
-    @classmethod
-    def create(
-        cls,
-        problem: Problem,
-        method: str,
-        *,
-        seed: int,
-        llm: str | None,
-        insights_off: frozenset[int] = frozenset(),
-        experience: Archive | None = None,
-        racing: bool = True,
-        study: str | None = None,
-    ) -> Job:
-        """Choose the method and name the study.
-
-        Raises:
-            ConfigError: On an unknown method or an option that does not fit it.
-        """
-        chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off, experience=experience)
-        # What has raced and what has not must not end up in one study.
-        without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
-        cost = f"{problem.space.cost_model.name}{problem.budget_name}"
-        name = study or f"{problem.environment.name}-{cost}-{planned(chosen)}{without}-s{seed}"
-        return cls(searcher=chosen, seed=seed, study=name)
-
-    @property
-    def method(self) -> str:
-        """The method in words."""
-        name = planned(self.searcher)
-        if name == "agent-rules":
-            return "agent, planned by rules (no LLM: set OPENAI_API_KEY, or --llm MODEL with OPENAI_BASE_URL)"
-        return name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a search runs, whatever it searches."""
-
-    limits: Limits
-    parallel: int
-    racing: bool
-    store: str
-    ray: str | None = None
-    """Address of the Ray cluster whose workers run the examples; None runs them here."""
-
-    @property
-    def location(self) -> str:
-        """The store, without anything that may be a secret."""
-        return shown_url(self.store) if "://" in self.store else self.store
+    Raises:
+        ConfigError: On an unknown method or an option that does not fit it.
+    """
+    chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off, experience=experience)
+    # What has raced and what has not must not end up in one study.
+    without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
+    cost = f"{problem.space.cost_model.name}{problem.budget_name}"
+    return SearchPlan(
+        problem.environment if ray is None else _on_ray(problem, ray, store),
+        chosen,
+        problem.space,
+        store,
+        study_name=study or f"{problem.environment.name}-{cost}-{chosen.title}{without}-s{seed}",
+        seed=seed,
+        budgets=problem.budgets,
+        limits=limits,
+        parallel=parallel,
+        racing=Racing() if racing else None,
+        details={
+            "command": command_line(),
+            "agenttts": version("agenttts"),
+            "python": platform.python_version(),
+            "planner": chosen.title,
+            "environment": problem.env,
+            "data": problem.data or "",
+            **({} if problem.calibration is None else {"throughput": problem.calibration.as_dict()}),
+        },
+    )
 
 
-def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[str] = ()) -> None:
+def _on_ray(problem: Problem, address: str, store: str) -> Environment:
+    """The problem's environment, its examples run by the workers of a cluster."""
+    from agenttts.environments.ray import RayEnvironment
+
+    return RayEnvironment(
+        problem.environment, address, store=store, name=problem.env, data=problem.data, endpoints=problem.endpoints
+    )
+
+
+def method_in_words(searcher: Searcher) -> str:
+    """The method, and what the agent would need for an LLM."""
+    if searcher.title == "agent-rules":
+        return "agent, planned by rules (no LLM: set OPENAI_API_KEY, or --llm MODEL with OPENAI_BASE_URL)"
+    return searcher.title
+
+
+def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = ()) -> None:
     """Search, and print how it goes and how it ends; tell trackers of these names the same."""
-    console, trackers = open_console(), [tracker(name) for name in track]
-    heading = problem.heading(("method", job.method), ("study", f"{job.study} in {settings.location}"))
+    console, trackers, location = open_console(), [tracker(name) for name in track], _location(plan)
+
+    def heading(recorded: str) -> Iterable[tuple[str, str]]:
+        method = ("method", method_in_words(plan.searcher))
+        return problem.heading(recorded, method, ("study", f"{plan.study_name} in {location}"))
+
     with show_progress(console, heading) as on_progress:
 
         def told(progress: Progress) -> None:
@@ -105,7 +111,7 @@ def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[s
             for each in trackers:
                 each(progress)
 
-        result = asyncio.run(_search(problem, job, settings, told))
+        result = asyncio.run(search(replace(plan, on_progress=told)))
     for each in trackers:
         each.finish(result)
     console.print()
@@ -114,24 +120,27 @@ def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[s
     if result.frontier is not None:
         console.print()
         console.print(frontier_table(result.frontier, problem.space.cost_model.unit))
-    where = "" if settings.location == DEFAULT_STORE else f" --store {shlex.quote(settings.location)}"
+    where = "" if location == DEFAULT_STORE else f" --store {shlex.quote(location)}"
     # Commands are there to be copied: they are not broken into lines.
     console.print(f"See why:  agenttts trace {result.study.name}{where}", soft_wrap=True)
     console.print(f"Keep it:  agenttts best {result.study.name}{where} > allocation.yaml", soft_wrap=True)
 
 
-class Run(NamedTuple):
-    """One search of a comparison."""
+def _location(plan: SearchPlan) -> str:
+    """The store, without anything that may be a secret."""
+    store = str(plan.store)
+    return shown_url(store) if "://" in store else store
 
-    job: Job
-    settings: Settings
+
+Planned = Callable[..., SearchPlan]
+"""`plan` of a problem, with what all searches of a comparison share."""
 
 
 def run_comparison(
     problem: Problem,
+    planned: Planned,
     methods: Sequence[str],
     seeds: int,
-    settings: Settings,
     *,
     llm: str | None,
     experience: Archive | None = None,
@@ -145,40 +154,36 @@ def run_comparison(
     require_seeds(seeds)
     _require_distinct(methods)
     # Without any method that asks one, an LLM that was given must show as the mistake it is; so must an experience.
-    asking = {method for method in methods if may_ask_llm(method)} or set(methods)
-    learning = {method for method in methods if learns(method)} or set(methods)
-    rows: dict[str, list[Run]] = {}
-    for method in methods:
-        create = partial(
-            Job.create,
-            problem,
-            method,
-            llm=llm if method in asking else None,
-            experience=experience if method in learning else None,
-            racing=settings.racing,
-        )
-        jobs = [create(seed=seed) for seed in range(seeds)]
-        rows[planned(jobs[0].searcher)] = [Run(job, settings) for job in jobs]
-    return compare_rows(problem, rows, heading=problem.heading(), quiet=quiet)
+    asking = {name for name in methods if method(name).may_ask_llm} or set(methods)
+    learning = {name for name in methods if method(name).learns} or set(methods)
+    rows: dict[str, list[SearchPlan]] = {}
+    for name in methods:
+        given = {"llm": llm if name in asking else None, "experience": experience if name in learning else None}
+        plans = [planned(name, seed=seed, **given) for seed in range(seeds)]
+        rows[plans[0].searcher.title] = plans
+    return compare_rows(problem, rows, quiet=quiet)
 
 
 def compare_rows(
-    problem: Problem, rows: Mapping[str, Sequence[Run]], *, heading: Iterable[tuple[str, str]], quiet: bool
+    problem: Problem, rows: Mapping[str, Sequence[SearchPlan]], *more: tuple[str, str], quiet: bool
 ) -> list[Comparison]:
-    """Search every run of every row, by the row's name, and summarise each row."""
+    """Search every plan of every row, by the row's name, and summarise each row; `more` ends the heading."""
     console = open_console(stderr=True, quiet=quiet)
-    lines = iter(heading)  # printed, and so used up, by the first report
+    shown: list[Progress] = []
 
-    async def compared(run: Run) -> SearchResult:
-        result = await _search(problem, run.job, run.settings, lambda _: print_heading(console, lines))
-        print_pair(console, f"{run.job.study}:", str(result.best.allocation), gap=1, indent=2)
+    def told(progress: Progress) -> None:
+        if not shown:
+            shown.append(progress)
+            print_heading(console, problem.heading(progress.study.details["recorded"], *more))
+
+    async def compared(plan: SearchPlan) -> SearchResult:
+        result = await search(replace(plan, on_progress=told))
+        print_pair(console, f"{plan.study_name}:", str(result.best.allocation), gap=1, indent=2)
         return result
 
     async def every() -> list[Comparison]:
-        async with AsyncExitStack() as stack:
-            if isinstance(problem.environment, AbstractAsyncContextManager):
-                await stack.enter_async_context(problem.environment)  # its servers start once for all searches
-            return [compare_runs(name, [await compared(run) for run in runs]) for name, runs in rows.items()]
+        async with problem.environment:  # its servers start once for all searches
+            return [compare_runs(name, [await compared(plan) for plan in plans]) for name, plans in rows.items()]
 
     return asyncio.run(every())
 
@@ -196,58 +201,6 @@ def require_seeds(seeds: int) -> None:
 def _require_distinct(methods: Sequence[str]) -> None:
     if not methods:
         raise ConfigError(f"--methods names no method: give some of {', '.join(method_names())}, separated by commas")
-    for method, count in Counter(methods).items():
+    for name, count in Counter(methods).items():
         if count > 1:
-            raise ConfigError(f"--methods names {method!r} {count} times: name each method once")
-
-
-async def _search(
-    problem: Problem, job: Job, settings: Settings, on_progress: Callable[[Progress], None]
-) -> SearchResult:
-    details = {
-        "command": command_line(),
-        "agenttts": version("agenttts"),
-        "python": platform.python_version(),
-        "planner": planned(job.searcher),
-        "environment": problem.env,
-        "data": problem.data or "",
-        **({} if problem.calibration is None else {"throughput": problem.calibration.as_dict()}),
-    }
-    async with _workers(problem, settings):
-        return await run(
-            problem.environment,
-            job.searcher,
-            problem.space,
-            settings.store,
-            study_name=job.study,
-            seed=job.seed,
-            budgets=problem.budgets,
-            limits=settings.limits,
-            parallel=settings.parallel,
-            racing=Racing() if settings.racing else None,
-            choose=job.choose,
-            details=details,
-            on_progress=on_progress,
-        )
-
-
-def _workers(problem: Problem, settings: Settings) -> AbstractAsyncContextManager[Any]:
-    """The Ray workers that the settings ask for."""
-    if settings.ray is None:
-        return nullcontext()
-    from agenttts.environments.ray import RayWorkers
-
-    return RayWorkers(
-        problem.environment,
-        settings.ray,
-        store=settings.store,
-        name=problem.env,
-        data=problem.data,
-        endpoints=problem.endpoints,
-    )
-
-
-def planned(searcher: Searcher) -> str:
-    """The method, and for the agent who plans."""
-    planner = getattr(searcher, "planner", None)
-    return searcher.name if planner is None else f"{searcher.name}-{planner.name}"
+            raise ConfigError(f"--methods names {name!r} {count} times: name each method once")

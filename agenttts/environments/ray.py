@@ -22,6 +22,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -78,6 +79,18 @@ class _Order(NamedTuple):
     spent: Spend
 
 
+@dataclass
+class _Session:
+    """What an environment and its labelled copy share while they are entered."""
+
+    users: int = 0
+    free: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
+    """A worker once for each example that it may take now; None when no worker is left."""
+    places: int = 0
+    """How many such places there are, free or not."""
+    returning: set[asyncio.Task[None]] = field(default_factory=set)
+
+
 class RayEnvironment(Environment):
     """An environment whose examples are run by Ray workers while it is entered.
 
@@ -117,12 +130,7 @@ class RayEnvironment(Environment):
         self.examples, self.held_out = searched.examples, searched.held_out
         self.default_budget, self.embedder = searched.default_budget, searched.embedder
         self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store))
-        self._free: asyncio.Queue[Any] = asyncio.Queue()
-        """A worker once for each example that it may take now; None when no worker is left."""
-        self._slots: list[int] = []
-        """How many such places there are, free or not: one number."""
-        self._stack = AsyncExitStack()
-        self._returning: set[asyncio.Task[None]] = set()
+        self._session = _Session()
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
@@ -152,13 +160,16 @@ class RayEnvironment(Environment):
         return await evaluation_of(self.pipeline, allocation, [self._run(allocation, name, pool) for name in names])
 
     async def __aenter__(self) -> RayEnvironment:
-        """Enter the environment, connect, and start the workers."""
-        entered = await self._stack.enter_async_context(self._searched)
-        try:
-            self._start_workers()
-        except BaseException:
-            await self._stack.aclose()
-            raise
+        """Enter the environment, connect, and start the workers; once for all who enter."""
+        session = self._session
+        entered = await self._searched.__aenter__()
+        if not session.users:
+            try:
+                self._start_workers()
+            except BaseException:
+                await self._searched.__aexit__(None, None, None)
+                raise
+        session.users += 1
         if entered is self._searched:
             return self
         labelled = copy(self)
@@ -180,19 +191,22 @@ class RayEnvironment(Environment):
             raise
         for _ in range(IN_FLIGHT):  # a turn for each worker, then the next: all get work before any gets much
             for each in actors:
-                self._free.put_nowait(each)
-        self._slots[:] = [self._free.qsize()]
+                self._session.free.put_nowait(each)
+        self._session.places = self._session.free.qsize()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         import ray
 
-        for waiting in self._returning:
-            waiting.cancel()
-        await asyncio.gather(*self._returning, return_exceptions=True)
-        ray.shutdown()
-        await self._stack.aclose()
+        session = self._session
+        session.users -= 1
+        if not session.users:
+            for waiting in session.returning:
+                waiting.cancel()
+            await asyncio.gather(*session.returning, return_exceptions=True)
+            ray.shutdown()
+        await self._searched.__aexit__(kind, error, trace)
 
     def _require_reachable_store(self, machines: int) -> None:
         if machines > 1 and self._source.store.startswith("sqlite"):
@@ -213,9 +227,9 @@ class RayEnvironment(Environment):
         """None where the worker is lost."""
         from ray.exceptions import RayActorError, RayTaskError
 
-        worker, meter, lost = await self._free.get(), pool.meter, False
+        worker, meter, lost = await self._session.free.get(), pool.meter, False
         if worker is None:
-            self._free.put_nowait(None)  # whoever else waits must hear of it, too
+            self._session.free.put_nowait(None)  # whoever else waits must hear of it, too
             raise EndpointError(f"Ray has lost every worker, each {_LIVES + 1} times")
         order = _Order(
             allocation,
@@ -236,12 +250,12 @@ class RayEnvironment(Environment):
             lost = True
             return None
         finally:
-            self._wait_for(worker) if lost else self._free.put_nowait(worker)
+            self._wait_for(worker) if lost else self._session.free.put_nowait(worker)
 
     def _wait_for(self, worker: Any) -> None:
         returning = asyncio.create_task(self._return(worker))
-        self._returning.add(returning)
-        returning.add_done_callback(self._returning.discard)
+        self._session.returning.add(returning)
+        returning.add_done_callback(self._session.returning.discard)
 
     async def _return(self, worker: Any) -> None:
         """Give a lost worker its place back when Ray has started it anew; that may wait for a machine with room."""
@@ -249,11 +263,11 @@ class RayEnvironment(Environment):
 
         try:
             await worker.answer.options(max_task_retries=-1).remote()
-            self._free.put_nowait(worker)
+            self._session.free.put_nowait(worker)
         except RayActorError:  # it is lost for good
-            self._slots[0] -= 1
-            if not self._slots[0]:
-                self._free.put_nowait(None)
+            self._session.places -= 1
+            if not self._session.places:
+                self._session.free.put_nowait(None)
 
 
 class _Worker:

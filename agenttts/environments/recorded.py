@@ -83,13 +83,18 @@ class RecordedEnvironment(Environment):
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
-        """See `protocols.Environment.fingerprints`: one part, the recorded outcomes of every example, held out or not."""
+        """One part: the outcomes."""
+        return {"the recorded outcomes": self.fingerprint}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the recorded outcomes of every example, held-out ones included: a check of the winner is kept."""
         names = [*self.examples, *self.held_out]
         content = [
             [allocation.key, [[name, rows[name].score, dict(rows[name].subtask_scores)] for name in names]]
             for allocation, rows in sorted(self._results.items(), key=lambda item: item[0].key)
         ]
-        return {"the recorded outcomes": fingerprint(json.dumps(content, sort_keys=True))}
+        return fingerprint(json.dumps(content, sort_keys=True))
 
     async def evaluate(
         self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None

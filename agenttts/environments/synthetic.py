@@ -20,7 +20,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -115,20 +114,17 @@ class SyntheticEnvironment(Environment):
             self.name, tuple(_subtask(i, models, family, rng) for i in range(family.stages)), metric=_never
         )
         self.examples = tuple(str(i) for i in range(family.examples))
+        self.default_budget: Budget = _budget(self.pipeline, family)
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """One part: the problem."""
+        return {"the problem": self.fingerprint}
 
     @property
     def fingerprint(self) -> str:
         """The problem's name: it is a function of family and seed."""
         return f"{self.name}:{zlib.crc32(repr(self.family).encode()):08x}"
-
-    @cached_property
-    def default_budget(self) -> Budget:
-        """What the family's share of all allocations costs at most."""
-        everything = SearchSpace(self.pipeline, FlopsCost(), _everything(self.pipeline))
-        totals = np.zeros(1)
-        for options in everything.options:
-            totals = (totals[:, None] + options.costs[None, :]).ravel()
-        return Budget(float(np.quantile(totals, self.family.share)), "flops")
 
     async def evaluate(
         self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
@@ -273,6 +269,15 @@ def _joined(
         np.concatenate([samples[rows], options.samples[columns, None]], axis=1),
         costs[rows] + options.costs[columns],
     )
+
+
+def _budget(pipeline: Pipeline, family: Family) -> Budget:
+    """What the family's share of all allocations costs at most."""
+    everything = SearchSpace(pipeline, FlopsCost(), _everything(pipeline))
+    totals = np.zeros(1)
+    for options in everything.options:
+        totals = (totals[:, None] + options.costs[None, :]).ravel()
+    return Budget(float(np.quantile(totals, family.share)), "flops")
 
 
 def _everything(pipeline: Pipeline) -> float:

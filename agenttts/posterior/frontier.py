@@ -94,7 +94,11 @@ def frontier(sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float]) ->
         trials: At least one, of one study.
         budgets: Ascending, in the unit of the trials' costs.
     """
-    surrogate = posterior(sizes, trials)
+    return frontier_of(posterior(sizes, trials), trials, budgets)
+
+
+def frontier_of(surrogate: Surrogate, trials: Sequence[Trial], budgets: Sequence[float]) -> Frontier:
+    """`frontier` by the posterior that was fitted to the trials."""
     expected = estimates(surrogate, trials)
     fitting = {budget: within(trials, budget) for budget in budgets}
     chosen = {budget: surrogate.best(archive.trials) for budget, archive in fitting.items() if archive.trials}
@@ -134,11 +138,6 @@ def estimates(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estima
         trial.number: Estimate(trial, bounded(float(mean), float(sd)))
         for trial, mean, sd in zip(trials, *posterior, strict=True)
     }
-
-
-def expected_of(trial: Trial, sizes: Sizes, trials: Sequence[Trial]) -> Expected:
-    """What the posterior after these trials expects of one of them."""
-    return estimates(posterior(sizes, trials), [trial])[trial.number].expected
 
 
 def bounded(mean: float, sd: float) -> Expected:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,49 +18,44 @@ import numpy as np
 from agenttts.db import Store, Study
 from agenttts.errors import LimitReached
 from agenttts.execution.meter import Meter
-from agenttts.execution.pool import VALIDATION, Pooled
-from agenttts.posterior.frontier import Frontier, expected_of, frontier, within
-from agenttts.posterior.surrogate import Sizes
-from agenttts.protocols import Environment, JournaledSearcher, Searcher
-from agenttts.searching.progress import Limits, Phase, Progress, SearchResult
+from agenttts.execution.pool import VALIDATION, SamplePool
+from agenttts.posterior.frontier import Frontier, estimates, frontier_of, within
+from agenttts.posterior.insights import posterior, representative
+from agenttts.posterior.surrogate import Surrogate
+from agenttts.protocols import Environment
+from agenttts.searching.plan import SearchPlan
+from agenttts.searching.progress import Phase, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import AgentStep, Archive, Proposal, Refusal, Trial
 
-Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
-"""Chooses the trial to recommend among all of a study; `posterior.recommend` is one."""
-
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
 
 
 @dataclass(kw_only=True)
-class Run:
-    """One run of the loop on one study."""
+class SearchLoop:
+    """The loop of one plan on one study."""
 
+    plan: SearchPlan
     environment: Environment
-    searcher: Searcher
-    space: SearchSpace
-    spaces: tuple[SearchSpace, ...]
-    """One for each budget, ascending; the last is `space`."""
+    """The plan's, as it was entered."""
     store: Store
     study: Study
-    limits: Limits
     meter: Meter
-    parallel: int
-    racing: Racing | None
-    choose: Recommend
-    validate: bool
-    on_progress: Callable[[Progress], None] | None
     archive: Archive = field(init=False)
+    pool: SamplePool = field(init=False)
     trials_before: int = field(init=False)
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.archive = self.store.archive(self.study)
+        self.pool = SamplePool(self.store.samples, study_id=self.study.id, meter=self.meter)
         self.trials_before = len(self.archive.trials)
+        self.plan.searcher.journal = self._journal
+        self._fitted: tuple[Sequence[Trial], Surrogate] | None = None
 
     @cached_property
     def order(self) -> list[str]:
@@ -72,14 +67,7 @@ class Run:
     @property
     def held_out(self) -> Sequence[str]:
         """The examples that the winner is checked on."""
-        return self.environment.held_out if self.validate else ()
-
-    def connect(self) -> None:
-        """Give the environment the study's sample pool and the searcher its journal."""
-        if isinstance(self.environment, Pooled):
-            self.environment.pool = self.environment.pool.joined(self.store, self.study.id, self.meter)
-        if isinstance(self.searcher, JournaledSearcher):
-            self.searcher.journal = self._journal
+        return self.environment.held_out if self.plan.validate else ()
 
     def _journal(self, step: AgentStep) -> None:
         self.store.add_step(self.study, step)
@@ -87,11 +75,11 @@ class Run:
         if step.guideline is not None:
             self.archive = replace(self.archive, guidelines=(*self.archive.guidelines, step.guideline))
 
-    async def loop(self) -> str:
+    async def run(self) -> str:
         """Ask and evaluate until a limit; returns why it stopped."""
         self._report("starting")
         empty_rounds = 0
-        while len(self.archive.trials) < self.limits.trials:
+        while len(self.archive.trials) < self.plan.limits.trials:
             try:
                 self.meter.check()
                 space, proposals = await self._ask()
@@ -103,7 +91,7 @@ class Run:
             self._catch_up()
             empty_rounds = 0 if proposals else empty_rounds + 1
             if empty_rounds == _MAX_EMPTY_ROUNDS or (empty_rounds and self._exhausted()):
-                return f"{self.searcher.name} has nothing new to propose"
+                return f"{self.plan.searcher.name} has nothing new to propose"
         return f"{len(self.archive.trials)} trials done"
 
     def _catch_up(self) -> None:
@@ -112,23 +100,23 @@ class Run:
             self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
 
     def _exhausted(self) -> bool:
-        return len(self.archive.tried) >= self.space.size
+        return len(self.archive.tried) >= self.plan.space.size
 
     async def _ask(self) -> tuple[SearchSpace, list[Proposal]]:
         """Proposals for the budget whose turn it is, or for the next for which there are any, and its space."""
         self._report("proposing")
         # Rounds that are in the archive, so that a resumed search takes the same way.
-        turn = len({trial.round for trial in self.archive.trials}) % len(self.spaces)
-        for space in (*self.spaces[turn:], *self.spaces[:turn]):
+        turn = len({trial.round for trial in self.archive.trials}) % len(self.plan.spaces)
+        for space in (*self.plan.spaces[turn:], *self.plan.spaces[:turn]):
             if proposals := await self._ask_within(space):
                 return space, proposals
-        return self.space, []
+        return self.plan.space, []
 
     async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
         """Proposals that may be evaluated; the others are recorded as refused."""
-        count = min(self.parallel, self.limits.trials - len(self.archive.trials))
+        count = min(self.plan.parallel, self.plan.limits.trials - len(self.archive.trials))
         accepted: dict[str, Proposal] = {}
-        for proposal in await self.searcher.propose(self.archive, space, count):
+        for proposal in await self.plan.searcher.propose(self.archive, space, count):
             reasons = self._faults(proposal, accepted, space)
             if reasons:
                 self._refuse(proposal, reasons)
@@ -137,16 +125,16 @@ class Run:
         return list(accepted.values())
 
     def _faults(self, proposal: Proposal, accepted: Mapping[str, Proposal], space: SearchSpace) -> list[str]:
-        if proposal.allocation.key in accepted or not self._wanted(proposal):
+        if proposal.allocation.key in accepted or not self._examples_for(proposal):
             return ["it has been proposed before"]
         return space.faults(proposal.allocation)
 
     def _refuse(self, proposal: Proposal, reasons: list[str]) -> None:
-        _log.warning("%s proposed %s, refused: %s", self.searcher.name, proposal.allocation, "; ".join(reasons))
+        _log.warning("%s proposed %s, refused: %s", self.plan.searcher.name, proposal.allocation, "; ".join(reasons))
         refusal = Refusal(
             allocation=proposal.allocation,
             reasons=tuple(reasons),
-            searcher=self.searcher.name,
+            searcher=self.plan.searcher.name,
             round=len(self.archive.trials),
         )
         self.store.add_refusal(self.study, refusal)
@@ -162,14 +150,14 @@ class Run:
     async def _evaluate(self, proposal: Proposal, round_: int) -> None:
         tried = self._trial(proposal.allocation)
         if tried is not None:
-            return await self._show(tried, self._wanted(proposal))
-        evaluation = await self.environment.evaluate(proposal.allocation, self._wanted(proposal))
+            return await self._extend(tried, self._examples_for(proposal))
+        evaluation = await self.environment.evaluate(proposal.allocation, self._examples_for(proposal), pool=self.pool)
         trial = self.store.add_trial(
             self.study,
             proposal,
             evaluation,
-            cost=self.space.cost(proposal.allocation),
-            searcher=proposal.searcher or self.searcher.name,
+            cost=self.plan.space.cost(proposal.allocation),
+            searcher=proposal.searcher or self.plan.searcher.name,
             round=round_,
         )
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
@@ -179,31 +167,31 @@ class Run:
 
     async def _look_again(self, space: SearchSpace, count: int) -> None:
         """Show more examples to the trials within a budget, at most `count`, where that is worth most."""
-        if self.racing is not None:
+        if self.plan.racing is not None:
             rivals, total = within(self.archive.trials, space.budget), len(self.environment.examples)
-            worthy = self.racing.worth_another(rivals, self.space.pipeline.sizes, total, count)
-            await _all(self._show(trial, self._unseen(trial, self.racing)) for trial in worthy)
+            worthy = self.plan.racing.worth_another(rivals, self.plan.space.pipeline.sizes, total, count)
+            await _all(self._extend(trial, self._remaining(trial, self.plan.racing)) for trial in worthy)
 
-    def _wanted(self, proposal: Proposal) -> list[str]:
+    def _examples_for(self, proposal: Proposal) -> list[str]:
         """The examples that a proposal is to see; none where it asks for nothing new."""
         tried = self._trial(proposal.allocation)
         if proposal.examples is None:
-            return [] if tried is not None else self._unseen(None, self.racing)
+            return [] if tried is not None else self._remaining(None, self.plan.racing)
         first = set(self.order[: proposal.examples])
-        return [name for name in self._unseen(tried, None) if name in first]
+        return [name for name in self._remaining(tried, None) if name in first]
 
     def _trial(self, allocation: Allocation) -> Trial | None:
         return next((trial for trial in self.archive.trials if trial.allocation == allocation), None)
 
-    def _unseen(self, trial: Trial | None, racing: Racing | None) -> list[str]:
+    def _remaining(self, trial: Trial | None, racing: Racing | None) -> list[str]:
         """What a trial (None: a new one) is to see next: all that is left, or a look at it where trials race."""
         seen = {result.example for result in trial.evaluation.results} if trial is not None else set()
         left = [name for name in self.order if name not in seen]
         return left if racing is None else left[: racing.look]
 
-    async def _show(self, trial: Trial, examples: Sequence[str]) -> None:
+    async def _extend(self, trial: Trial, examples: Sequence[str]) -> None:
         """Evaluate a trial on further examples."""
-        evaluation = await self.environment.evaluate(trial.allocation, examples)
+        evaluation = await self.environment.evaluate(trial.allocation, examples, pool=self.pool)
         extended = self.store.extend_trial(self.study, trial, evaluation)
         trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
         self.archive = replace(self.archive, trials=trials)
@@ -221,7 +209,7 @@ class Run:
             study=self.study,
             archive=self.archive,
             best=best,
-            expected=expected_of(best, self.space.pipeline.sizes, self.archive.trials),
+            expected=estimates(self._surrogate, [best])[best.number].expected,
             validation=checks.get(best.allocation.key),
             frontier=found.checked(checks) if found else None,
             spend=self.store.spend(self.study),
@@ -230,19 +218,28 @@ class Run:
             stopped=stopped,
         )
 
+    @property
+    def _surrogate(self) -> Surrogate:
+        """The posterior after the archive's trials, fitted once for them."""
+        if self._fitted is None or self._fitted[0] is not self.archive.trials:
+            self._fitted = self.archive.trials, posterior(self.plan.space.pipeline.sizes, self.archive.trials)
+        return self._fitted[1]
+
     def _recommended(self) -> tuple[list[Trial], Frontier | None]:
         """The recommended trials: of every budget where there are several, the largest's first; with their frontier."""
-        sizes, budgets = self.space.pipeline.sizes, self.study.spec.budgets
-        if not budgets:
-            return [self.choose(sizes, self.archive.trials)], None
-        found = frontier(sizes, self.archive.trials, budgets)
-        return [point.trial for point in reversed(found.points)], found
+        trials, budgets = self.archive.trials, self.study.spec.budgets
+        if budgets:
+            found = frontier_of(self._surrogate, trials, budgets)
+            return [point.trial for point in reversed(found.points)], found
+        if self.plan.choose is not None:
+            return [self.plan.choose(self.plan.space.pipeline.sizes, trials)], None
+        return [self._surrogate.best(representative(trials))], None
 
     async def _complete(self) -> None:
         """Show the recommended trials what they have not seen; that may change which ones they are."""
         try:
-            while unseen := {t.number: t for t in self._recommended()[0] if self._unseen(t, None)}:
-                await _all(self._show(trial, self._unseen(trial, None)) for trial in unseen.values())
+            while unseen := {t.number: t for t in self._recommended()[0] if self._remaining(t, None)}:
+                await _all(self._extend(trial, self._remaining(trial, None)) for trial in unseen.values())
         except LimitReached as limit:
             _log.warning("what is recommended was not seen on all of the examples searched: %s", limit)
 
@@ -259,33 +256,28 @@ class Run:
         known = self.store.validation(self.study, best.allocation)
         if known is not None and [r.example for r in known.results] == list(self.environment.held_out):
             return known
-        searched = self.environment.pool if isinstance(self.environment, Pooled) else None
-        if searched is not None and isinstance(self.environment, Pooled):
-            self.environment.pool = searched.fresh(VALIDATION)
+        fresh = self.pool.fresh(VALIDATION)
         try:
-            evaluation = await self.environment.evaluate(best.allocation, self.environment.held_out)
+            evaluation = await self.environment.evaluate(best.allocation, self.environment.held_out, pool=fresh)
         except LimitReached as limit:
             _log.warning("the winner was not checked on held-out examples: %s", limit)
             return None
-        finally:
-            if searched is not None and isinstance(self.environment, Pooled):
-                self.environment.pool = searched
         self.store.add_validation(self.study, best.allocation, evaluation)
         return evaluation
 
     def _report(self, phase: Phase) -> None:
         _log.debug("study %s: %s, %d trials", self.study.name, phase, len(self.archive.trials))
-        if self.on_progress is not None:
-            self.on_progress(
+        if self.plan.on_progress is not None:
+            self.plan.on_progress(
                 Progress(
                     study=self.study,
                     archive=self.archive,
                     meter=self.meter,
-                    limits=self.limits,
+                    limits=self.plan.limits,
                     started=self.started,
                     told=time.monotonic(),
                     trials_before=self.trials_before,
-                    held_out=len(self.held_out) * len(self.spaces),
+                    held_out=len(self.held_out) * len(self.plan.spaces),
                     phase=phase,
                 )
             )

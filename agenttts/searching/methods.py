@@ -1,14 +1,15 @@
 """Finding a search method by name.
 
-Third parties register a name with the entry-point group `agenttts.searchers`; the entry is called with `seed=`.
+Third parties register a name with the entry-point group `agenttts.searchers`; the entry is a class that inherits from
+`protocols.Searcher`, called with `seed=` and what its class says that it takes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import isclass
 from typing import Any, cast
 
 from agenttts.errors import ConfigError
@@ -33,7 +34,6 @@ _BUILT_IN = {
     "mlcopilot": "agenttts.baselines:MLCopilotSearcher",
     "agenttts-paper": "agenttts.baselines:PaperSearcher",
 }
-_LLM_DRIVEN = frozenset({"llm-zs", "agenthpo", "mlcopilot", "agenttts-paper"})
 
 
 def method_names() -> dict[str, str]:
@@ -41,19 +41,20 @@ def method_names() -> dict[str, str]:
     return {**_BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
 
 
-def may_ask_llm(name: str) -> bool:
-    """Whether the method of this name asks an LLM: always, or, like the agent, if one is given."""
-    return name == "agent" or name in _LLM_DRIVEN
+def method(name: str) -> type[Searcher]:
+    """The class of the method of this name: it says whether it asks an LLM, and whether it learns.
 
-
-def needs_llm(name: str) -> bool:
-    """Whether there is nothing to the method of this name without an LLM."""
-    return name in _LLM_DRIVEN
-
-
-def learns(name: str) -> bool:
-    """Whether the method of this name begins with the experience of another study."""
-    return name == "mlcopilot"
+    Raises:
+        ConfigError: When there is no such method, or what is registered is no searcher.
+    """
+    names = method_names()
+    if name not in names:
+        raise ConfigError(f"there is no method {name!r}; choose one of {', '.join(names)}")
+    module, _, attribute = names[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    if not (isclass(found) and issubclass(found, Searcher)):
+        raise ConfigError(f"the method {name!r} must be a class that inherits from agenttts.protocols.Searcher")
+    return found
 
 
 def searcher(
@@ -77,42 +78,45 @@ def searcher(
     Raises:
         ConfigError: When there is no such method, an option does not fit it, or it needs one that is not given.
     """
-    names = method_names()
-    if name not in names:
-        raise ConfigError(f"there is no method {name!r}; choose one of {', '.join(names)}")
-    _refuse_misfits(name, llm, insights_off, experience)
+    kind: Any = method(name)
+    _require_fitting(name, kind, llm, insights_off, experience)
     if name == "agent":
         return _agent(seed, llm, insights_off)
-    module, _, attribute = names[name].partition(":")
-    factory = cast(Callable[..., Any], getattr(import_module(module), attribute))
-    arguments = _llm_arguments(name, llm, experience) if needs_llm(name) else {}
-    return cast(Searcher, factory(seed=seed, **arguments))
+    learned = {"experience": experience} if kind.learns else {}
+    return cast(Searcher, kind(seed=seed, **_planner(name, kind, llm), **learned))
 
 
-def _refuse_misfits(name: str, llm: str | None, insights_off: frozenset[int], experience: Archive | None) -> None:
+def _require_fitting(
+    name: str, kind: type[Searcher], llm: str | None, insights_off: frozenset[int], experience: Archive | None
+) -> None:
+    """Reject options that the method has no use for, or lacks."""
     if insights_off and name != "agent":
         raise ConfigError(f"only the method 'agent' has insights to switch off, not {name!r}")
-    if llm not in (None, NO_LLM) and not may_ask_llm(name):
+    if llm not in (None, NO_LLM) and not kind.may_ask_llm:
         raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
-    if experience is not None and not learns(name):
-        raise ConfigError(f"only the method 'mlcopilot' learns from the experience of another study, not {name!r}")
+    if experience is not None and not kind.learns:
+        learning = ", ".join(repr(each) for each in method_names() if method(each).learns)
+        raise ConfigError(f"the method {name!r} does not learn from another study ({learning} does): leave it out")
+    if kind.learns and experience is None:
+        raise ConfigError(
+            f"the method {name!r} learns from a study of a similar task: name one of the same store with "
+            f"--experience STUDY (in Python: searcher({name!r}, experience=store.archive(store.study('NAME'))))"
+        )
 
 
-def _llm_arguments(name: str, llm: str | None, experience: Archive | None) -> dict[str, Any]:
+def _planner(name: str, kind: type[Searcher], llm: str | None) -> dict[str, Any]:
+    """The LLM of a method that asks one."""
     from agenttts.llm.chat import ChatModel
 
-    if learns(name) and experience is None:
-        raise ConfigError(
-            "the method 'mlcopilot' learns from a study of a similar task: name one of the same store with "
-            "--experience STUDY (in Python: searcher('mlcopilot', experience=store.archive(store.study('NAME'))))"
-        )
-    if llm == NO_LLM or not (llm or os.environ.get("OPENAI_API_KEY")):
+    given = llm != NO_LLM and bool(llm or os.environ.get("OPENAI_API_KEY"))
+    if kind.needs_llm and not given:
         raise ConfigError(
             f"the method {name!r} asks an LLM: name one with --llm MODEL, and its endpoint with OPENAI_BASE_URL, "
             "or set OPENAI_API_KEY for the paper's"
         )
-    planner = ChatModel(llm) if llm else ChatModel()
-    return {"planner": planner, **({} if experience is None else {"experience": experience})}
+    if not kind.may_ask_llm or not given:
+        return {}
+    return {"planner": ChatModel(llm) if llm else ChatModel()}
 
 
 def _agent(seed: int, llm: str | None, insights_off: frozenset[int]) -> Searcher:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from agenttts.db import Store
 from agenttts.environments.table import Outcome, require_writable, write_table
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.execution.meter import Meter
-from agenttts.execution.pool import Pooled, SamplePool
+from agenttts.execution.pool import SamplePool
 from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.spec import bought, recorded
+from agenttts.study.spec import bought
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class Recorded:
     """What this run has bought and reused."""
     seconds: float
     """Wall-clock seconds of this run."""
+    label: str
+    """What the samples are where no model gives them."""
 
     @property
     def seconds_left(self) -> float:
@@ -73,17 +75,16 @@ async def record(
     started, meter = time.monotonic(), Meter(max_tokens)
     evaluations: dict[Allocation, Evaluation] = {}
     async with AsyncExitStack() as stack:
-        if isinstance(environment, AbstractAsyncContextManager):
-            await stack.enter_async_context(environment)
-        if isinstance(environment, Pooled):
-            environment.pool = SamplePool(stack.enter_context(closing(Store(store))), meter=meter)
+        environment = await stack.enter_async_context(environment)
+        pool = SamplePool(stack.enter_context(closing(Store(store))).samples, meter=meter)
         for allocation in sorted(allocations, key=_samples, reverse=True):
-            evaluations[allocation] = await _evaluated(environment, allocation)
+            evaluations[allocation] = await _evaluated(environment, allocation, pool)
             told = Recorded(
                 allocations=len(evaluations),
                 of=len(allocations),
                 spend=meter.spent,
                 seconds=time.monotonic() - started,
+                label=environment.recorded,
             )
             if on_progress is not None:
                 on_progress(told)
@@ -96,15 +97,15 @@ def _samples(allocation: Allocation) -> int:
     return sum(choice.samples for choice in allocation.values())
 
 
-async def _evaluated(environment: Environment, allocation: Allocation) -> Evaluation:
+async def _evaluated(environment: Environment, allocation: Allocation, pool: SamplePool) -> Evaluation:
     try:
-        return await environment.evaluate(allocation, [*environment.examples, *environment.held_out])
+        return await environment.evaluate(allocation, [*environment.examples, *environment.held_out], pool=pool)
     except LimitReached as limit:
         raise LimitReached(f"no table was written: {limit}; a higher limit goes on from there") from limit
 
 
 def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[Outcome]:
-    held_out, simulated = set(environment.held_out), bought(recorded(environment)) == "simulated"
+    held_out, simulated = set(environment.held_out), bought(environment.recorded) == "simulated"
     return [
         Outcome(
             allocation=allocation,

@@ -13,6 +13,7 @@ from langgraph.graph import END, START, StateGraph
 import agenttts as at
 from agenttts.adapters.langgraph import step_model
 from agenttts.db import Store
+from agenttts.deployment import deployed
 from agenttts.deployment.deployed import DeployedPipeline
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example, StepRun
@@ -80,7 +81,7 @@ async def test_a_graph_is_searched_and_its_winner_deployed(models: Models) -> No
     agent = searcher("agent", llm="none")
     result = await search(found, agent, space, Store(), study_name="s", limits=Limits(trials=6))
     assert result.best.evaluation.score == 1
-    answer = await result.best.pipeline(found, space).answer("q9")
+    answer = await deployed(result.best, found, space=space).answer("q9")
     assert answer.text == "fact of q9" and set(answer.stages) == {"find", "answer"}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from agenttts.db import Store
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.protocols import Searcher
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits, SearchResult
@@ -61,7 +62,7 @@ async def test_it_goes_on_where_it_stopped_and_the_loops_own_racing_stays_out() 
 
 
 async def test_what_has_been_seen_is_not_shown_again() -> None:
-    class Repeats:
+    class Repeats(Searcher):
         name = "repeats"
 
         async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:

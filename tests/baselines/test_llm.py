@@ -23,7 +23,7 @@ from agenttts.llm.chat import ChatModel
 from agenttts.protocols import Searcher
 from agenttts.report import summary_lines
 from agenttts.searching import search
-from agenttts.searching.methods import needs_llm, searcher
+from agenttts.searching.methods import method, searcher
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
@@ -404,7 +404,7 @@ def test_a_method_that_needs_an_llm_says_what_to_set(name: str, monkeypatch: pyt
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     made = searcher(name, seed=3)
     assert isinstance(made, LLMSearcher) and made.name == name and made.planner.name == "o3-mini"
-    assert needs_llm(name)
+    assert method(name).needs_llm
 
 
 def test_mlcopilot_needs_experience(monkeypatch: pytest.MonkeyPatch) -> None:

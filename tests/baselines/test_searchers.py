@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.protocols import Searcher
-from agenttts.searching.methods import method_names, needs_llm, searcher
+from agenttts.searching.methods import method, method_names, searcher
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import FlopsCost
@@ -26,7 +26,7 @@ HAS_GP = all(importlib.util.find_spec(package) for package in ("torch", "scipy")
 METHODS = [
     pytest.param(name, marks=pytest.mark.skipif(name == "gp" and not HAS_GP, reason="needs agenttts[gp]"))
     for name in method_names()
-    if not needs_llm(name)  # see test_llm.py
+    if not method(name).needs_llm  # see test_llm.py
 ]
 
 MODELS = tuple(Model(name, size) for name, size in (("s", 1e6), ("m", 4e6), ("l", 16e6)))

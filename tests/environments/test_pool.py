@@ -36,7 +36,7 @@ def client() -> ScriptedClient:
 @SHARING_A_STORE
 @given(draws=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 12)), min_size=1, max_size=20))
 def test_any_sequence_of_draws_buys_each_sample_once(any_store: Store, draws: list[tuple[str, int]]) -> None:
-    scripted, pool = client(), SamplePool(any_store, namespace=uuid.uuid4().hex)
+    scripted, pool = client(), SamplePool(any_store.samples, namespace=uuid.uuid4().hex)
 
     async def run() -> None:
         for content, samples in draws:
@@ -52,7 +52,7 @@ def test_any_sequence_of_draws_buys_each_sample_once(any_store: Store, draws: li
 @SHARING_A_STORE
 @given(counts=st.lists(st.integers(1, 12), min_size=2, max_size=12))
 def test_coroutines_asking_at_once_buy_each_sample_once(any_store: Store, counts: list[int]) -> None:
-    scripted, pool = client(), SamplePool(any_store, namespace=uuid.uuid4().hex)
+    scripted, pool = client(), SamplePool(any_store.samples, namespace=uuid.uuid4().hex)
 
     async def run() -> None:
         await asyncio.gather(*(pool.draw(scripted, MODEL, prompt("a"), Sampling(), n) for n in counts))
@@ -62,7 +62,7 @@ def test_coroutines_asking_at_once_buy_each_sample_once(any_store: Store, counts
 
 
 async def test_keys_differ_by_everything_that_matters(any_store: Store) -> None:
-    scripted, pool = client(), SamplePool(any_store)
+    scripted, pool = client(), SamplePool(any_store.samples)
     base = (MODEL, prompt("a"), Sampling())
     other_revision = Model("m", 1e9, revision="2")
     for model, messages, sampling in (
@@ -81,7 +81,7 @@ async def test_keys_differ_by_everything_that_matters(any_store: Store) -> None:
 
 
 async def test_usd_by_the_declared_prices() -> None:
-    pool = SamplePool(Store())
+    pool = SamplePool()
     await pool.draw(client(), MODEL, prompt("a"), Sampling(), 3)
     assert pool.meter.spent.usd == pytest.approx(1 * 1 + 3 * 2 * 2)
 
@@ -90,7 +90,7 @@ async def test_a_gap_left_by_a_failure_is_filled_at_its_own_positions(any_store:
     endpoint.ignores_n = True
     endpoint.faults = [None, Fault(400, "no"), None, None]
     asked = Model("small", 1e9, base_url=endpoint.url)
-    buying, pool = OpenAIClient(max_retries=0, max_in_flight=1), SamplePool(any_store)
+    buying, pool = OpenAIClient(max_retries=0, max_in_flight=1), SamplePool(any_store.samples)
     with pytest.raises(EndpointError):
         await pool.draw(buying, asked, prompt("a"), Sampling(), 4)
     drawn = await pool.draw(buying, asked, prompt("a"), Sampling(), 4)
@@ -102,7 +102,7 @@ async def test_a_gap_left_by_a_failure_is_filled_at_its_own_positions(any_store:
 
 async def test_a_dead_processs_claim_is_soon_free(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agenttts.execution.pool._CLAIM_SECONDS", 0.3)
-    pool = SamplePool(any_store)
+    pool = SamplePool(any_store.samples)
     await pool.draw(client(), MODEL, prompt("a"), Sampling(), 1)
     with_key = sample_key("search", MODEL, prompt("b"), Sampling())
     assert any_store.samples.claim(with_key, "dead", 0.3)
@@ -111,7 +111,7 @@ async def test_a_dead_processs_claim_is_soon_free(any_store: Store, monkeypatch:
 
 async def test_a_limit_is_passed_by_one_purchase_at_most() -> None:
     meter = Meter(max_tokens=100)
-    pool = SamplePool(Store(), meter=meter)
+    pool = SamplePool(meter=meter)
     draws = [pool.draw(client(), MODEL, prompt(f"p{i}"), Sampling(max_tokens=8), 3) for i in range(200)]
     outcomes = await asyncio.gather(*draws, return_exceptions=True)
     assert any(isinstance(outcome, LimitReached) for outcome in outcomes)
@@ -119,7 +119,7 @@ async def test_a_limit_is_passed_by_one_purchase_at_most() -> None:
 
 
 async def test_a_limit_stops_purchases_but_not_reuse() -> None:
-    pool = SamplePool(Store(), meter=Meter(max_tokens=4))
+    pool = SamplePool(meter=Meter(max_tokens=4))
     await pool.draw(client(), MODEL, prompt("a"), Sampling(), 2)
     await pool.draw(client(), MODEL, prompt("a"), Sampling(), 1)
     with pytest.raises(LimitReached, match="5 tokens of at most 4"):
@@ -132,7 +132,7 @@ async def test_what_was_bought_before_a_failure_is_in_the_pool(any_store: Store)
             raise EndpointError("down")
         return "fine"
 
-    pool = SamplePool(any_store)
+    pool = SamplePool(any_store.samples)
     with pytest.raises(EndpointError):
         await pool.draw(ScriptedClient(reply), MODEL, prompt("a"), Sampling(), 4)
     assert any_store.samples.count() == 2
@@ -148,7 +148,7 @@ from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Model, Sampling
 
 async def main(url, store):
-    client, pool = OpenAIClient(), SamplePool(Store(store))
+    client, pool = OpenAIClient(), SamplePool(Store(store).samples)
     prompts = [[{"role": "user", "content": str(i)}] for i in range(12)]
     model = Model("small", 1e9, base_url=url)
     await asyncio.gather(*(pool.draw(client, model, prompt, Sampling(), 3) for prompt in prompts))

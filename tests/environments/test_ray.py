@@ -19,8 +19,9 @@ import pytest
 import agenttts as at
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, environment
-from agenttts.environments.ray import IN_FLIGHT, RayWorkers
+from agenttts.environments.ray import IN_FLIGHT, RayEnvironment
 from agenttts.errors import ConfigError
+from agenttts.protocols import Environment
 from agenttts.searching import search
 from agenttts.searching.progress import SearchResult
 from tests.endpoint import FakeEndpoint
@@ -69,7 +70,7 @@ def mine() -> LiveEnvironment:
     return found
 
 
-async def searched(found: LiveEnvironment, store: str, *, limits: at.Limits | None = None) -> SearchResult:
+async def searched(found: Environment, store: str, *, limits: at.Limits | None = None) -> SearchResult:
     """Six random trials, two at a time."""
     space = at.SearchSpace(found.pipeline, at.cost_model("flops"), 2000)
     limits = limits or at.Limits(trials=6)
@@ -117,9 +118,9 @@ async def test_two_workers_find_what_one_process_finds_though_one_is_killed(
         os.kill(killed[0], signal.SIGKILL)
 
     found = mine()
-    async with RayWorkers(found, "local", store="ray.db", name="mine.py:environment", workers=2):
+    async with RayEnvironment(found, "local", store="ray.db", name="mine.py:environment", workers=2) as spread_out:
         killing = asyncio.create_task(asyncio.to_thread(kill_one))
-        spread = await searched(found, "ray.db")
+        spread = await searched(spread_out, "ray.db")
         await killing
     assert os.getpid() not in workers(folder)
     assert {t.allocation: t.evaluation.score for t in spread.archive.trials} == {
@@ -153,8 +154,8 @@ def test_a_killed_driver_goes_on_where_it_was(endpoint: FakeEndpoint, folder: Pa
 @needs_ray
 async def test_a_limit_on_tokens_holds_up_to_what_is_in_flight(endpoint: FakeEndpoint, folder: Path) -> None:
     found = mine()
-    async with RayWorkers(found, "local", store="ray.db", name="mine.py:environment", workers=2):
-        await searched(found, "ray.db", limits=at.Limits(trials=50, max_tokens=1500))
+    async with RayEnvironment(found, "local", store="ray.db", name="mine.py:environment", workers=2) as spread_out:
+        await searched(spread_out, "ray.db", limits=at.Limits(trials=50, max_tokens=1500))
     store = Store("ray.db")
     spent = store.spend(store.study())
     store.close()
@@ -166,9 +167,9 @@ async def test_a_worker_whose_environment_differs_says_so(endpoint: FakeEndpoint
     found = mine()
     text = Path("mine.py").read_text()
     Path("mine.py").write_text(text.replace("find {{", "seek {{"))
-    async with RayWorkers(found, "local", store="ray.db", name="mine.py:environment", workers=1):
+    async with RayEnvironment(found, "local", store="ray.db", name="mine.py:environment", workers=1) as spread_out:
         with pytest.raises(ConfigError, match="has another environment 'mine.py:environment'"):
-            await searched(found, "ray.db")
+            await searched(spread_out, "ray.db")
     assert not endpoint.requests
 
 
@@ -180,12 +181,12 @@ async def test_a_running_cluster_is_joined_and_left_running(endpoint: FakeEndpoi
     try:
         for store in ("one.db", "two.db"):  # the second search finds the cluster that the first has left
             found = mine()
-            async with RayWorkers(found, cluster.address, store=store, name="mine.py:environment"):
-                result = await searched(found, store, limits=at.Limits(trials=1))
+            async with RayEnvironment(found, cluster.address, store=store, name="mine.py:environment") as spread_out:
+                result = await searched(spread_out, store, limits=at.Limits(trials=1))
             assert len(result.best.evaluation.results) == EXAMPLES
         cluster.add_node(num_cpus=1)
         with pytest.raises(ConfigError, match="a Ray cluster of 2 machines cannot share a SQLite file"):
-            async with RayWorkers(mine(), cluster.address, store="one.db", name="mine.py:environment"):
+            async with RayEnvironment(mine(), cluster.address, store="one.db", name="mine.py:environment"):
                 pass
     finally:
         cluster.shutdown()
@@ -202,18 +203,18 @@ async def test_a_running_cluster_is_joined_and_left_running(endpoint: FakeEndpoi
 )
 def test_what_cannot_be_used_is_one_sentence(folder: Path, address: str, store: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        RayWorkers(mine(), address, store=store, name="mine.py:environment")
+        RayEnvironment(mine(), address, store=store, name="mine.py:environment")
 
 
 def test_a_server_that_is_no_ray_cluster_is_one_sentence(folder: Path, endpoint: FakeEndpoint) -> None:
     address = endpoint.url.removeprefix("http://").removesuffix("/v1")
     with pytest.raises(ConfigError, match=f"what answers at {address} is no Ray cluster"):
-        RayWorkers(mine(), address, store="s.db", name="mine.py:environment")
+        RayEnvironment(mine(), address, store="s.db", name="mine.py:environment")
 
 
 def test_an_environment_without_endpoints_is_refused(toy_environment: LiveEnvironment) -> None:
     with pytest.raises(ConfigError, match="'toy' brings its own models or asks none.*; leave --ray out"):
-        RayWorkers(toy_environment, "local", store="s.db", name="toy")
+        RayEnvironment(toy_environment, "local", store="s.db", name="toy")
 
 
 def test_a_refused_search_leaves_no_store(folder: Path) -> None:

@@ -4,6 +4,7 @@ its models.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,10 +79,9 @@ def search(
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem
-    from agenttts.cli.run import Job, Settings, run_search
+    from agenttts.cli.run import plan, run_search
     from agenttts.searching.progress import Limits
 
-    limits = Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd)
     problem = Problem.create(
         env,
         data=data,
@@ -93,18 +93,21 @@ def search(
         throughput=throughput,
         parallel=parallel,
     )
-    job = Job.create(
+    planned = plan(
         problem,
         method,
         seed=seed,
         llm=llm,
+        store=store,
+        limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
+        parallel=parallel,
         insights_off=frozenset(without_insight),
         experience=None if experience is None else _archive(store, experience),
         racing=racing,
         study=study,
+        ray=ray,
     )
-    settings = Settings(limits=limits, parallel=parallel, racing=racing, store=store, ray=ray)
-    run_search(problem, job, settings, track)
+    run_search(problem, planned, track)
 
 
 def compare(
@@ -130,11 +133,10 @@ def compare(
     """Run several methods with several seeds on one environment, and print one table."""
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem
-    from agenttts.cli.run import Settings, run_comparison
+    from agenttts.cli.run import plan, run_comparison
     from agenttts.report import comparison_table
     from agenttts.searching.progress import Limits
 
-    settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=racing, store=store)
     problem = Problem.create(
         env,
         data=data,
@@ -145,9 +147,11 @@ def compare(
         throughput=throughput,
         parallel=parallel,
     )
+    limits = Limits(trials=trials)
+    planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, racing=racing)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
-    comparisons = run_comparison(problem, names, seeds, settings, llm=llm, experience=learned, quiet=as_json)
+    comparisons = run_comparison(problem, planned, names, seeds, llm=llm, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
 
@@ -209,11 +213,10 @@ def ablate(
     from agenttts.cli.ablation import ABLATION_NOTES, run_ablations
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem
-    from agenttts.cli.run import Settings
+    from agenttts.cli.run import plan
     from agenttts.report import comparison_table
     from agenttts.searching.progress import Limits
 
-    settings = Settings(limits=Limits(trials=trials), parallel=parallel, racing=True, store=store)
     problem = Problem.create(
         env,
         data=data,
@@ -224,7 +227,8 @@ def ablate(
         throughput=throughput,
         parallel=parallel,
     )
-    comparisons = run_ablations(problem, seeds, settings, llm=llm, quiet=as_json)
+    planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
+    comparisons = run_ablations(problem, planned, seeds, llm=llm, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 
 

@@ -331,9 +331,8 @@ async def test_a_study_of_the_same_store_repeats_for_free(served: FakeEndpoint, 
     evaluations = []
     for _ in range(2):
         live = chatdev(str(SRDD))
-        live.pool = SamplePool(store)
         async with live:
-            evaluations.append(await live.evaluate(each(samples=2)))
+            evaluations.append(await live.evaluate(each(samples=2), pool=SamplePool(store.samples)))
     store.close()
     first, again = evaluations
     assert again.spend.tokens == again.spend.usd == 0 and again.results == first.results

@@ -1,0 +1,113 @@
+"""The plan of one search: everything that is decided before anything is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+from agenttts.db import Store
+from agenttts.errors import ConfigError
+from agenttts.posterior.frontier import require_budgets
+from agenttts.posterior.surrogate import Sizes
+from agenttts.protocols import Environment, Searcher
+from agenttts.searching.progress import Limits, Progress
+from agenttts.searching.racing import Racing
+from agenttts.space import SearchSpace
+from agenttts.study import StudySpec, Trial
+
+Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
+"""Chooses the trial to recommend among all of a study; `posterior.recommend` is one."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """One search: what `at.search` takes, and what the command line builds.
+
+        plan = at.SearchPlan(environment, at.searcher("agent"), space, "runs.db", study_name="first")
+        result = await at.search(plan)
+
+    Raises:
+        ConfigError: On bad input, before anything is paid for.
+    """
+
+    environment: Environment
+    """Scores allocations."""
+    searcher: Searcher
+    """Decides what to try."""
+    space: SearchSpace
+    """Which allocations fit the budget."""
+    store: Store | str
+    """Where everything is recorded. A path or URL is opened when all else has been checked, so that a rejected search
+    leaves no file, and closed at the end."""
+    _: KW_ONLY
+    study_name: str
+    """Names the study; one that exists is resumed."""
+    seed: int = 0
+    """Part of the study's identity (the searcher has been given it)."""
+    budgets: Sequence[float] = ()
+    """Several budgets to serve with one study, ascending up to that of the space: the searcher is asked for each in
+    turn, and every trial is evidence for all."""
+    limits: Limits = field(default_factory=Limits)
+    """When to stop."""
+    parallel: int = 1
+    """Proposals asked for and evaluated at once."""
+    racing: Racing | None = None
+    """Shows a trial more examples only where that may change which is best; None shows all to each."""
+    choose: Recommend | None = None
+    """Chooses the recommended trial, where there is one budget; by posterior mean when None."""
+    validate: bool = True
+    """Whether to check the winner on held-out examples at the end."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What a reader needs to repeat the search, kept with the study."""
+    on_progress: Callable[[Progress], None] | None = None
+    """Called whenever something has happened."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("environment", Environment), ("searcher", Searcher)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(
+                    f"the {name} of a search must inherit from agenttts.protocols.{kind.__name__}, which "
+                    f"{getattr(self, name)!r} does not"
+                )
+        if self.parallel < 1:
+            raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
+        require_budgets(self.budgets, self.space.budget)
+        if self.limits.max_usd is not None:
+            _require_prices(self.environment)
+
+    @property
+    def spaces(self) -> tuple[SearchSpace, ...]:
+        """One for each budget, ascending; the last is `space`."""
+        return (*(self.space.within(budget) for budget in self.budgets[:-1]), self.space)
+
+    def spec(self, environment: Environment) -> StudySpec:
+        """What identifies the study that it starts or resumes.
+
+        Args:
+            environment: That of the plan, as it was entered.
+        """
+        return StudySpec(
+            environment=environment.name,
+            pipeline=self.space.pipeline.name,
+            sizes=self.space.pipeline.sizes,
+            fingerprint=environment.fingerprint,
+            cost_model=self.space.cost_model.name,
+            budget=self.space.budget,
+            pricing=self.space.pricing,
+            method=self.searcher.name,
+            seed=self.seed,
+            examples=len(environment.examples),
+            fingerprints=dict(environment.fingerprints),
+            budgets=tuple(map(float, self.budgets)),
+        )
+
+
+def _require_prices(environment: Environment) -> None:
+    embedder = [] if environment.embedder is None else [environment.embedder]
+    for model in (*environment.pipeline.models, *embedder):
+        if model.usd_per_million_prompt_tokens is None or model.usd_per_million_completion_tokens is None:
+            raise ConfigError(
+                f"a limit in USD needs the prices of model {model.name!r}: declare usd_per_million_prompt_tokens and "
+                "usd_per_million_completion_tokens on the Model"
+            )
