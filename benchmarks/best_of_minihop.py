@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from agenttts.db import Store
 from agenttts.environments.tasks.minihop import minihop_recorded
 from agenttts.environments.tasks.minihop.pipeline import DEFAULT_BUDGET
 from agenttts.errors import ConfigError, ParseError
@@ -62,9 +61,9 @@ async def evaluate_all(space: SearchSpace, *, everything: bool) -> list[tuple[Al
     environment = minihop_recorded()
     subtasks = tuple(parsing_once(subtask) for subtask in environment.pipeline.subtasks)
     environment.pipeline = replace(environment.pipeline, subtasks=subtasks)
-    environment.pool = Recording(Store())
+    pool = Recording()
     examples = [*environment.examples, *environment.held_out] if everything else environment.held_out
-    scored = [(each, await environment.evaluate(each, examples)) for each in space.enumerate()]
+    scored = [(each, await environment.evaluate(each, examples, pool=pool)) for each in space.enumerate()]
     return sorted(scored, key=lambda pair: (-pair[1].score, space.cost(pair[0])))
 
 

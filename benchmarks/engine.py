@@ -73,10 +73,10 @@ async def run_environment(model: str, url: str, samples: int, count: int, salt: 
     environment = LiveEnvironment(stage(model, url, salt), [make_example(index) for index in range(count)])
     with tempfile.TemporaryDirectory() as folder:
         store = Store(str(Path(folder) / "pool.db"))
-        environment.pool = SamplePool(store)
+        pool = SamplePool(store.samples)
         async with environment:
             started, cpu = time.perf_counter(), time.process_time()
-            evaluation = await environment.evaluate(Allocation({"retrieve": (model, samples)}))
+            evaluation = await environment.evaluate(Allocation({"retrieve": (model, samples)}), pool=pool)
             result = measured(started, cpu, evaluation.usage["retrieve"].samples, evaluation.spend.prompt_tokens)
         store.close()
     if evaluation.failures:

@@ -38,7 +38,7 @@ from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.posterior.insights import recommend
 from agenttts.posterior.surrogate import Sizes
 from agenttts.report.comparison import mean_over_seeds
-from agenttts.searching.methods import needs_llm
+from agenttts.searching.methods import method as kind_of
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.simulation import ANSWERERS, SimulatedClient, Simulation, SimulationServer
@@ -156,14 +156,14 @@ def searcher(method: str, seed: int, *, llm: str | None, experience: Archive | N
     Raises:
         ConfigError: When what it needs is not installed.
     """
-    asked = llm if needs_llm(method) else "none" if method == "agent" else None
+    asked = llm if kind_of(method).needs_llm else "none" if method == "agent" else None
     return at.searcher(method, seed=seed, llm=asked, experience=experience if method == "mlcopilot" else None)
 
 
 def chosen_methods(given: Sequence[str], *, llm: str | None, experience: bool) -> tuple[list[str], list[str]]:
     """The methods that can run, and those that are left out."""
     asks = bool(llm or os.environ.get("OPENAI_API_KEY"))
-    out = [m for m in given if needs_llm(m) and (not asks or (m == "mlcopilot" and not experience))]
+    out = [m for m in given if kind_of(m).needs_llm and (not asks or (m == "mlcopilot" and not experience))]
     return [method for method in given if method not in out], out
 
 

@@ -16,17 +16,14 @@ import platform
 import sys
 import tempfile
 import time
-from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import agenttts as at
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, environment
-from agenttts.environments.ray import IN_FLIGHT, RayWorkers
-from agenttts.execution.meter import Meter
-from agenttts.study.spec import study_spec
+from agenttts.environments.ray import IN_FLIGHT, RayEnvironment
+from agenttts.execution.pool import SamplePool
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.endpoint import FakeEndpoint  # noqa: E402
@@ -51,16 +48,14 @@ async def timed(workers: int, examples: int) -> float:
     assert isinstance(found, LiveEnvironment)
     opened = Store(store)
     space = at.SearchSpace(found.pipeline, at.cost_model("flops"), 1e6)
-    study = opened.start("s", study_spec(found, at.searcher("random"), space, 0))
+    study = opened.start("s", at.SearchPlan(found, at.searcher("random"), space, opened, study_name="s").spec(found))
     allocation = at.Allocation({"find": ("small", 1), "answer": ("small", 1)})
-    where: AbstractAsyncContextManager[Any] = nullcontext()
-    if workers:
-        where = RayWorkers(found, "local", store=store, name=name, workers=workers)
-    async with where, found:
-        found.pool = found.pool.joined(opened, study.id, Meter())
-        await found.evaluate(allocation, found.examples[:WARM_UP])
+    pool = SamplePool(opened.samples, study_id=study.id)
+    where = RayEnvironment(found, "local", store=store, name=name, workers=workers) if workers else found
+    async with where as entered:
+        await entered.evaluate(allocation, found.examples[:WARM_UP], pool=pool)
         started = time.perf_counter()
-        await found.evaluate(allocation, found.examples[WARM_UP : WARM_UP + examples])
+        await entered.evaluate(allocation, found.examples[WARM_UP : WARM_UP + examples], pool=pool)
         seconds = time.perf_counter() - started
     opened.close()
     return examples / seconds

@@ -33,7 +33,7 @@ import agenttts as at
 from agenttts.db import Store
 from agenttts.db import _schema as tables
 from agenttts.llm.samples import Spend
-from agenttts.study.spec import StudySpec, study_spec
+from agenttts.study.spec import StudySpec
 from agenttts.study.trial import AgentStep, Archive, Proposal
 
 PROMPTS, SAMPLES_EACH, TRIALS = 100_000, 10, 10_000
@@ -99,7 +99,9 @@ def spec() -> StudySpec:
     """Of the study."""
     searched = space()
     rows = [{"id": str(number)} for number in range(EXAMPLES)]
-    return study_spec(at.LiveEnvironment(searched.pipeline, rows), at.searcher("agent", llm="none"), searched, 0)
+    environment = at.LiveEnvironment(searched.pipeline, rows)
+    agent = at.searcher("agent", llm="none")
+    return at.SearchPlan(environment, agent, searched, "", study_name="s").spec(environment)
 
 
 def lookup(path: str) -> dict[str, str]:

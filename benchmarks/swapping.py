@@ -26,6 +26,7 @@ from agenttts.environments import LiveEnvironment
 from agenttts.environments.tasks.minihop import pipeline
 from agenttts.environments.tasks.minihop.world import make_example
 from agenttts.errors import AgentTTSError, ConfigError
+from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Pipeline
 from agenttts.serving import VllmServing
 from agenttts.serving.gpus import found_cards, parse_cards
@@ -57,14 +58,14 @@ def too_small(card: Card, demands: Sequence[Demand]) -> Card:
 
 async def measure(environment: LiveEnvironment, serving: VllmServing, *, at_once: bool) -> dict[str, float]:
     """One way through the examples."""
-    environment.pool = environment.pool.fresh("at once" if at_once else "one by one")
+    pool = SamplePool()
     turns = serving.turns
     if turns is None:
         raise ConfigError("the models fit at once: there is nothing to measure")
     before = (turns.swaps, turns.swapping_s, turns.generating_s)
     started = time.perf_counter()
     batches = [list(environment.examples)] if at_once else [[name] for name in environment.examples]
-    evaluations = [await environment.evaluate(ALLOCATION, batch) for batch in batches]
+    evaluations = [await environment.evaluate(ALLOCATION, batch, pool=pool) for batch in batches]
     wall = time.perf_counter() - started
     results = [result for evaluation in evaluations for result in evaluation.results]
     return {

@@ -95,8 +95,8 @@ def _require_fitting(
     if llm not in (None, NO_LLM) and not kind.may_ask_llm:
         raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
     if experience is not None and not kind.learns:
-        learning = ", ".join(repr(each) for each in method_names() if method(each).learns)
-        raise ConfigError(f"the method {name!r} does not learn from another study ({learning} does): leave it out")
+        learning = " or ".join(repr(each) for each in method_names() if method(each).learns)
+        raise ConfigError(f"only the method {learning} learns from the experience of another study, not {name!r}")
     if kind.learns and experience is None:
         raise ConfigError(
             f"the method {name!r} learns from a study of a similar task: name one of the same store with "
