@@ -54,9 +54,10 @@ _SCORES = """retrieve.model,retrieve.samples,answer.model,answer.samples,example
 """
 _SMALL = {
     "agenttts/one.py": "ONE = 1\n",
+    "examples/two.py": "TWO = 2\n",
     "tests/test_one.py": "def test_one() -> None:\n    assert 1\n",
 }
-"""What stands for package and tests where `make test` is run."""
+"""What stands for package, examples and tests where `make test` is run."""
 _PAPER_MODELS = (QWEN_7B, QWEN_32B, QWEN_72B, LLAMA_3B, LLAMA_8B, LLAMA_70B)
 NVML = """
 class NVMLError(Exception): pass

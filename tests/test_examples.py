@@ -1,0 +1,57 @@
+"""The examples run as their page says, and print what is kept beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+PAGE = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^```sh\n(.*?)\n```$", PAGE, re.M | re.S)
+_RUN_S = 300.0  # many times what they take: the machine may be busy
+_SETTINGS = ("OPENAI_", "AGENTTTS_")
+
+
+def run(command: str) -> str:
+    """What a command prints in a clone, where no key and no endpoint is set."""
+    program, *arguments = shlex.split(command)
+    assert program == "python"
+    unset = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    words = [sys.executable, "-W", "error", *arguments]
+    done = subprocess.run(words, cwd=ROOT, env=unset, capture_output=True, text=True, timeout=_RUN_S)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_prints_what_is_kept_beside_it(command: str) -> None:
+    expected = ROOT / Path(shlex.split(command)[1]).with_suffix(".txt")
+    printed = run(command)
+    assert printed == expected.read_text(encoding="utf-8")
+    assert re.match(r"simulated|synthetic", printed)
+
+
+def test_the_page_has_a_command_for_every_expected_output() -> None:
+    assert sorted(Path(command.split()[1]).stem for command in COMMANDS) == sorted(
+        path.stem for path in EXAMPLES.glob("*.txt")
+    )
+
+
+def test_the_synthetic_table_is_what_its_script_prints() -> None:
+    assert run("python examples/make_scores.py") == (EXAMPLES / "scores.csv").read_text(encoding="utf-8")
+
+
+def test_the_page_links_to_files_that_are_there() -> None:
+    assert [name for name in re.findall(r"\]\((.*?)\)", PAGE) if not (EXAMPLES / name).is_file()] == []
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 65
