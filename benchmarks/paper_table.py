@@ -37,7 +37,7 @@ from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.posterior.insights import recommend
 from agenttts.posterior.surrogate import Sizes
-from agenttts.report.comparison import mean_over_seeds
+from agenttts.report.findings.comparison import mean_over_seeds
 from agenttts.searching.methods import method as kind_of
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.searching.racing import Racing

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from agenttts.cli.commands import read, search, serve
+from agenttts.cli import read, search, serve
 from agenttts.errors import AgentTTSError
 
 _INTERRUPTED = 130

@@ -16,7 +16,7 @@ from agenttts.cli.problem import parse_endpoints
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
-from agenttts.report.layout import Column, Listing
+from agenttts.report.terminal.layout import Column, Listing
 from agenttts.serving import Serving
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from agenttts._util.web import WebServer
 from agenttts.cli.console import open_console, print_wrapped
+from agenttts.cli.live import print_heading
 from agenttts.cli.problem import parse_endpoints
-from agenttts.cli.progress import print_heading
 from agenttts.cli.store import open_store
 from agenttts.db import Store
 from agenttts.deployment.application import application

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from agenttts._util.numbers import duration
 from agenttts.cli.console import open_console, print_wrapped
+from agenttts.cli.live import print_heading
 from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import Problem
-from agenttts.cli.progress import print_heading
-from agenttts.report.lines import duration
 from agenttts.searching.recording import Recorded, record
 from agenttts.study.spec import bought
 

@@ -14,9 +14,9 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
+from agenttts.cli.live import print_heading, show_progress
 from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
-from agenttts.cli.progress import print_heading, show_progress
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.protocols import Environment, Searcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from agenttts.cli.console import open_console, print_wrapped
-from agenttts.cli.progress import print_heading
+from agenttts.cli.live import print_heading
 from agenttts.simulation import Simulation, SimulationServer
 
 

@@ -8,7 +8,7 @@ from rich.live import Live
 
 from agenttts.cli.console import open_console
 from agenttts.db import Store
-from agenttts.report.live import Standing, standing_view
+from agenttts.report.terminal.live import Standing, standing_view
 
 
 def run_watch(store: Store, name: str | None, *, every_s: float, once: bool) -> None:

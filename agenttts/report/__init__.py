@@ -1,7 +1,9 @@
 """Reading an archive and drawing it."""
 
-from agenttts.report.comparison import Comparison, compare_runs
-from agenttts.report.figures import (
+from agenttts.report.data.frames import examples_frame, samples_frame, stages_frame, steps_frame, trials_frame
+from agenttts.report.data.frontier import frontier_row
+from agenttts.report.data.rows import recommendation, step_row, study_row, trace_rows, trial_row
+from agenttts.report.figures.figures import (
     budget_figure,
     frontier_figure,
     preference_figure,
@@ -9,15 +11,15 @@ from agenttts.report.figures import (
     recommended_figure,
     scaling_figure,
 )
-from agenttts.report.findings import Findings, read_findings
-from agenttts.report.frames import examples_frame, samples_frame, stages_frame, steps_frame, trials_frame
-from agenttts.report.frontier import frontier_row, frontier_table, pareto_table, study_frontier
-from agenttts.report.html import report_html
-from agenttts.report.lines import summary_lines, trace_lines
-from agenttts.report.rows import recommendation, step_row, study_row, trace_rows, trial_row
-from agenttts.report.scaling import Curve, scaling_curves
-from agenttts.report.story import answer_lines
-from agenttts.report.tables import comparison_table, studies_table, trials_table
+from agenttts.report.findings.comparison import Comparison, compare_runs
+from agenttts.report.findings.findings import Findings, read_findings
+from agenttts.report.findings.frontier import study_frontier
+from agenttts.report.findings.scaling import Curve, scaling_curves
+from agenttts.report.page.html import report_html
+from agenttts.report.page.story import answer_lines
+from agenttts.report.terminal.frontier import frontier_table, pareto_table
+from agenttts.report.terminal.lines import summary_lines, trace_lines
+from agenttts.report.terminal.tables import comparison_table, studies_table, trials_table
 
 __all__ = [
     "Comparison",

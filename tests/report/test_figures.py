@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from agenttts._util.numbers import compact, duration
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.llm.samples import Spend
 from agenttts.report import compare_runs, comparison_table
-from agenttts.report.comparison import mean_over_seeds
-from agenttts.report.lines import compact, duration
-from agenttts.report.rows import wall_seconds
+from agenttts.report.findings.comparison import mean_over_seeds
+from agenttts.report.findings.spending import wall_seconds
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits, SearchResult

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from agenttts.db import Study
 from agenttts.llm.samples import Spend
 from agenttts.posterior.insights import posterior, recommend
-from agenttts.report.findings import Findings
+from agenttts.report.findings.findings import Findings
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth

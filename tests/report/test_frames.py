@@ -26,11 +26,11 @@ from agenttts.report import (
     steps_frame,
     trials_frame,
 )
-from agenttts.report.pictures import progress_picture
-from agenttts.report.progress import Against, progress
-from agenttts.report.scaling import scaling_curves
-from agenttts.report.story import timeline
-from agenttts.report.style import COLOURS
+from agenttts.report.figures.style import COLOURS
+from agenttts.report.findings.best_so_far import Against, best_so_far
+from agenttts.report.findings.scaling import scaling_curves
+from agenttts.report.page.pictures import progress_picture
+from agenttts.report.page.story import timeline
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits
@@ -81,7 +81,7 @@ def test_progress_ends_at_the_recommendation(found: Findings) -> None:
         "tokens from scratch": spent,
     }
     for against, end in ends.items():
-        (line,) = progress([found], against)
+        (line,) = best_so_far([found], against)
         taken = [point.taken for point in line.reached]
         assert taken == sorted(taken) and taken[-1] == end and not line.hindsight
         assert line.reached[-1].score == pytest.approx(found.expected[found.best.number].score)
@@ -124,7 +124,7 @@ def test_of_a_long_study_an_even_selection_is_judged_to_its_end(found: Findings)
 def test_where_the_order_of_looks_is_unknown_progress_is_in_hindsight(found: Findings) -> None:
     trials = tuple(replace(trial, looks=()) for trial in found.trials)
     older = replace(found, archive=replace(found.archive, trials=trials))
-    (line,) = progress([older], "trials")
+    (line,) = best_so_far([older], "trials")
     scores = [point.score for point in line.reached]
     assert line.hindsight and scores == sorted(scores) and len(scores) == len(trials)
     assert "the order is unknown" in progress_picture(older).caption

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agenttts.report.layout import Column, Listing
+from agenttts.report.terminal.layout import Column, Listing
 
 cells = st.text("abcx0123456789.-", min_size=1, max_size=12)
 

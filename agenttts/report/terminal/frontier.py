@@ -1,19 +1,13 @@
-"""The frontier of a study: a table of what each budget buys, the Pareto-optimal trials, and both as plain data."""
+"""The frontier of a study as tables: what each budget gives, and the Pareto-optimal trials."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
 
+from agenttts._util.numbers import interval
 from agenttts._util.stats import Interval
-from agenttts.db import Store, Study
-from agenttts.errors import ConfigError
-from agenttts.posterior.frontier import Expected, Frontier, Gain, Point, frontier
-from agenttts.report.layout import Column, Listing
-from agenttts.report.lines import interval
-from agenttts.report.rows import evaluation_row
-from agenttts.space.cost import cost_model
+from agenttts.posterior.frontier import Expected, Frontier, Gain
+from agenttts.report.terminal.layout import Column, Listing
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Trial
 
@@ -22,60 +16,6 @@ _SCORES = (
     "fresh samples; in parentheses 95 % intervals"
 )
 _GAIN = "next budget gains: mean difference of the two allocations on the same {} examples"
-
-
-def study_frontier(store: Store, study: Study, budgets: Sequence[float] = ()) -> Frontier:
-    """The frontier of a study from what is in the store; nothing is bought.
-
-    Args:
-        store: Holds the study.
-        study: Which study, searched under one budget or several.
-        budgets: Ascending; those of the study when empty.
-
-    Raises:
-        ConfigError: When the study has no finished trial.
-    """
-    trials = store.archive(study).trials
-    if not trials:
-        raise ConfigError(f"study {study.name!r} has no finished trial yet")
-    found = frontier(study.spec.sizes, trials, budgets or study.spec.budgets or (study.spec.budget,))
-    keys = {point.trial.allocation.key: point.trial.allocation for point in found.points}
-    checks = {key: store.validation(study, allocation) for key, allocation in keys.items()}
-    return found.checked({key: check for key, check in checks.items() if check is not None})
-
-
-def frontier_row(found: Frontier, study: Study) -> dict[str, Any]:
-    """Plain data."""
-    return {
-        "study": study.name,
-        "unit": cost_model(study.spec.cost_model).unit,
-        "budgets": [{"budget": point.budget, **_point_row(point)} for point in found.points],
-        "unreached": list(found.unreached),
-        "pareto": [_trial_row(trial, expected) for trial, expected in found.pareto],
-    }
-
-
-def _gain_row(gain: Gain | None) -> dict[str, Any] | None:
-    """Plain data of what the next larger budget gains."""
-    return None if gain is None else {**asdict(gain), "interval": list(gain.interval)}
-
-
-def _point_row(point: Point) -> dict[str, Any]:
-    return {
-        **_trial_row(point.trial, point.expected),
-        "held_out": None if point.check is None else evaluation_row(point.check),
-        "next_budget_gains": _gain_row(point.gain),
-    }
-
-
-def _trial_row(trial: Trial, expected: Expected) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "allocation": trial.allocation.as_dict(),
-        "cost": trial.cost,
-        "expected": {"score": expected.score, "interval": list(expected.interval)},
-        "searched": evaluation_row(trial.evaluation),
-    }
 
 
 def frontier_table(found: Frontier, unit: str) -> Listing:
@@ -122,7 +62,7 @@ def _column(heading: str, cells: Iterable[str], rank: int = 0) -> Column:
 
 
 def _observed(evaluation: Evaluation | None) -> str:
-    return "" if evaluation is None else f"{evaluation.score:.3f} ({interval(evaluation)})"
+    return "" if evaluation is None else f"{evaluation.score:.3f} ({interval(evaluation.interval)})"
 
 
 def _bounded(score: float, bounds: Interval) -> str:

@@ -284,6 +284,6 @@ def _serving(
                 f"{'--weights' if weights else '--gpus'} is for models that are served: give --serve vllm"
             )
         return None
-    from agenttts.cli.serve import VllmOptions
+    from agenttts.cli.servers import VllmOptions
 
     return VllmOptions(weights=weights, gpus=gpus).serving(endpoints)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts._util.extras import imported
 from agenttts.db import Store
-from agenttts.report.findings import Findings
-from agenttts.report.rows import evaluation_row, example_rows, stage_rows, step_row
+from agenttts.report.data.rows import evaluation_row, example_rows, stage_rows, step_row
+from agenttts.report.findings.findings import Findings
 from agenttts.study.trial import Trial
 
 if TYPE_CHECKING:

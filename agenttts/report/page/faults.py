@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from agenttts.report.findings import Findings
-from agenttts.report.pictures import PageTable
+from agenttts.report.findings.findings import Findings
+from agenttts.report.page.pictures import PageTable
 
 
 def refusals_table(found: Findings) -> PageTable:

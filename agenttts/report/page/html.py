@@ -15,13 +15,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from agenttts._util.numbers import amount
 from agenttts.errors import ConfigError
-from agenttts.report import faults, story
-from agenttts.report.comparison import Comparison, compare_runs
-from agenttts.report.findings import Findings
-from agenttts.report.layout import plain
-from agenttts.report.lines import amount
-from agenttts.report.pictures import (
+from agenttts.report.findings.comparison import Comparison, compare_runs
+from agenttts.report.findings.findings import Findings
+from agenttts.report.page import faults, story
+from agenttts.report.page.pictures import (
     PageTable,
     Picture,
     budget_picture,
@@ -32,7 +31,8 @@ from agenttts.report.pictures import (
     scaling_pictures,
     scored,
 )
-from agenttts.report.tables import comparison_cells
+from agenttts.report.terminal.layout import plain
+from agenttts.report.terminal.tables import comparison_cells
 
 
 def report_html(findings: Sequence[Findings]) -> str:
@@ -112,7 +112,7 @@ def _render(template: str, **context: Any) -> str:
     except ImportError as error:
         raise ConfigError("the report needs plotly: pip install 'agenttts[report]'") from error
     environment = Environment(
-        loader=PackageLoader("agenttts.report", "page"),
+        loader=PackageLoader("agenttts.report.page", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -120,7 +120,7 @@ def _render(template: str, **context: Any) -> str:
         finalize=lambda value: value if isinstance(value, Markup) else plain(str(value)),
     )
     environment.filters |= {"figure": _figure_json, "amount": amount}
-    page = resources.files("agenttts.report") / "page"
+    page = resources.files("agenttts.report.page") / "templates"
     inlined = {name: Markup((page / f"report.{name}").read_text("utf-8")) for name in ("css", "js")}  # ours
     return environment.get_template(template).render(**context, **inlined, plotly=Markup(get_plotlyjs()))
 

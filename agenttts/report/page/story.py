@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from agenttts._util.numbers import amount, counted, duration
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
 from agenttts.posterior.insights import Hypothesis
-from agenttts.report.evidence import told_evidence, told_guideline
-from agenttts.report.findings import Findings, Round
-from agenttts.report.layout import plain
-from agenttts.report.lines import amount, cache_uses, counted, duration, priced, unbought
-from agenttts.report.pictures import PageTable, percent, scored
-from agenttts.report.rows import wall_seconds
+from agenttts.report.findings.evidence import told_evidence, told_guideline
+from agenttts.report.findings.findings import Findings, Round
+from agenttts.report.findings.spending import wall_seconds
+from agenttts.report.page.pictures import PageTable, percent, scored
+from agenttts.report.terminal.layout import plain
+from agenttts.report.terminal.lines import cache_uses, priced, unbought
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import bought

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agenttts.report.comparison import Comparison, Mean
-from agenttts.report.layout import Column, Listing
-from agenttts.report.lines import compact, interval
+from agenttts._util.numbers import compact, interval
+from agenttts.report.findings.comparison import Comparison, Mean
+from agenttts.report.terminal.layout import Column, Listing
 from agenttts.space.cost import cost_model
 from agenttts.study.spec import bought
 from agenttts.study.trial import Trial
@@ -67,7 +67,7 @@ def _figures(trials: Sequence[Trial], unit: str, bought: str) -> list[Column]:
     return [
         column(f"cost ({unit})", [f"{trial.cost:.4g}" for trial in trials]),
         column("score", [f"{evaluation.score:.3f}" for evaluation in evaluations]),
-        column("95 % interval", [interval(evaluation) for evaluation in evaluations]),
+        column("95 % interval", [interval(evaluation.interval) for evaluation in evaluations]),
         column("examples", [len(evaluation.results) for evaluation in evaluations], rank=2),
         column("failed", failures, rank=0 if any(failures) else 1),
         column(f"tokens {bought}", [f"{evaluation.spend.tokens:,}" for evaluation in evaluations], rank=3),

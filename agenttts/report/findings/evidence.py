@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenttts.posterior.frontier import Expected, bounded
-from agenttts.report.findings import Findings
+from agenttts.report.findings.findings import Findings
 from agenttts.study.trial import Guideline
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agenttts.posterior.curves import LADDER, fit_curve
 from agenttts.posterior.curves import Curve as Fitted
 from agenttts.posterior.frontier import Expected, bounded
-from agenttts.report.findings import Findings
+from agenttts.report.findings.findings import Findings
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Trial
 

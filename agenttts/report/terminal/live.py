@@ -9,12 +9,12 @@ from typing import NamedTuple
 from rich.console import Group
 from rich.text import Text
 
+from agenttts._util.numbers import amount, compact, counted, duration, interval
 from agenttts.db import Store, Study
 from agenttts.llm.samples import Spend
 from agenttts.posterior.insights import recommend
-from agenttts.report.layout import Listing
-from agenttts.report.lines import amount, compact, counted, duration, interval
-from agenttts.report.tables import trials_table
+from agenttts.report.terminal.layout import Listing
+from agenttts.report.terminal.tables import trials_table
 from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import bought
@@ -75,12 +75,12 @@ def standing_lines(now: Standing) -> list[str]:
         return [*lines, "best  none yet"]
     done = round(_BAR_WIDTH * best.evaluation.score)
     lines.append(
-        f"best  {'█' * done}{'░' * (_BAR_WIDTH - done)} {best.evaluation.score:.3f} ({interval(best.evaluation)}) "
-        f"by trial {best.number}"
+        f"best  {'█' * done}{'░' * (_BAR_WIDTH - done)} {best.evaluation.score:.3f} "
+        f"({interval(best.evaluation.interval)}) by trial {best.number}"
     )
     lines.append(f"      {best.allocation}")
     if now.check is not None:
-        lines.append(f"held out  {now.check.score:.3f} ({interval(now.check)})")
+        lines.append(f"held out  {now.check.score:.3f} ({interval(now.check.interval)})")
     return lines
 
 

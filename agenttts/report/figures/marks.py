@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agenttts._util.numbers import amount
 from agenttts._util.stats import Interval
-from agenttts.report.findings import Findings
-from agenttts.report.lines import amount
-from agenttts.report.style import faded, hover, safe
+from agenttts.report.figures.style import faded, hover, safe
+from agenttts.report.findings.findings import Findings
 from agenttts.study.trial import Trial
 
 Numbers = Sequence[float]

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from agenttts._util.numbers import compact, duration, interval
 from agenttts.cli.console import print_pair, print_wrapped
-from agenttts.report.lines import compact, duration, interval
 from agenttts.searching.progress import Progress
 from agenttts.study.spec import bought
 from agenttts.study.trial import Trial
@@ -67,7 +67,7 @@ def print_heading(console: Console, heading: Iterable[tuple[str, str]]) -> None:
 def _print_trial(console: Console, trial: Trial, progress: Progress) -> None:
     evaluation = trial.evaluation
     failed = f", {evaluation.failures} failed" if evaluation.failures else ""
-    score = f"{evaluation.score:.3f} ({interval(evaluation)}) on {len(evaluation.results):>3}{failed}"
+    score = f"{evaluation.score:.3f} ({interval(evaluation.interval)}) on {len(evaluation.results):>3}{failed}"
     line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}"
     status = "" if console.is_terminal else f"  | {status_line(progress)}"
     print_pair(console, line, f"{trial.allocation}{status}", gap=2, indent=_TRIAL_INDENT)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from agenttts._util.numbers import amount, counted
 from agenttts._util.stats import Interval
 from agenttts.posterior.curves import Curve as Fitted
-from agenttts.report import figures
-from agenttts.report.comparison import Comparison
-from agenttts.report.evidence import WeighedModel, weighed_models
-from agenttts.report.findings import Findings
-from agenttts.report.lines import amount, counted
-from agenttts.report.progress import axes, moments, progress, taken
-from agenttts.report.scaling import Curve, scaling_curves
+from agenttts.report.figures import figures
+from agenttts.report.findings.best_so_far import axes, best_so_far, moments, taken
+from agenttts.report.findings.comparison import Comparison
+from agenttts.report.findings.evidence import WeighedModel, weighed_models
+from agenttts.report.findings.findings import Findings
+from agenttts.report.findings.scaling import Curve, scaling_curves
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -88,7 +88,7 @@ class Picture:
 def progress_picture(found: Findings) -> Picture:
     """Best so far, of one study."""
     shown = axes([found])
-    run, (line,) = moments(found), progress([found], "trials")
+    run, (line,) = moments(found), best_so_far([found], "trials")
     changes = [run[0], *(now for before, now in pairwise(run) if now.best.number != before.best.number)]
     rows = [
         [f"trial {now.best.number}: {now.best.allocation}", *(f"{taken(now, axis):,.0f}" for axis in shown),
@@ -236,7 +236,7 @@ def preference_picture(found: Findings) -> Picture | None:
 def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comparison]) -> list[Picture]:
     """Several studies: how fast each method gets where, and what each recommends at what cost."""
     ranked = sorted(comparisons, key=lambda each: -each.score.value)
-    lines = progress(findings, "trials")
+    lines = best_so_far(findings, "trials")
     ends = {each.row: each.reached[-1] for each in lines}
     fast = Picture(
         name="progress",

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from agenttts._util.numbers import amount, compact, counted
 from agenttts._util.stats import Interval
-from agenttts.report.evidence import weighed_models
-from agenttts.report.findings import Findings
-from agenttts.report.lines import amount, compact, counted
-from agenttts.report.marks import band, bars, dots, line, rounded, told
-from agenttts.report.progress import Progress, axes, progress
-from agenttts.report.scaling import Curve, scaling_curves
-from agenttts.report.style import COLOURS, DASHES, NEUTRAL, SYMBOLS, graph_objects, hover, panels, safe, styled
+from agenttts.report.figures.marks import band, bars, dots, line, rounded, told
+from agenttts.report.figures.style import COLOURS, DASHES, NEUTRAL, SYMBOLS, graph_objects, hover, panels, safe, styled
+from agenttts.report.findings.best_so_far import BestSoFar, axes, best_so_far
+from agenttts.report.findings.evidence import weighed_models
+from agenttts.report.findings.findings import Findings
+from agenttts.report.findings.scaling import Curve, scaling_curves
 from agenttts.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def progress_figure(*findings: Findings) -> Figure:
     figure = panels([""] * len(shown), columns=3, x="", y="expected score of the best")
     for column, axis in enumerate(shown, start=1):
         figure.update_xaxes(title_text=axis, rangemode="tozero", nticks=5, col=column)
-        for each, colour, dash in zip(progress(findings, axis), cycle(COLOURS), cycle(DASHES), strict=False):
+        for each, colour, dash in zip(best_so_far(findings, axis), cycle(COLOURS), cycle(DASHES), strict=False):
             _add_progress(figure, each, colour, dash, column=column, legend=column == 1 and len(findings) > 1)
     return figure
 
@@ -128,7 +128,7 @@ def preference_figure(found: Findings) -> Figure:
     return styled(figure, height=120 + 34 * len(weighed))
 
 
-def _add_progress(figure: Any, each: Progress, colour: str, dash: str, *, column: int, legend: bool) -> None:
+def _add_progress(figure: Any, each: BestSoFar, colour: str, dash: str, *, column: int, legend: bool) -> None:
     xs, scores = [point.taken for point in each.reached], [point.score for point in each.reached]
     bounds = [point.interval or Interval(point.score, point.score) for point in each.reached]
     place = {"row": 1, "col": column}

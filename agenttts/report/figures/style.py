@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from agenttts.errors import ConfigError
-from agenttts.report.layout import plain
+from agenttts.report.terminal.layout import plain
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

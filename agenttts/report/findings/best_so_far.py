@@ -3,7 +3,7 @@
 Nothing is chosen with hindsight. Of one study the score is what was expected of the recommendation at that moment; of
 several it is what one posterior, over the trials of all of them, expects of it at the end, so that no method profits
 from its own optimism. A study of a version that did not keep when a trial saw its examples is drawn trial by trial,
-with all that each saw in the end: `Progress.hindsight`.
+with all that each saw in the end: `BestSoFar.hindsight`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from agenttts._util.stats import Interval
 from agenttts.llm.samples import Spend
 from agenttts.posterior.frontier import Expected, estimates
 from agenttts.posterior.insights import posterior
-from agenttts.report.comparison import mean_over_seeds
-from agenttts.report.findings import Findings
-from agenttts.report.history import Moment
+from agenttts.report.findings.comparison import mean_over_seeds
+from agenttts.report.findings.findings import Findings
+from agenttts.report.findings.history import Moment
 
 Against = Literal["trials", "example evaluations", "tokens bought", "tokens from scratch"]
 _GRID = 60
@@ -44,7 +44,7 @@ class Reached(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class BestSoFar:
     """One method, over one study or one per seed."""
 
     row: str
@@ -67,7 +67,7 @@ def axes(findings: Sequence[Findings]) -> tuple[Against, ...]:
     return ("trials", "example evaluations", tokens) if used else ("trials", "example evaluations")
 
 
-def progress(findings: Sequence[Findings], against: Against) -> list[Progress]:
+def best_so_far(findings: Sequence[Findings], against: Against) -> list[BestSoFar]:
     """One per method, by name; studies that differ in their seed alone are one method's."""
     hindsight, judged = not all(found.history for found in findings), _judge(findings)
     ordered = sorted(findings, key=lambda found: found.row)
@@ -75,7 +75,7 @@ def progress(findings: Sequence[Findings], against: Against) -> list[Progress]:
     for row, group in groupby(ordered, key=lambda found: found.row):
         runs = [_in_hindsight(found, judged) if hindsight else found.history for found in group]
         reached = _alone(runs[0], against) if len(findings) == 1 else _together(runs, judged, against)
-        lines.append(Progress(row=row, seeds=len(runs), reached=tuple(reached), hindsight=hindsight))
+        lines.append(BestSoFar(row=row, seeds=len(runs), reached=tuple(reached), hindsight=hindsight))
     return lines
 
 

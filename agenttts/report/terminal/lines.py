@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agenttts._util.numbers import counted, duration, interval
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.report.history import new_bests
-from agenttts.report.layout import plain
-from agenttts.report.rows import stage_rows, study_prices
+from agenttts.report.data.rows import stage_rows
+from agenttts.report.findings.history import new_bests
+from agenttts.report.findings.spending import study_prices
+from agenttts.report.terminal.layout import plain
 from agenttts.searching.progress import SearchResult
 from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation, ExampleResult
@@ -68,19 +70,14 @@ def scored(evaluation: Evaluation, label: str = "", *, reasons: int | None = _MO
         label: Put before the score.
         reasons: Most reasons to list; None lists all.
     """
-    lines = [f"{label}{evaluation.score:.3f} (95 % interval {interval(evaluation)})"]
-    counted = list(evaluation.errors.items())
-    lines += [f"  {count} failed: {' '.join(reason.split())}" for reason, count in counted[:reasons]]
-    if others := len(counted) - len(counted[:reasons]):
+    lines = [f"{label}{evaluation.score:.3f} (95 % interval {interval(evaluation.interval)})"]
+    failed = list(evaluation.errors.items())
+    lines += [f"  {count} failed: {' '.join(reason.split())}" for reason, count in failed[:reasons]]
+    if others := len(failed) - len(failed[:reasons]):
         lines.append(
             f"  {evaluation.failures} failed in all, for {others} other reasons too (trace --trial shows them)"
         )
     return lines
-
-
-def interval(evaluation: Evaluation) -> str:
-    """The 95 % interval of an evaluation."""
-    return f"{evaluation.interval.low:.3f} to {evaluation.interval.high:.3f}"
 
 
 def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str = "") -> str:
@@ -117,32 +114,6 @@ def priced(usd: float, label: str) -> str:
 def cache_uses(uses: Mapping[str, CacheUse]) -> str:
     """What each model's server found of its prompts in its prefix cache."""
     return "; ".join(f"{name} {use}" for name, use in uses.items())
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that a person would use."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def amount(value: float) -> str:
-    """A cost or a budget in four digits, never in powers of ten: 695.7, 260,400,000."""
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{float(f'{value:.4g}'):,.0f}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things: 1 trial, 2 trials."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def compact(count: float) -> str:
-    """A large number in five characters or so: 331k, 1.23M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return f"{count:.0f}"
 
 
 def trace_lines(

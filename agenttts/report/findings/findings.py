@@ -14,8 +14,8 @@ from agenttts.llm.samples import Spend
 from agenttts.posterior.frontier import Expected, Frontier, estimates, frontier
 from agenttts.posterior.insights import posterior, representative
 from agenttts.posterior.surrogate import Surrogate
-from agenttts.report.history import Moment, history, new_bests
-from agenttts.report.rows import study_prices
+from agenttts.report.findings.history import Moment, history, new_bests
+from agenttts.report.findings.spending import study_prices
 from agenttts.space.cost import cost_model
 from agenttts.space.prices import PriceList
 from agenttts.study.evaluation import Evaluation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +10,9 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.posterior.frontier import frontier
 from agenttts.posterior.insights import recommend
+from agenttts.report.findings.spending import study_prices, wall_seconds
 from agenttts.space.cost import cost_model
-from agenttts.space.prices import PriceList, read_prices
+from agenttts.space.prices import PriceList
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import AgentStep, Trial
 
@@ -43,16 +44,6 @@ def study_row(store: Store, study: Study) -> dict[str, Any]:
         "usd": spend.usd,
         "seconds": wall_seconds(archive.trials) + sum(check.spend.seconds for check in checks),
     }
-
-
-def wall_seconds(trials: Iterable[Trial]) -> float:
-    """Seconds during which at least one of the trials ran: parallel ones are not counted twice."""
-    spans = sorted((t.created.timestamp() - t.evaluation.spend.seconds, t.created.timestamp()) for t in trials)
-    total = until = 0.0
-    for start, end in spans:
-        total += max(end - max(start, until), 0.0)
-        until = max(until, end)
-    return total
 
 
 def trial_row(trial: Trial, check: Evaluation | None = None) -> dict[str, Any]:
@@ -141,11 +132,6 @@ def trace_rows(store: Store, study: Study, trial_number: int) -> dict[str, Any]:
         "results": example_rows(trial, check),
         "steps": [step_row(step) for step in store.steps(study) if step.round == trial.round],
     }
-
-
-def study_prices(study: Study) -> PriceList:
-    """What each model costs at each subtask; empty for a study begun before prices were kept."""
-    return read_prices(study.details.get("prices") or {})
 
 
 def recommendation(store: Store, study: Study, budget: float | None = None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Findings as plain data: rows for JSON, frames for pandas."""

@@ -1,0 +1,24 @@
+"""What a study's prices are, and how long its trials ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agenttts.db import Study
+from agenttts.space.prices import PriceList, read_prices
+from agenttts.study.trial import Trial
+
+
+def wall_seconds(trials: Iterable[Trial]) -> float:
+    """Seconds during which at least one of the trials ran: parallel ones are not counted twice."""
+    spans = sorted((t.created.timestamp() - t.evaluation.spend.seconds, t.created.timestamp()) for t in trials)
+    total = until = 0.0
+    for start, end in spans:
+        total += max(end - max(start, until), 0.0)
+        until = max(until, end)
+    return total
+
+
+def study_prices(study: Study) -> PriceList:
+    """What each model costs at each subtask; empty for a study begun before prices were kept."""
+    return read_prices(study.details.get("prices") or {})

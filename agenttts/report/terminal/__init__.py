@@ -1,0 +1,1 @@
+"""Findings as text: lines and tables for a terminal."""
