@@ -19,16 +19,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from agenttts.agent.evidence import gather_evidence
-from agenttts.agent.planner import Insights, Plan, Planner, Refused, Thought, View
+from agenttts.agent.planner import Insights, Plan, Planner, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.posterior.insights import representative, weighed_posterior
+from agenttts.proposals.checking import MAX_REPAIRS, Check, Rejected, filled
 from agenttts.proposals.initial import initial_allocations
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import RULES, AgentStep, Archive, Proposal
-
-MAX_REPAIRS = 2
 
 
 class State(TypedDict, total=False):
@@ -41,10 +40,8 @@ class State(TypedDict, total=False):
     pending: list[Proposal]
     """Proposals that have not been checked."""
     accepted: list[Proposal]
-    refused: list[Refused]
-    """What the last check declined."""
-    declined: list[Refused]
-    """Everything that was declined in this run."""
+    rejected: list[Rejected]
+    """Everything that was rejected in this run."""
     repairs: int
 
 
@@ -70,7 +67,7 @@ class Agent:
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)
         summary = f"{trials} trials, {refusals} refused proposals, {len(left)} initial trials left"
         self._record("recall", Thought(summary))
-        state = State(initial=left, accepted=[], declined=[], repairs=0)
+        state = State(initial=left, accepted=[], rejected=[], repairs=0)
         return state if left else State(**state, view=self._view())
 
     def initial(self, state: State) -> State:
@@ -96,31 +93,21 @@ class Agent:
 
     def check(self, state: State) -> State:
         """Let through what is feasible, new and distinct."""
-        accepted, refused = list(state["accepted"]), []
-        for proposal in state["pending"]:
-            reasons = self._faults(proposal.allocation, accepted)
-            if reasons:
-                refused.append(Refused(proposal, reasons))
-            elif len(accepted) < self.count:
-                accepted.append(proposal)
-        lines = [f"{len(accepted)} accepted"] + [f"{r.proposal.allocation}: {'; '.join(r.reasons)}" for r in refused]
-        self._record("check", Thought("\n".join(lines)))
-        return State(accepted=accepted, refused=refused, declined=state["declined"] + refused, pending=[])
+        checked = Check(self.archive, self.space, self.count)(state["accepted"], state["pending"])
+        self._record("check", Thought(str(checked)))
+        return State(accepted=checked.accepted, rejected=state["rejected"] + checked.rejected, pending=[])
 
     async def repair(self, state: State) -> State:
         """Hand the reasons back to the planner; after the last round, fill in by rule."""
         repairs = state["repairs"] + 1
         if repairs <= MAX_REPAIRS:
-            return State(pending=await self._plan("repair", state, state["declined"]), repairs=repairs)
+            return State(pending=await self._plan("repair", state, state["rejected"]), repairs=repairs)
         missing = self.count - len(state["accepted"])
-        held = [Refused(proposal, ["already proposed"]) for proposal in state["accepted"]]
-        plan = await RulePlanner().propose(state["view"], "", missing, state["declined"] + held)
-        filled = [
-            Proposal(p.allocation, f"filled in by rule, the planner's own were refused: {p.rationale}", searcher=RULES)
-            for p in plan.proposals
-        ]
-        self._record("fill", Thought("\n".join(str(p.allocation) for p in filled), plan.thought.evidence))
-        return State(pending=filled, repairs=repairs)
+        held = [Rejected(proposal, ["already proposed"]) for proposal in state["accepted"]]
+        plan = await RulePlanner().propose(state["view"], "", missing, state["rejected"] + held)
+        by_rule = filled(plan.proposals, "filled in by rule, the planner's own were rejected")
+        self._record("fill", Thought("\n".join(str(p.allocation) for p in by_rule), plan.thought.evidence))
+        return State(pending=by_rule, repairs=repairs)
 
     # Where to go next
 
@@ -135,9 +122,9 @@ class Agent:
 
     # Parts
 
-    async def _plan(self, node: str, state: State, refused: list[Refused]) -> list[Proposal]:
+    async def _plan(self, node: str, state: State, rejected: list[Rejected]) -> list[Proposal]:
         missing = self.count - len(state["accepted"])
-        plan: Plan = await self.planner.propose(state["view"], state["guideline"], missing, refused)
+        plan: Plan = await self.planner.propose(state["view"], state["guideline"], missing, rejected)
         self._record(node, plan.thought, self.planner.name)
         return plan.proposals
 
@@ -164,13 +151,6 @@ class Agent:
             return design
         rng = Archive().rng(self.seed)
         return list(dict.fromkeys(self.space.sample(rng, len(design))))
-
-    def _faults(self, allocation: Allocation, accepted: list[Proposal]) -> list[str]:
-        if allocation.key in self.archive.tried:
-            return ["it has been tried already"]
-        if any(proposal.allocation == allocation for proposal in accepted):
-            return ["it is proposed twice"]
-        return self.space.faults(allocation)
 
     def _record(self, node: str, thought: Thought, planner: str = RULES) -> None:
         self.journal(

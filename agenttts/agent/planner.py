@@ -10,6 +10,7 @@ from agenttts.agent.evidence import Evidence
 from agenttts.agent.ranking import Ranking
 from agenttts.llm.samples import Spend
 from agenttts.posterior.kernel import Structure
+from agenttts.proposals.checking import Rejected
 from agenttts.space import SearchSpace
 from agenttts.study.trial import Archive, Proposal
 
@@ -65,13 +66,6 @@ class Thought(NamedTuple):
     spend: Spend = Spend()
 
 
-class Refused(NamedTuple):
-    """A proposal that the check refused, with the reasons."""
-
-    proposal: Proposal
-    reasons: Sequence[str]
-
-
 class Plan(NamedTuple):
     """Proposals, and the thought that led to them."""
 
@@ -89,6 +83,6 @@ class Planner(Protocol):
         """A new guideline: what has been learned, in words, with its evidence."""
         ...
 
-    async def propose(self, view: View, guideline: str, count: int, refused: Sequence[Refused]) -> Plan:
-        """About `count` new allocations. `refused` holds what the check has just declined, with the reasons."""
+    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> Plan:
+        """About `count` new allocations. `rejected` holds what the check has rejected in this call."""
         ...

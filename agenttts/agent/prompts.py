@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agenttts.agent.planner import Refused, View
+from agenttts.agent.planner import View
 from agenttts.proposals import dialogue
+from agenttts.proposals.checking import Rejected
 
 _SHOWN_TRIALS = 40
 _SHOWN_GUIDELINES = 3
@@ -25,10 +26,9 @@ def reflection(view: View) -> str:
     return "\n\n".join([*_situation(view), dialogue.guideline_request(questions)])
 
 
-def proposal(view: View, guideline: str, count: int, refused: Sequence[Refused]) -> str:
+def proposal(view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> str:
     """Ask for new allocations."""
-    reasons = {each.proposal.allocation: each.reasons for each in refused}
-    request = dialogue.allocation_request(view.space, count, reasons, guided=True)
+    request = dialogue.allocation_request(view.space, count, rejected, guided=True)
     return "\n\n".join([*_situation(view), f"Guideline:\n{guideline}", request])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttts.agent.planner import Plan, Refused, Thought, View
+from agenttts.agent.planner import Plan, Thought, View
 from agenttts.agent.ranking import Ranked
+from agenttts.proposals.checking import Rejected
 from agenttts.study.trial import Proposal
 
 
@@ -20,9 +21,9 @@ class RulePlanner:
         """See `planner.Planner.reflect`."""
         return Thought("\n".join(view.evidence.lines()), view.evidence.as_dict())
 
-    async def propose(self, view: View, guideline: str, count: int, refused: Sequence[Refused]) -> Plan:
+    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> Plan:
         """See `planner.Planner.propose`."""
-        ranked = view.ranking.best(count, {each.proposal.allocation.key for each in refused})
+        ranked = view.ranking.best(count, {each.proposal.allocation.key for each in rejected})
         proposals = [Proposal(each.allocation, _rationale(view, each)) for each in ranked]
         evidence = [
             {"allocation": each.allocation.key, "mean": each.mean, "sd": each.sd, "improvement": each.improvement}

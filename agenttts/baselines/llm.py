@@ -18,13 +18,10 @@ from agenttts.baselines.random import RandomSearcher
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.samples import Spend
 from agenttts.proposals import dialogue
+from agenttts.proposals.checking import MAX_REPAIRS, Check, Checked, Rejected, filled
 from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation
 from agenttts.study.trial import RULES, AgentStep, Archive, Proposal, Trial
-
-MAX_REPAIRS = 2
-"""How often refused proposals go back to the model before others are drawn in their place."""
 
 
 class LLMSearcher(Searcher):
@@ -66,35 +63,35 @@ class LLMSearcher(Searcher):
         drawn = await RandomSearcher(seed=self._seed).propose(archive, space, count)
         if not drawn:
             return []
-        checked = _Checked(archive, space, wanted=len(drawn))
+        call = _Call(Check(archive, space, wanted=len(drawn)))
         briefing = await self._briefing(archive, space)
         for node in ("propose", *["repair"] * MAX_REPAIRS):
-            await self._ask(node, briefing, checked)
-            if not checked.missing:
-                return checked.accepted
-        return checked.accepted + self._filled(checked, drawn)
+            await self._ask(node, briefing, call)
+            if not call.missing:
+                return call.accepted
+        return call.accepted + self._filled(call, drawn)
 
     @abstractmethod
     async def _briefing(self, archive: Archive, space: SearchSpace) -> str:
         """What the model is told before it is asked for allocations."""
 
-    async def _ask(self, node: str, briefing: str, checked: _Checked) -> None:
+    async def _ask(self, node: str, briefing: str, call: _Call) -> None:
         """Ask for what is missing, and check what comes."""
-        space = checked.space
-        request = dialogue.allocation_request(space, checked.missing, checked.refused, guided=self.guided)
-        prompt = "\n\n".join([briefing, *checked.complaint, request])
+        archive, space = call.check.archive, call.check.space
+        request = dialogue.allocation_request(space, call.missing, call.rejected, guided=self.guided)
+        prompt = "\n\n".join([briefing, *call.complaint, request])
         reply = await dialogue.ask_for_allocations(self.planner, prompt, space)
         answer = reply.answer
-        self._record(checked.archive, node, reply.text, prompt=prompt, reply=answer.text, spend=answer.spend)
-        self._record(checked.archive, "check", checked.take(reply))
+        self._record(archive, node, reply.text, prompt=prompt, reply=answer.text, spend=answer.spend)
+        self._record(archive, "check", str(call.take(reply)))
 
-    def _filled(self, checked: _Checked, drawn: Sequence[Proposal]) -> list[Proposal]:
-        why = f"filled in by rule, drawn uniformly: the proposals of {self.planner.name} were refused or unreadable"
-        accepted = {proposal.allocation for proposal in checked.accepted}
-        fresh = [Proposal(each.allocation, why, searcher=RULES) for each in drawn if each.allocation not in accepted]
-        filled = fresh[: checked.missing]
-        self._record(checked.archive, "fill", "\n".join(str(proposal.allocation) for proposal in filled))
-        return filled
+    def _filled(self, call: _Call, drawn: Sequence[Proposal]) -> list[Proposal]:
+        why = f"filled in by rule, drawn uniformly: the proposals of {self.planner.name} were rejected or unreadable"
+        accepted = {proposal.allocation for proposal in call.accepted}
+        fresh = [Proposal(each.allocation) for each in drawn if each.allocation not in accepted]
+        by_rule = filled(fresh[: call.missing], why)
+        self._record(call.check.archive, "fill", "\n".join(str(proposal.allocation) for proposal in by_rule))
+        return by_rule
 
     def _record(
         self, archive: Archive, node: str, text: str, *, prompt: str = "", reply: str = "", spend: Spend | None = None
@@ -114,40 +111,25 @@ class LLMSearcher(Searcher):
 
 
 @dataclass
-class _Checked:
-    """What a model has proposed for one call, sorted into accepted and refused."""
+class _Call:
+    """What a model has proposed for one call."""
 
-    archive: Archive
-    space: SearchSpace
-    wanted: int
+    check: Check
     accepted: list[Proposal] = field(default_factory=list)
-    refused: dict[Allocation, list[str]] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
     complaint: list[str] = field(default_factory=list)
     """Why the last reply could not be read; empty when it could."""
 
     @property
     def missing(self) -> int:
-        return self.wanted - len(self.accepted)
+        return self.check.wanted - len(self.accepted)
 
-    def take(self, reply: dialogue.Reply) -> str:
-        """Sort a reply's proposals; returns in words what became of them."""
+    def take(self, reply: dialogue.Reply) -> Checked:
+        """Sort a reply's proposals."""
         self.complaint = [f"Your last reply could not be read: {reply.fault}."] if reply.fault else []
-        lines = []
-        for proposal in reply.proposals:
-            reasons = self._faults(proposal.allocation)
-            if reasons:
-                self.refused[proposal.allocation] = reasons
-                lines.append(f"{proposal.allocation}: {'; '.join(reasons)}")
-            elif self.missing:
-                self.accepted.append(proposal)
-        return "\n".join([f"{len(self.accepted)} accepted", *lines])
-
-    def _faults(self, allocation: Allocation) -> list[str]:
-        if allocation.key in self.archive.tried:
-            return ["it has been tried already"]
-        if any(proposal.allocation == allocation for proposal in self.accepted):
-            return ["it is proposed twice"]
-        return self.space.faults(allocation)
+        checked = self.check(self.accepted, reply.proposals)
+        self.accepted, self.rejected = checked.accepted, self.rejected + checked.rejected
+        return checked
 
 
 class GuidedSearcher(LLMSearcher):

@@ -6,7 +6,7 @@ functions of the space and the archive: the same archive always gives the same p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from agenttts.errors import ConfigError, ParseError
 from agenttts.llm.chat import Answer, ChatModel
 from agenttts.pipeline import Subtask, SubtaskInput
 from agenttts.pipeline.parsers import json_object
+from agenttts.proposals.checking import Rejected
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.space import samples_in_words
@@ -98,21 +99,19 @@ def guideline_request(questions: Sequence[str]) -> str:
     return f"Write the guideline for the next trials. Answer item by item, very concisely:\n{asked}"
 
 
-def allocation_request(
-    space: SearchSpace, count: int, refused: Mapping[Allocation, Sequence[str]], *, guided: bool
-) -> str:
+def allocation_request(space: SearchSpace, count: int, rejected: Sequence[Rejected], *, guided: bool) -> str:
     """Ask for new allocations.
 
     Args:
         space: What is searched.
         count: How many are wanted.
-        refused: What was proposed for this and declined, with the reasons.
+        rejected: What was proposed for this call and rejected.
         guided: Whether a guideline and trials have been shown.
     """
     parts = []
-    if refused:
-        lines = [f"- {allocation}: {'; '.join(reasons)}" for allocation, reasons in refused.items()]
-        parts.append("These proposals were refused; mend or replace them:\n" + "\n".join(lines))
+    if rejected:
+        lines = dict.fromkeys(f"- {each}" for each in rejected)
+        parts.append("These proposals were rejected; fix or replace them:\n" + "\n".join(lines))
     such = ", following the guideline and not among the trials above" if guided else ""
     fewest = {subtask.name: subtask.least_samples for subtask in space.pipeline.subtasks}
     choices = ", ".join(f'"{name}": {{"model": "...", "samples": {samples}}}' for name, samples in fewest.items())
