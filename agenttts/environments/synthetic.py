@@ -25,6 +25,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.protocols import Environment
@@ -132,6 +133,8 @@ class SyntheticEnvironment(Environment):
         """See `protocols.Environment.evaluate`."""
         scores, of_stages = self.scores(allocation), self._stage_scores(allocation)
         names = self.examples if examples is None else examples
+        if unknown := [name for name in names if name not in self.examples]:
+            raise ConfigError(f"environment {self.name!r} has no example {unknown[0]!r}")
         results = [
             ExampleResult(
                 example=name,

@@ -1,7 +1,9 @@
 """For tests of pipelines and plug-ins: a scripted client, and the suites that every plug-in must pass."""
 
+from agenttts.testing.aggregators import AggregatorSuite
 from agenttts.testing.client import ScriptedClient
+from agenttts.testing.environments import EnvironmentSuite
+from agenttts.testing.searchers import SearcherSuite
+from agenttts.testing.stores import SampleStoreSuite
 
-__all__ = [
-    "ScriptedClient",
-]
+__all__ = ["AggregatorSuite", "EnvironmentSuite", "SampleStoreSuite", "ScriptedClient", "SearcherSuite"]

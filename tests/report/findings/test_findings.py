@@ -12,7 +12,7 @@ from agenttts.report.findings.findings import Findings
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
-from tests.test_study import SPEC
+from tests.study.test_spec import SPEC
 
 
 def test_of_a_study_too_long_to_fit_whole_the_recommended_trial_is_named() -> None:

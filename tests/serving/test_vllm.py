@@ -202,7 +202,7 @@ async def test_an_old_or_missing_vllm_is_refused(folder: Path, monkeypatch: pyte
 def test_servers_end_with_their_parent_even_when_it_is_killed(folder: Path) -> None:
     program = (
         "import asyncio\n"
-        "from tests.environments.serving.test_vllm import *\n"
+        "from tests.serving.test_vllm import *\n"
         f"made, serving = environment(Path({str(folder)!r}))\n"
         "async def main():\n"
         "    await serving.start()\n"
