@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
@@ -44,10 +45,8 @@ class EnvironmentSuite(ABC):
 
     def test_a_score_does_not_depend_on_what_else_is_asked(self) -> None:
         environment, pool = self.make(), SamplePool()
-        whole, part = (
-            self._evaluate(environment, None, pool),
-            self._evaluate(environment, environment.examples[:1], pool),
-        )
+        whole = self._evaluate(environment, None, pool)
+        part = self._evaluate(environment, environment.examples[:1], pool)
         assert part.results[0].score == whole.results[0].score and part.spend.tokens == 0
 
     def test_an_unknown_example_is_one_sentence(self) -> None:
@@ -78,7 +77,7 @@ class EnvironmentSuite(ABC):
             assert evaluation.spend.tokens == pool.meter.spent.tokens
 
     def _evaluate(
-        self, environment: Environment, examples: list[str] | None, pool: SamplePool | None = None
+        self, environment: Environment, examples: Sequence[str] | None, pool: SamplePool | None = None
     ) -> Evaluation:
         async def evaluated() -> Evaluation:
             async with environment as entered:

@@ -45,10 +45,5 @@ class TestSynthetic(EnvironmentSuite):
         return SyntheticEnvironment(FAMILIES["table"], seed=1)
 
     def allocation(self) -> Allocation:
-        environment = self.make()
-        return Allocation(
-            {
-                s.name: (s.models[0].name, s.sample_counts[0] if s.sample_counts else 1)
-                for s in environment.pipeline.subtasks
-            }
-        )
+        subtasks = self.make().pipeline.subtasks
+        return Allocation({subtask.name: (subtask.models[0].name, subtask.least_samples) for subtask in subtasks})

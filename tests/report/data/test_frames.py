@@ -36,7 +36,7 @@ from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits
 from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
-from tests.report.test_page import searched
+from tests.report.page.test_page import searched
 
 
 @pytest.fixture
