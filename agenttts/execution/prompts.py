@@ -15,6 +15,12 @@ _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_
 _compiled = lru_cache(maxsize=256)(_JINJA.from_string)
 
 
+@lru_cache(maxsize=256)
+def _named(template: str) -> frozenset[str]:
+    """The names that a template looks up."""
+    return frozenset(meta.find_undeclared_variables(_JINJA.parse(template)))
+
+
 def render(subtask: Subtask, given: SubtaskInput) -> list[Message]:
     """The messages of one request.
 
@@ -47,7 +53,7 @@ def check_templates(pipeline: Pipeline, examples: Iterable[Example]) -> None:
         if not isinstance(subtask.prompt, str):
             continue
         try:
-            names = meta.find_undeclared_variables(_JINJA.parse(subtask.prompt))
+            names = _named(subtask.prompt)
         except TemplateError as error:
             raise ConfigError(f"the prompt of subtask {subtask.name!r} is not a valid template: {error}") from error
         for name in sorted(names - set(pipeline.parents(subtask.name))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -39,6 +40,12 @@ PIPELINE = Pipeline(
     metric=lambda output, example: 0.0,
 )
 SPACE = SearchSpace(PIPELINE, FlopsCost(), 2500)
+LISTED = SearchSpace(
+    replace(PIPELINE, subtasks=(replace(PIPELINE.subtasks[0], sample_counts=(2, 5, 9, 16)), PIPELINE.subtasks[1])),
+    FlopsCost(),
+    2500,
+)
+"""The first subtask takes only some numbers of samples."""
 
 
 def truth(allocation: Allocation) -> float:
