@@ -39,7 +39,7 @@ class Insights:
             ordered=self.model_preference,
             saturating=self.saturation,
             interacting=self.interaction,
-            chained=self.model_preference and self.saturation and self.interaction,
+            formula=self.model_preference and self.saturation and self.interaction,
         )
 
 

@@ -46,7 +46,7 @@ class Linear(NamedTuple):
     """Shape (allocations, parameters)."""
 
 
-class Chain:
+class Formula:
     """The formula for some subtasks.
 
     Args:

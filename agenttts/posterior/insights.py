@@ -23,13 +23,13 @@ _WEIGHED_BY = 120
 """Most trials that structures are compared on, taken evenly."""
 _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
-TOGETHER = 0
+ALL_INSIGHTS = 0
 """Stands for all insights in the place of one's number."""
 _CLAIMS = {
     "ordered": (1, "models of like size behave alike"),
     "saturating": (2, "the gain from every doubling of samples shrinks"),
     "interacting": (3, "an upstream choice moves the downstream curve"),
-    "chained": (TOGETHER, "what one subtask loses no later one mends: one formula for all allocations"),
+    "formula": (ALL_INSIGHTS, "what one subtask loses no later one mends: one formula for all allocations"),
 }
 """Assumption of `kernel.Structure` -> the insight it stands for, and what it claims."""
 
@@ -39,7 +39,7 @@ class Hypothesis:
     """One insight, and the odds that the trials give it."""
 
     insight: int
-    """Its number, or `TOGETHER`."""
+    """Its number, or `ALL_INSIGHTS`."""
     claim: str
     log_odds: float
 
@@ -56,7 +56,7 @@ class Hypothesis:
             verdict = f"the trials favour it, {odds}"
         else:
             verdict = "the trials do not decide it"
-        name = "Insights 1 to 3 together" if self.insight == TOGETHER else f"Insight {self.insight}"
+        name = "Insights 1 to 3 together" if self.insight == ALL_INSIGHTS else f"Insight {self.insight}"
         return f"{name} ({self.claim}): {verdict}"
 
 
@@ -69,12 +69,12 @@ def _weigh(structure: Structure, fitted: Callable[[Structure], Surrogate]) -> tu
         insight, claim = _CLAIMS[name]
         return Hypothesis(insight=insight, claim=claim, log_odds=log_odds)
 
-    apart = replace(structure, chained=False)
+    apart = replace(structure, formula=False)
     weighed = tuple(odds(name, apart) for name in _CLAIMS if getattr(apart, name))
-    if not structure.chained:
+    if not structure.formula:
         return weighed
     # The formula states them all at once: it is weighed against what is left of them one by one.
-    return (*weighed, odds("chained", replace(kept(apart, weighed), chained=True)))
+    return (*weighed, odds("formula", replace(kept(apart, weighed), formula=True)))
 
 
 def representative(trials: Sequence[Trial]) -> Sequence[Trial]:
@@ -116,7 +116,7 @@ def weighed_posterior(
 
     @cache
     def fitted(assumed: Structure) -> Surrogate:
-        return Surrogate(sizes, some, assumed, judged(replace(assumed, chained=False)))
+        return Surrogate(sizes, some, assumed, judged(replace(assumed, formula=False)))
 
     hypotheses = _weigh(structure, fitted) if len(trials) >= _LEAST_TRIALS else ()
     favoured = kept(structure, hypotheses)

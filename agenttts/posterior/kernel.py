@@ -8,7 +8,7 @@ that data can overrule and that can be switched off one by one (`Structure`):
 3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
 
 The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. With the
-formula (`chain`), it is that formula's, and a hundredth of the sum for what the formula misses.
+formula (`formula`), it is that formula's, and a hundredth of the sum for what the formula misses.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Structure:
     ordered: bool = True
     saturating: bool = True
     interacting: bool = True
-    chained: bool = True
-    """The three as one formula, `chain.Chain`, for which the kernel is left what the formula misses."""
+    formula: bool = True
+    """The three as one formula, `formula.Formula`, for which the kernel is left what the formula misses."""
 
 
-class Options(NamedTuple):
+class Rows(NamedTuple):
     """The distinct (model, samples) of one subtask among some allocations; the first three of shape (options,)."""
 
     model: NDArray[np.int64]
@@ -68,15 +68,15 @@ class Encoded:
         return len(self.model)
 
     @cached_property
-    def distinct(self) -> list[Options]:
+    def distinct(self) -> list[Rows]:
         """The distinct options of every subtask: kernels need no more."""
         return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
 
-    def _distinct(self, subtask: int) -> Options:
+    def _distinct(self, subtask: int) -> Rows:
         options = np.stack([self.model[:, subtask], self.samples[:, subtask]], axis=1)
         _, first, which = np.unique(options, axis=0, return_index=True, return_inverse=True)
         model, size, samples = (each[first, subtask] for each in (self.model, self.size, self.samples))
-        return Options(model, size, samples, which.ravel())
+        return Rows(model, size, samples, which.ravel())
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -134,7 +134,7 @@ class Pairs:
         self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
 
     @staticmethod
-    def _likeness(left: Options, right: Options) -> tuple[Floats, Floats, Floats, Options, Options]:
+    def _likeness(left: Rows, right: Rows) -> tuple[Floats, Floats, Floats, Rows, Rows]:
         same = left.model[:, None] == right.model[None, :]
         size = (left.size[:, None] - right.size[None, :]) ** 2
         samples = (left.samples[:, None] - right.samples[None, :]) ** 2
@@ -152,7 +152,7 @@ class Pairs:
                 products -= term * term
             products *= hyper.interaction / 2
             total += products
-        if self.structure.chained:
+        if self.structure.formula:
             total *= _MISSED**2
             total += self._formula
         return total
@@ -163,7 +163,7 @@ class Pairs:
         alone = effects.sum() + _LEVEL_SD**2
         if self.structure.interacting:
             alone += hyper.interaction / 2 * (effects.sum() ** 2 - (effects**2).sum())
-        if self.structure.chained:
+        if self.structure.formula:
             alone *= _MISSED**2
         result: Floats = alone + (self._right.slope**2).sum(axis=1)
         return result

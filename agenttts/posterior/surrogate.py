@@ -1,7 +1,7 @@
 """A posterior over the true score of every allocation, given the trials so far.
 
 A Gaussian process whose kernel (`kernel`) states what is believed of multi-stage test-time scaling, around the mean
-that the insights as one formula (`chain`) expect. Where subtasks declare metrics, their scores are evidence: a
+that the insights as one formula (`formula`) expect. Where subtasks declare metrics, their scores are evidence: a
 posterior of its own predicts each subtask's score from what stands before it, and choices of like quality are alike to
 the subtasks after them, whatever model they are of. Predictions average over several settings of the kernel's
 hyperparameters, found by local search from prior draws and weighted by their posterior, so that few trials give wide
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.posterior.formula import Chain
+from agenttts.posterior.formula import Formula
 from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
 from agenttts.posterior.noise import noise_covariance
 from agenttts.space.allocation import Allocation
@@ -63,7 +63,7 @@ class Encoder:
         self._subtasks = list(sizes)
         self._models = [{name: i for i, name in enumerate(models)} for models in sizes.values()]
         self._sizes = [_size_ranks(list(models.values())) for models in sizes.values()]
-        self._chain = Chain(self._sizes)
+        self._formula = Formula(self._sizes)
         self._parameters: Floats | None = None
 
     def allocations(self, allocations: Sequence[Allocation]) -> Encoded:
@@ -73,7 +73,7 @@ class Encoder:
     def learn(self, data: Encoded, samples: Floats, scores: Floats, noise: Floats) -> None:
         """From now on, take the formula as linear around the parameters that are most probable after these trials."""
         missed = Pairs(data, data, self._structure).kernel(hyper_of(np.zeros(data.model.shape[1] + SHARED)))
-        self._parameters = self._chain.most_probable(data.model, samples, scores, missed + noise)
+        self._parameters = self._formula.most_probable(data.model, samples, scores, missed + noise)
 
     def choices(self, allocations: Sequence[Allocation]) -> tuple[NDArray[np.int64], Floats]:
         """Model indices and sample counts, both of shape (allocations, subtasks)."""
@@ -94,7 +94,7 @@ class Encoder:
             quality[:, i] = judge.quality(models[:, : i + 1], samples[:, : i + 1])
         expected, slope = np.zeros(len(models)), np.zeros((len(models), 0))
         if self._parameters is not None:
-            expected, slope = self._chain.linear(self._parameters, models, samples)
+            expected, slope = self._formula.linear(self._parameters, models, samples)
         return Encoded(models, sizes, axis, quality, expected, slope)
 
 
@@ -123,7 +123,7 @@ class Surrogate:
         scores, self._noise = np.array([trial.evaluation.score for trial in trials]), noise_covariance(trials)
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
         self._level, known = float(scores.mean()), np.ix_(some, some)
-        if self.structure.chained:
+        if self.structure.formula:
             models, samples = self.encoder.choices([allocations[i] for i in some])
             self.encoder.learn(self.encoder.arrays(models, samples), samples, scores[some], self._noise[known])
             self._level = 0.0
@@ -212,7 +212,7 @@ def judges(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> Mappi
 
     The formula is of the last subtask's score: whether it is assumed makes no difference here.
     """
-    names, alone = list(sizes), replace(structure, chained=False)
+    names, alone = list(sizes), replace(structure, formula=False)
     reported = {name for trial in trials for name in trial.evaluation.subtask_scores}
     found: dict[int, Surrogate] = {}
     for i, name in enumerate(names[:-1]):

@@ -176,18 +176,18 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-class _Choice(BaseModel):
+class _ReplyChoice(BaseModel):
     model: str
     samples: int = Field(ge=1, le=_MOST_SAMPLES)
 
 
-class _Candidate(BaseModel):
+class _ReplyCandidate(BaseModel):
     rationale: str = ""
-    allocation: dict[str, _Choice]
+    allocation: dict[str, _ReplyChoice]
 
 
-class _Candidates(BaseModel):
-    candidates: list[_Candidate]
+class _Reply(BaseModel):
+    candidates: list[_ReplyCandidate]
 
 
 def read_allocations(reply: str, space: SearchSpace) -> list[Proposal]:
@@ -198,7 +198,7 @@ def read_allocations(reply: str, space: SearchSpace) -> list[Proposal]:
     """
     data = json_object(reply, SubtaskInput({}))
     try:
-        found = _Candidates.model_validate(data if "candidates" in data else {"candidates": [data]})
+        found = _Reply.model_validate(data if "candidates" in data else {"candidates": [data]})
         return [Proposal(_allocation(each, space), each.rationale) for each in found.candidates if each.allocation]
     except ValidationError as error:
         first = error.errors()[0]
@@ -208,7 +208,7 @@ def read_allocations(reply: str, space: SearchSpace) -> list[Proposal]:
         raise ParseError(str(error)) from error
 
 
-def _allocation(candidate: _Candidate, space: SearchSpace) -> Allocation:
+def _allocation(candidate: _ReplyCandidate, space: SearchSpace) -> Allocation:
     chosen = {name: (choice.model, choice.samples) for name, choice in candidate.allocation.items()}
     # Known subtasks in the pipeline's order; unknown ones stay, for the check to name them.
     names = [subtask.name for subtask in space.pipeline.subtasks]

@@ -10,7 +10,7 @@ from agenttts.errors import EndpointError
 from agenttts.llm.openai import SIMULATED
 from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Message, Model, Sampling
-from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation, count_tokens
+from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, RequestRejected, Simulation, count_tokens
 
 
 class SimulatedClient:
@@ -62,5 +62,5 @@ def _translated() -> Iterator[None]:
     """A refusal is what a real client raises."""
     try:
         yield
-    except Refused as error:
+    except RequestRejected as error:
         raise EndpointError(str(error), status=error.status) from error

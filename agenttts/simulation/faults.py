@@ -22,7 +22,7 @@ class Faults:
     """
 
     rate_limit: float = 0.0
-    """Refused with 429 and a Retry-After."""
+    """RequestRejected with 429 and a Retry-After."""
     error: float = 0.0
     """Answered 500."""
     slow: float = 0.0

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from agenttts._util.web import WebServer
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import SIMULATION
-from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, Refused, Simulation
+from agenttts.simulation.simulation import CompletionBody, EmbeddingBody, RequestRejected, Simulation
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -48,7 +48,7 @@ def application(simulation: Simulation) -> Starlette:
                 return await _answer(simulation, partial(answer, body))
             except ValidationError as error:
                 return _refusal(400, f"not a request for {path.rpartition('/')[2]}: {error.errors()[0]['msg']}")
-            except Refused as error:
+            except RequestRejected as error:
                 return _refusal(error.status, str(error))
 
         return Route(path, respond, methods=["POST"])

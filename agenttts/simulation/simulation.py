@@ -63,7 +63,7 @@ class EmbeddingBody(BaseModel):
         return [self.input] if isinstance(self.input, str) else self.input
 
 
-class Refused(AgentTTSError):
+class RequestRejected(AgentTTSError):
     """The server understood a request and declines it."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -111,27 +111,27 @@ class Simulation:
         """The answer of `/v1/chat/completions`.
 
         Raises:
-            Refused: On a model that is not served, an `n` over the server's, or a prompt that is not the task's.
+            RequestRejected: On a model that is not served, an `n` over the server's, or a prompt of no task.
         """
         if body.model not in self.models:
-            raise Refused(404, f"the simulation does not serve {body.model!r}")
+            raise RequestRejected(404, f"the simulation does not serve {body.model!r}")
         if self.faults.most_n is not None and body.n > self.faults.most_n:
-            raise Refused(400, f"n must be at most {self.faults.most_n}")
+            raise RequestRejected(400, f"n must be at most {self.faults.most_n}")
         seed = self.random.randrange(_MAX_SEED) if body.seed is None else body.seed
         try:
             texts = [self._text(body, seed + place) for place in range(body.n)]
         except UnknownPrompt as error:
-            raise Refused(400, str(error)) from error
+            raise RequestRejected(400, str(error)) from error
         return _completion(body, texts)
 
     def embed(self, body: EmbeddingBody) -> dict[str, Any]:
         """The answer of `/v1/embeddings`; see `simulation.embeddings`.
 
         Raises:
-            Refused: On a model that is not served, as where the task needs no embeddings.
+            RequestRejected: On a model that is not served, as where the task needs no embeddings.
         """
         if body.model != self.embedder:
-            raise Refused(404, f"the simulation does not serve embeddings of {body.model!r}")
+            raise RequestRejected(404, f"the simulation does not serve embeddings of {body.model!r}")
         vectors = [
             {"object": "embedding", "index": place, "embedding": embed(text)} for place, text in enumerate(body.texts)
         ]

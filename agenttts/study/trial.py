@@ -27,7 +27,7 @@ class Proposal:
     allocation: Allocation
     rationale: str = ""
     searcher: str = ""
-    """`RULES` where it was filled in because an LLM proposed nothing usable; else empty: who was asked proposes it."""
+    """`RULES` where it was filled in because an LLM proposed nothing usable; empty: proposed by the searcher itself."""
     examples: int | None = None
     """How many of the study's examples it is to have seen, for a searcher that races its own trials: it may propose a
     tried allocation again to show it more. None leaves the number to the loop."""

@@ -108,11 +108,11 @@ def test_what_the_data_speak_against_is_dropped_and_few_trials_decide_nothing() 
     assert all(("dropped" in str(each)) == each.dropped for each in hypotheses)
     assert weighed_posterior(problem.pipeline.sizes, trials[:9], Structure())[1] == ()
     # What is switched off is not weighed.
-    weighed = weighed_posterior(problem.pipeline.sizes, trials, Structure(ordered=False, chained=False))[1]
+    weighed = weighed_posterior(problem.pipeline.sizes, trials, Structure(ordered=False, formula=False))[1]
     assert [each.insight for each in weighed] == [2, 3]
 
 
-@pytest.mark.parametrize(("structure", "most"), [(Structure(chained=False), 0.95), (Structure(), 1.0)])
+@pytest.mark.parametrize(("structure", "most"), [(Structure(formula=False), 0.95), (Structure(), 1.0)])
 def test_stage_metrics_are_evidence(structure: Structure, most: float) -> None:
     """Without the formula, which learns as much from scores alone, they tell more."""
     errors: dict[bool, list[float]] = {True: [], False: []}

@@ -27,7 +27,7 @@ class Mean(NamedTuple):
     interval: Interval | None
 
 
-class Outcome(Protocol):
+class Ended(Protocol):
     """How a search ended: a `progress.SearchResult`, or `findings.Findings` of one that ended long ago."""
 
     @property
@@ -52,7 +52,7 @@ class Comparison:
     """Number of the recommended trial."""
     tokens: Mean
     """Tokens that evaluating every trial from scratch would take: those bought and those the pool saved."""
-    results: tuple[Outcome, ...]
+    results: tuple[Ended, ...]
 
     @property
     def agreement(self) -> str:
@@ -78,7 +78,7 @@ class Comparison:
         return {"method": self.method, "seeds": self.seeds, **means, "agreement": self.agreement, "runs": runs}
 
 
-def compare_runs(method: str, results: Sequence[Outcome]) -> Comparison:
+def compare_runs(method: str, results: Sequence[Ended]) -> Comparison:
     """Summarise one method's runs over its seeds."""
     return Comparison(
         method=method,
@@ -99,10 +99,10 @@ def mean_over_seeds(values: Sequence[float], *, least: float, most: float = math
     return Mean(mean, Interval(max(mean - half, least), min(mean + half, most)))
 
 
-def _score(result: Outcome) -> float:
+def _score(result: Ended) -> float:
     return (result.validation or result.best.evaluation).score
 
 
-def _tokens(result: Outcome) -> int:
+def _tokens(result: Ended) -> int:
     """Bought, and reused from what earlier searches had put into the pool or from its own trials."""
     return sum(trial.evaluation.spend.tokens + trial.evaluation.spend.reused_tokens for trial in result.archive.trials)

@@ -200,7 +200,7 @@ NODES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrialOutcome:
     """A trial of a round and how it did."""
 
     trial: Trial
@@ -215,7 +215,7 @@ class Chapter:
     """One round of the timeline."""
 
     round: Round
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialOutcome, ...]
     new_best: Trial | None
     """What was recommended from then on, by what was known then; None where nothing changed or the order is unknown."""
 
@@ -235,7 +235,7 @@ def timeline(found: Findings) -> list[Chapter]:
     chapters = []
     for each in found.rounds:
         outcomes = tuple(
-            Outcome(
+            TrialOutcome(
                 trial=trial,
                 observed=scored(trial.evaluation.score, trial.evaluation.interval),
                 expected=_expected(found, trial),
