@@ -30,7 +30,7 @@ from agenttts.checks import (
     require_fields,
 )
 from agenttts.errors import ConfigError
-from agenttts.fingerprint import combined, describe, fingerprint
+from agenttts.fingerprint import Identity, combined, describe, fingerprint, identified, uncovered
 
 Message = dict[str, str]
 """One chat message: {"role": ..., "content": ...}."""
@@ -38,10 +38,27 @@ Message = dict[str, str]
 Example = Mapping[str, Any]
 """One labelled example: a mapping of fields, with an `id`."""
 
+MAJORITY_VOTE = Identity("aggregators.majority_vote", version=1)
+"""What `aggregator=None` means."""
+
 _SUBTASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODEL_NAME = re.compile(r"[^\s=*;,]+")
 
 
+@identified(
+    "model",
+    version=1,
+    unscored=(
+        *(
+            "parameters",
+            "base_url",
+            "api_key_env",
+            "usd_per_million_prompt_tokens",
+            "usd_per_million_completion_tokens",
+        ),
+        *("layers", "hidden_size", "kv_width", "weight_bits", "prefill_tokens_per_s", "decode_tokens_per_s"),
+    ),
+)
 @dataclass(frozen=True)
 class Model:
     """A served LLM.
@@ -97,6 +114,7 @@ _MODEL_FIELDS = {
 }
 
 
+@identified("sampling", version=1)
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4).
@@ -120,6 +138,7 @@ class Sampling:
 _SAMPLING_FIELDS = {"temperature": NOT_NEGATIVE, "top_p": FRACTION, "max_tokens": COUNT, "extra": MAPPING}
 
 
+@identified("subtask_input", version=1)
 @dataclass(frozen=True)
 class SubtaskInput:
     """What a subtask sees of one example: the example's fields and the outputs of the subtasks before it."""
@@ -209,11 +228,18 @@ Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
 Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
 
 
+@identified("parsers.text", version=1)
 def text(sample: str, _: SubtaskInput) -> str:
     """The default parser: the sample without surrounding white space."""
     return sample.strip()
 
 
+@identified(
+    "subtask",
+    version=1,
+    # `after` counts by the names that it stands for (`Pipeline.fingerprints`).
+    unscored=("after", "prompt_tokens", "completion_tokens", "max_samples", "sample_counts"),
+)
 @dataclass(frozen=True)
 class Subtask:
     """One stage of a pipeline.
@@ -285,6 +311,10 @@ class Subtask:
             raise ConfigError(f"{where} go up to {max(counts)}, over max_samples={self.max_samples}: raise that")
         return tuple(sorted(set(counts)))
 
+    def _identity(self) -> dict[str, Any]:
+        """No aggregator is the majority vote, but to a coroutine, which may take it as it likes."""
+        return {"aggregator": MAJORITY_VOTE} if self.aggregator is None and self.run is None else {}
+
     @property
     def least_samples(self) -> int:
         """Smallest number of samples the search may try."""
@@ -328,6 +358,7 @@ _SUBTASK_FIELDS = {
 }
 
 
+@identified("pipeline", version=1, unscored=("name", "only"))
 @dataclass(frozen=True)
 class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
@@ -440,6 +471,11 @@ class Pipeline:
     def fingerprint(self) -> str:
         """One hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""
         return combined(self.fingerprints)
+
+    @cached_property
+    def uncovered(self) -> tuple[str, ...]:
+        """What the fingerprints cannot read, in words: a change there goes unnoticed. See `fingerprint.uncovered`."""
+        return uncovered(self)
 
     def with_lengths(self, lengths: Mapping[str, tuple[float, float]]) -> Pipeline:
         """A copy whose subtasks declare these measured (prompt, completion) token lengths."""

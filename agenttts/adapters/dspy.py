@@ -10,6 +10,7 @@ from typing import Any
 
 from agenttts.environments.run import current_step
 from agenttts.errors import ConfigError
+from agenttts.fingerprint import identified
 from agenttts.pipeline import Message
 
 try:
@@ -20,6 +21,7 @@ except ImportError as error:
     raise ConfigError("the DSPy adapter needs DSPy 3.4: pip install 'agenttts[dspy]'") from error
 
 
+@identified("adapters.dspy.engine", version=1, scored=("step",))
 class _Engine:
     """Asks a step from a thread, as DSPy's blocking calls do."""
 
@@ -31,6 +33,7 @@ class _Engine:
         return _response(self.step, step.wait(step.reply(_plain(self.step, request))))
 
 
+@identified("adapters.dspy.async_engine", version=1, scored=("step",))
 class _AsyncEngine:
     """Asks a step from the event loop."""
 

@@ -11,9 +11,11 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from agenttts.environments.run import current_step
 from agenttts.errors import ConfigError
+from agenttts.fingerprint import identified
 from agenttts.pipeline import Message
 
 
+@identified("adapters.langgraph.step_model", version=1, scored=("step",))
 class StepModel(BaseChatModel):
     """A chat model whose replies are those of a step of the pipeline that is being run."""
 

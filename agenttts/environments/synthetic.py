@@ -30,6 +30,7 @@ from agenttts.allocation import Allocation
 from agenttts.combinations import Options
 from agenttts.cost import Budget, FlopsCost
 from agenttts.evaluation import Evaluation, ExampleResult
+from agenttts.fingerprint import identified
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.space import SearchSpace
 
@@ -279,5 +280,6 @@ def _everything(pipeline: Pipeline) -> float:
     return sum(most)
 
 
+@identified("synthetic.never", version=1)
 def _never(output: object, example: object) -> float:
     raise AssertionError("a synthetic problem has no outputs")

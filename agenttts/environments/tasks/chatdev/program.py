@@ -26,6 +26,7 @@ import numpy as np
 
 from agenttts.environments.sandbox import Limits, Outcome, execute
 from agenttts.environments.tasks.chatdev.files import MAIN
+from agenttts.fingerprint import identified
 from agenttts.pipeline import Example, SubtaskRun
 
 RUN_SECONDS = 3
@@ -48,21 +49,25 @@ class Program:
         return float(not any(_is_placeholder(line) for text in _python(self.files) for line in text.splitlines()))
 
 
+@identified("tasks.chatdev.completeness", version=1)
 def completeness(output: Program, _: Example) -> float:
     """Metric: whether nothing is left to be written."""
     return output.completeness
 
 
+@identified("tasks.chatdev.executability", version=1)
 def executability(output: Program, _: Example) -> float:
     """Metric: whether it ran, as the last stage saw."""
     return output.executability
 
 
+@identified("tasks.chatdev.consistency", version=1)
 def consistency(output: Program, _: Example) -> float:
     """Metric: how near the code is to the description, as the stage measured. The paper's main one."""
     return output.consistency
 
 
+@identified("tasks.chatdev.quality", version=1)
 def quality(output: Program, _: Example) -> float:
     """Metric: completeness x executability x consistency."""
     return output.completeness * output.executability * output.consistency

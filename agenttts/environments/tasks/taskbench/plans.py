@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from agenttts.errors import ParseError
+from agenttts.fingerprint import identified
 from agenttts.parsers import json_object
 from agenttts.pipeline import SubtaskInput
 
@@ -55,17 +56,20 @@ class Plan(BaseModel):
     task_links: list[Link] = []
 
 
+@identified("tasks.taskbench.steps", version=1)
 def steps(sample: str, given: SubtaskInput) -> dict[str, Any]:
     """Parse a decomposition."""
     return _valid(Steps, sample, given)
 
 
+@identified("tasks.taskbench.tools", version=1)
 def tools(sample: str, given: SubtaskInput) -> dict[str, Any]:
     """Parse a selection of tools; arguments given too early are left out."""
     plan = _valid(Plan, sample, given)
     return {"task_nodes": [{"task": node["task"]} for node in plan["task_nodes"]], "task_links": plan["task_links"]}
 
 
+@identified("tasks.taskbench.arguments", version=1)
 def arguments(sample: str, given: SubtaskInput) -> dict[str, Any]:
     """Parse a plan with arguments: links are those selected before, or those by which outputs feed inputs."""
     nodes = _valid(Plan, sample, given)["task_nodes"]
