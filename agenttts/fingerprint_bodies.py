@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import EnumMeta
 from importlib import import_module
@@ -12,7 +12,7 @@ from inspect import cleandoc, unwrap
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any, Protocol
 
-from agenttts.fingerprint_code import Lookups, class_source, function_text, lookups
+from agenttts.fingerprint_code import Lookups, class_source, computes_names, function_text, lookups
 from agenttts.fingerprint_origin import Origin, origin
 
 _OF_MACHINE = frozenset("__builtins__ __cached__ __file__ __loader__ __name__ __package__ __path__ __spec__".split())
@@ -28,8 +28,9 @@ _OF_FIELDS = (
 """What class decorators and metaclasses keep of the fields that a class declares."""
 _GENERATED = {"__attrs_attrs__", "__dataclass_fields__", "_fields"}
 _MACHINERY = {"_abc_impl", "__dict__", "__weakref__", "__identity__", "__wrapped__"}
+_DISPATCH = "singledispatch.<locals>.wrapper"
+"""Of `functools`: its closure holds what it dispatched before."""
 _COMPUTED = {"globals", "locals", "eval", "exec", "__import__", "import_module"}
-_COMPUTED_ATTRIBUTES = {"getattr", "vars", "dir"}
 
 
 class Describer(Protocol):
@@ -69,7 +70,10 @@ def function_body(walk: Describer, function: FunctionType) -> str:
     found, of = lookups(code), f"of {name_of(function)}"
     text = function_text(code, function.__globals__, walk.of) if users else f"library {code.co_qualname}"
     parts = [text, cleandoc(function.__doc__ or "")]
+    kinds: list[tuple[str, Iterable[tuple[str, Any]]]]
     kinds = [("default", _defaults(function)), ("closure variable", _cells(function)), ("attribute", _own(function))]
+    if code.co_qualname == _DISPATCH:
+        kinds = [("attribute", [("registry", dict(vars(function)["registry"]))])]
     if users:
         kinds.append(("global", _globals(function, found)))
         kinds.append(("import", _imports(walk, function, found)))
@@ -102,7 +106,7 @@ def members_of(module: ModuleType, found: Lookups | None) -> list[tuple[str, Any
     if found is None:
         names = own.keys() - _OF_MACHINE
     else:
-        named = found.attributes | (found.texts if _COMPUTED_ATTRIBUTES & found.names else frozenset())
+        named = found.attributes | (found.texts if "getattr" in found.names else frozenset())
         names = own.keys() & (named | ({"__getattr__"} if named - own.keys() else set()))
     return [(name, own[name]) for name in sorted(names - _OF_MACHINE)]
 
@@ -151,7 +155,7 @@ def _note_computed(walk: Describer, function: FunctionType, found: Lookups) -> N
         walk.uncovered[f"names that {name_of(function)} looks up by {', '.join(used)}"] = None
     values = [each for _, each in (*_globals(function, found), *_cells(function))]
     modules = any(isinstance(each, ModuleType) and origin(each) is Origin.USER for each in values)
-    if modules and _COMPUTED_ATTRIBUTES & found.names:
+    if modules and computes_names(function.__code__, function.__globals__):
         walk.uncovered[f"attributes of modules that {name_of(function)} looks up by computed names"] = None
 
 

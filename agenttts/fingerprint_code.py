@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 _LOOKUPS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 _CODE = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_BY_NAME = {"getattr", "vars", "dir"}
 _LAYOUT = {"ctx", "kind", "type_comment", "type_ignores"}
 
 
@@ -79,6 +80,18 @@ def bytecode(code: CodeType, of: Callable[[Any], str]) -> str:
     constants = [bytecode(each, of) if isinstance(each, CodeType) else of(each) for each in code.co_consts]
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount)
     return f"{code.co_name} {code.co_code.hex()} {names} {constants}"
+
+
+def computes_names(code: CodeType, module: dict[str, Any]) -> bool:
+    """Whether code may look up attributes by names that do not stand in it."""
+    node = _function_node(code, module)
+    if node is None:
+        return bool(_BY_NAME & lookups(code).names)
+    return any(
+        call.func.id in _BY_NAME and not (len(call.args) > 1 and isinstance(call.args[1], ast.Constant))
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+    )
 
 
 class ClassSource(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 _LIVE = ("__next__", "__anext__", "__await__", "__enter__", "__aenter__", "close", "aclose")
 _LIVE_NAMES = re.compile(r"client|session|connection|cache|random|generator|tracer|callback|executor|eventloop", re.I)
-_SILENT_NAMES = re.compile(r"(lock|semaphore|condition|event|barrier|logger)$", re.I)
+_SILENT_NAMES = re.compile(r"^weak|(lock|semaphore|condition|event|barrier|logger)$", re.I)
 _OWN_AFFAIRS = {"__dict__", "__weakref__", "__pydantic_fields_set__"}
 _WORD = 8
 """Bytes of one slot of an object."""
@@ -37,7 +37,7 @@ def is_live(value: Any) -> bool:
 
 
 def is_silent(value: Any) -> bool:
-    """Whether an object is a logger or a lock, which decide nothing."""
+    """Whether an object is a logger, a lock or a table of weak references, which decide nothing."""
     return isinstance(value, Logger | LoggerAdapter) or bool(_SILENT_NAMES.search(type(value).__name__))
 
 
@@ -182,6 +182,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "builtins.float": lambda value: float.__float__(value),
     "builtins.complex": lambda value: complex.__repr__(value),
     "builtins.range": lambda value: [value.start, value.stop, value.step],
+    "types.UnionType": lambda value: value.__args__,
+    "typing.TypeVar": lambda value: value.__name__,
+    "typing.ParamSpec": lambda value: value.__name__,
+    "numpy.ufunc": lambda value: value.__name__,
     "builtins.slice": lambda value: [value.start, value.stop, value.step],
     "builtins.mappingproxy": lambda value: dict(value),
     "builtins.memoryview": lambda value: [value.format, list(value.shape or ()), value.tobytes()],

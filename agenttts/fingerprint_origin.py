@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from agenttts.fingerprint_code import class_source
+
 _STANDARD_LIBRARY = Path(os.__file__).parent
 _INSTALLED = {"site-packages", "dist-packages"}
 _OF_PYTHON = {"__dict__", "__slots__", "__annotations__", "__orig_bases__"}
@@ -38,7 +40,7 @@ def origin(value: Any) -> Origin:
         return _of_module(module) if isinstance(module, str) and module in sys.modules else _of_file(value)
     module = getattr(value, "__module__", None)
     found = _of_module(module) if isinstance(module, str) else Origin.LIBRARY
-    made = found is Origin.LIBRARY and inspect.isclass(value) and _is_of_python(value) and not is_named(value)
+    made = found is Origin.LIBRARY and inspect.isclass(value) and _is_made(value)
     return Origin.USER if made else found
 
 
@@ -72,14 +74,14 @@ def folder_of(scope: Mapping[str, Any]) -> str | None:
     return folder if folder != os.path.sep else None
 
 
-def _is_of_python(kind: type) -> bool:
-    """Whether a class was made by a class statement or a call, and not in C."""
+def _is_made(kind: type) -> bool:
+    """Whether a call made a class: it is neither written in C nor in a class statement of its module."""
     own = vars(kind)
-    return (
-        type(kind) is not type
-        or bool(_OF_PYTHON & own.keys())
-        or any(isinstance(m, FunctionType) for m in own.values())
-    )
+    of_python = bool(_OF_PYTHON & own.keys()) or any(isinstance(each, FunctionType) for each in own.values())
+    if is_named(kind) or type(kind) is type and not of_python:
+        return False
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return "<locals>" in kind.__qualname__ or class_source(kind, file) is None
 
 
 def _of_module(name: str) -> Origin:

@@ -248,17 +248,20 @@ class Walk:
         known = len(self._known)
         self._salvaging, self._budget = True, _MOST
         try:
-            found = _LABEL.findall(self._content(value))
+            labels = dict.fromkeys(_LABEL.findall(self._content(value)))
         except _Unreadable:
-            found = []
+            labels = {}
         self._salvaging, self._budget = False, None
+        found = [label for label in labels if origin(self._codes[int(label[1:]) - 1]) is Origin.USER]
         self._forget(len(self._codes), known)
-        return f" with {', '.join(dict.fromkeys(found))}" if found else ""
+        return f" with {', '.join(found)}" if found else ""
 
     def _opaque(self, value: Any, why: str = "") -> str:
         """An object that is not read: it is only there."""
         name = why or qualified(type(value))
-        if is_silent(value) or self._salvaging:
+        if is_silent(value):
+            return "silent"
+        if self._salvaging:
             return name
         if self._budget is not None:
             raise _Unreadable
