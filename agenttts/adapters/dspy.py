@@ -11,6 +11,7 @@ from typing import Any
 from agenttts.errors import ConfigError
 from agenttts.execution.run import current_step
 from agenttts.pipeline import Message
+from agenttts.pipeline.fingerprint import identified
 
 try:
     import dspy
@@ -20,6 +21,7 @@ except ImportError as error:
     raise ConfigError("the DSPy adapter needs DSPy 3.4: pip install 'agenttts[dspy]'") from error
 
 
+@identified("adapters.dspy.engine", version=1, scored=("step",))
 class _Engine:
     """Asks a step from a thread, as DSPy's blocking calls do."""
 
@@ -31,6 +33,7 @@ class _Engine:
         return _response(self.step, step.wait(step.reply(_plain(self.step, request))))
 
 
+@identified("adapters.dspy.async_engine", version=1, scored=("step",))
 class _AsyncEngine:
     """Asks a step from the event loop."""
 

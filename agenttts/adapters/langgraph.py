@@ -12,8 +12,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from agenttts.errors import ConfigError
 from agenttts.execution.run import current_step
 from agenttts.pipeline import Message
+from agenttts.pipeline.fingerprint import identified
 
 
+@identified("adapters.langgraph.step_model", version=1, scored=("step",))
 class StepModel(BaseChatModel):
     """A chat model whose replies are those of a step of the pipeline that is being run."""
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.pipeline.fingerprint import identified
 from agenttts.protocols import Environment
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
@@ -290,5 +291,6 @@ def _everything(pipeline: Pipeline) -> float:
     return sum(most)
 
 
+@identified("synthetic.never", version=1)
 def _never(output: object, example: object) -> float:
     raise AssertionError("a synthetic problem has no outputs")

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from agenttts.errors import ParseError
+from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Sampling
-from agenttts.pipeline.subtask import SubtaskRun
+from agenttts.pipeline.subtask import MAJORITY_VOTE, SubtaskRun
 
 __all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote"]
 
@@ -45,6 +46,7 @@ class _Free:
         return zero, zero
 
 
+@identified("aggregators.first", version=1, unscored=("name",))
 @dataclass(frozen=True)
 class First(_Free):
     """The first usable sample."""
@@ -55,6 +57,7 @@ class First(_Free):
         return parsed[0]
 
 
+@identified(MAJORITY_VOTE.name, version=MAJORITY_VOTE.version, unscored=("name",))
 @dataclass(frozen=True)
 class MajorityVote(_Free):
     """The most frequent value; among equals the one drawn first."""
@@ -68,6 +71,7 @@ class MajorityVote(_Free):
         return next(value for value in parsed if _identity(value) == winner)
 
 
+@identified("aggregators.id_vote", version=1, unscored=("name",))
 @dataclass(frozen=True)
 class IdVote(_Free):
     """The paper's vote on lists of ids: the most frequent length k, then the k ids with most votes.
@@ -86,6 +90,7 @@ class IdVote(_Free):
         return tuple(sorted(sorted(votes, key=lambda member: (-votes[member], member))[:size]))
 
 
+@identified("aggregators.fuse", version=1, unscored=("name",))
 @dataclass(frozen=True)
 class Fuse:
     """The subtask's model reads its own samples and writes one answer; a single sample is passed on as it is."""
@@ -114,6 +119,7 @@ class Fuse:
         return many * (prompt_tokens + np.multiply(samples, completion_tokens)), many * completion_tokens
 
 
+@identified("aggregators.best_of", version=1, unscored=("name",))
 @dataclass(frozen=True)
 class BestOf:
     """The subtask's model names the best of its own samples.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from agenttts.pipeline.fingerprint import identified, identified_factory
 from agenttts.pipeline.model import Example
 from agenttts.pipeline.subtask import Metric
 
@@ -17,16 +18,19 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
+@identified("metrics.normalise", version=1)
 def normalise(answer: str) -> str:
     """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces."""
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
+@identified_factory("metrics.equal", version=1)
 def equal(field: str) -> Metric:
     """1 when the output equals the example's field, else 0."""
     return lambda output, example: float(output == example[field])
 
 
+@identified_factory("metrics.exact_match", version=1)
 def exact_match(field: str) -> Metric:
     """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0."""
 
@@ -36,6 +40,7 @@ def exact_match(field: str) -> Metric:
     return score
 
 
+@identified_factory("metrics.token_f1", version=1)
 def token_f1(field: str) -> Metric:
     """Token F1 of SQuAD and HotpotQA against the best of the gold answers."""
 
@@ -45,6 +50,7 @@ def token_f1(field: str) -> Metric:
     return score
 
 
+@identified_factory("metrics.set_f1", version=1)
 def set_f1(field: str, *, both_empty: float = 1.0) -> Metric:
     """F1 of the output as a set against the example's field as a set.
 

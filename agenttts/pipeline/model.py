@@ -19,6 +19,7 @@ from agenttts._util.checks import (
     require_fields,
 )
 from agenttts.errors import ConfigError
+from agenttts.pipeline.fingerprint import identified
 
 Message = dict[str, str]
 """One chat message: {"role": ..., "content": ...}."""
@@ -29,6 +30,20 @@ Example = Mapping[str, Any]
 _MODEL_NAME = re.compile(r"[^\s=*;,]+")
 
 
+@identified(
+    "model",
+    version=1,
+    unscored=(
+        *(
+            "parameters",
+            "base_url",
+            "api_key_env",
+            "usd_per_million_prompt_tokens",
+            "usd_per_million_completion_tokens",
+        ),
+        *("layers", "hidden_size", "kv_width", "weight_bits", "prefill_tokens_per_s", "decode_tokens_per_s"),
+    ),
+)
 @dataclass(frozen=True)
 class Model:
     """A served LLM.
@@ -84,6 +99,7 @@ _MODEL_FIELDS = {
 }
 
 
+@identified("sampling", version=1)
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4).

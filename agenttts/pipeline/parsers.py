@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from agenttts.errors import ParseError
+from agenttts.pipeline.fingerprint import identified, identified_factory
 from agenttts.pipeline.subtask import Parser, SubtaskInput, text
 
 __all__ = ["ids", "json_object", "number", "tagged", "text"]
@@ -15,6 +16,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
 _BRACKETED = re.compile(r"\[(\d+)\]")
 
 
+@identified("parsers.number", version=1)
 def number(sample: str, _: SubtaskInput) -> float:
     """The last number in the sample."""
     found = _NUMBER.findall(sample)
@@ -23,6 +25,7 @@ def number(sample: str, _: SubtaskInput) -> float:
     return float(found[-1].replace(",", ""))
 
 
+@identified("parsers.json_object", version=1)
 def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
     """The first JSON object in the sample, whatever stands around it."""
     decoder = json.JSONDecoder()
@@ -36,6 +39,7 @@ def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
     raise ParseError("no JSON object")
 
 
+@identified_factory("parsers.ids", version=1)
 def ids(among: str) -> Parser:
     """Bracketed numbers such as [3], each once, in order; those outside 1..len(example[among]) are dropped.
 
@@ -53,6 +57,7 @@ def ids(among: str) -> Parser:
     return parse
 
 
+@identified_factory("parsers.tagged", version=1)
 def tagged(marker: str) -> Parser:
     """What follows the last occurrence of a marker (such as "Answer:"), up to the end of its line."""
 

@@ -14,13 +14,14 @@ from functools import cached_property
 
 from agenttts._util.checks import FUNCTION, TEXT, instance, members, reject_duplicates, require
 from agenttts.errors import ConfigError
-from agenttts.pipeline.fingerprint import combined, describe, fingerprint
+from agenttts.pipeline.fingerprint import combined, describe, fingerprint, identified, uncovered
 from agenttts.pipeline.model import Model
 from agenttts.pipeline.subtask import Metric, Program, Subtask
 
 _SUBTASK = instance(Subtask, "Subtask objects")
 
 
+@identified("pipeline", version=1, unscored=("name", "only"))
 @dataclass(frozen=True)
 class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
@@ -133,6 +134,11 @@ class Pipeline:
     def fingerprint(self) -> str:
         """One hash of everything that decides scores: prompts, parsers, models, aggregators, metrics."""
         return combined(self.fingerprints)
+
+    @cached_property
+    def uncovered(self) -> tuple[str, ...]:
+        """What the fingerprints cannot read, in words: a change there goes unnoticed. See `fingerprint.uncovered`."""
+        return uncovered(self)
 
     def with_lengths(self, lengths: Mapping[str, tuple[float, float]]) -> Pipeline:
         """A copy whose subtasks declare these measured (prompt, completion) token lengths."""

@@ -22,11 +22,15 @@ from agenttts._util.checks import (
     require_fields,
 )
 from agenttts.errors import ConfigError
+from agenttts.pipeline.fingerprint import Identity, identified
 from agenttts.pipeline.model import Example, Message, Model, Sampling
 
+MAJORITY_VOTE = Identity("aggregators.majority_vote", version=1)
+"""What `aggregator=None` means."""
 _SUBTASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@identified("subtask_input", version=1)
 @dataclass(frozen=True)
 class SubtaskInput:
     """What a subtask sees of one example: the example's fields and the outputs of the subtasks before it."""
@@ -116,11 +120,18 @@ Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
 Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
 
 
+@identified("parsers.text", version=1)
 def text(sample: str, _: SubtaskInput) -> str:
     """The default parser: the sample without surrounding white space."""
     return sample.strip()
 
 
+@identified(
+    "subtask",
+    version=1,
+    # `after` counts by the names that it stands for (`Pipeline.fingerprints`).
+    unscored=("after", "prompt_tokens", "completion_tokens", "max_samples", "sample_counts"),
+)
 @dataclass(frozen=True)
 class Subtask:
     """One stage of a pipeline.
@@ -191,6 +202,10 @@ class Subtask:
         if self.max_samples is not None and max(counts) > self.max_samples:
             raise ConfigError(f"{where} go up to {max(counts)}, over max_samples={self.max_samples}: raise that")
         return tuple(sorted(set(counts)))
+
+    def _identity(self) -> dict[str, Any]:
+        """No aggregator is the majority vote, but to a coroutine, which may take it as it likes."""
+        return {"aggregator": MAJORITY_VOTE} if self.aggregator is None and self.run is None else {}
 
     @property
     def least_samples(self) -> int:

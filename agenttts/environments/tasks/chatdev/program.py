@@ -27,6 +27,7 @@ import numpy as np
 from agenttts.environments.tasks.chatdev.files import MAIN
 from agenttts.environments.tasks.chatdev.sandbox import Limits, Outcome, execute
 from agenttts.pipeline import Example, SubtaskRun
+from agenttts.pipeline.fingerprint import identified
 
 RUN_SECONDS = 3
 _PLACEHOLDER = re.compile(r"pass|todo", re.IGNORECASE)
@@ -48,21 +49,25 @@ class Program:
         return float(not any(_is_placeholder(line) for text in _python(self.files) for line in text.splitlines()))
 
 
+@identified("tasks.chatdev.completeness", version=1)
 def completeness(output: Program, _: Example) -> float:
     """Metric: whether nothing is left to be written."""
     return output.completeness
 
 
+@identified("tasks.chatdev.executability", version=1)
 def executability(output: Program, _: Example) -> float:
     """Metric: whether it ran, as the last stage saw."""
     return output.executability
 
 
+@identified("tasks.chatdev.consistency", version=1)
 def consistency(output: Program, _: Example) -> float:
     """Metric: how near the code is to the description, as the stage measured. The paper's main one."""
     return output.consistency
 
 
+@identified("tasks.chatdev.quality", version=1)
 def quality(output: Program, _: Example) -> float:
     """Metric: completeness x executability x consistency."""
     return output.completeness * output.executability * output.consistency

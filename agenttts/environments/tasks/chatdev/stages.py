@@ -19,8 +19,10 @@ from agenttts.environments.tasks.chatdev.program import Program, complaint, meas
 from agenttts.environments.tasks.chatdev.turns import ask
 from agenttts.errors import ParseError
 from agenttts.pipeline import Message, SubtaskInput, SubtaskRun
+from agenttts.pipeline.fingerprint import identified
 
 
+@identified("tasks.chatdev.coding", version=1)
 async def coding(stage: SubtaskRun) -> Program:
     """Description -> program."""
     example = stage.input.example
@@ -33,6 +35,7 @@ async def coding(stage: SubtaskRun) -> Program:
     return program
 
 
+@identified("tasks.chatdev.static_testing", version=1)
 async def static_testing(stage: SubtaskRun) -> Program:
     """Program -> the program revised by a review."""
     example, files = stage.input.example, stage.input.inputs["coding"].files
@@ -42,6 +45,7 @@ async def static_testing(stage: SubtaskRun) -> Program:
     return Program(files, await measured_consistency(files, example["description"], stage))
 
 
+@identified("tasks.chatdev.dynamic_testing", version=1)
 async def dynamic_testing(stage: SubtaskRun) -> Program:
     """Program -> the program mended by its traceback, and all its measures."""
     example, files = stage.input.example, stage.input.inputs["static_testing"].files

@@ -15,11 +15,13 @@ import numpy as np
 from agenttts.errors import ParseError
 from agenttts.pipeline import Message, Parser, SubtaskRun
 from agenttts.pipeline.aggregators import Fuse
+from agenttts.pipeline.fingerprint import identified
 
 TURNS = 2
 """Turns of a stage at most: write and complete, review and revise, explain and mend."""
 
 
+@identified("tasks.chatdev.fuse_turns", version=1, unscored=("name", "turns"))
 @dataclass(frozen=True)
 class FuseTurns(Fuse):
     """Fuses the samples of each turn; costs what all turns draw and fuse."""

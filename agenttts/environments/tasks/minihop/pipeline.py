@@ -28,6 +28,7 @@ from agenttts.pipeline import (
     SubtaskRun,
 )
 from agenttts.pipeline.aggregators import IdVote, MajorityVote
+from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.metrics import equal
 from agenttts.serving import LlamaCppServing
 from agenttts.space.cost import Budget
@@ -52,6 +53,7 @@ MODELS = tuple(
 _FILTERS_OFF = {"top_k": 0, "min_p": 0.0}
 
 
+@identified("tasks.minihop.union", version=1, unscored=("name",))
 @dataclass(frozen=True)
 class Union:
     """Every quoted fact that really is in the list, in list order."""
@@ -130,10 +132,12 @@ def _examples(indices: Iterable[int]) -> list[dict[str, Any]]:
     return [world.make_example(index) for index in indices]
 
 
+@identified("tasks.minihop.retrieve_prompt", version=1)
 def _retrieve_prompt(given: SubtaskInput) -> list[Message]:
     return _messages("retrieve", world.retrieve_prompt(given.example["facts"], given.example["question"]))
 
 
+@identified("tasks.minihop.answer_prompt", version=1)
 def _answer_prompt(given: SubtaskInput) -> list[Message]:
     facts = [given.example["facts"][index] for index in given.inputs["retrieve"]]
     return _messages("answer", world.answer_prompt(facts, given.example["question"]))
@@ -143,6 +147,7 @@ def _messages(task: str, content: str) -> list[Message]:
     return [{"role": "system", "content": task}, {"role": "user", "content": content}]
 
 
+@identified("tasks.minihop.quoted", version=1)
 def _quoted(sample: str, given: SubtaskInput) -> tuple[int, ...]:
     quoted = world.quoted_facts(sample, given.example["facts"])
     if not quoted:
@@ -150,6 +155,7 @@ def _quoted(sample: str, given: SubtaskInput) -> tuple[int, ...]:
     return tuple(quoted)
 
 
+@identified("tasks.minihop.number", version=1)
 def _number(sample: str, _: SubtaskInput) -> int:
     value = world.parse_answer(sample)
     if value is None:
@@ -157,6 +163,7 @@ def _number(sample: str, _: SubtaskInput) -> int:
     return value
 
 
+@identified("tasks.minihop.all_needed", version=1)
 def _all_needed(kept: Iterable[int], example: Example) -> float:
     """1 when every needed fact was kept."""
     return float(set(example["needed"]) <= set(kept))

@@ -38,6 +38,7 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.tasks.rows import split
 from agenttts.pipeline import Example, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.aggregators import Fuse, IdVote
+from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.metrics import exact_match, set_f1, token_f1
 from agenttts.pipeline.parsers import ids, tagged
 from agenttts.space.cost import Budget
@@ -117,6 +118,7 @@ def qa_environment(pipeline: Pipeline, examples: list[Example], *, budget: float
     return LiveEnvironment(pipeline, searched, held_out=held_out, default_budget=Budget(budget, "paper"))
 
 
+@identified("tasks.qa.answer_prompt", version=1)
 def _answer_prompt(given: SubtaskInput) -> str:
     kept = [given.example["candidates"][number - 1] for number in given.inputs["retrieve"]]
     references = "".join(f"[{place}] {text}\n" for place, text in enumerate(kept, start=1))
@@ -124,15 +126,18 @@ def _answer_prompt(given: SubtaskInput) -> str:
     return ANSWER.format(references=head, question=given.example["question"])
 
 
+@identified("tasks.qa.concluded", version=1)
 def _concluded(sample: str, given: SubtaskInput) -> str:
     """The whole response, which fusion weighs, provided that it ends in an answer."""
     _final(sample, given)
     return sample.strip()
 
 
+@identified("tasks.qa.exact_match", version=1)
 def _exact_match(output: Any, example: Example) -> float:
     return exact_match("answers")(_final(output, SubtaskInput(example)), example)
 
 
+@identified("tasks.qa.answer_f1", version=1)
 def _answer_f1(output: Any, example: Example) -> float:
     return token_f1("answers")(_final(output, SubtaskInput(example)), example)

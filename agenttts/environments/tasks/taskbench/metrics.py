@@ -21,8 +21,10 @@ from typing import Any
 
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example, Metric
+from agenttts.pipeline.fingerprint import identified, identified_factory
 
 
+@identified_factory("tasks.taskbench.step_rouge_l", version=1)
 def step_rouge_l() -> Metric:
     """ROUGE-L of the steps, joined by line breaks.
 
@@ -42,6 +44,7 @@ def step_rouge_l() -> Metric:
     return score
 
 
+@identified_factory("tasks.taskbench.node_f1", version=1)
 def node_f1(*, spaced: bool = False) -> Metric:
     """F1 of the tools.
 
@@ -58,6 +61,7 @@ def node_f1(*, spaced: bool = False) -> Metric:
     return score
 
 
+@identified_factory("tasks.taskbench.argument_f1", version=1)
 def argument_f1(*, spaced: bool = False) -> Metric:
     """F1 of the arguments, each with its tool; a value must be exactly the gold one.
 
@@ -72,6 +76,7 @@ def argument_f1(*, spaced: bool = False) -> Metric:
     return score
 
 
+@identified("tasks.taskbench.link_f1", version=1)
 def link_f1(output: Any, example: Example) -> float:
     """F1 of the links."""
     predicted, gold = (

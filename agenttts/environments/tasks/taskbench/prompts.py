@@ -13,6 +13,7 @@ from typing import Any
 from agenttts.environments.tasks.taskbench.plans import feeding_links
 from agenttts.environments.tasks.taskbench.tools import Tool, ToolGraph
 from agenttts.pipeline import SubtaskInput
+from agenttts.pipeline.fingerprint import identified
 
 MERGE = (
     "Several candidate replies to the same request follow, drawn independently; some may be wrong. Compare them part "
@@ -85,6 +86,7 @@ _DEMONSTRATIONS = (
 )
 
 
+@identified("tasks.taskbench.decomposition", version=1)
 def decomposition(graph: ToolGraph, given: SubtaskInput) -> str:
     """Request -> steps."""
     task = (
@@ -94,6 +96,7 @@ def decomposition(graph: ToolGraph, given: SubtaskInput) -> str:
     return _prompt(graph, task, '{"task_steps": ["Step 1: ...", "Step 2: ..."]}', given)
 
 
+@identified("tasks.taskbench.tool_selection", version=1)
 def tool_selection(graph: ToolGraph, given: SubtaskInput) -> str:
     """Request and steps -> tools."""
     order = "the one that follows it" if graph.temporal else "each tool that takes its output"
@@ -102,6 +105,7 @@ def tool_selection(graph: ToolGraph, given: SubtaskInput) -> str:
     return _prompt(graph, task, shape, given, "decomposition")
 
 
+@identified("tasks.taskbench.parameter_prediction", version=1)
 def parameter_prediction(graph: ToolGraph, given: SubtaskInput) -> str:
     """Request, steps and tools -> arguments."""
     if graph.temporal:

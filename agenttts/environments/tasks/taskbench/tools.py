@@ -14,8 +14,10 @@ from typing import Any
 
 from agenttts.environments.examples import read_text
 from agenttts.errors import ConfigError
+from agenttts.pipeline.fingerprint import identified
 
 
+@identified("tasks.taskbench.tool", version=1)
 @dataclass(frozen=True)
 class Tool:
     """One tool, as prompts show it."""
@@ -28,6 +30,7 @@ class Tool:
     """Types of its outputs; none for tools with named parameters."""
 
 
+@identified("tasks.taskbench.tool_graph", version=1)
 @dataclass(frozen=True)
 class ToolGraph:
     """The tools of one domain."""
