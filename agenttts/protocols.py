@@ -61,6 +61,11 @@ class Environment(ABC):
         return combined(self.fingerprints)
 
     @property
+    def uncovered(self) -> tuple[str, ...]:
+        """What the fingerprints cannot read, in words: told at the start of a search, for a change goes unnoticed."""
+        return self.pipeline.uncovered
+
+    @property
     def endpoints(self) -> Mapping[str, str]:
         """Model name -> where it is asked, without anything that may be a secret; kept with the study."""
         return {}

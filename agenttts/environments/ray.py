@@ -138,6 +138,11 @@ class RayEnvironment(Environment):
         return self._searched.fingerprints
 
     @property
+    def uncovered(self) -> tuple[str, ...]:
+        """That of what is searched."""
+        return self._searched.uncovered
+
+    @property
     def endpoints(self) -> Mapping[str, str]:
         """Those of what is searched."""
         return self._searched.endpoints

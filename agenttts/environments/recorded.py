@@ -96,6 +96,11 @@ class RecordedEnvironment(Environment):
         ]
         return fingerprint(json.dumps(content, sort_keys=True))
 
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """Nothing: the pipeline is not run."""
+        return ()
+
     async def evaluate(
         self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
     ) -> Evaluation:

@@ -128,6 +128,11 @@ class SyntheticEnvironment(Environment):
         """The problem's name: it is a function of family and seed."""
         return f"{self.name}:{zlib.crc32(repr(self.family).encode()):08x}"
 
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """Nothing: the pipeline is not run."""
+        return ()
+
     async def evaluate(
         self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
     ) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
@@ -17,6 +18,8 @@ from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
 from agenttts.space.prices import price_list, price_rows
+
+_log = logging.getLogger(__name__)
 
 
 @overload
@@ -58,6 +61,11 @@ async def search(*what: Any, **options: Any) -> SearchResult:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(plan.searcher)
         environment = await stack.enter_async_context(plan.environment)
+        if environment.uncovered:
+            _log.warning(
+                "the study's identity does not cover %s: a change there is not noticed when it is resumed or deployed",
+                "; ".join(environment.uncovered),
+            )
         store = stack.enter_context(closing(Store(plan.store))) if isinstance(plan.store, str) else plan.store
         kept = {
             "recorded": environment.recorded,

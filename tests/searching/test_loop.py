@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -13,8 +14,9 @@ import pytest
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.pipeline import Example, Pipeline
 from agenttts.protocols import Searcher
-from agenttts.searching import search
+from agenttts.searching import SearchPlan, search
 from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.space import SearchSpace
@@ -252,3 +254,19 @@ async def test_a_store_given_by_its_path_is_opened_last(
 def test_a_search_can_be_run_from_plain_code(toy_environment: LiveEnvironment, toy_space: SearchSpace) -> None:
     result = asyncio.run(run(toy_environment, toy_space, Store(), trials=2))
     assert len(result.archive.trials) == 2
+
+
+async def test_what_the_identity_does_not_cover_is_told_at_the_start(
+    toy_pipeline: Pipeline, toy_space: SearchSpace, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    luck = random.Random(1)
+
+    def lucky(output: object, example: Example) -> float:
+        return float(luck.random() < 2)
+
+    environment = LiveEnvironment(
+        replace(toy_pipeline, metric=lucky), [{"id": "1", "question": "q"}], client=ScriptedClient(lambda *_: "a")
+    )
+    plan = SearchPlan(environment, searcher("random"), toy_space, store, study_name="s", limits=Limits(trials=1))
+    await search(plan)
+    assert "does not cover closure variable 'luck' of" in caplog.text and "(random.Random)" in caplog.text
