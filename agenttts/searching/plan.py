@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from agenttts.db import Store
@@ -73,10 +74,11 @@ class SearchPlan:
         if self.parallel < 1:
             raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
         require_budgets(self.budgets, self.space.budget)
+        self.spaces  # noqa: B018  (raises on a budget that is too small)
         if self.limits.max_usd is not None:
             _require_prices(self.environment)
 
-    @property
+    @cached_property
     def spaces(self) -> tuple[SearchSpace, ...]:
         """One for each budget, ascending; the last is `space`."""
         return (*(self.space.within(budget) for budget in self.budgets[:-1]), self.space)
