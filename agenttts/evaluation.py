@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from agenttts.intervals import Interval, wilson_interval
+from agenttts.text import storable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,12 @@ class ExampleResult:
     """Scores of the subtasks that declare a metric."""
     output: str = ""
     """The final output, as text, shortened."""
+
+    def __post_init__(self) -> None:
+        """What is in memory is what a store gives back."""
+        for name in ("example", "error", "output"):
+            if isinstance(text := getattr(self, name), str):
+                object.__setattr__(self, name, storable(text))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from agenttts.chat import shown_url
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
 from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
 from agenttts.cli.progress import print_heading, show_progress
+from agenttts.db import location
 from agenttts.errors import ConfigError
 from agenttts.loop import Recommend
 from agenttts.methods import learns, may_ask_llm, method_names, searcher
@@ -91,7 +91,7 @@ class Settings:
     @property
     def location(self) -> str:
         """The store, without anything that may be a secret."""
-        return shown_url(self.store) if "://" in self.store else self.store
+        return location(self.store)
 
 
 def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[str] = ()) -> None:

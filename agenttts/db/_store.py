@@ -21,6 +21,7 @@ from agenttts.db._samples import SampleTable
 from agenttts.errors import ConfigError
 from agenttts.evaluation import Evaluation, Spend
 from agenttts.study import StudySpec
+from agenttts.text import storable, storable_data
 from agenttts.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
 
 _PREFIX_CACHES = "prefix_caches"
@@ -98,6 +99,7 @@ class Store:
             ConfigError: When the name is too long, or the study exists with another spec (the message says what
                 differs).
         """
+        name, spec = storable(name), _SPEC.validate_python(storable_data(asdict(spec)))
         if len(name) > t.NAME_LENGTH:
             raise ConfigError(f"a study's name has at most {t.NAME_LENGTH} characters, not the {len(name)} of {name!r}")
         study = self._find(name)
@@ -133,7 +135,7 @@ class Store:
         if name is None:
             return known[-1]
         for study in known:
-            if study.name == name:
+            if study.name == storable(name):
                 return study
         raise ConfigError(f"there is no study {name!r}; the store has {', '.join(s.name for s in known)}")
 

@@ -24,7 +24,6 @@ from agenttts.chat import (
     require_served,
     served_models,
     shown_url,
-    storable,
 )
 from agenttts.db import Sample
 from agenttts.environments.completions import Completions
@@ -32,6 +31,7 @@ from agenttts.environments.prefix_cache import CacheUse, read_metrics
 from agenttts.environments.token_counts import tokens_by_length, tokens_by_llama_cpp
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Message, Model, Sampling
+from agenttts.text import storable
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -137,7 +137,7 @@ class OpenAIClient:
 
         request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
         where = f"{_who(model)} at {shown_url(endpoint.url)}"
-        with _translated(where, endpoint.client.api_key):
+        with _translated(where, endpoint):
             try:
                 async with self._slots:
                     # `chat.completions.create` is this, and as much work again for types that nobody reads here.
@@ -161,7 +161,7 @@ class OpenAIClient:
         """An answer that holds an embedding."""
         endpoint = self._endpoint(model)
         where = f"{_who(model)} at {shown_url(endpoint.url)}"
-        with _translated(where, endpoint.client.api_key):
+        with _translated(where, endpoint):
             async with self._slots:
                 answer = await endpoint.client.embeddings.create(
                     model=model.served_name, input=text, encoding_format="float"
@@ -212,7 +212,7 @@ class OpenAIClient:
             endpoint = self._endpoint(model)
             if endpoint.url not in served:
                 served[endpoint.url] = await served_models(endpoint.client, endpoint.url, who=_who(model))
-            require_served(model.served_name, served[endpoint.url], endpoint.url)
+            require_served(model.served_name, served[endpoint.url], endpoint.url, endpoint.client.api_key)
         owners = {owner for names in served.values() for owner in (names or {}).values()}
         return SIMULATED if SIMULATION in owners else ""
 
@@ -249,14 +249,14 @@ class OpenAIClient:
 
 
 @contextmanager
-def _translated(where: str, key: str) -> Iterator[None]:
+def _translated(where: str, endpoint: _Endpoint) -> Iterator[None]:
     """Whatever the official client raises is one sentence that names the model and the endpoint."""
     from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
     try:
         yield
     except APIStatusError as error:
-        raise refusal(error, where, key) from error
+        raise refusal(error, where, endpoint.client.api_key, endpoint.url) from error
     except OpenAIError as error:
         reason = type(error.__cause__ or error).__name__
         # Who takes no connection is not there; who takes one and says nothing may be busy.

@@ -14,6 +14,7 @@ from agenttts.environments.table import Outcome, Rows, read_table, source_of
 from agenttts.errors import ConfigError
 from agenttts.evaluation import Evaluation, ExampleResult
 from agenttts.pipeline import Pipeline, Subtask
+from agenttts.text import storable
 
 
 class RecordedEnvironment:
@@ -64,7 +65,11 @@ class RecordedEnvironment:
         first = next(iter(self._results.values()))
         if any(outcome.simulated for rows in self._results.values() for outcome in rows.values()):
             self.recorded = "recorded outcomes of simulated models; no LLM runs"
-        kept = {name for name, outcome in first.items() if outcome.held_out} if held_out is None else set(held_out)
+        kept = (
+            {name for name, outcome in first.items() if outcome.held_out}
+            if held_out is None
+            else {storable(name) for name in held_out}
+        )
         if unknown := sorted(kept - set(first)):
             raise ConfigError(f"{self._source} has no example {unknown[0]!r}, which is to be held out")
         self.examples = tuple(example for example in first if example not in kept)

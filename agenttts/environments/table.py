@@ -20,7 +20,9 @@ from typing import IO, Any
 
 from agenttts.allocation import Allocation
 from agenttts.errors import ConfigError
+from agenttts.files import replacing
 from agenttts.pipeline import Pipeline, Subtask
+from agenttts.text import storable
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 WHOLE = "all"
@@ -132,7 +134,7 @@ class _Columns:
         return Outcome(
             place=place,
             allocation=self._allocation(place, row),
-            example=str(_value(place, row, "example")) if "example" in self.names else WHOLE,
+            example=storable(str(_value(place, row, "example"))) if "example" in self.names else WHOLE,
             score=_score(place, row, "score"),
             held_out=_truth(place, row, "held_out") if "held_out" in self.names else False,
             subtask_scores={name: _score(place, row, f"{name}.score") for name in stages},

@@ -19,7 +19,6 @@ from agenttts.errors import ConfigError
 from agenttts.report import faults, story
 from agenttts.report.comparison import Comparison, compare_runs
 from agenttts.report.findings import Findings
-from agenttts.report.layout import plain
 from agenttts.report.lines import amount
 from agenttts.report.pictures import (
     PageTable,
@@ -33,6 +32,7 @@ from agenttts.report.pictures import (
     scored,
 )
 from agenttts.report.tables import comparison_cells
+from agenttts.text import printable
 
 
 def report_html(findings: Sequence[Findings]) -> str:
@@ -117,7 +117,7 @@ def _render(template: str, **context: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else plain(str(value)),
+        finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
     )
     environment.filters |= {"figure": _figure_json, "amount": amount}
     page = resources.files("agenttts.report") / "page"

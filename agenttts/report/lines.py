@@ -12,9 +12,9 @@ from agenttts.errors import ConfigError
 from agenttts.evaluation import Evaluation, ExampleResult, Spend
 from agenttts.progress import SearchResult
 from agenttts.report.history import new_bests
-from agenttts.report.layout import plain
 from agenttts.report.rows import stage_rows, study_prices
 from agenttts.study import bought
+from agenttts.text import printable
 from agenttts.trial import RULES, AgentStep, Trial
 
 _MOST_REASONS = 3
@@ -42,7 +42,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     lines += _filled(result.archive.trials)
     lines.append(f"This run took: {duration(result.seconds)}")
     lines.append(f"Stopped: {result.stopped}")
-    return [plain(line) for line in lines]
+    return [printable(line) for line in lines]
 
 
 def _checks(result: SearchResult) -> list[Evaluation]:
@@ -179,7 +179,7 @@ def trace_lines(
             lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
     if not lines:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
-    return [(plain(heading), plain(body)) for heading, body in lines]
+    return [(printable(heading), printable(body)) for heading, body in lines]
 
 
 def _trial_text(trial: Trial, unit: str, reasons: int | None) -> str:

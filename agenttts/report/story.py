@@ -14,11 +14,11 @@ from agenttts.evaluation import Evaluation, Spend
 from agenttts.posterior import Hypothesis
 from agenttts.report.evidence import told_evidence, told_guideline
 from agenttts.report.findings import Findings, Round
-from agenttts.report.layout import plain
 from agenttts.report.lines import amount, cache_uses, counted, duration, priced, unbought
 from agenttts.report.pictures import PageTable, percent, scored
 from agenttts.report.rows import wall_seconds
 from agenttts.study import bought
+from agenttts.text import printable
 from agenttts.trial import Trial
 
 
@@ -111,7 +111,7 @@ def answer_lines(found: Findings) -> list[str]:
     allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
     facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]
     label = [found.recorded] if found.recorded else []
-    return [plain(line) for line in (*label, *allocation, *facts, how_sure(found))]
+    return [printable(line) for line in (*label, *allocation, *facts, how_sure(found))]
 
 
 def budgets_table(found: Findings) -> PageTable | None:
