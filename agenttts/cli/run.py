@@ -16,6 +16,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from agenttts.chat import shown_url
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
 from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
@@ -91,7 +92,7 @@ class Settings:
     @property
     def location(self) -> str:
         """The store, without anything that may be a secret."""
-        return location(self.store)
+        return shown_url(self.store) if "://" in self.store else location(self.store)
 
 
 def run_search(problem: Problem, job: Job, settings: Settings, track: Sequence[str] = ()) -> None:

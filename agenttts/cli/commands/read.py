@@ -89,15 +89,14 @@ def best(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Print the recommended allocation of a study, ready to be kept in a file."""
-    import yaml
-
     from agenttts.cli.console import as_json_text, write_line
     from agenttts.report import recommendation
+    from agenttts.yaml_file import written
 
     opened = open_store(store)
     data = recommendation(opened, opened.study(study), budget)
     plain_json = as_json or form == "json"
-    write_line(as_json_text(data) if plain_json else yaml.safe_dump(data, sort_keys=False).rstrip())
+    write_line(as_json_text(data) if plain_json else written(data).rstrip())
 
 
 def watch(
