@@ -30,7 +30,7 @@ from agenttts.text import storable
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 WHOLE = "all"
 """The one example of a table without the column `example`."""
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # noqa: RUF001  (the wide forms are formulas in some languages)
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # the wide forms are formulas in some languages
 """A cell that spreadsheets run; one quote before it makes it text, in a table that we write and to them."""
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
