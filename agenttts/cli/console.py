@@ -18,7 +18,6 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from agenttts.chat import shown_url
 from agenttts.text import printable
 
 _PIPE_WIDTH = 10_000
@@ -108,5 +107,7 @@ def command_line() -> str:
 
 def _without_secrets(argument: str) -> str:
     """A command-line argument as it may be kept: of a URL, neither user nor query."""
+    from agenttts.chat import shown_url  # what loads numpy is not loaded for a line of text
+
     option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     return f"{option}{separator}{shown_url(value)}" if "://" in value else argument
