@@ -13,7 +13,7 @@ import hmac
 import ipaddress
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -101,17 +101,17 @@ async def _body(scope: Any, receive: Any) -> bytes:
     """
     if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
         _require_json(scope)
-    body = bytearray()
+    body, chunks = bytearray(), _chunks(receive)
     try:
         async with asyncio.timeout(_BODY_S):
-            async for chunk in _chunks(receive):
+            async for chunk in chunks:
                 body += chunk
                 if len(body) > MOST_BODY:
                     break
     except TimeoutError:
         raise _Refused(408, f"the request did not come whole in {_BODY_S:g} s") from None
     if len(body) > MOST_BODY:
-        await _discard(receive)
+        await _discard(chunks)
         raise _Refused(413, f"a request has at most {MOST_BODY:,} bytes")
     return bytes(body)
 
@@ -124,7 +124,7 @@ def _require_json(scope: Any) -> None:
         raise _Refused(415, "a request's body has to come as it is, without a Content-Encoding")
 
 
-async def _chunks(receive: Any) -> Any:
+async def _chunks(receive: Any) -> AsyncIterator[bytes]:
     more = True
     while more:
         message = await receive()
@@ -132,12 +132,12 @@ async def _chunks(receive: Any) -> Any:
         yield message.get("body", b"")
 
 
-async def _discard(receive: Any) -> None:
+async def _discard(chunks: AsyncIterator[bytes]) -> None:
     """Read on for a while: who is still sending does not read the answer."""
     size = 0
     try:
         async with asyncio.timeout(_DISCARD_S):
-            async for chunk in _chunks(receive):
+            async for chunk in chunks:
                 size += len(chunk)
                 if size > _MOST_DISCARDED:
                     return

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import operator
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 _KEPT = "\n\t"
 _BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
@@ -83,21 +82,29 @@ def _escaped(character: str) -> str:
 def scrubbed(text: str, secrets: Iterable[str]) -> str:
     """The text with `***` for every one of these secrets, in whatever form it is quoted.
 
-    A form is the secret itself, percent-encoded or decoded, in base64, or as JSON, HTML and Python write it. One of
-    fewer than four characters is replaced only where it stands alone, since it is a part of many words.
+    A form is the secret itself, percent-encoded or decoded in whole or in part, in base64, or as JSON and HTML write
+    it. One of fewer than four characters is replaced only where it stands alone, since it is a part of many words.
     """
     forms = {form for secret in secrets for form in _forms(secret)}
     for form in sorted(forms, key=lambda each: (-len(each), each)):
-        bound = r"(?<!\w){}(?!\w)" if len(form) < _SHORT else "{}"
-        text = re.sub(bound.format(re.escape(form)), "***", text, flags=re.IGNORECASE)
+        pattern = "".join(map(_written, form))
+        text = re.sub(rf"(?<!\w){pattern}(?!\w)" if len(form) < _SHORT else pattern, "***", text, flags=re.IGNORECASE)
     return text
 
 
 def _forms(secret: str) -> Iterator[str]:
     for plain in {secret, unquote(secret), unquote_plus(secret)} - {""}:
-        yield from (plain, quote(plain, safe="", errors="replace"), quote_plus(plain, errors="replace"))
-        yield from (json.dumps(plain)[1:-1], html.escape(plain), repr(plain)[1:-1])
+        yield plain
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            coded = encode(plain.encode("utf-8", "replace")).decode()
-            if len(coded.rstrip("=")) >= _SHORT:
-                yield coded.rstrip("=")
+            coded = encode(plain.encode("utf-8", "replace")).decode().rstrip("=")
+            if len(coded) >= _SHORT:
+                yield coded
+
+
+def _written(character: str) -> str:
+    """A pattern of every way in which one character of a secret may be written."""
+    hexadecimal = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "replace"))
+    ways = [character, hexadecimal, f"\\u{ord(character):04x}", f"&#{ord(character)};", f"&#x{ord(character):x};"]
+    if not character.isalnum():
+        ways += [f"\\{character}", html.escape(character), {" ": "+", "+": " "}.get(character, character)]
+    return f"(?:{'|'.join(map(re.escape, dict.fromkeys(ways)))})"
