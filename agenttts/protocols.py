@@ -16,7 +16,8 @@ from agenttts.llm.prefix_cache import CacheUse
 from agenttts.pipeline import Model, Pipeline
 from agenttts.pipeline.fingerprint import combined, describe, fingerprint
 from agenttts.space import Allocation, Budget, SearchSpace
-from agenttts.study import AgentStep, Archive, Evaluation, Proposal
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import AgentStep, Archive, Proposal
 
 
 class Environment(ABC):

@@ -1,8 +1,12 @@
-"""Serving a web application (Starlette): from a thread, or from the calling thread until interrupted."""
+"""Serving a web application (Starlette): from a thread, or from the calling thread until interrupted.
+
+Every request passes `guard.Guard` first, whatever its route.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import threading
 import time
@@ -11,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from agenttts._util.extras import imported
+from agenttts._util.guard import Guard
 from agenttts.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,9 +34,10 @@ class WebServer:
         port: Where; any free port when 0.
         host: The address to listen on.
         within: Entered before the first request, in the server's event loop, and left after the last.
+        token: The bearer token that every request needs. Required for any address but loopback.
 
     Raises:
-        ConfigError: When the port is taken, or no web server is installed.
+        ConfigError: When the port is taken, no web server is installed, or a token is missing.
     """
 
     def __init__(
@@ -41,14 +47,22 @@ class WebServer:
         port: int = 0,
         host: str = LOCALHOST,
         within: AbstractAsyncContextManager[Any] | None = None,
+        token: str | None = None,
     ) -> None:
         uvicorn: Any = imported("uvicorn", "serving needs uvicorn: pip install 'agenttts[deploy]'")
         quiet: dict[str, Any] = {"log_level": "critical", "access_log": False, "server_header": False}
-        asgi: Any = app
+        self._host, self._socket = host, _bound(host, port)
+        address = ipaddress.ip_address(self._socket.getsockname()[0])
+        if not (address.is_loopback or token):
+            self._socket.close()
+            raise ConfigError(
+                f"{host!r} lets other machines in: give the name of a bearer token's environment variable with "
+                f"--token-env, or listen on {LOCALHOST}"
+            )
+        asgi: Any = Guard(app, host=host, everywhere=address.is_unspecified, token=token)
         config = uvicorn.Config(asgi, lifespan="off", ws="none", timeout_graceful_shutdown=1, **quiet)
         self._server = uvicorn.Server(config)
         self._within = within or nullcontext()
-        self._host, self._socket = host, _bound(host, port)
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
@@ -92,8 +106,8 @@ def _bound(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         bound.close()
-        raise ConfigError(f"cannot listen on port {port} of {host}: choose another with --port") from error
+        raise ConfigError(f"cannot listen on port {port} of {host!r}: choose another with --port or --host") from error
     bound.listen()  # who connects before the server runs waits for it
     return bound

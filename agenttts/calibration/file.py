@@ -10,19 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, Field
 
-from agenttts._util.yaml_file import read_checked
+from agenttts._util.files import write_whole
+from agenttts._util.yaml_file import Count, Positive, read_checked, written
 from agenttts.calibration.measure import Measured
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
 from agenttts.space.throughput import Throughput
 
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1)]
 _HEAD = """\
 # Tokens per second of each model's server, by requests at once: what the cost gpu_seconds is priced by (--throughput).
 # The errors are half a 95 % interval of the time per token, as a share of it. All this holds for these models on this
@@ -31,13 +29,13 @@ _HEAD = """\
 
 
 class _Batch(BaseModel):
-    requests_at_once: _Count
-    prefill_tokens_per_s: _Positive
-    decode_tokens_per_s: _Positive
+    requests_at_once: Count
+    prefill_tokens_per_s: Positive
+    decode_tokens_per_s: Positive
 
 
 class _Model(BaseModel):
-    gpus: _Count = 1
+    gpus: Count = 1
     measured: list[_Batch] = Field(min_length=1)
 
 
@@ -83,11 +81,8 @@ def write_throughput(path: Path, measured: Sequence[Measured], *, environment: s
         row = {"requests_at_once": each.requests_at_once, "runs": each.runs, **_rounded(asdict(each.throughput))}
         models.setdefault(each.model, {"gpus": each.gpus, "measured": []})["measured"].append(row)
     about = {"environment": environment, "date": f"{datetime.now(UTC):%Y-%m-%d}", "command": command}
-    text = _HEAD + yaml.safe_dump({**about, "models": models}, sort_keys=False, default_flow_style=None, width=200)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    text = _HEAD + written({**about, "models": models}, flow=None)
+    write_whole(path, text)
 
 
 def read_throughput(path: Path, pipeline: Pipeline, *, at_most: int) -> Calibration:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib.metadata import version
 from typing import Annotated, Literal, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+from agenttts._util.text import one_line
 from agenttts.cli import read, search, serve
 from agenttts.errors import AgentTTSError
 
@@ -29,7 +31,9 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("agenttts"))
+        from agenttts.cli.console import write_line
+
+        write_line(version("agenttts"))
         raise typer.Exit
 
 
@@ -46,12 +50,13 @@ def options(
     """Options of the command itself."""
     import logging
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("agenttts")
-    if log != "warning":  # warnings show without any handler, as they always do
-        logger.addHandler(handler)
+    from agenttts.cli.console import LogHandler
+
+    handler, logger = LogHandler(), logging.getLogger("agenttts")
+    if log != "warning":  # a warning stands alone, as Python shows it without any handler
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.setLevel(log.upper())
+    logger.handlers = [handler]  # ours alone, however often a process runs commands
 
 
 for _command in (  # in the order of `--help`
@@ -78,6 +83,9 @@ for _command in (  # in the order of `--help`
 
 def main() -> None:
     """Entry point: errors are one sentence and an exit code, ours as well as typer's own."""
+    from agenttts.cli.console import escape_unencodable, write_line
+
+    escape_unencodable()
     try:
         code = app(standalone_mode=False)
     except AgentTTSError as error:
@@ -86,14 +94,18 @@ def main() -> None:
         usage = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         # Without arguments it has printed the help already, and has no more to say.
         _fail(f"{usage}; --help tells more" if usage else "", error.exit_code)
+    except Exception:  # a bug of ours, whose traceback may quote what others wrote
+        write_line(traceback.format_exc().rstrip(), stderr=True)
+        sys.exit(1)
     if code == _INTERRUPTED:
-        typer.echo("interrupted: run the same command again to go on", err=True)
+        write_line("interrupted: run the same command again to go on", stderr=True)
     sys.exit(code)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     """Say it in one line, whatever it quotes, and end."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
-    if line:
-        typer.echo(f"error: {line}" if code else line, err=True)
+    from agenttts.cli.console import write_line
+
+    if line := one_line(message):
+        write_line(f"error: {line}" if code else line, stderr=True)
     sys.exit(code)

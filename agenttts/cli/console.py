@@ -1,27 +1,72 @@
-"""Consoles: in a terminal lines wrap at words, in a pipe they stay whole; and the command that they show."""
+"""The one way out to the terminal: consoles, lines and log records, all of them `printable`.
+
+In a terminal lines wrap at words, in a pipe they stay whole. Nothing else in the package prints (a test walks its
+code). A stream whose encoding lacks a character shows its escape instead of ending the command.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 import textwrap
+from collections.abc import Iterable
+from io import TextIOWrapper
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from agenttts._util.text import printable
 from agenttts.llm.endpoint import shown_url
 
 _PIPE_WIDTH = 10_000
 """A pipe has no width: its lines stay whole."""
 
 
+class _SafeConsole(Console):
+    """Lets no text through that is not printable, whatever it is part of: a table, a live line, a title."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does; its own control sequences are kept apart from text, and stay."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def open_console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """A console that prints text as it is: no markup, no emoji, no highlighting."""
-    console = Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
+    """A console that prints text as it is, made printable: no markup, no emoji, no highlighting."""
+    escape_unencodable()
+    console = _SafeConsole(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console
+
+
+def escape_unencodable() -> None:
+    """Let standard output and error show what their encoding lacks as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def write_line(text: str, *, stderr: bool = False) -> None:
+    """Write a text and the end of its last line, however long it is, without wrapping."""
+    escape_unencodable()
+    stream = sys.stderr if stderr else sys.stdout
+    stream.write(f"{printable(text)}\n")
+    stream.flush()
+
+
+class LogHandler(logging.Handler):
+    """Log records on standard error, printable."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            write_line(self.format(record), stderr=True)
+        except Exception:
+            self.handleError(record)
 
 
 def print_wrapped(console: Console, line: str, *, indent: int = 0) -> None:
@@ -46,9 +91,14 @@ def print_pair(console: Console, first: str, second: str, *, gap: int, indent: i
 def show(data: Any, renderable: RenderableType, as_json: bool) -> None:
     """Print plain data as JSON, or what a person reads of it."""
     if as_json:
-        print(json.dumps(data, indent=2, allow_nan=False))
+        write_line(as_json_text(data))
     else:
         open_console().print(renderable)
+
+
+def as_json_text(data: Any) -> str:
+    """Plain data as JSON, in ASCII."""
+    return json.dumps(data, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def command_line() -> str:
@@ -58,5 +108,6 @@ def command_line() -> str:
 
 def _without_secrets(argument: str) -> str:
     """A command-line argument as it may be kept: of a URL, neither user nor query."""
+
     option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     return f"{option}{separator}{shown_url(value)}" if "://" in value else argument

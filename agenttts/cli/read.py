@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -85,14 +84,14 @@ def best(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Print the recommended allocation of a study, ready to be kept in a file."""
-    import yaml
-
+    from agenttts._util.yaml_file import written
+    from agenttts.cli.console import as_json_text, write_line
     from agenttts.report import recommendation
 
     opened = open_store(store)
     data = recommendation(opened, opened.study(study), budget)
     plain_json = as_json or form == "json"
-    typer.echo(json.dumps(data, indent=2) if plain_json else yaml.safe_dump(data, sort_keys=False).rstrip())
+    write_line(as_json_text(data) if plain_json else written(data).rstrip())
 
 
 def watch(
@@ -117,13 +116,14 @@ def export(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a study into an Optuna storage, in place of an earlier export, so that optuna-dashboard shows it."""
+    from agenttts.cli.console import write_line
     from agenttts.llm.endpoint import shown_url
     from agenttts.tracking import export_to_optuna
 
     opened = open_store(store)
     found = opened.study(study)
     count = export_to_optuna(opened, found, optuna)
-    typer.echo(f"wrote {count} trials of study {found.name} to {shown_url(optuna)}")
+    write_line(f"wrote {count} trials of study {found.name} to {shown_url(optuna)}")
 
 
 def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
@@ -155,14 +155,13 @@ def report(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write what was found, how sure it is and why each trial was tried, as one HTML file that needs nothing else."""
+    from agenttts._util.files import write_whole
+    from agenttts.cli.console import write_line
     from agenttts.report import read_findings, report_html
 
     page = report_html(read_findings(open_store(store), studies or ()))
-    try:
-        output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write {str(output)!r}: {error.strerror}") from error
-    typer.echo(f"wrote {output}")
+    write_whole(output, page)
+    write_line(f"wrote {output}")
 
 
 def environments(as_json: JsonOption = False) -> None:

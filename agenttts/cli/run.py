@@ -17,6 +17,7 @@ from agenttts.cli.console import command_line, open_console, print_pair, print_w
 from agenttts.cli.live import print_heading, show_progress
 from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
+from agenttts.db import location
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.protocols import Environment, Searcher
@@ -129,7 +130,7 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = ()) ->
 def _location(plan: SearchPlan) -> str:
     """The store, without anything that may be a secret."""
     store = str(plan.store)
-    return shown_url(store) if "://" in store else store
+    return shown_url(store) if "://" in store else location(store)
 
 
 Planned = Callable[..., SearchPlan]

@@ -84,6 +84,17 @@ def serve_pipeline(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.001, help="Seconds that one answer may take.", metavar="SECONDS")
     ] = 120.0,
+    token_env: Annotated[
+        str | None,
+        typer.Option(
+            "--token-env",
+            help="Environment variable of the bearer token that requests need; required for any --host but loopback.",
+            metavar="NAME",
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import whatever environment the file names, and ask the endpoints in it.")
+    ] = False,
     data: DataOption = None,
     endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
     store: StoreOption = DEFAULT_STORE,
@@ -91,4 +102,14 @@ def serve_pipeline(
     """Serve a recommended allocation as an OpenAI-compatible endpoint."""
     from agenttts.cli.deploy import run_pipeline
 
-    run_pipeline(source, store=store, data=data, endpoints=endpoint, timeout_s=timeout, host=host, port=port)
+    run_pipeline(
+        source,
+        store=store,
+        data=data,
+        endpoints=endpoint,
+        timeout_s=timeout,
+        host=host,
+        port=port,
+        trust=trust,
+        token_env=token_env,
+    )

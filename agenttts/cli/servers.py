@@ -47,7 +47,7 @@ class VllmOptions:
                 context=self.context,
                 port=self.port,
                 swaps=self.swaps,
-                tell=lambda said: console.print(said, soft_wrap=True, markup=False, highlight=False),
+                tell=lambda said: console.print(said, soft_wrap=True),
             )
 
         return create
@@ -89,7 +89,7 @@ def run_serve(env: str, *, data: str | None, endpoints: Sequence[str], options: 
         urls = await serving.start()
         try:
             for name, url in urls.items():
-                console.print(f"{name} at {url}", soft_wrap=True, markup=False, highlight=False)
+                console.print(f"{name} at {url}", soft_wrap=True)
             console.print("serving until Ctrl-C")
             await asyncio.Event().wait()
         finally:

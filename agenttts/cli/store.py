@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 from agenttts.errors import ConfigError
@@ -16,9 +16,11 @@ def open_store(store: str) -> Store:
 
     Raises:
         ConfigError: When there is none.
+        StoreError: When the text can be no store's.
     """
-    from agenttts.db import Store
+    from agenttts.db import Store, location
 
-    if "://" not in store and not Path(store).expanduser().is_file():
+    # What is mistyped may hold a password, and is not quoted.
+    if location(store) == store and "://" not in store and not os.path.isfile(os.path.expanduser(store)):
         raise ConfigError(f"there is no store {store!r}: run `agenttts search` first, or give another --store")
     return Store(store)

@@ -20,12 +20,21 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from agenttts._util.text import scrubbed, storable_data
 from agenttts.errors import StoreError
 
 HEAD = "0003"
 _BUSY_TIMEOUT_MS = 30_000
 _HOW_CONNECTED = re.compile(r"^connection (failed|is bad): (connection to server .*? failed: )?(fe_sendauth: )?")
 _POSTGRESQL_DEFAULTS = {"connect_timeout": "10", "application_name": "agenttts"}
+_PERHAPS_UNSTORABLE = re.compile(r"\\u(0000|d[89a-f])")
+"""In JSON: NUL, or a surrogate, which may be half of a pair."""
+_MISTYPED_URL = re.compile(
+    r"\s*(?:(?:postgres\w*|postgre|psql|pgsql|pg|sqlite\d?|mysql|mariadb|mssql|oracle)(?:\+\w+)?\s*(?::|//|;|=)"
+    r"|//.*@|[^/.~\\][^\\]*:[^\\]*@)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What is meant as a URL and would pass for the path of a file: `postgresql:user:pw@host/db`, `user:pw@host`."""
 _SHOWN_OPTIONS = ("host", "port")
 
 
@@ -55,18 +64,22 @@ def open_engine(url: str) -> Engine:
 
 
 def _address(url: str) -> URL:
-    """What a user calls a store, as the URL of a driver that we know."""
-    if "://" not in url:
+    """What a user calls a store, as the URL of a driver that we know.
+
+    Raises:
+        StoreError: When it is a URL that is not written as one, which may hold a password and is not quoted, or one of
+            another database.
+    """
+    if "://" not in url and not _MISTYPED_URL.match(url):
         return URL.create("sqlite", database=str(Path(url).expanduser()))
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
         address = None
-    # The reason may quote the password, and an unescaped @ in a password leaves a part of it in the host.
-    if address is None or "@" in (address.host or ""):
+    if address is None or _is_misread(address):
         raise StoreError(
             "the store's URL cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with the special "
-            "characters of the password as %XX"
+            "characters of the password as %XX, or the path of a SQLite file"
         )
     backend = address.drivername.partition("+")[0]
     if backend in ("postgres", "postgresql"):
@@ -76,6 +89,22 @@ def _address(url: str) -> URL:
     raise StoreError(
         f"cannot open the store {shown(address)}: give the path of a SQLite file or a postgresql:// URL as --store"
     )
+
+
+def _is_misread(address: URL) -> bool:
+    """Whether a part of a password may be where none belongs: in the host, the database or a SQLite file's server."""
+    if address.drivername.startswith("sqlite"):
+        return bool(address.host or address.username or address.password)
+    return "@" in f"{address.host or ''}{address.database or ''}"
+
+
+def location(url: str) -> str:
+    """Where a store is, of the text that a user gave, without anything that may be a secret.
+
+    Raises:
+        StoreError: When it can be no store's.
+    """
+    return url if "://" not in url and not _MISTYPED_URL.match(url) else shown(_address(url))
 
 
 def _connect(address: URL) -> Engine:
@@ -98,11 +127,13 @@ def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _plain_json(value: Any) -> str:
-    """JSON as the standard has it, which PostgreSQL insists on: NaN and infinity, which it lacks, become null."""
+    """JSON as PostgreSQL insists on: NaN and infinity, which JSON lacks, become null, and every text is storable."""
     try:
-        return json.dumps(value, allow_nan=False)
+        written = json.dumps(value, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
+        value = _finite(value)
+        written = json.dumps(value, allow_nan=False)
+    return json.dumps(storable_data(value), allow_nan=False) if _PERHAPS_UNSTORABLE.search(written) else written
 
 
 def _finite(value: Any) -> Any:
@@ -123,7 +154,7 @@ def _prepare(engine: Engine) -> None:
         if revision != HEAD:
             _migrate(engine)
     except (SQLAlchemyError, OSError) as error:
-        raise StoreError(f"cannot open the store {shown(engine.url)}: {_reason(error)}") from error
+        raise StoreError(f"cannot open the store {shown(engine.url)}: {_reason(error, engine.url)}") from error
 
 
 def _revision(connection: Connection) -> str | None:
@@ -176,7 +207,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     except IntegrityError:
         raise
     except DBAPIError as error:
-        raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error)}") from error
+        raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error, engine.url)}") from error
 
 
 def shown(address: URL) -> str:
@@ -188,10 +219,16 @@ def shown(address: URL) -> str:
     return plain.render_as_string(hide_password=True)
 
 
-def _reason(error: Exception) -> str:
-    """The database's own complaint as one sentence."""
+def _reason(error: Exception, address: URL) -> str:
+    """The database's own complaint as one sentence, without a secret of the URL that it was reached by."""
     cause = getattr(error, "orig", None) or error
     first_line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     # PostgreSQL's driver puts how it connected before what is the matter.
     what = first_line.rpartition("FATAL:  ")[2]
-    return _HOW_CONNECTED.sub("", what)
+    return scrubbed(_HOW_CONNECTED.sub("", what), _secrets(address))
+
+
+def _secrets(address: URL) -> list[str]:
+    options = [value for name, value in address.query.items() if name not in (*_SHOWN_OPTIONS, *_POSTGRESQL_DEFAULTS)]
+    values = [part for value in options for part in ([value] if isinstance(value, str) else value)]
+    return [secret for secret in (address.password, *values) if secret]

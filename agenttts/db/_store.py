@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Engine, Row, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from agenttts._util.text import storable, storable_data
 from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, shown, transaction
 from agenttts.db._samples import SampleTable
@@ -99,6 +100,7 @@ class Store:
             ConfigError: When the name is too long, or the study exists with another spec (the message says what
                 differs).
         """
+        name, spec = storable(name), _SPEC.validate_python(storable_data(asdict(spec)))
         if len(name) > t.NAME_LENGTH:
             raise ConfigError(f"a study's name has at most {t.NAME_LENGTH} characters, not the {len(name)} of {name!r}")
         study = self._find(name)
@@ -134,7 +136,7 @@ class Store:
         if name is None:
             return known[-1]
         for study in known:
-            if study.name == name:
+            if study.name == storable(name):
                 return study
         raise ConfigError(f"there is no study {name!r}; the store has {', '.join(s.name for s in known)}")
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from sqlalchemy import DateTime, Dialect, String, Text
 from sqlalchemy.types import TypeDecorator
 
+from agenttts._util.text import storable
+
 
 class PlainText(TypeDecorator[str]):
-    """Text of any length. A NUL, which PostgreSQL refuses, becomes U+FFFD; half a surrogate pair, which no encoding
-    has, becomes a question mark: what was paid for is kept.
-    """
+    """Text of any length, `storable`: what was paid for is kept, whatever is in it."""
 
     impl: type[String] = Text
     cache_ok = True
@@ -19,8 +19,7 @@ class PlainText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        text = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-        return text[: getattr(self.impl, "length", None)]
+        return storable(value)[: getattr(self.impl, "length", None)]
 
 
 class Label(PlainText):

@@ -6,6 +6,8 @@ looked at; `n` is refused. `usage` counts what the answer took in all its stages
 stage, and whether and why the answer is less than was deployed.
 
 Samples are voted on before there is an answer, so `stream` sends the whole answer as one chunk once it is there.
+
+Who may ask is not decided here: `web.WebServer` guards every route (hosts, origins, token, type and size of a body).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from agenttts._util.strict_json import Unfit, read_json
+from agenttts._util.text import one_line, storable, storable_data
 from agenttts.deployment.answer import PipelineAnswer
 from agenttts.deployment.deployed import DeployedPipeline, MissingField
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 OWNER = "agenttts"
+_SHOWN = 300
 
 
 class _Part(BaseModel):
@@ -92,11 +97,13 @@ def application(pipeline: DeployedPipeline) -> Starlette:
         try:
             asked = _asked(await request.body(), name)
             completion = _completion(await pipeline.answer(_input(asked)), name)
+            completion = storable_data(completion)
             if asked.stream:
                 return StreamingResponse(_events(completion, asked), media_type="text/event-stream")
             return JSONResponse(completion)
         except Exception as error:  # the pipeline's own functions may raise anything
             status, message = _said(error)
+            message = storable(message)
             return JSONResponse({"error": {"message": message, "type": type(error).__name__, "code": status}}, status)
 
     routes = [Route("/v1/models", models), Route("/v1/chat/completions", completions, methods=["POST"])]
@@ -110,12 +117,15 @@ def _asked(body: bytes, name: str) -> _Body:
         _Refused: When it is none, or asks for what a pipeline does not do.
     """
     try:
-        asked = _Body.model_validate_json(body)
+        asked = _Body.model_validate(read_json(body))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _Refused(400, f"not a chat completion request: {_place(first['loc'])}{first['msg']}") from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        said = one_line(f"{_place(first['loc'])}{first['msg']}")[:_SHOWN]
+        raise _Refused(400, f"not a chat completion request: {said}") from error
+    except ValueError as error:
+        raise _Refused(400, f"not a chat completion request: {error}") from error
     if asked.model != name:
-        raise _Refused(404, f"there is no model {asked.model!r} here; there is {name!r}")
+        raise _Refused(404, f"there is no model {asked.model[:_SHOWN]!r} here; there is {name!r}")
     if (asked.n or 1) > 1:
         raise _Refused(400, "a pipeline gives one answer: leave n out")
     return asked
@@ -134,8 +144,17 @@ def _input(asked: _Body) -> dict[str, Any] | str:
 
 
 def _fields(text: str) -> dict[str, Any] | str:
+    """The fields in a message; the message itself where it is no JSON object.
+
+    Raises:
+        _Refused: When it is one that no pipeline can read.
+    """
     try:
-        found = json.loads(text)
+        found = read_json(text.encode())
+    except Unfit as error:
+        if not text.lstrip().startswith("{"):
+            return text
+        raise _Refused(400, f"the last user message is a JSON object that cannot be read: {error}") from error
     except ValueError:
         return text
     return found if isinstance(found, dict) else text

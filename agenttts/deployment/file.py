@@ -2,6 +2,11 @@
 
 The file is all that deployment needs besides the pipeline itself, which it names by its environment: no store is
 read. It is refused for a pipeline whose subtasks are not those that were searched.
+
+The file is data, and may come from anybody. What it names is followed only where that cannot run another's code or
+send the user's prompts and keys elsewhere: an environment that is registered or lies in the file's own folder, and
+endpoints that are those of the code. Everything else is refused until whoever deploys it says `trust`, or gives the
+pipeline and the endpoints.
 """
 
 from __future__ import annotations
@@ -10,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from agenttts._util.yaml_file import read_checked
+from agenttts._util.yaml_file import Count, Number, Positive, read_checked
 from agenttts.deployment.deployed import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.registry import environment
+from agenttts.environments.registry import environment, environment_names
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.llm.openai import SIMULATED, OpenAIClient
@@ -32,16 +37,16 @@ _NOT_RUN = {"the metric"}
 
 class _Choice(BaseModel):
     model: str
-    samples: int
+    samples: Count
 
 
 class _Throughput(BaseModel):
-    prefill_tokens_per_s: float
-    decode_tokens_per_s: float
+    prefill_tokens_per_s: Positive
+    decode_tokens_per_s: Positive
 
 
 class _Cost(BaseModel):
-    budget: float
+    budget: Number
     cost_model: str
     throughput: dict[str, _Throughput] = {}
     """Of each model, where that is what the budget counts and the pipeline does not declare it."""
@@ -53,11 +58,22 @@ class _File(BaseModel):
     pipeline: str
     environment: str | None = None
     data: str | None = None
-    fingerprints: dict[str, str] = {}
+    fingerprints: dict[str, str] = Field(min_length=1)
     allocation: dict[str, _Choice]
     cost: _Cost
     endpoints: dict[str, str] = {}
     recorded: str = ""
+
+
+class _Source(NamedTuple):
+    """An allocation file, and how far it is trusted."""
+
+    file: _File
+    where: str
+    """How errors name it."""
+    folder: Path
+    """Where it lies; the working folder for one that lies nowhere."""
+    trust: bool
 
 
 class _Runner(NamedTuple):
@@ -75,6 +91,7 @@ def deployed(
     data: str | None = None,
     endpoints: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
+    trust: bool = False,
 ) -> DeployedPipeline:
     """What was chosen, ready to answer one input at a time.
 
@@ -89,9 +106,11 @@ def deployed(
         data: Where the environment's examples are; as in the file when None.
         endpoints: Model name -> base URL, instead of those in the file.
         timeout_s: Seconds that one answer may take.
+        trust: Whether to import whatever environment the file names, and to ask the endpoints in it.
 
     Raises:
-        ConfigError: On a file that cannot be read, one of another pipeline, or a pipeline that cannot be found.
+        ConfigError: On a file that cannot be read, one of another pipeline, a pipeline that cannot be found, or an
+            environment or endpoint in the file that takes trust.
     """
     if isinstance(source, Allocation | Trial):
         if space is None or not isinstance(pipeline, LiveEnvironment):
@@ -100,9 +119,10 @@ def deployed(
             pipeline.route(endpoints)
         chosen = source.allocation if isinstance(source, Trial) else source
         return _deployed(pipeline, chosen, space, timeout_s)
-    where = "the allocation" if isinstance(source, Mapping) else f"allocation file {str(source)!r}"
-    file = read_checked(source, _File, where, "agenttts best")
-    runner = _runner(file, where, pipeline, data)
+    file, where = _read(source)
+    folder = Path.cwd() if isinstance(source, Mapping) else Path(source).resolve().parent
+    given = _Source(file, where, folder, trust)
+    runner = _runner(given, pipeline, data)
     _require_same(file, runner.pipeline, where)
     allocation = Allocation({name: (choice.model, choice.samples) for name, choice in file.allocation.items()})
     measured = {name: Throughput(**dict(each)) for name, each in file.cost.throughput.items()}
@@ -110,10 +130,10 @@ def deployed(
     space = SearchSpace(priced, cost_model(file.cost.cost_model), file.cost.budget)
     if runner.environment is None:
         client = OpenAIClient()
-        _route(client, file, runner.pipeline, endpoints or {})
+        _route(client, given, runner.pipeline, endpoints or {})
         return DeployedPipeline(allocation, space, client=client, timeout_s=timeout_s)
     if isinstance(runner.environment.client, OpenAIClient) and runner.environment.endpoints:
-        _route(runner.environment.client, file, runner.pipeline, {})
+        _route(runner.environment.client, given, runner.pipeline, endpoints or {})
     if endpoints:
         runner.environment.route(endpoints)
     return _deployed(runner.environment, allocation, space, timeout_s)
@@ -134,15 +154,62 @@ def _deployed(
     )
 
 
-def _runner(file: _File, where: str, given: Pipeline | LiveEnvironment | None, data: str | None) -> _Runner:
+def named_environment(source: str | Path | Mapping[str, Any]) -> str | None:
+    """The environment that an allocation file names; nothing is imported.
+
+    Raises:
+        ConfigError: On a file that cannot be read.
+    """
+    return _read(source)[0].environment
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[_File, str]:
+    """What is in an allocation file, and how errors name it."""
+    where = "the allocation" if isinstance(source, Mapping) else f"allocation file {str(source)!r}"
+    return read_checked(source, _File, where, "agenttts best"), where
+
+
+def _runner(source: _Source, given: Pipeline | LiveEnvironment | None, data: str | None) -> _Runner:
     if isinstance(given, Pipeline):
         return _Runner(given)
-    if given is None and file.environment is None:
-        raise ConfigError(f"{where} does not say where pipeline {file.pipeline!r} is: give at.deployed the pipeline")
-    found = given or environment(str(file.environment), data=data or file.data)
+    found = given or environment(_followed(source), data=data or source.file.data)
     if not isinstance(found, LiveEnvironment):
         raise ConfigError(f"environment {found.name!r} runs no models, so its pipeline cannot be deployed")
     return _Runner(found.pipeline, found)
+
+
+def _followed(source: _Source) -> str:
+    """The name of the environment that a file names, where it may be imported.
+
+    Raises:
+        ConfigError: When the file names none, or one that takes trust.
+    """
+    name, where = source.file.environment, source.where
+    if name is None:
+        raise ConfigError(
+            f"{where} does not say where pipeline {source.file.pipeline!r} is: give at.deployed the pipeline"
+        )
+    if source.trust or name in environment_names():
+        return name
+    module, _, attribute = name.rpartition(":")
+    if inside := _inside(source.folder, module):
+        return f"{inside}:{attribute}"
+    raise ConfigError(
+        f"{where} names the environment {name!r}, which would be imported though it is neither registered nor a .py "
+        f"file in the folder {str(source.folder)!r}: look at it, then say --trust (trust=True in Python)"
+    )
+
+
+def _inside(folder: Path, module: str) -> Path | None:
+    """The Python file of this path, where it is and stays in the folder, links resolved."""
+    path = Path(module)
+    if path.suffix != ".py" or ".." in path.parts:
+        return None
+    try:
+        found = (folder / path).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return found if found.is_file() and found.is_relative_to(folder.resolve()) else None
 
 
 def _require_same(file: _File, pipeline: Pipeline, where: str) -> None:
@@ -156,7 +223,12 @@ def _require_same(file: _File, pipeline: Pipeline, where: str) -> None:
     # Models that turned out to be simulated were searched under a revision of their own.
     searched = pipeline.with_revision(SIMULATED) if file.recorded == SIMULATED else pipeline
     now = {part: value for part, value in searched.fingerprints.items() if part not in _NOT_RUN}
-    changed = [part for part, value in now.items() if file.fingerprints.get(part, value) != value]
+    if missing := [part for part in now if part not in file.fingerprints]:
+        raise ConfigError(
+            f"{where} has no fingerprint of {missing[0]}, so that nobody can tell whether it fits: write it anew with "
+            "`agenttts best`"
+        )
+    changed = [part for part, value in now.items() if file.fingerprints[part] != value]
     if changed or set(file.allocation) != {subtask.name for subtask in pipeline.subtasks}:
         what = ", ".join(changed) or "its subtasks"
         raise ConfigError(
@@ -165,10 +237,20 @@ def _require_same(file: _File, pipeline: Pipeline, where: str) -> None:
         )
 
 
-def _route(client: OpenAIClient, file: _File, pipeline: Pipeline, endpoints: Mapping[str, str]) -> None:
-    """Ask each model where the file, or who deploys it, says."""
+def _route(client: OpenAIClient, source: _Source, pipeline: Pipeline, endpoints: Mapping[str, str]) -> None:
+    """Ask each model where who deploys it says, or else where the code and the file agree that it is.
+
+    Raises:
+        ConfigError: When the file says another place than the code, and nobody has confirmed it.
+    """
     for model in pipeline.models:
-        url = endpoints.get(model.name) or file.endpoints.get(model.name)
+        given, told = endpoints.get(model.name), source.file.endpoints.get(model.name)
         # A file holds no user and password: a URL that is only shown without them stays as it is.
-        if url is not None and url != shown_url(client.url(model)):
-            client.route({model.served_name: url})
+        if given is None and told in (None, known := shown_url(client.url(model))):
+            continue
+        if given is None and not source.trust:
+            raise ConfigError(
+                f"{source.where} asks the model {model.name!r} at {shown_url(str(told))!r}, the code at {known!r}: "
+                f"give --endpoint {model.name}=URL (endpoints in Python), or say --trust (trust=True)"
+            )
+        client.route({model.served_name: str(given or told)})

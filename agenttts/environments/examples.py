@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agenttts._util.text import storable_data
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example
 
@@ -14,11 +15,14 @@ from agenttts.pipeline import Example
 def load_examples(source: Iterable[Example] | str | Path, *, prefix: str = "") -> list[Example]:
     """Examples from a JSON Lines file or from mappings; one without an `id` gets its number, from 1, after `prefix`.
 
+    Texts that no database and no server takes (a NUL, half a surrogate pair) are made storable here, ids included.
+
     Raises:
         ConfigError: When the file is missing, or a line is not a JSON object (the message says which).
     """
     rows = [row for _, row in read_lines(Path(source))] if isinstance(source, str | Path) else list(source)
-    return [row if "id" in row else {"id": f"{prefix}{number}", **row} for number, row in enumerate(rows, start=1)]
+    named = [row if "id" in row else {"id": f"{prefix}{number}", **row} for number, row in enumerate(rows, start=1)]
+    return [storable_data(row) for row in named]
 
 
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:

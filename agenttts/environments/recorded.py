@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from agenttts._util.text import storable
 from agenttts.environments.table import Outcome, Rows, read_table, source_of
 from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
@@ -66,7 +67,8 @@ class RecordedEnvironment(Environment):
         first = next(iter(self._results.values()))
         if any(outcome.simulated for rows in self._results.values() for outcome in rows.values()):
             self.recorded = "recorded outcomes of simulated models; no LLM runs"
-        kept = {name for name, outcome in first.items() if outcome.held_out} if held_out is None else set(held_out)
+        marked = [name for name, outcome in first.items() if outcome.held_out]
+        kept = set(marked if held_out is None else map(storable, held_out))
         if unknown := sorted(kept - set(first)):
             raise ConfigError(f"{self._source} has no example {unknown[0]!r}, which is to be held out")
         self.examples = tuple(example for example in first if example not in kept)

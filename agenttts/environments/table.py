@@ -5,12 +5,15 @@ A row holds the columns `<subtask>.model` and `<subtask>.samples` of an allocati
 or false: an example that no search sees), `<subtask>.score`, and `simulated` (true where no real model gave the
 outcome). Other columns are ignored. Every fault is one sentence that names the file, the line (in Parquet and in memory
 the row, from 1) and the column.
+
+Tables are written whole or not at all. In CSV a text that a spreadsheet would run as a formula has a quote before it.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+from agenttts._util.files import replacing
+from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
 from agenttts.space.allocation import Allocation
@@ -25,6 +30,8 @@ from agenttts.space.allocation import Allocation
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 WHOLE = "all"
 """The one example of a table without the column `example`."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # the wide forms are formulas in some languages
+"""A cell that spreadsheets run; one quote before it makes it text, in a table that we write and to them."""
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
@@ -73,12 +80,22 @@ def write_table(path: Path, pipeline: Pipeline, outcomes: Iterable[Outcome]) -> 
     rows = [_row(outcome, stages) for outcome in outcomes]
     if path.suffix == ".parquet":
         pyarrow = _parquet()
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        with replacing(path) as draft:
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), draft)
         return
-    with _open_text(path, "wt") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    with replacing(path) as draft, _open_text(draft, "wt") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(_inert, rows[0]))
+        writer.writerows(map(_inert, row.values()) for row in rows)
+
+
+def _inert(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula; `_active` gives the cell back."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _active(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def require_writable(path: Path) -> None:
@@ -132,7 +149,7 @@ class _Columns:
         return Outcome(
             place=place,
             allocation=self._allocation(place, row),
-            example=str(_value(place, row, "example")) if "example" in self.names else WHOLE,
+            example=storable(str(_value(place, row, "example"))) if "example" in self.names else WHOLE,
             score=_score(place, row, "score"),
             held_out=_truth(place, row, "held_out") if "held_out" in self.names else False,
             subtask_scores={name: _score(place, row, f"{name}.score") for name in stages},
@@ -212,11 +229,12 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     with _open_text(path, "rt") as file:
         reader = csv.reader(file, strict=True)
         try:
-            header = next(reader, [])
+            header = list(map(_active, next(reader, [])))
             for name in header:
                 if header.count(name) > 1:
                     raise ConfigError(f"{path}, line 1: there are two columns {name!r}")
-            for fields in reader:
+            for written in reader:
+                fields = list(map(_active, written))
                 place = f"{path}, line {reader.line_num}"
                 if fields and len(fields) != len(header):
                     raise ConfigError(f"{place}: it has {len(fields)} fields, the header has {len(header)}")

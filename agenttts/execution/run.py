@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from agenttts._util.text import storable, storable_data
 from agenttts.errors import ConfigError, ParseError
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
@@ -98,7 +99,7 @@ class ExampleRun:
         """
         choice = self.allocation[subtask.name]
         model, wanted = subtask.model(choice.model), samples or choice.samples
-        drawn = await self.pool.draw(self.completer or self.client, model, messages, sampling, wanted)
+        drawn = await self.pool.draw(self.completer or self.client, model, storable_data(messages), sampling, wanted)
         self.spend += drawn.spend
         if not own:
             return drawn
@@ -113,7 +114,7 @@ class ExampleRun:
         """Buy an embedding through the pool."""
         if self.embedder is None or not isinstance(self.client, EmbeddingClient):
             raise ConfigError("a subtask asks for an embedding: give the LiveEnvironment an embedder")
-        vector, spend = await self.pool.embed(self.client, self.embedder, text)
+        vector, spend = await self.pool.embed(self.client, self.embedder, storable(text))
         self.spend += spend
         return vector
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from agenttts._util.text import storable
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.endpoint import (
     REFUSED,
@@ -17,7 +18,6 @@ from agenttts.llm.endpoint import (
     require_served,
     served_models,
     shown_url,
-    storable,
 )
 from agenttts.llm.samples import Spend
 
@@ -80,7 +80,8 @@ class ChatModel:
             EndpointError: When the endpoint cannot be reached or does not accept the key.
         """
         async with self._client() as client:
-            require_served(self.name, await served_models(client, self._url, who=self._who), self._url)
+            served = await served_models(client, self._url, who=self._who)
+            require_served(self.name, served, self._url, client.api_key)
 
     async def ask(self, prompt: str, *, system: str, schema: dict[str, Any] | None = None) -> Answer:
         """The model's answer to one prompt.
@@ -94,7 +95,7 @@ class ChatModel:
             EndpointError: When the endpoint refuses, keeps failing, or answers without a completion.
         """
         started = time.perf_counter()
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+        messages = [{"role": "system", "content": storable(system)}, {"role": "user", "content": storable(prompt)}]
         async with self._client() as client:
             completion = await self._complete(client, messages, schema if self._takes_schema else None)
         usage = completion.usage
@@ -121,7 +122,7 @@ class ChatModel:
             completion = await client.chat.completions.create(**body)
         except APIStatusError as error:
             if schema is None or error.status_code not in REFUSED:
-                raise refusal(error, where, client.api_key) from error
+                raise refusal(error, where, client.api_key, self._url) from error
             completion = await self._complete(client, messages, None)
             self._takes_schema = False  # since without it the server answered
         except (OpenAIError, ValueError) as error:

@@ -1,7 +1,6 @@
 """What everyone who asks an OpenAI-compatible endpoint shares: its client, its errors, the models it serves.
 
-Keys come from the environment and appear in no
-message; URLs are shown without user, password and query.
+Keys come from the environment and appear in no message; URLs are shown without user, password and query.
 """
 
 from __future__ import annotations
@@ -10,7 +9,9 @@ import os
 import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from agenttts._util.text import scrubbed
 from agenttts.errors import ConfigError, EndpointError
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ SIMULATION = "agenttts-simulation"
 """Who owns the models of a simulated server, and so how one is known."""
 REFUSED = (400, 422)
 """Statuses by which a server says that it understood a request and declines it."""
+NO_KEY = "none"
+"""Sent where there is no key."""
+_MOST_SHOWN = 4000
+"""Characters of what a server wrote that are looked at for an error."""
 _CHECK_TIMEOUT_S = 20.0
 
 
@@ -43,7 +48,7 @@ def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: 
             "base_url or OPENAI_BASE_URL"
         )
     # Servers of one's own need no key, but the official client refuses to start without one.
-    key = os.environ.get(api_key_env) or "none"
+    key = os.environ.get(api_key_env) or NO_KEY
     # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
     # a key beside a user and password in the URL.
     transport = None if "@" in url else DefaultAioHttpClient(timeout=timeout_s)
@@ -74,7 +79,7 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str,
     except APIStatusError as error:
         if error.status_code in (404, 405, 501):
             return None
-        raise refusal(error, f"{who} at {shown_url(url)}", client.api_key) from error
+        raise refusal(error, f"{who} at {shown_url(url)}", client.api_key, url) from error
     except OpenAIError as error:
         raise EndpointError(
             f"cannot reach {shown_url(url)}, the endpoint of {who}: "
@@ -86,38 +91,57 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str,
         ) from error
 
 
-def require_served(name: str, served: Collection[str] | None, url: str) -> None:
+def require_served(name: str, served: Collection[str] | None, url: str, key: str = "") -> None:
     """Make sure that a model is among those served, where the endpoint tells.
 
     Raises:
         ConfigError: When it is not; the message lists those served.
     """
     if served is not None and name not in served:
-        known = ", ".join(served) or "none"
+        known = scrubbed(", ".join(served)[:_MOST_SHOWN], _sent(url, key)) or "none"
         raise ConfigError(f"{shown_url(url)} does not serve the model {name!r}; it serves {known}")
 
 
-def refusal(error: APIStatusError, where: str, key: str) -> EndpointError:
-    """The error of a request that a server answered with a status: its complaint's first line, without the key.
+def refusal(error: APIStatusError, where: str, key: str, url: str) -> EndpointError:
+    """The error of a request that a server answered with a status: its complaint's first line, without any secret.
 
     Args:
         error: The official client's error.
         where: Who was asked, and where.
         key: The key that was sent.
+        url: Where it was sent, with the user, the password and the query that were sent with it.
     """
-    lines = str(error.message).replace(key, "***").strip().splitlines()
+    sent = _sent(url, key)
+    lines = scrubbed(str(error.message)[:_MOST_SHOWN], sent).strip().splitlines()
     reason = (lines[0] if lines else "no reason given")[:300]
-    request = f" (request {error.request_id})" if error.request_id else ""
+    request = f" (request {scrubbed(error.request_id, sent)[:100]})" if error.request_id else ""
     return EndpointError(f"{where} answered {error.status_code}: {reason}{request}", status=error.status_code)
 
 
 def shown_url(url: str) -> str:
-    """The URL without anything that may be a secret: no user, no password (whatever is in it), no query."""
+    """The URL without anything that may be a secret: no user, no password (whatever is in it), no query.
+
+    Where an @ stands in what may be a query or else a password with odd characters, only the scheme is shown.
+    """
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
-    place = re.split(r"[?#]", rest.rpartition("@")[2])[0]
-    return f"{scheme}{separator}{place}"
+    server, path = _parts(rest)
+    return f"{scheme}{separator}***" if "@" in path else f"{scheme}{separator}{server}{re.split('[?#]', path)[0]}"
 
 
-def storable(text: str) -> str:
-    """The text without lone surrogates: a database takes none, and what was bought must not be lost to them."""
-    return text.encode("utf-8", "replace").decode()
+def _parts(rest: str) -> tuple[str, str]:
+    """What follows a URL's scheme: the server without user and password, and everything after it."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return authority.rpartition("@")[2], rest[len(authority) :]
+
+
+def _sent(url: str, key: str) -> list[str]:
+    """Every secret that a server is told with a request: the key, and the URL's user, password and query."""
+    rest = url.partition("://")[2]
+    user_part = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[0]
+    user, _, password = user_part.partition(":")
+    query = re.split(r"[?#]", rest, maxsplit=1)[1:]
+    values = [part.partition("=")[2] for text in query for part in re.split("[&;#]", text)]
+    # The official client writes "user:password" decoded, in base64.
+    credential = f"{unquote(user)}:{unquote(password)}" if user_part else ""
+    found = [key, user_part, credential, user, password, *query, *values]
+    return [secret for secret in found if secret not in ("", NO_KEY)]

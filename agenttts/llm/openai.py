@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agenttts._util.text import storable
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.endpoint import (
     DEFAULT_BASE_URL,
@@ -25,7 +26,6 @@ from agenttts.llm.endpoint import (
     require_served,
     served_models,
     shown_url,
-    storable,
 )
 from agenttts.llm.prefix_cache import CacheUse, read_metrics
 from agenttts.llm.samples import Completions, Sample
@@ -136,7 +136,7 @@ class OpenAIClient:
 
         request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
         where = f"{_who(model)} at {shown_url(endpoint.url)}"
-        with _translated(where, endpoint.client.api_key):
+        with _translated(where, endpoint):
             try:
                 async with self._slots:
                     # `chat.completions.create` is this, and as much work again for types that nobody reads here.
@@ -160,7 +160,7 @@ class OpenAIClient:
         """An answer that holds an embedding."""
         endpoint = self._endpoint(model)
         where = f"{_who(model)} at {shown_url(endpoint.url)}"
-        with _translated(where, endpoint.client.api_key):
+        with _translated(where, endpoint):
             async with self._slots:
                 answer = await endpoint.client.embeddings.create(
                     model=model.served_name, input=text, encoding_format="float"
@@ -211,7 +211,7 @@ class OpenAIClient:
             endpoint = self._endpoint(model)
             if endpoint.url not in served:
                 served[endpoint.url] = await served_models(endpoint.client, endpoint.url, who=_who(model))
-            require_served(model.served_name, served[endpoint.url], endpoint.url)
+            require_served(model.served_name, served[endpoint.url], endpoint.url, endpoint.client.api_key)
         owners = {owner for names in served.values() for owner in (names or {}).values()}
         return SIMULATED if SIMULATION in owners else ""
 
@@ -248,14 +248,14 @@ class OpenAIClient:
 
 
 @contextmanager
-def _translated(where: str, key: str) -> Iterator[None]:
+def _translated(where: str, endpoint: _Endpoint) -> Iterator[None]:
     """Whatever the official client raises is one sentence that names the model and the endpoint."""
     from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
     try:
         yield
     except APIStatusError as error:
-        raise refusal(error, where, key) from error
+        raise refusal(error, where, endpoint.client.api_key, endpoint.url) from error
     except OpenAIError as error:
         reason = type(error.__cause__ or error).__name__
         # Who takes no connection is not there; who takes one and says nothing may be busy.

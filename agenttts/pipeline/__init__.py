@@ -2,15 +2,7 @@
 
 from agenttts.pipeline.model import Example, Message, Model, Sampling
 from agenttts.pipeline.pipeline import Pipeline
-from agenttts.pipeline.subtask import (
-    Aggregator,
-    Metric,
-    Parser,
-    StepRun,
-    Subtask,
-    SubtaskInput,
-    SubtaskRun,
-)
+from agenttts.pipeline.subtask import Aggregator, Metric, Parser, StepRun, Subtask, SubtaskInput, SubtaskRun
 
 __all__ = [
     "Aggregator",

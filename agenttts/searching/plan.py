@@ -15,7 +15,8 @@ from agenttts.protocols import Environment, Searcher
 from agenttts.searching.progress import Limits, Progress
 from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
-from agenttts.study import StudySpec, Trial
+from agenttts.study.spec import StudySpec
+from agenttts.study.trial import Trial
 
 Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
 """Chooses the trial to recommend among all of a study; `posterior.recommend` is one."""

@@ -2,14 +2,7 @@
 
 from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 from agenttts.study.spec import StudySpec
-from agenttts.study.trial import (
-    AgentStep,
-    Archive,
-    Guideline,
-    Proposal,
-    Refusal,
-    Trial,
-)
+from agenttts.study.trial import AgentStep, Archive, Guideline, Proposal, Refusal, Trial
 
 __all__ = [
     "AgentStep",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agenttts._util.stats import Interval, wilson_interval
+from agenttts._util.text import storable
 from agenttts.llm.samples import Spend
 
 
@@ -24,6 +25,12 @@ class ExampleResult:
     """Scores of the subtasks that declare a metric."""
     output: str = ""
     """The final output, as text, shortened."""
+
+    def __post_init__(self) -> None:
+        """What is in memory is what a store gives back."""
+        for name in ("example", "error", "output"):
+            if isinstance(text := getattr(self, name), str):
+                object.__setattr__(self, name, storable(text))
 
 
 @dataclass(frozen=True, kw_only=True)

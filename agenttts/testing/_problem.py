@@ -9,7 +9,8 @@ import numpy as np
 
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.space import Allocation, SearchSpace, cost_model
-from agenttts.study import Archive, Evaluation, ExampleResult, Trial
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import Archive, Trial
 
 BUDGET_MFLOP = 2500
 _QUALITY = {"s": 0.3, "m": 0.6, "l": 0.8}

@@ -10,7 +10,7 @@ from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.protocols import Environment
 from agenttts.space import Allocation
-from agenttts.study import Evaluation
+from agenttts.study.evaluation import Evaluation
 
 
 class EnvironmentSuite(ABC):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from agenttts.protocols import Searcher
 from agenttts.space import Allocation, SearchSpace
-from agenttts.study import Archive, Proposal
+from agenttts.study.trial import Archive, Proposal
 from agenttts.testing._problem import archive_of, small_space
 
 

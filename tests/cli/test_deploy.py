@@ -19,9 +19,10 @@ def serving(shell: Shell, command: str) -> Iterator[str]:
     """The URL of a pipeline that is served, until interrupted."""
     with shell.start(f"serve-pipeline {command} --port 0", stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(3)]
-        assert lines[0] == "pipeline     mine" and lines[2].startswith("serving      http"), lines
-        yield lines[2].split()[1]
+        lines = [process.stdout.readline().strip() for _ in range(4)]
+        assert lines[0] == "pipeline     mine" and lines[3].startswith("serving      http"), lines
+        assert lines[1] == "environment  mine.py:environment"
+        yield lines[3].split()[1]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
 

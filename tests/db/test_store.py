@@ -221,10 +221,10 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Store(str(path))
 
 
-def test_what_a_database_refuses_is_mended_rather_than_lost(any_store: Store) -> None:
+def test_what_a_database_refuses_is_kept_in_another_form(any_store: Store) -> None:
     prompt = replace(PROMPT, model="m" * 300, messages=[{"role": "user", "content": "\0"}])
     any_store.samples.add(prompt, 0, [Sample("a\0b", 1), Sample("\ud800", 1)], spend=Spend(requests=1), study_id=None)
-    assert [sample.text for sample in any_store.samples.read("k", 2)[1]] == ["a\ufffdb", "?"]
+    assert [sample.text for sample in any_store.samples.read("k", 2)[1]] == ["a\\x00b", "\\ud800"]
     study = any_store.start("one", SPEC)
     evidence = {"sd": [float("nan"), float("inf"), 0.5]}
     step = AgentStep(round=0, node="reflect", planner="p" * 300, text="\0", evidence=evidence, reply="\0")

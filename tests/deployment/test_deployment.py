@@ -252,7 +252,9 @@ def test_the_file_is_readable_and_holds_no_secret(file: Path, endpoint: FakeEndp
 
 def test_the_file_is_all_that_deployment_needs_besides_the_pipeline(file: Path, endpoint: FakeEndpoint) -> None:
     pipeline = make_pipeline("http://127.0.0.1:1/v1")  # where the models are is in the file
-    found = at.deployed(file, pipeline)
+    with pytest.raises(ConfigError, match="asks the model 'small' at .*, the code at .*: give --endpoint small=URL"):
+        at.deployed(file, pipeline)
+    found = at.deployed(file, pipeline, trust=True)
     assert found.allocation.as_dict() == yaml.safe_load(file.read_text())["allocation"]
     assert found(GIVEN).text == "fact for Ann" and not found(GIVEN).degraded
 
@@ -267,7 +269,7 @@ def test_a_file_of_another_pipeline_is_one_sentence(file: Path, endpoint: FakeEn
     with pytest.raises(ConfigError, match="does not say where pipeline 'mine' is"):
         at.deployed(file)
     broken = tmp_path / "broken.yaml"
-    for content, message in [("{", "is not YAML"), ("pipeline: p", "not one that `agenttts best` wrote: allocation")]:
+    for content, message in [("{", "is not YAML"), ("pipeline: p", "not one that `agenttts best` wrote: fingerprints")]:
         broken.write_text(content)
         with pytest.raises(ConfigError, match=message):
             at.deployed(broken)

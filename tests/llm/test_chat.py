@@ -89,13 +89,15 @@ async def test_an_answer_that_is_no_completion_is_an_endpoint_error(endpoint: Fa
 
 async def test_what_cannot_be_stored_is_replaced(endpoint: FakeEndpoint) -> None:
     endpoint.reply = lambda messages, seed: "a\ud800b"
-    assert (await model(endpoint).ask("q", system="s")).text == "a?b"
+    assert (await model(endpoint).ask("q", system="s")).text == "a\\ud800b"
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=4).filter(lambda text: "://" not in text))
 def test_no_password_is_shown(password: str) -> None:
     shown = shown_url(f"http://me:{password}@host:8000/v1")
-    assert shown == "http://host:8000/v1"
+    # With an @ behind what may begin a query, nobody can tell which part is the host.
+    assert shown in ("http://host:8000/v1", "http://***")
+    assert shown == "http://host:8000/v1" or set(password) & set("/?#")
 
 
 def test_a_url_without_a_scheme_is_shown_as_it_is() -> None:

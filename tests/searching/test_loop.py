@@ -16,8 +16,9 @@ from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Example, Pipeline
 from agenttts.protocols import Searcher
-from agenttts.searching import SearchPlan, search
+from agenttts.searching import search
 from agenttts.searching.methods import searcher
+from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation

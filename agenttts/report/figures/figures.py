@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from agenttts._util.numbers import amount, compact, counted
 from agenttts._util.stats import Interval
 from agenttts.report.figures.marks import band, bars, dots, line, rounded, told
-from agenttts.report.figures.style import COLOURS, DASHES, NEUTRAL, SYMBOLS, graph_objects, hover, panels, safe, styled
+from agenttts.report.figures.style import (
+    COLOURS,
+    DASHES,
+    NEUTRAL,
+    SYMBOLS,
+    graph_objects,
+    hover,
+    panels,
+    safe,
+    styled,
+)
 from agenttts.report.findings.best_so_far import BestSoFar, axes, best_so_far
 from agenttts.report.findings.evidence import weighed_models
 from agenttts.report.findings.findings import Findings

@@ -7,8 +7,8 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from agenttts._util.text import printable
 from agenttts.errors import ConfigError
-from agenttts.report.terminal.layout import plain
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -38,12 +38,12 @@ def graph_objects() -> Any:
 
 def safe(text: object) -> str:
     """Text for a figure: plotly reads labels and hover texts as markup, and what a model wrote is none."""
-    return escape(plain(str(text)), quote=False)  # plotly would show &quot; as it is written
+    return escape(printable(str(text)), quote=False)  # plotly would show &quot; as it is written
 
 
 def hover(*lines: object) -> str:
     """A hover text of these lines, long ones cut and wrapped."""
-    shown = [piece for line in lines for piece in wrap(_cut(plain(str(line))), _TEXT_WIDTH)]
+    shown = [piece for line in lines for piece in wrap(_cut(printable(str(line))), _TEXT_WIDTH)]
     return "<br>".join(safe(piece) for piece in shown)
 
 

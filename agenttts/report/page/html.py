@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from agenttts._util.numbers import amount
+from agenttts._util.text import printable
 from agenttts.errors import ConfigError
 from agenttts.report.findings.comparison import Comparison, compare_runs
 from agenttts.report.findings.findings import Findings
@@ -31,7 +32,6 @@ from agenttts.report.page.pictures import (
     scaling_pictures,
     scored,
 )
-from agenttts.report.terminal.layout import plain
 from agenttts.report.terminal.tables import comparison_cells
 
 
@@ -117,7 +117,7 @@ def _render(template: str, **context: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else plain(str(value)),
+        finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
     )
     environment.filters |= {"figure": _figure_json, "amount": amount}
     page = resources.files("agenttts.report.page") / "templates"

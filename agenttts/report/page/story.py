@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from agenttts._util.numbers import amount, counted, duration
+from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
 from agenttts.posterior.insights import Hypothesis
@@ -16,7 +17,6 @@ from agenttts.report.findings.evidence import told_evidence, told_guideline
 from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
 from agenttts.report.page.pictures import PageTable, percent, scored
-from agenttts.report.terminal.layout import plain
 from agenttts.report.terminal.lines import cache_uses, priced, unbought
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
@@ -113,7 +113,7 @@ def answer_lines(found: Findings) -> list[str]:
     allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
     facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]
     label = [found.recorded] if found.recorded else []
-    return [plain(line) for line in (*label, *allocation, *facts, how_sure(found))]
+    return [printable(line) for line in (*label, *allocation, *facts, how_sure(found))]
 
 
 def budgets_table(found: Findings) -> PageTable | None:

@@ -6,7 +6,6 @@ last line names them; then the next layout is tried. What is too wide even so is
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
+
+from agenttts._util.text import printable
 
 _GAP = 2
 
@@ -32,7 +33,7 @@ class Column:
     @property
     def width(self) -> int:
         """The least that shows every cell and every word of the heading whole."""
-        lines = [line for cell in self.cells for line in cell.splitlines()]
+        lines = [line for cell in self.cells for line in printable(cell).splitlines()]
         return max(map(cell_len, [*lines, *self.heading.split()]), default=0)
 
 
@@ -63,11 +64,6 @@ class Listing:
             yield Text(note)
 
 
-def plain(text: str) -> str:
-    """The text without control characters: what a model wrote must not steer a terminal."""
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
-
-
 def _table(columns: Sequence[Column], *, wrap: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -80,7 +76,7 @@ def _table(columns: Sequence[Column], *, wrap: bool) -> Table:
             max_width=column.width if wrap else None,
         )
     for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agenttts._util.numbers import counted, duration, interval
+from agenttts._util.text import printable
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
@@ -13,7 +14,6 @@ from agenttts.llm.samples import Spend
 from agenttts.report.data.rows import stage_rows
 from agenttts.report.findings.history import new_bests
 from agenttts.report.findings.spending import study_prices
-from agenttts.report.terminal.layout import plain
 from agenttts.searching.progress import SearchResult
 from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation, ExampleResult
@@ -45,7 +45,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     lines += _filled(result.archive.trials)
     lines.append(f"This run took: {duration(result.seconds)}")
     lines.append(f"Stopped: {result.stopped}")
-    return [plain(line) for line in lines]
+    return [printable(line) for line in lines]
 
 
 def _checks(result: SearchResult) -> list[Evaluation]:
@@ -151,7 +151,7 @@ def trace_lines(
             lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
     if not lines:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
-    return [(plain(heading), plain(body)) for heading, body in lines]
+    return [(printable(heading), printable(body)) for heading, body in lines]
 
 
 def _trial_text(trial: Trial, unit: str, reasons: int | None) -> str:

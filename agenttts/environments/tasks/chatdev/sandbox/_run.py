@@ -6,8 +6,11 @@ and nothing is read back but standard output and error. Wall time, CPU time, mem
 capped, and with the sandbox every process in it ends. Standard input is open and silent.
 
 bubblewrap builds the sandbox where it is installed and works, else `unshare` and our own mounts (`_wrap`); where
-neither works nothing is run. Not covered: flaws of the kernel; kernel memory that no process maps; programs that use a
-window or a microphone fail here as on any server.
+neither works nothing is run. Memory that no process maps (memfd, System V segments, shared anonymous memory) and
+sockets to a virtual machine's host are refused by the kernel (`_filter`). Memory that the kernel itself holds for a
+program (in pipes and sockets) is bounded where this process may make a cgroup (`_cgroup`); where it may not, and where
+a filter does not work, `require_sandbox` says so once. Not covered: flaws of the kernel; programs that use a window or
+a microphone fail here as on any server.
 """
 
 from __future__ import annotations
@@ -15,25 +18,44 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import selectors
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from agenttts.environments.tasks.chatdev.sandbox._cgroup import bounded, joining, parent_group, ran_out
+from agenttts.environments.tasks.chatdev.sandbox._filter import filter_program
 from agenttts.environments.tasks.chatdev.sandbox._wrap import mechanisms, wrapped
 from agenttts.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 _MIB = 2**20
 _POLL_S = 0.05
-_PROBE = "print('ready')"
+_PROBE = """
+import ctypes, os, socket
+print("ready")
+tries = {
+    "memfd": lambda: os.memfd_create("probe"),
+    "AF_VSOCK": lambda: socket.socket(40, socket.SOCK_STREAM),
+    "System V segments": lambda: ctypes.CDLL(None).shmget(0, 4096, 0o1600) + 1 or 1 / 0,
+}
+for name, attempt in tries.items():
+    try:
+        attempt()
+        print(name)
+    except Exception:
+        pass
+"""
+"""Prints what works though it should not."""
 _ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/tmp",
@@ -104,13 +126,27 @@ def require_sandbox() -> str:
     reasons = []
     for mechanism in mechanisms():
         outcome = _run(mechanism, {"main.py": _PROBE}, "main.py", Limits())
-        if outcome.stdout.strip() == "ready":
+        ready, *left = outcome.stdout.splitlines() or [""]
+        if ready == "ready":
+            _tell_limits(mechanism, left)
             return mechanism
         reasons.append(f"{mechanism}: {(outcome.stderr.strip().splitlines() or [outcome.stopped])[-1]}")
     raise ConfigError(
         "generated programs run only in a sandbox, and none works here: install bubblewrap, or allow unprivileged user "
         f"namespaces ({'; '.join(reasons) or 'neither bwrap nor unshare was found'})"
     )
+
+
+def _tell_limits(mechanism: str, left: Sequence[str]) -> None:
+    """Say once what the sandbox does not bound on this machine."""
+    if left:
+        _log.warning("the sandbox (%s) cannot refuse programs here: %s", mechanism, ", ".join(left))
+    if parent_group() is None:
+        _log.warning(
+            "the sandbox (%s) may make no cgroup v2 here: memory that the kernel holds for a program, in pipes and "
+            "sockets, is not bounded",
+            mechanism,
+        )
 
 
 def _is_inside(name: str) -> bool:
@@ -124,10 +160,14 @@ def _workers() -> ThreadPoolExecutor:
 
 
 def _run(mechanism: str, files: Mapping[str, str], main: str, limits: Limits) -> Outcome:
-    job = {"files": dict(files), "main": main, **asdict(limits)}
-    with tempfile.TemporaryDirectory(prefix="agenttts-sandbox-") as place, _sealed(json.dumps(job) + "\n") as given:
+    job = {"files": dict(files), "main": main, "filter": filter_program().hex(), **asdict(limits)}
+    with (
+        tempfile.TemporaryDirectory(prefix="agenttts-sandbox-") as place,
+        _sealed(json.dumps(job) + "\n") as given,
+        bounded(limits.memory_bytes + limits.disk_bytes) as group,
+    ):
         with subprocess.Popen(
-            wrapped(mechanism, place, limits.disk_bytes),
+            joining(group, wrapped(mechanism, place, limits.disk_bytes)),
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -135,7 +175,8 @@ def _run(mechanism: str, files: Mapping[str, str], main: str, limits: Limits) ->
             start_new_session=True,
         ) as process:
             try:
-                return _watch(process, limits)
+                outcome = _watch(process, limits)
+                return replace(outcome, exit_code=None, stopped="memory") if ran_out(group) else outcome
             finally:
                 _end(process)
 

@@ -1,8 +1,8 @@
 """The command lines that put a command into a sandbox: bubblewrap's, or `unshare` and our own mounts.
 
-Inside there is a read-only /usr, the interpreter with its libraries, five harmless devices, a /proc of its own
-processes, and /tmp in memory: everything else of the host is absent, the network is at most a loopback of its own, and
-the environment holds nothing of the host's.
+Inside there is a read-only /usr, the interpreter with its libraries, four harmless devices (/dev/zero is not one: it
+gives memory that is shared), a /proc of its own processes, and /tmp in memory: everything else of the host is absent,
+the network is at most a loopback of its own, and the environment holds nothing of the host's.
 
 Started by root (in containers, in CI), the program runs as a user of its own: Linux does not cap root's processes.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 _NAMESPACES = Path(__file__).with_name("_namespaces.py")
 _START = Path(__file__).with_name("_start.py")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
 _FIRST_USER = 1 << 30
 """From here on user ids belong to nobody; each run takes one at random, so that its processes are counted apart."""

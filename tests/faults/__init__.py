@@ -1,0 +1,1 @@
+"""Faults and attacks from outside, each kind through the public interface with real components."""
