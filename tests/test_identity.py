@@ -137,7 +137,9 @@ def _is_part(function: Any) -> bool:
 def test_names_and_versions_are_pinned() -> None:
     for _ in modules():
         pass
-    found = {name: each.version for name, each in DECLARED.items() if "dspy" not in name and not name.startswith("test.")}
+    found = {
+        name: each.version for name, each in DECLARED.items() if "dspy" not in name and not name.startswith("test.")
+    }
     assert found == VERSIONS
 
 
