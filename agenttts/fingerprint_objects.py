@@ -223,7 +223,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "builtins.property": lambda value: [value.fget, value.fset, value.fdel],
     "builtins.staticmethod": lambda value: value.__func__,
     "builtins.classmethod": lambda value: value.__func__,
-    "functools.partial": lambda value: [value.func, value.args, value.keywords, _dictionary(value)],
+    "functools.partial": lambda value: [value.func, value.args, value.keywords, _set_on(value)],
     "functools._lru_cache_wrapper": lambda value: [value.__wrapped__, _set_on(value)],
     "builtins.BaseException": lambda value: [value.args, _dictionary(value)],
 }

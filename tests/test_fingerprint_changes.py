@@ -409,6 +409,33 @@ CHANGES = {
     ),
 }
 
+CHANGES_OF_OTHERS = {
+    "dspy: the docstring of a signature": (
+        "import dspy\nclass S(dspy.Signature):\n    '«Answer|Reply».'\n    q: str = dspy.InputField()\n"
+        "    a: str = dspy.OutputField()\ndef parse(s, g): return dspy.Predict(S)"
+    ),
+    "dspy: the instructions of a signature": (
+        "import dspy\nS = dspy.Signature('q -> a', '«x|y»')\ndef parse(s, g): return dspy.Predict(S)"
+    ),
+    "dspy: the fields of a signature": "import dspy\nP = dspy.ChainOfThought('q -> «a|b»')\ndef parse(s, g): return P(q=s)",
+    "dspy: demonstrations": (
+        "import dspy\nP = dspy.Predict('q -> a')\nP.demos = [dspy.Example(q='«x|y»', a='b')]\ndef parse(s, g): return P(q=s)"
+    ),
+    "dspy: a module": (
+        "import dspy\nclass M(dspy.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.p = dspy.Predict('q -> a')\n    def forward(self, q): return self.p(q=q)«|.a»\nP = M()\n"
+        "def parse(s, g): return P(q=s)"
+    ),
+    "dspy: a step": (
+        "import dspy\nfrom agenttts.adapters.dspy import step_model\nP = dspy.Predict('q -> a')\n"
+        "P.set_lm(step_model('«x|y»'))\ndef parse(s, g): return P(q=s)"
+    ),
+    "msgspec: a value": "import msgspec\nclass C(msgspec.Struct):\n    n: int = 0\nV = C(«1|2»)\ndef parse(s, g): return V.n",
+    "msgspec: a default": (
+        "import msgspec\nN = «1|2»\nclass C(msgspec.Struct):\n    n: int = N\ndef parse(s, g): return C().n"
+    ),
+}
+
 CHANGES_BESIDE_UNCOVERED = {
     "a client in a partial": (
         "from functools import partial\nfrom openai import AsyncOpenAI\ndef f(c, n, s, g): return n\n"
@@ -554,6 +581,22 @@ def test_a_change_is_seen(tmp_path: Path, source: str) -> None:
     assert {part for part in old.parts if old.parts[part] != new.parts[part]} == {"subtask 'answer'"}
     assert old.uncovered == ()
     assert str(tmp_path) not in old.text and "0x" not in old.text
+
+
+@pytest.mark.filterwarnings("ignore")  # of the libraries
+@pytest.mark.parametrize("name", CHANGES_OF_OTHERS)
+def test_a_change_is_seen_in_libraries_that_not_everyone_has(tmp_path: Path, name: str) -> None:
+    pytest.importorskip(name.partition(":")[0])
+    old, new = both(tmp_path, CHANGES_OF_OTHERS[name])
+    again = loaded(written(tmp_path / "again", CHANGES_OF_OTHERS[name], 0, "mine"))
+    assert old.text == again.text != new.text and old.uncovered == ()
+
+
+def test_data_that_are_too_deep_are_named() -> None:
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    assert uncovered({"a": deep}) == ("the value (nested deeper than 80 levels)",)
 
 
 @pytest.mark.parametrize("source", CHANGES.values(), ids=CHANGES)
