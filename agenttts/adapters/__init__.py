@@ -9,6 +9,6 @@ winning value, so the user's own code goes on parsing as before.
     pipeline = at.Pipeline("mine", stages, metric, run=run_graph)
 
 A step is asked with the subtask's `Sampling` and priced as one request per query; a step asked more often uses more.
-A fingerprint covers the function `run` and the user's functions and constants that it names, not what a compiled graph
-holds: name a new study after a change there.
+A fingerprint covers the function `run` and what it names: the user's functions and constants, and what a compiled graph
+or a DSPy module holds. `pipeline.uncovered` says what of that cannot be read: name a new study after a change there.
 """

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a row is easier to compare on long lines)
 """Every kind of change to a user's code is seen, and what does the same is the same.
 
 A row is a module that defines `parse`, with «old|new» where it changes; further files follow `# file: NAME`.
@@ -11,14 +12,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.pipeline.fingerprint import describe, uncovered
+from agenttts.pipeline import Model, Pipeline, Subtask
 
 _CHANGE = re.compile(r"«(.*?)\|(.*?)»", re.S)
 _FILE = re.compile(r"^# file: (\S+)$", re.M)
@@ -364,6 +365,40 @@ CHANGES = {
     "a member of a set": "V = {frozenset({1}), frozenset({«2|3»})}\ndef parse(s, g): return V",
     "a function in a set": "V = {lambda: «1|2»}\ndef parse(s, g): return [f() for f in V]",
     "a function in a table": "V = {'a': lambda: «1|2»}\ndef parse(s, g): return V['a']()",
+    "a class decorator": (
+        "def deco(kind):\n    kind.f = lambda self: «1|2»\n    return kind\n@deco\nclass A: pass\ndef parse(s, g): return A().f()"
+    ),
+    "an object that decorates as wraps does": (
+        "from functools import update_wrapper\nclass Deco:\n    def __init__(self, f):\n        self.f = f\n"
+        "        update_wrapper(self, f)\n    def __call__(self, s, g): return self.f(s, g)\n@Deco\ndef parse(s, g): return «1|2»"
+    ),
+    "a lambda in a table of the line": ("T = {'a': lambda s, g: 1, 'b': lambda s, g: «2|3»}\nparse = T['b']"),
+    "a class within a function": (
+        "def make(n):\n    class A:\n        def f(self): return n\n    return A\nA = make(«1|2»)\ndef parse(s, g): return A().f()"
+    ),
+    "super": (
+        "class A:\n    def __call__(self, s, g): return «1|2»\nclass B(A):\n    def __call__(self, s, g): return super().__call__(s, g)\n"
+        "parse = B()"
+    ),
+    "a flag": "from enum import Flag\nclass F(Flag):\n    A = 1\n    B = 2\nV = F.A | F.«A|B»\ndef parse(s, g): return V",
+    "a class as the parser": "class P:\n    def __init__(self, s, g): self.n = «1|2»\nparse = P",
+    "a text with a path beside the module": (
+        "import os\nP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '«a|b»')\ndef parse(s, g): return P"
+    ),
+    "files of a Jinja loader": (
+        "from pathlib import Path\nfrom jinja2 import Environment, FileSystemLoader\n"
+        "E = Environment(loader=FileSystemLoader(Path(__file__).parent / '«a|b»'))\ndef parse(s, g): return E"
+    ),
+    "an object with odd attributes": (
+        "class P:\n    def __init__(self, n): self.n = n\n    def __getattr__(self, name): raise KeyError(name)\n"
+        "    def __reduce__(self): raise SystemExit\n    def __eq__(self, other): raise SystemExit\n    __hash__ = None\n"
+        "    @property\n    def client(self): raise SystemExit\n    def __call__(self, s, g): return self.n\nparse = P(«1|2»)"
+    ),
+    "a generator function": "def f():\n    yield «1|2»\ndef parse(s, g): return list(f())",
+    "an item of a default": "def parse(s, g, n={'a': [«1|2»]}): return n['a']",
+    "an annotation": "def parse(s: «str|object», g): return s",
+    "a weak table beside": "import weakref\nW = weakref.WeakValueDictionary()\ndef parse(s, g): return W, «1|2»",
+    "a positional-only name": "def parse(s, g«, /|»): return s",
     "behind a cycle": (
         "def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n «>|!=» 0 and even(n - 1)\n"
         "def parse(s, g): return odd(len(s))"
@@ -371,6 +406,33 @@ CHANGES = {
     "behind two hundred helpers": (
         "def f0(): return «1|2»\n" + "\n".join(f"def f{i + 1}(): return f{i}()" for i in range(200)) + "\n"
         "def parse(s, g): return f200()"
+    ),
+}
+
+CHANGES_OF_OTHERS = {
+    "dspy: the docstring of a signature": (
+        "import dspy\nclass S(dspy.Signature):\n    '«Answer|Reply».'\n    q: str = dspy.InputField()\n"
+        "    a: str = dspy.OutputField()\ndef parse(s, g): return dspy.Predict(S)"
+    ),
+    "dspy: the instructions of a signature": (
+        "import dspy\nS = dspy.Signature('q -> a', '«x|y»')\ndef parse(s, g): return dspy.Predict(S)"
+    ),
+    "dspy: the fields of a signature": "import dspy\nP = dspy.ChainOfThought('q -> «a|b»')\ndef parse(s, g): return P(q=s)",
+    "dspy: demonstrations": (
+        "import dspy\nP = dspy.Predict('q -> a')\nP.demos = [dspy.Example(q='«x|y»', a='b')]\ndef parse(s, g): return P(q=s)"
+    ),
+    "dspy: a module": (
+        "import dspy\nclass M(dspy.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.p = dspy.Predict('q -> a')\n    def forward(self, q): return self.p(q=q)«|.a»\nP = M()\n"
+        "def parse(s, g): return P(q=s)"
+    ),
+    "dspy: a step": (
+        "import dspy\nfrom agenttts.adapters.dspy import step_model\nP = dspy.Predict('q -> a')\n"
+        "P.set_lm(step_model('«x|y»'))\ndef parse(s, g): return P(q=s)"
+    ),
+    "msgspec: a value": "import msgspec\nclass C(msgspec.Struct):\n    n: int = 0\nV = C(«1|2»)\ndef parse(s, g): return V.n",
+    "msgspec: a default": (
+        "import msgspec\nN = «1|2»\nclass C(msgspec.Struct):\n    n: int = N\ndef parse(s, g): return C().n"
     ),
 }
 
@@ -467,24 +529,38 @@ def written(folder: Path, source: str, side: int, name: str) -> Path:
     return folder / f"{name}.py"
 
 
-def loaded(file: Path) -> Any:
-    """`parse` of a module that stands in a folder of its own."""
-    before = set(sys.modules)
+class Loaded(NamedTuple):
+    """What is said of a module's `parse`."""
+
+    text: str
+    uncovered: tuple[str, ...]
+    parts: Mapping[str, str]
+
+
+def loaded(file: Path, name: str = "mine") -> Loaded:
+    """A module that stands in a folder of its own; called `__main__`, a script."""
+    before = dict(sys.modules)
     sys.path.insert(0, str(file.parent))
     importlib.invalidate_caches()
     try:
-        spec = importlib.util.spec_from_file_location(file.stem, file)
+        spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[file.stem] = module
+        if name == "__main__":
+            module.__package__ = None  # as Python sets it
+        sys.modules[name] = module
         spec.loader.exec_module(module)
-        yield_to = module.parse
-        return yield_to, describe(yield_to), uncovered(yield_to), parts(yield_to)
+        parse = module.parse
+        return Loaded(describe(parse), uncovered(parse), parts(parse))
     finally:
         sys.path.remove(str(file.parent))
-        for name in set(sys.modules) - before:
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(file.parent)):
-                del sys.modules[name]
+        for each in [each for each in sys.modules if _is_in(each, file.parent)]:
+            del sys.modules[each]
+        sys.modules.setdefault("__main__", before["__main__"])
+
+
+def _is_in(module: str, folder: Path) -> bool:
+    return str(getattr(sys.modules[module], "__file__", "")).startswith(str(folder))
 
 
 def parts(parse: Any) -> Mapping[str, str]:
@@ -493,37 +569,59 @@ def parts(parse: Any) -> Mapping[str, str]:
     return Pipeline("p", subtasks, len).fingerprints  # type: ignore[arg-type]  # never called
 
 
-def both(folder: Path, source: str) -> Iterator[Any]:
-    for side in (0, 1):
-        yield loaded(written(folder / str(side), source, side, "mine"))
+def both(folder: Path, source: str) -> tuple[Loaded, Loaded]:
+    old, new = (loaded(written(folder / str(side), source, side, "mine")) for side in (0, 1))
+    return old, new
 
 
 @pytest.mark.parametrize("source", CHANGES.values(), ids=CHANGES)
 def test_a_change_is_seen(tmp_path: Path, source: str) -> None:
-    (_, old, missing, before), (_, new, _, after) = both(tmp_path, source)
-    assert old != new
-    assert {part for part in before if before[part] != after[part]} == {"subtask 'answer'"}
-    assert missing == ()
-    assert str(tmp_path) not in old and "0x" not in old
+    old, new = both(tmp_path, source)
+    assert old.text != new.text
+    assert {part for part in old.parts if old.parts[part] != new.parts[part]} == {"subtask 'answer'"}
+    assert old.uncovered == ()
+    assert str(tmp_path) not in old.text and "0x" not in old.text
+
+
+@pytest.mark.filterwarnings("ignore")  # of the libraries
+@pytest.mark.parametrize("name", CHANGES_OF_OTHERS)
+def test_a_change_is_seen_in_libraries_that_not_everyone_has(tmp_path: Path, name: str) -> None:
+    pytest.importorskip(name.partition(":")[0])
+    old, new = both(tmp_path, CHANGES_OF_OTHERS[name])
+    again = loaded(written(tmp_path / "again", CHANGES_OF_OTHERS[name], 0, "mine"))
+    assert old.text == again.text != new.text and old.uncovered == ()
+
+
+def test_data_that_are_too_deep_are_named() -> None:
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    assert uncovered({"a": deep}) == ("the value (nested deeper than 80 levels)",)
+
+
+@pytest.mark.parametrize("source", CHANGES.values(), ids=CHANGES)
+def test_a_script_and_a_module_are_the_same(tmp_path: Path, source: str) -> None:
+    files = [written(tmp_path / folder, source, 0, "mine") for folder in "ab"]
+    assert loaded(files[0]).text == loaded(files[1], "__main__").text
 
 
 @pytest.mark.parametrize(("source", "phrase"), CHANGES_BESIDE_UNCOVERED.values(), ids=CHANGES_BESIDE_UNCOVERED)
 def test_what_cannot_be_read_is_named_and_the_rest_is_seen(tmp_path: Path, source: str, phrase: str) -> None:
-    (_, old, missing, _), (_, new, _, _) = both(tmp_path, source)
-    assert old != new and missing == (phrase.replace("MODULE", "mine"),)
+    old, new = both(tmp_path, source)
+    assert old.text != new.text and old.uncovered == (phrase.replace("MODULE", "mine"),)
 
 
 @pytest.mark.parametrize("source", SAME.values(), ids=SAME)
 def test_what_does_the_same_is_the_same(tmp_path: Path, source: str) -> None:
-    (_, old, missing, before), (_, new, _, after) = both(tmp_path, source)
-    assert old == new and before == after and missing == ()
+    old, new = both(tmp_path, source)
+    assert old.text == new.text and old.parts == new.parts and old.uncovered == ()
 
 
 _SCRIPT = """
 import json, sys
 from pathlib import Path
 from tests.test_fingerprint_changes import loaded
-print(json.dumps({path.parent.name: loaded(path)[1] for path in sorted(Path(sys.argv[1]).glob("*/mine.py"))}))
+print(json.dumps({path.parent.name: loaded(path).text for path in sorted(Path(sys.argv[1]).glob("*/mine.py"))}))
 """
 
 

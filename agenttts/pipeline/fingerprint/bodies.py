@@ -12,8 +12,8 @@ from inspect import cleandoc, unwrap
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any, Protocol
 
-from agenttts.pipeline.fingerprint.code import Lookups, class_source, computes_names, function_text, lookups
-from agenttts.pipeline.fingerprint.origin import Origin, origin
+from agenttts.pipeline.fingerprint.code import Lookups, bytecode, class_source, computes_names, function_text, lookups
+from agenttts.pipeline.fingerprint.origin import Origin, is_users_module, origin
 
 _OF_MACHINE = frozenset("__builtins__ __cached__ __file__ __loader__ __name__ __package__ __path__ __spec__".split())
 """Globals that say where a module lies, not what it does."""
@@ -83,6 +83,14 @@ def function_body(walk: Describer, function: FunctionType) -> str:
     return "\n".join(parts)
 
 
+def sketch_of(walk: Describer, code: Any) -> str:
+    """What tells a function or class from others in a set: its own code, and what its closure holds."""
+    if not isinstance(code, FunctionType):
+        return str(code.__qualname__)
+    cells = [f"{name}={walk.of(each)}" for name, each in _cells(code)]
+    return f"{bytecode(code.__code__, walk.of)} {cells}"
+
+
 def class_body(walk: Describer, kind: type) -> str:
     """A class at length: its statement, bases and members, as they are now."""
     scope, of = scope_of(kind), f"of {name_of(kind)}"
@@ -137,13 +145,14 @@ def _globals(function: FunctionType, found: Lookups) -> list[tuple[str, Any]]:
 def _imports(walk: Describer, function: FunctionType, found: Lookups) -> Iterator[tuple[str, Any]]:
     """The user's modules that the body imports: the first call would import them too."""
     for each in sorted(found.imports):
-        package = function.__globals__.get("__package__") or ""
         try:
-            name = resolve_name("." * each.level + each.module, package) if each.level else each.module
+            name = resolve_name("." * each.level + each.module, function.__globals__.get("__package__") or "")
+            if not is_users_module(name):
+                continue
             module = import_module(name)
-            yield name if not each.level else each.module, module
+            yield each.module, module
             for member in each.members:
-                if f"{name}.{member}" in sys.modules or not hasattr(module, member):
+                if not hasattr(module, member):
                     yield member, import_module(f"{name}.{member}")
         except Exception:  # whatever the module raises: the function may never come to it
             walk.uncovered[f"import {each.module!r} of {name_of(function)} (it cannot be imported)"] = None

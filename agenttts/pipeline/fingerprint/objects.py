@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 _LIVE = ("__next__", "__anext__", "__await__", "__enter__", "__aenter__", "close", "aclose")
 _LIVE_NAMES = re.compile(r"client|session|connection|cache|random|generator|tracer|callback|executor|eventloop", re.I)
 _SILENT_NAMES = re.compile(r"^weak|(lock|semaphore|condition|event|barrier|logger)$", re.I)
-_OWN_AFFAIRS = {"__dict__", "__weakref__", "__pydantic_fields_set__"}
+_OWN_AFFAIRS = {"__dict__", "__weakref__", "__pydantic_fields_set__", "__module__"}
 _WORD = 8
 """Bytes of one slot of an object."""
 
@@ -74,7 +74,7 @@ def state(value: Any) -> dict[str, Any]:
                     found[name] = member.__get__(value, kind)
                 except AttributeError:  # not set
                     continue
-    return {name: each for name, each in found.items() if not _is_computed(kind, name)}
+    return {name: each for name, each in found.items() if name not in _OWN_AFFAIRS and not _is_computed(kind, name)}
 
 
 def reduced(value: Any) -> Any:
@@ -214,7 +214,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "contextvars.ContextVar": _variable,
     "jinja2.environment.Template": _template,
     "jinja2.environment.Environment": _environment,
-    "dspy.primitives.module.Module": _without("stage", "traces", "train", "history", "callbacks", "lm", "_compiled"),
+    "dspy.primitives.module.Module": _without("stage", "traces", "train", "history", "callbacks", "_compiled"),
+    "dspy.clients.base_lm.BaseLM": _without("history", "callbacks", "_engine_store", "_engine_lock"),
     "configparser.RawConfigParser": lambda value: [value._defaults, value._sections],
     "functools.partialmethod": lambda value: [value.func, value.args, value.keywords],
     "functools.singledispatchmethod": lambda value: [value.func, value.dispatcher],
@@ -222,7 +223,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "builtins.property": lambda value: [value.fget, value.fset, value.fdel],
     "builtins.staticmethod": lambda value: value.__func__,
     "builtins.classmethod": lambda value: value.__func__,
-    "functools.partial": lambda value: [value.func, value.args, value.keywords, _dictionary(value)],
+    "functools.partial": lambda value: [value.func, value.args, value.keywords, _set_on(value)],
     "functools._lru_cache_wrapper": lambda value: [value.__wrapped__, _set_on(value)],
     "builtins.BaseException": lambda value: [value.args, _dictionary(value)],
 }

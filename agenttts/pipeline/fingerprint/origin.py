@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -58,6 +59,22 @@ def is_named(value: Any) -> bool:
     for part in name.split("."):
         found = inspect.getattr_static(found, part, None)
     return found is value
+
+
+def is_users_module(name: str) -> bool:
+    """Whether a module that may not be imported yet is the user's; no library is imported to find out.
+
+    Raises:
+        ImportError: When there is no such module.
+    """
+    root = name.partition(".")[0]
+    if root in sys.modules or root in sys.stdlib_module_names:
+        return _of_module(root) is Origin.USER
+    spec = find_spec(root)
+    if spec is None:
+        raise ImportError(name)
+    places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
+    return any(place is not None and _of_path(place) is Origin.USER for place in places)
 
 
 def folder_of(scope: Mapping[str, Any]) -> str | None:

@@ -7,15 +7,14 @@ chain of helpers nor two that call one another goes deep. Data are described whe
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import Enum
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline.fingerprint.bodies import class_body, function_body, members_of, name_of, scope_of
+from agenttts.pipeline.fingerprint.bodies import class_body, function_body, members_of, name_of, scope_of, sketch_of
 from agenttts.pipeline.fingerprint.code import Lookups, bytecode
 from agenttts.pipeline.fingerprint.declared import Identity, identity_of, scored_values, unscored_by
 from agenttts.pipeline.fingerprint.objects import Hidden, is_live, is_silent, reader_of, reduced, state
@@ -28,7 +27,6 @@ _MOST = 20_000
 """Objects that are read of one object of a library."""
 _LONGEST = 1000
 """Characters of an object's text; a hash takes the place of a longer one."""
-_LABEL = re.compile(r"#\d+")
 
 
 class _Unreadable(Exception):
@@ -38,7 +36,9 @@ class _Unreadable(Exception):
 class Walk:
     """What one value says, and what of it could not be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sketch: bool = False) -> None:
+        self._sketching = sketch
+        """Whether functions and classes are told apart by their own code alone."""
         self.uncovered: dict[str, None] = {}
         self._codes: list[Any] = []
         """Functions and classes met so far; each is called by its place."""
@@ -54,7 +54,8 @@ class Walk:
         self._folder: str | None = None
         self._budget: int | None = None
         """Objects that may still be read of a library's object; None outside of one."""
-        self._salvaging = False
+        self._met: dict[str, Any] | None = None
+        """The functions and classes in a library's object that cannot be read; None outside of one."""
 
     def text(self, value: Any) -> str:
         """The whole text of a value."""
@@ -101,18 +102,14 @@ class Walk:
         if kind is tuple:
             return "(" + ", ".join(map(self.of, value)) + ",)"
         if kind is set or kind is frozenset:
-            return f"{kind.__name__}({', '.join(sorted(map(self._alone, value)))})"
+            return f"{kind.__name__}({', '.join(map(self.of, self._sorted(value)))})"
         return ""
 
-    def _alone(self, value: Any) -> str:
-        """The text of a member of a set, whatever stands before it."""
-        if type(value) in _PLAIN or type(value) is str:
-            return self.of(value)
-        walk = Walk()
-        walk._owner, walk._place, walk._folder = self._owner, self._place, self._folder
-        text = walk.text(value)
-        self.uncovered |= walk.uncovered
-        return text
+    def _sorted(self, values: Iterable[Any]) -> list[Any]:
+        """The members of a set in an order that is the same in every process."""
+        sketch = Walk(sketch=True)
+        sketch._owner, sketch._folder = self._owner, self._folder
+        return sorted(values, key=sketch.of)
 
     def _code(self, value: Any) -> str:
         """The text of a function, class or module; empty for any other object."""
@@ -144,10 +141,15 @@ class Walk:
         return qualified(value) if whose is Origin.LIBRARY and is_named(value) else self._label(value)
 
     def _label(self, value: Any) -> str:
+        if self._sketching:
+            return sketch_of(self, value)
         if id(value) not in self._labels:
             self._codes.append(value)
             self._labels[id(value)] = f"#{len(self._codes)}"
-        return self._labels[id(value)]
+        label = self._labels[id(value)]
+        if self._met is not None:
+            self._met[label] = value
+        return label
 
     def _require_declared(self, value: Any) -> None:
         """What of ours a pipeline holds must have a name and a version; what the user's code uses has ours."""
@@ -180,7 +182,7 @@ class Walk:
                 text = self._identified(identity, scored_values(value, identity), of)
             else:
                 text = self._instance(kind, value)
-            short = len(text) <= _LONGEST or self._salvaging
+            short = len(text) <= _LONGEST
             digest = "" if short else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             self._known[id(value)] = value, text if short else f"{kind.__qualname__}:{digest}"
         return self._known[id(value)][1]
@@ -245,15 +247,13 @@ class Walk:
 
     def _salvaged(self, value: Any) -> str:
         """The user's functions and classes in an object that cannot be read."""
-        known = len(self._known)
-        self._salvaging, self._budget = True, _MOST
-        try:
-            labels = dict.fromkeys(_LABEL.findall(self._content(value)))
-        except _Unreadable:
-            labels = {}
-        self._salvaging, self._budget = False, None
-        found = [label for label in labels if origin(self._codes[int(label[1:]) - 1]) is Origin.USER]
+        known, met = len(self._known), dict[str, Any]()
+        self._met, self._budget = met, _MOST
+        with suppress(_Unreadable):
+            self._content(value)
+        self._met, self._budget = None, None
         self._forget(len(self._codes), known)
+        found = [label for label, code in met.items() if origin(code) is Origin.USER]
         return f" with {', '.join(found)}" if found else ""
 
     def _opaque(self, value: Any, why: str = "") -> str:
@@ -261,7 +261,7 @@ class Walk:
         name = why or qualified(type(value))
         if is_silent(value):
             return "silent"
-        if self._salvaging:
+        if self._met is not None:
             return name
         if self._budget is not None:
             raise _Unreadable
@@ -277,12 +277,12 @@ class Walk:
     @contextmanager
     def within(self, code: Any) -> Iterator[None]:
         """Describe what belongs to a function or class of the user's."""
-        before = self._owner, self._folder, self._budget, self._salvaging
+        before = self._owner, self._folder, self._budget
         self._owner, self._folder, self._budget = name_of(code), folder_of(scope_of(code)), None
         try:
             yield
         finally:
-            self._owner, self._folder, self._budget, self._salvaging = before
+            self._owner, self._folder, self._budget = before
 
     def _module(self, module: ModuleType, found: Lookups | None) -> str:
         """The attributes of a module that code names; all of a user's module where it is passed on as a value."""
