@@ -160,7 +160,7 @@ def test_the_answer_comes_first_and_is_that_of_the_search(found: Findings) -> No
 def test_what_a_model_wrote_is_text_everywhere(hostile: Findings) -> None:
     page = Page(report_html([hostile]))
     assert not page.all("img") and len(page.all("script")) == len(page.figures) + 2
-    shown = " ".join(HOSTILE.replace("\x1b", "").split())
+    shown = " ".join(HOSTILE.replace("\x1b", "\\x1b").split())
     # command, searcher, rationale, guideline, prompt, reply, planner, errors, both kinds of refusal
     assert page.said.count(shown) >= 10
     assert "{{ 7 * 7 }}" in page.said and "\x1b" not in page.said
