@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agenttts.pipeline.fingerprint import describe, uncovered
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.pipeline.fingerprint import describe, uncovered
 
 _CHANGE = re.compile(r"«(.*?)\|(.*?)»", re.S)
 _FILE = re.compile(r"^# file: (\S+)$", re.M)

@@ -20,9 +20,9 @@ from agenttts.environments.tasks import chatdev, cwq, hotpotqa, minihop, webqsp
 from agenttts.environments.tasks.taskbench.pipeline import pipeline as taskbench
 from agenttts.environments.tasks.taskbench.tools import Tool, ToolGraph
 from agenttts.errors import ConfigError
+from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
 from agenttts.pipeline.fingerprint import DECLARED, Identity, describe, identified, uncovered
 from agenttts.pipeline.fingerprint.declared import identity_of
-from agenttts.pipeline import Model, Pipeline, Sampling, Subtask, SubtaskInput, SubtaskRun
 
 VERSIONS = {
     "adapters.langgraph.step_model": 1,
@@ -105,9 +105,18 @@ _OPTIONAL = {"agenttts.adapters.dspy"}
 def modules() -> Iterator[Any]:
     for found in pkgutil.walk_packages(at.__path__, "agenttts."):
         inside = ("agenttts.environments.tasks", "agenttts.adapters")
-        if found.name.startswith(inside) and found.name not in _OPTIONAL:
+        # The sandbox's modules are programs.
+        if found.name.startswith(inside) and found.name not in _OPTIONAL and ".sandbox" not in found.name:
             yield import_module(found.name)
-    yield from map(import_module, ("agenttts.pipeline.parsers", "agenttts.pipeline.metrics", "agenttts.pipeline.aggregators", "agenttts.pipeline"))
+    yield from map(
+        import_module,
+        (
+            "agenttts.pipeline.parsers",
+            "agenttts.pipeline.metrics",
+            "agenttts.pipeline.aggregators",
+            "agenttts.pipeline",
+        ),
+    )
     yield import_module("agenttts.environments.synthetic")
 
 
