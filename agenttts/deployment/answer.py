@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from agenttts.llm.samples import Spend
+from agenttts.pipeline import Pipeline
 from agenttts.space.allocation import Allocation
 
 
@@ -25,6 +26,7 @@ class StageUse:
 
 
 OnStage = Callable[[str, Any, StageUse], None]
+"""Told of each subtask that is done: its name, its output and what it used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +50,14 @@ class PipelineAnswer:
     def text(self) -> str:
         """The output as text: JSON where it is none."""
         return self.output if isinstance(self.output, str) else json.dumps(self.output, default=str)
+
+
+class Answering(Protocol):
+    """What answers one input at a time: a deployed pipeline."""
+
+    @property
+    def pipeline(self) -> Pipeline: ...
+
+    async def answer(self, given: Mapping[str, Any] | str, *, on_stage: OnStage | None = None) -> PipelineAnswer:
+        """See `DeployedPipeline.answer`."""
+        ...

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 from langgraph.channels import UntrackedValue
 from langgraph.graph import END, START, StateGraph
 
-from agenttts.deployment.answer import PipelineAnswer, StageUse
-
-if TYPE_CHECKING:
-    from agenttts.deployment.deployed import DeployedPipeline
+from agenttts.deployment.answer import Answering, PipelineAnswer, StageUse
 
 
 class _Running(NamedTuple):
@@ -41,7 +38,7 @@ class StagedState(TypedDict, total=False):
     running: Annotated[Any, UntrackedValue]
 
 
-def staged_graph(deployed: DeployedPipeline) -> Any:
+def staged_graph(deployed: Answering) -> Any:
     """The compiled graph of a pipeline whose subtasks are known with their edges."""
     pipeline, graph = deployed.pipeline, StateGraph(StagedState)
     names = [subtask.name for subtask in pipeline.order]
@@ -59,7 +56,7 @@ def staged_graph(deployed: DeployedPipeline) -> Any:
     return graph.compile()
 
 
-def _started(deployed: DeployedPipeline, given: Mapping[str, Any] | str, names: list[str]) -> _Running:
+def _started(deployed: Answering, given: Mapping[str, Any] | str, names: list[str]) -> _Running:
     loop = asyncio.get_running_loop()
     stages: dict[str, asyncio.Future[tuple[Any, StageUse] | None]] = {name: loop.create_future() for name in names}
 
