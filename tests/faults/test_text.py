@@ -25,7 +25,7 @@ import agenttts as at
 from agenttts._util.text import printable, scrubbed, storable
 from agenttts.baselines import RandomSearcher
 from agenttts.db import Store
-from agenttts.recording import record
+from agenttts.searching.recording import record
 from agenttts.space import SearchSpace
 from agenttts.study.trial import AgentStep, Archive, Proposal
 from agenttts.testing import ScriptedClient
