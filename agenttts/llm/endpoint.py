@@ -6,10 +6,12 @@ message; URLs are shown without user, password and query.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agenttts.errors import ConfigError, EndpointError
 
@@ -29,13 +31,22 @@ def endpoint_url(base_url: str | None) -> str:
     return base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
 
 
-def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: int) -> AsyncOpenAI:
-    """An official client of one endpoint, with the key from the environment.
+def http_transport(url: str, *, timeout_s: float) -> Any:
+    """The HTTP client through which the official one asks an endpoint: one of httpx, or of httpx2 as its successor."""
+    from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
+
+    # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
+    # a key beside a user and password in the URL.
+    return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(timeout=timeout_s)
+
+
+def openai_client(url: str, api_key_env: str, transport: Any, *, timeout_s: float) -> AsyncOpenAI:
+    """An official client of one endpoint, with the key from the environment; it does not retry by itself.
 
     Raises:
         ConfigError: When api.openai.com is meant and the key's environment variable is not set.
     """
-    from openai import AsyncOpenAI, DefaultAioHttpClient
+    from openai import AsyncOpenAI
 
     if lacks_key(url, api_key_env):
         raise ConfigError(
@@ -44,10 +55,7 @@ def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: 
         )
     # Servers of one's own need no key, but the official client refuses to start without one.
     key = os.environ.get(api_key_env) or "none"
-    # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
-    # a key beside a user and password in the URL.
-    transport = None if "@" in url else DefaultAioHttpClient(timeout=timeout_s)
-    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=max_retries, http_client=transport)
+    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=0, http_client=transport)
 
 
 def lacks_key(url: str, api_key_env: str) -> bool:
@@ -70,12 +78,13 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str,
 
     try:
         impatient = client.with_options(max_retries=1, timeout=_CHECK_TIMEOUT_S)
-        return {served.id: served.owned_by async for served in impatient.models.list()}
+        async with asyncio.timeout(2 * _CHECK_TIMEOUT_S):
+            return {served.id: served.owned_by async for served in impatient.models.list()}
     except APIStatusError as error:
         if error.status_code in (404, 405, 501):
             return None
         raise refusal(error, f"{who} at {shown_url(url)}", client.api_key) from error
-    except OpenAIError as error:
+    except (OpenAIError, TimeoutError) as error:
         raise EndpointError(
             f"cannot reach {shown_url(url)}, the endpoint of {who}: "
             "start its server, or mend base_url or OPENAI_BASE_URL"
@@ -109,6 +118,17 @@ def refusal(error: APIStatusError, where: str, key: str) -> EndpointError:
     reason = (lines[0] if lines else "no reason given")[:300]
     request = f" (request {error.request_id})" if error.request_id else ""
     return EndpointError(f"{where} answered {error.status_code}: {reason}{request}", status=error.status_code)
+
+
+def complaint(body: str) -> str:
+    """What the body of a refusal says, in words: its error's message, or all of it where it has another form."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    for name in ("error", "message", "detail"):
+        said = said[name] if isinstance(said, dict) and said.get(name) else said
+    return said if isinstance(said, str) else body
 
 
 def shown_url(url: str) -> str:
