@@ -295,11 +295,18 @@ class Store:
         counted = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
         return int(read(self._engine, lambda connection: connection.execute(counted).scalar_one()))
 
-    def validation(self, study: Study, allocation: Allocation) -> Evaluation | None:
-        """The newest recorded check of an allocation on held-out examples; None when there is none."""
+    def validation(self, study: Study, allocation: Allocation, *, partly: bool = False) -> Evaluation | None:
+        """The recorded check of an allocation on held-out examples; None when there is none.
+
+        Args:
+            study: Whose allocation it is.
+            allocation: What was checked.
+            partly: Whether a check in which examples are missing will do.
+        """
         for row in reversed(self._rows(t.validations, study)):
             if row.allocation == allocation.key:
-                return _EVALUATION.validate_python(row.evaluation)
+                check = _EVALUATION.validate_python(row.evaluation)
+                return check if partly or check.whole else None
         return None
 
     def steps(self, study: Study) -> list[AgentStep]:
