@@ -113,6 +113,7 @@ samples = Table(
     Column("position", Integer, primary_key=True),
     Column("text", PlainText, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
+    Column("ended", String(20)),  # samples.Ended; null where there is something to parse
     sqlite_with_rowid=False,
 )
 
