@@ -25,6 +25,7 @@ from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.llm.openai import SIMULATED, OpenAIClient
 from agenttts.pipeline import Pipeline
+from agenttts.pipeline.fingerprint import SCHEME
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
@@ -223,6 +224,11 @@ def _require_same(file: _File, pipeline: Pipeline, where: str) -> None:
     # Models that turned out to be simulated were searched under a revision of their own.
     searched = pipeline.with_revision(SIMULATED) if file.recorded == SIMULATED else pipeline
     now = {part: value for part, value in searched.fingerprints.items() if part not in _NOT_RUN}
+    if file.fingerprints.get(SCHEME[0]) != SCHEME[1]:
+        raise ConfigError(
+            f"{where} was written by another version of agenttts, which told parts of a pipeline apart in another way: "
+            "search again with this one (with the same store, its samples are there already)"
+        )
     if missing := [part for part in now if part not in file.fingerprints]:
         raise ConfigError(
             f"{where} has no fingerprint of {missing[0]}, so that nobody can tell whether it fits: write it anew with "

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from agenttts._util.checks import FUNCTION, TEXT, instance, members, reject_duplicates, require
 from agenttts.errors import ConfigError
-from agenttts.pipeline.fingerprint import combined, describe, fingerprint, identified, uncovered
+from agenttts.pipeline.fingerprint import SCHEME, combined, describe, fingerprint, identified, uncovered
 from agenttts.pipeline.model import Model
 from agenttts.pipeline.subtask import Metric, Program, Subtask
 
@@ -127,8 +127,9 @@ class Pipeline:
         parts = {
             f"subtask {s.name!r}": fingerprint(describe(s) + describe(self.parents(s.name))) for s in self.subtasks
         }
+        scheme = dict([SCHEME])
         program = {} if self.run is None else {"the pipeline's function": fingerprint(describe(self.run))}
-        return {**parts, **program, "the metric": fingerprint(describe(self.metric) + self.final.name)}
+        return {**scheme, **parts, **program, "the metric": fingerprint(describe(self.metric) + self.final.name)}
 
     @property
     def fingerprint(self) -> str:
