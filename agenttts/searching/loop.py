@@ -375,6 +375,7 @@ class SearchLoop:
                     trials_before=self.trials_before,
                     held_out=len(self.held_out) * len(self.plan.spaces),
                     phase=phase,
+                    waits=lambda: self.environment.waiting,
                 )
             )
 
