@@ -71,11 +71,19 @@ class Environment(ABC):
         """Model name -> where it is asked, without anything that may be a secret; kept with the study."""
         return {}
 
+    @property
+    def waiting(self) -> str:
+        """What an evaluation has waited for for long, in words that are shown; empty where it does not wait."""
+        return ""
+
     @abstractmethod
     async def evaluate(
         self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
     ) -> Evaluation:
-        """Score the allocation on examples. A failed example scores 0 and is counted, never dropped.
+        """Score the allocation on examples.
+
+        A failed example scores 0 and is counted, never dropped; one that got no answer is missing (no result, but named
+        in `Evaluation.missing`), and is asked for again.
 
         Args:
             allocation: What each subtask gets.
@@ -85,8 +93,7 @@ class Environment(ABC):
 
         Raises:
             LimitReached: When a limit on spending stops a request; what was paid for stays in the pool.
-            EndpointError: When a server is gone or answers nothing, so that scores would say nothing of the
-                allocation.
+            EndpointError: When a server is gone or given up, or no example was answered.
         """
 
     async def prefix_caches(self) -> Mapping[str, CacheUse]:

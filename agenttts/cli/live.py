@@ -35,7 +35,7 @@ def show_progress(
     shown: list[Progress] = []
 
     def status() -> Text:
-        line = status_line(shown[-1], console.width) if shown else ""
+        line = (shown[-1].waiting or status_line(shown[-1], console.width)) if shown else ""
         return Text(line, no_wrap=True, overflow="ellipsis")
 
     live = Live(console=console, get_renderable=status, transient=True)

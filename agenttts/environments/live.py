@@ -134,6 +134,16 @@ class LiveEnvironment(Environment):
                 )
         self.client.route({served[name]: url for name, url in endpoints.items()})
 
+    def give_up_after(self, seconds: float) -> None:
+        """Give an endpoint up after so many seconds without any answer, and end the search; before it is entered."""
+        if isinstance(self.client, OpenAIClient):
+            self.client.give_up_after(seconds)
+
+    @property
+    def waiting(self) -> str:
+        """See `protocols.Environment.waiting`."""
+        return self.client.waiting if isinstance(self.client, OpenAIClient) else ""
+
     @property
     def endpoints(self) -> dict[str, str]:
         """Model name -> where it is asked, without anything that may be a secret; empty where it brings its own."""

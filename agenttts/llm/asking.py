@@ -174,14 +174,17 @@ def _in_words(where: str) -> Iterator[None]:
     except EndpointError:
         raise
     except Exception as error:
-        # httpx and its successor httpx2, whichever the official client brings, name their errors alike.
-        names = {each.__name__ for each in type(error).__mro__}
+        # httpx and its successor httpx2, whichever the official client brings, name their errors alike; that of aiohttp
+        # is the cause, and says more: the transport calls a connection that was cut a ConnectTimeout.
+        cause = error.__cause__ or error
+        names = {each.__name__ for one in (error, cause) for each in type(one).__mro__}
         if not names & {"RequestError", "InvalidURL", "OSError", "ClientError"}:
             raise
+        cut = bool(names & {"ServerDisconnectedError", "ClientOSError"}) and "ClientConnectorError" not in names
         # Who takes no connection is not there; who takes one and says nothing may be busy.
-        gone = bool(names & {"ConnectError", "ConnectTimeout", "UnsupportedProtocol", "InvalidURL"})
-        slow = "TimeoutException" in names and not gone
-        reason = f"{where} did not answer: {type(error).__name__}"
+        gone = bool(names & {"ConnectError", "ConnectTimeout", "UnsupportedProtocol", "InvalidURL"}) and not cut
+        slow = "TimeoutException" in names and not gone and not cut
+        reason = f"{where} did not answer: {type(cause).__name__}"
         raise EndpointError(reason, unreachable=gone, timed_out=slow) from error
 
 

@@ -38,11 +38,13 @@ def endpoint_url(base_url: str | None) -> str:
 
 def http_transport(url: str, *, timeout_s: float) -> Any:
     """The HTTP client through which the official one asks an endpoint: one of httpx, or of httpx2 as its successor."""
-    from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
+    from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient, Timeout
 
     # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
     # a key beside a user and password in the URL.
-    return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(timeout=timeout_s)
+    return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(
+        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CHECK_TIMEOUT_S))
+    )
 
 
 def openai_client(url: str, api_key_env: str, transport: Any, *, timeout_s: float) -> AsyncOpenAI:

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agenttts.errors import ConfigError, EndpointError
@@ -109,6 +109,10 @@ class OpenAIClient:
         )
         other.route(self._routes)
         return other
+
+    def give_up_after(self, seconds: float) -> None:
+        """Give an endpoint up after so many seconds without any answer; for endpoints that have not been asked yet."""
+        self.patience = replace(self.patience, give_up_after_s=seconds)
 
     @property
     def waiting(self) -> str:

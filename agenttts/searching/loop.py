@@ -304,13 +304,13 @@ class SearchLoop:
                 stuck |= {number for number in unseen if self._left(number)}
         except LimitReached as limit:
             self._say(f"what is recommended was not seen on all of the examples searched: {limit}")
-        for trial in self.archive.trials:
-            if trial.number in stuck:
-                self._say(
-                    f"trial {trial.number} may be better, but is not recommended, since "
-                    f"{missing_in_words(trial.evaluation)}: run again to complete it"
-                )
-        return stuck
+        if incomplete := [trial for trial in self.archive.trials if trial.evaluation.missing]:
+            numbers = ", ".join(str(trial.number) for trial in incomplete)
+            self._say(
+                f"of trial {numbers}, which is therefore not recommended, "
+                f"{missing_in_words(*(trial.evaluation for trial in incomplete))}: run again to ask for them"
+            )
+        return stuck | {trial.number for trial in incomplete}
 
     def _left(self, number: int) -> list[str]:
         """What a trial has not seen."""
@@ -375,6 +375,7 @@ class SearchLoop:
                     trials_before=self.trials_before,
                     held_out=len(self.held_out) * len(self.plan.spaces),
                     phase=phase,
+                    waits=lambda: self.environment.waiting,
                 )
             )
 

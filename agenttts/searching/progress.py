@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,6 +62,13 @@ class Progress:
     held_out: int
     """Examples on which the winner is to be checked at the end; with several budgets, at most so many for them all."""
     phase: Phase
+    waits: Callable[[], str] = str
+    """Tells what has been waited for for long, while trials run."""
+
+    @property
+    def waiting(self) -> str:
+        """What is waited for now, in words; empty while all goes on."""
+        return self.waits()
 
     @property
     def spent(self) -> Spend:

@@ -38,7 +38,7 @@ async def evaluated(
     return evaluation
 
 
-def missing_in_words(evaluation: Evaluation) -> str:
+def missing_in_words(*evaluations: Evaluation) -> str:
     """How many examples got no answer, and why the first did not."""
-    count, reason = len(evaluation.missing), next(iter(evaluation.missing.values()), "")
-    return f"{count} example{'s' if count > 1 else ''} got no answer ({reason})"
+    reasons = [reason for each in evaluations for reason in each.missing.values()]
+    return f"{len(reasons)} example{'s' if len(reasons) > 1 else ''} got no answer ({reasons[0]})"

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, SupportsFloat, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from agenttts.errors import ConfigError
 from agenttts.llm.samples import Spend
 
 _ROUNDING = 1e-9
+_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class ExampleResult:
             object.__setattr__(self, "subtask_scores", scores)
 
 
-def _is_number(value: Any) -> TypeGuard[SupportsFloat]:
+def _is_number(value: Any) -> bool:
     """Whether it is one, Python's own or numpy's."""
     return isinstance(value, int | float | np.number) and not isinstance(value, np.complexfloating)
 
@@ -63,9 +64,17 @@ def _checked(score: Any, what: str) -> float:
     """
     if type(score) is float and 0 <= score <= 1:
         return score
-    if _is_number(score) and -_ROUNDING <= float(score) <= 1 + _ROUNDING:
+    if _is_number(score) and -_ROUNDING <= score <= 1 + _ROUNDING:
         return min(max(float(score), 0.0), 1.0)
-    raise ConfigError(f"{what} is {score!r}: it must be a number in [0, 1]")
+    raise ConfigError(f"{what} is {_shown(score)}: it must be a number in [0, 1]")
+
+
+def _shown(value: Any) -> str:
+    """What was given; integers of thousands of digits have no text."""
+    try:
+        return repr(value)[:_SHOWN]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +110,8 @@ class SubtaskUsage:
 def _require_amounts(what: str, of: Spend | SubtaskUsage) -> None:
     for each in fields(of):
         value = getattr(of, each.name)
-        if not (_is_number(value) and 0 <= float(value) < math.inf):
-            raise ConfigError(f"{what} has the {each.name} {value!r}: it must be a number from 0 up")
+        if not (_is_number(value) and 0 <= value < math.inf):
+            raise ConfigError(f"{what} has the {each.name} {_shown(value)}: it must be a number from 0 up")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,9 @@ def scored(evaluation: Evaluation, label: str = "", *, reasons: int | None = _MO
         lines.append(
             f"  {evaluation.failures} failed in all, for {others} other reasons too (trace --trial shows them)"
         )
+    if evaluation.missing:
+        reason = " ".join(next(iter(evaluation.missing.values())).split())
+        lines.append(f"  {len(evaluation.missing)} got no answer and are missing: {reason}")
     return lines
 
 
