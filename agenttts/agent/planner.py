@@ -66,7 +66,7 @@ class Thought(NamedTuple):
     spend: Spend = Spend()
 
 
-class Plan(NamedTuple):
+class PlannedProposals(NamedTuple):
     """Proposals, and the thought that led to them."""
 
     proposals: list[Proposal]
@@ -83,6 +83,6 @@ class Planner(Protocol):
         """A new guideline: what has been learned, in words, with its evidence."""
         ...
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> Plan:
+    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
         """About `count` new allocations. `rejected` holds what the check has rejected in this call."""
         ...

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agenttts._util.text import storable
-from agenttts.environments.table import Outcome, Rows, read_table, source_of
+from agenttts.environments.table import RecordedOutcome, Rows, read_table, source_of
 from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Pipeline, Subtask
@@ -120,15 +120,15 @@ class RecordedEnvironment(Environment):
         names = self.examples if examples is None else examples
         return Evaluation(results=tuple(self._result(rows, name) for name in names))
 
-    def _result(self, rows: dict[str, Outcome], name: str) -> ExampleResult:
+    def _result(self, rows: dict[str, RecordedOutcome], name: str) -> ExampleResult:
         if name not in rows:
             raise ConfigError(f"environment {self.name!r} has no example {name!r}")
         return ExampleResult(example=name, score=rows[name].score, subtask_scores=rows[name].subtask_scores)
 
 
-def _by_allocation(outcomes: Iterable[Outcome], source: str) -> dict[Allocation, dict[str, Outcome]]:
+def _by_allocation(outcomes: Iterable[RecordedOutcome], source: str) -> dict[Allocation, dict[str, RecordedOutcome]]:
     """Allocation -> example -> outcome, every allocation with the same examples."""
-    found: dict[Allocation, dict[str, Outcome]] = {}
+    found: dict[Allocation, dict[str, RecordedOutcome]] = {}
     for outcome in outcomes:
         rows = found.setdefault(outcome.allocation, {})
         if outcome.example in rows:
@@ -146,7 +146,7 @@ def _by_allocation(outcomes: Iterable[Outcome], source: str) -> dict[Allocation,
 
 
 def _require_same_examples(
-    first: Allocation, expected: dict[str, Outcome], allocation: Allocation, rows: dict[str, Outcome]
+    first: Allocation, expected: dict[str, RecordedOutcome], allocation: Allocation, rows: dict[str, RecordedOutcome]
 ) -> None:
     place = next(iter(rows.values())).place
     for example in [example for example in expected if example not in rows]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agenttts.db import Store
-from agenttts.environments.table import Outcome, require_writable, write_table
+from agenttts.environments.table import RecordedOutcome, require_writable, write_table
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
@@ -104,10 +104,10 @@ async def _evaluated(environment: Environment, allocation: Allocation, pool: Sam
         raise LimitReached(f"no table was written: {limit}; a higher limit goes on from there") from limit
 
 
-def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[Outcome]:
+def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[RecordedOutcome]:
     held_out, simulated = set(environment.held_out), bought(environment.recorded) == "simulated"
     return [
-        Outcome(
+        RecordedOutcome(
             allocation=allocation,
             example=result.example,
             score=result.score,

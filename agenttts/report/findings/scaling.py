@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttts.posterior.curves import LADDER, fit_curve
-from agenttts.posterior.curves import Curve as Fitted
+from agenttts.posterior.curves import LADDER, FittedCurve, fit_curve
 from agenttts.posterior.frontier import Expected, bounded
 from agenttts.report.findings.findings import Findings
 from agenttts.space.allocation import Allocation
@@ -27,7 +26,7 @@ class Curve:
     """Sample counts that fit the budget beside the other stages, ascending."""
     expected: tuple[Expected, ...]
     """Posterior mean of the pipeline's score at each count, with its 95 % interval."""
-    fit: Fitted | None
+    fit: FittedCurve | None
     """None where fewer than four counts fit."""
     on_curve: tuple[Trial, ...]
     """Trials of exactly these allocations."""
