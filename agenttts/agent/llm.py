@@ -21,6 +21,11 @@ from agenttts.proposals.dialogue import SYSTEM, ask_for_allocations
 class LLMPlanner:
     """Guidelines and proposals from a chat model.
 
+    Examples:
+        >>> planner = at.LLMPlanner("qwen3-32b", base_url="http://localhost:8000/v1")
+        >>> at.AgentSearcher(planner).title
+        'agent-qwen3-32b'
+
     Args:
         model: Its name at the endpoint; the paper's search model by default.
         base_url: The endpoint; the environment variable OPENAI_BASE_URL, or OpenAI's own, when None.

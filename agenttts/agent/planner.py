@@ -17,7 +17,12 @@ from agenttts.study.trial import Archive, Proposal
 
 @dataclass(frozen=True, kw_only=True)
 class Insights:
-    """Which of the paper's insights (section 4.2) the agent uses; each can be switched off for ablation."""
+    """Which of the paper's insights (section 4.2) the agent uses; each can be switched off for ablation.
+
+    Examples:
+        >>> sorted(at.Insights(saturation=False).on)
+        [1, 3]
+    """
 
     model_preference: bool = True
     """1: each subtask prefers a model size. Off: random initial trials, sizes carry no meaning."""

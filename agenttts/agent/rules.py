@@ -13,7 +13,12 @@ from agenttts.study.trial import Proposal
 
 @dataclass(frozen=True)
 class RulePlanner:
-    """Guidelines from `evidence`, proposals by `ranking`."""
+    """Guidelines from `evidence`, proposals by `ranking`.
+
+    Examples:
+        >>> at.AgentSearcher(at.RulePlanner()).title
+        'agent-rules'
+    """
 
     name: str = "rules"
 

@@ -95,8 +95,10 @@ def deployed(
 ) -> DeployedPipeline:
     """What was chosen, ready to answer one input at a time.
 
-        pipeline = at.deployed("allocation.yaml")
-        print(pipeline("Who wrote Emma?").text)
+    Examples:
+        >>> deployed = at.deployed("allocation.yaml", environment)
+        >>> deployed("Is 7 odd?").text
+        'yes'
 
     Args:
         source: The allocation file, or what is in it (`report.recommendation`); or a trial or an allocation of a

@@ -22,20 +22,19 @@ from agenttts.study.evaluation import Evaluation, ExampleResult
 class RecordedEnvironment(Environment):
     """Scores allocations from a table that you already have.
 
-    Its pipeline prices and names what was recorded; it is never run, so any prompt and any metric do:
+    Its pipeline prices and names what was recorded; it is never run, so any prompt and any metric do. The table of
+    the example has the columns `retrieve.model`, `retrieve.samples`, `answer.model`, `answer.samples`, `example` and
+    `score` (see `environments.table`). Without the column `example` a row is the score of its allocation, taken as one
+    example. `environment.pipeline` is the given pipeline limited to the recorded models, numbers of samples and
+    allocations: search that one. Not every combination needs to be recorded.
 
-        small, large = at.Model("8B", 8e9), at.Model("70B", 70e9)
-        stages = [
-            at.Subtask("retrieve", [small, large], "recorded", prompt_tokens=2048, completion_tokens=32),
-            at.Subtask("answer", [small, large], "recorded", prompt_tokens=256, completion_tokens=64),
-        ]
-        pipeline = at.Pipeline("rag", stages, metric=at.metrics.equal("answer"))
-        environment = at.RecordedEnvironment(pipeline, "scores.csv")
-
-    with the columns `retrieve.model`, `retrieve.samples`, `answer.model`, `answer.samples`, `example` and `score` (see
-    `environments.table`). Without the column `example` a row is the score of its allocation, taken as one example.
-    `environment.pipeline` is the given pipeline limited to the recorded models, numbers of samples and allocations:
-    search that one. Not every combination needs to be recorded.
+    Examples:
+        >>> models = [at.Model("8B", 8e9), at.Model("70B", 70e9)]
+        >>> retrieve = at.Subtask("retrieve", models, "recorded", prompt_tokens=2048, completion_tokens=32)
+        >>> answer = at.Subtask("answer", models, "recorded", prompt_tokens=256, completion_tokens=64)
+        >>> pipeline = at.Pipeline("rag", [retrieve, answer], at.metrics.equal("answer"))
+        >>> environment = at.RecordedEnvironment(pipeline, "scores.csv")
+        >>> space = at.SearchSpace(environment.pipeline, at.cost_model("paper"), 900)
 
     Args:
         pipeline: Its subtasks and models are those of the table.

@@ -56,6 +56,13 @@ async def record(
 ) -> Recorded:
     """Evaluate allocations on the searched and the held-out examples, and write the outcomes to a table.
 
+    Examples:
+        >>> from pathlib import Path
+        >>> from agenttts.searching import record
+        >>> done = asyncio.run(record(environment, space.on_levels([1, 2]), "runs.db", Path("table.csv")))
+        >>> at.RecordedEnvironment(pipeline, "table.csv").allocations == tuple(space.on_levels([1, 2]))
+        True
+
     Args:
         environment: Scores the allocations.
         allocations: At least one; those with most samples go first, so that the others find theirs in the pool.

@@ -16,7 +16,12 @@ from agenttts.llm.samples import Spend
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleResult:
-    """One example under one allocation. A failed example scores 0 and says why."""
+    """One example under one allocation. A failed example scores 0 and says why.
+
+    Examples:
+        >>> at.ExampleResult(example="e1", score=0, error="no sample could be parsed").error
+        'no sample could be parsed'
+    """
 
     example: str
     score: float
@@ -59,7 +64,13 @@ class SubtaskUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores of one allocation on some examples, and what obtaining them took."""
+    """Scores of one allocation on some examples, and what obtaining them took.
+
+    Examples:
+        >>> results = [at.ExampleResult(example="e1", score=1), at.ExampleResult(example="e2", score=0)]
+        >>> at.Evaluation(results=tuple(results)).score
+        0.5
+    """
 
     results: tuple[ExampleResult, ...]
     spend: Spend = Spend()

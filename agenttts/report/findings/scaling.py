@@ -18,7 +18,14 @@ _DRAWS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One model at one stage, every other stage as in the recommended allocation."""
+    """One model at one stage, every other stage as in the recommended allocation.
+
+    Examples:
+        >>> from agenttts import report
+        >>> curve = report.scaling_curves(found, "find")[0]
+        >>> curve.model, curve.counts
+        ('small', (1, 2, 3, 4))
+    """
 
     subtask: str
     model: str
@@ -45,7 +52,13 @@ class Curve:
 
 
 def scaling_curves(found: Findings, subtask: str) -> list[Curve]:
-    """A curve for every model of a stage that fits; none for a study begun before prices were kept."""
+    """A curve for every model of a stage that fits; none for a study begun before prices were kept.
+
+    Examples:
+        >>> from agenttts import report
+        >>> {curve.model: curve.knee for curve in report.scaling_curves(found, "find")}
+        {'small': 2}
+    """
     best = found.best.allocation
     prices = found.prices.get(subtask, {})
     left = found.study.spec.budget - sum(_cost(found, best, name) for name in best if name != subtask and prices)
