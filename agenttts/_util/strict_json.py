@@ -12,7 +12,7 @@ _MOST_LEVELS = 64
 _MOST_DIGITS = 400
 
 
-class Unfit(ValueError):
+class UnfitJSON(ValueError):
     """It is JSON by its form, and nothing that a program should be given."""
 
 
@@ -20,7 +20,7 @@ def read_json(body: bytes) -> Any:
     """What is in a JSON text, every text in it storable.
 
     Raises:
-        Unfit: On too many levels, or a number that is none or too large.
+        UnfitJSON: On too many levels, or a number that is none or too large.
         ValueError: On anything else that is not JSON.
     """
     try:
@@ -36,19 +36,19 @@ def read_json(body: bytes) -> Any:
 
 
 def _refused(constant: str) -> Any:
-    raise Unfit(f"{constant} is no number of JSON")
+    raise UnfitJSON(f"{constant} is no number of JSON")
 
 
 def _whole(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
-        raise Unfit(f"it holds a number of {len(digits):,} digits")
+        raise UnfitJSON(f"it holds a number of {len(digits):,} digits")
     return int(digits)
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise Unfit("it holds a number that is too large")
+        raise UnfitJSON("it holds a number that is too large")
     return number
 
 
@@ -60,5 +60,5 @@ def _require_flat(value: Any, levels: int) -> None:
         _require_flat(item, levels - 1)
 
 
-def _too_deep() -> Unfit:
-    return Unfit(f"it is nested in more than {_MOST_LEVELS} levels")
+def _too_deep() -> UnfitJSON:
+    return UnfitJSON(f"it is nested in more than {_MOST_LEVELS} levels")

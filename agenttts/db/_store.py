@@ -67,6 +67,12 @@ class Study:
 class Store:
     """One database of studies and pooled samples.
 
+    Examples:
+        >>> store = at.Store("runs.db")
+        >>> store.studies(), store.location
+        ([], 'runs.db')
+        >>> store.close()
+
     Args:
         url: The path of a SQLite file, or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; in memory by default.
 

@@ -48,6 +48,12 @@ class _Session:
 class LiveEnvironment(Environment):
     """Scores allocations by running the pipeline on its endpoints.
 
+    Examples:
+        >>> rows = [{"id": str(n), "question": f"Is {n} odd?", "gold": "yes" if n % 2 else "no"} for n in range(3)]
+        >>> environment = at.LiveEnvironment(pipeline, rows[:2], held_out=rows[2:])
+        >>> environment.examples, environment.held_out
+        (('0', '1'), ('2',))
+
     Args:
         pipeline: What to run.
         examples: The labelled examples to search on: mappings with distinct `id` fields, or the path of a JSON

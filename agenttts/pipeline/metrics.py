@@ -20,19 +20,34 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 @identified("metrics.normalise", version=1)
 def normalise(answer: str) -> str:
-    """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces."""
+    """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces.
+
+    Examples:
+        >>> at.metrics.normalise("The  Beatles!")
+        'beatles'
+    """
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
 @identified_factory("metrics.equal", version=1)
 def equal(field: str) -> Metric:
-    """1 when the output equals the example's field, else 0."""
+    """1 when the output equals the example's field, else 0.
+
+    Examples:
+        >>> at.metrics.equal("ids")((1, 2), {"ids": (1, 2)})
+        1.0
+    """
     return lambda output, example: float(output == example[field])
 
 
 @identified_factory("metrics.exact_match", version=1)
 def exact_match(field: str) -> Metric:
-    """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0."""
+    """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0.
+
+    Examples:
+        >>> at.metrics.exact_match("gold")("The Beatles.", {"gold": ["Beatles", "Fab Four"]})
+        1.0
+    """
 
     def score(output: Any, example: Example) -> float:
         return float(normalise(str(output)) in {normalise(gold) for gold in _golds(example[field])})
@@ -42,7 +57,12 @@ def exact_match(field: str) -> Metric:
 
 @identified_factory("metrics.token_f1", version=1)
 def token_f1(field: str) -> Metric:
-    """Token F1 of SQuAD and HotpotQA against the best of the gold answers."""
+    """Token F1 of SQuAD and HotpotQA against the best of the gold answers.
+
+    Examples:
+        >>> at.metrics.token_f1("gold")("it is Oslo", {"gold": "Oslo"})
+        0.5
+    """
 
     def score(output: Any, example: Example) -> float:
         return max(_token_f1(normalise(str(output)), normalise(gold)) for gold in _golds(example[field]))
@@ -53,6 +73,10 @@ def token_f1(field: str) -> Metric:
 @identified_factory("metrics.set_f1", version=1)
 def set_f1(field: str, *, both_empty: float = 1.0) -> Metric:
     """F1 of the output as a set against the example's field as a set.
+
+    Examples:
+        >>> at.metrics.set_f1("gold")((1, 2), {"gold": (2, 3)})
+        0.5
 
     Args:
         field: The gold set.

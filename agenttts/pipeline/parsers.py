@@ -18,7 +18,12 @@ _BRACKETED = re.compile(r"\[(\d+)\]")
 
 @identified("parsers.number", version=1)
 def number(sample: str, _: SubtaskInput) -> float:
-    """The last number in the sample."""
+    """The last number in the sample.
+
+    Examples:
+        >>> at.parsers.number("That makes 1,234 apples.", given)
+        1234.0
+    """
     found = _NUMBER.findall(sample)
     if not found:
         raise ParseError("no number")
@@ -27,7 +32,12 @@ def number(sample: str, _: SubtaskInput) -> float:
 
 @identified("parsers.json_object", version=1)
 def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
-    """The first JSON object in the sample, whatever stands around it."""
+    """The first JSON object in the sample, whatever stands around it.
+
+    Examples:
+        >>> at.parsers.json_object('Sure: {"tool": "crop"} should do.', given)
+        {'tool': 'crop'}
+    """
     decoder = json.JSONDecoder()
     for match in re.finditer(r"\{", sample):
         try:
@@ -42,6 +52,11 @@ def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
 @identified_factory("parsers.ids", version=1)
 def ids(among: str) -> Parser:
     """Bracketed numbers such as [3], each once, in order; those outside 1..len(example[among]) are dropped.
+
+    Examples:
+        >>> given = at.SubtaskInput({"passages": ["Ann lives in Oslo.", "Bob lives in Rome.", "Eve is out."]})
+        >>> at.parsers.ids(among="passages")("Passages [3] and [1], not [9]", given)
+        (3, 1)
 
     Args:
         among: The example's field that holds the numbered list.
@@ -59,7 +74,12 @@ def ids(among: str) -> Parser:
 
 @identified_factory("parsers.tagged", version=1)
 def tagged(marker: str) -> Parser:
-    """What follows the last occurrence of a marker (such as "Answer:"), up to the end of its line."""
+    """What follows the last occurrence of a marker (such as "Answer:"), up to the end of its line.
+
+    Examples:
+        >>> at.parsers.tagged("Answer:")("She is from Norway. Answer: Oslo", given)
+        'Oslo'
+    """
 
     def parse(sample: str, _: SubtaskInput) -> str:
         _before, found, after = sample.rpartition(marker)

@@ -26,6 +26,12 @@ _SUBTASK = instance(Subtask, "Subtask objects")
 class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
 
+    Examples:
+        >>> retrieve = at.Subtask("retrieve", [small, large], "{{ question }} {{ passages }}")
+        >>> answer = at.Subtask("answer", [small, large], "{{ question }} {{ retrieve }}")
+        >>> at.Pipeline("rag", [retrieve, answer], at.metrics.exact_match("gold")).parents("answer")
+        ('retrieve',)
+
     Raises:
         ConfigError: On no subtasks, duplicate names, an `after` that is dangling or cyclic, or a field of another
             type.

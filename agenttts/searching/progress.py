@@ -24,6 +24,10 @@ Phase = Literal["starting", "proposing", "evaluating", "validating"]
 class Limits:
     """When a search stops.
 
+    Examples:
+        >>> at.Limits(trials=40, max_tokens=2_000_000)
+        Limits(trials=40, max_tokens=2000000, max_usd=None)
+
     Raises:
         ConfigError: On a limit that allows nothing.
     """
@@ -46,7 +50,19 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a search tells while it runs."""
+    """What a search tells while it runs.
+
+    Examples:
+        >>> def report_progress(progress):
+        ...     print(progress.phase, len(progress.archive.trials))
+        >>> plan = at.SearchPlan(environment, at.searcher("random"), space, at.Store(), study_name="told",
+        ...                      limits=at.Limits(trials=1), validate=False, on_progress=report_progress)
+        >>> _ = asyncio.run(at.search(plan))
+        starting 0
+        proposing 0
+        evaluating 0
+        evaluating 1
+    """
 
     study: Study
     archive: Archive
@@ -89,7 +105,14 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """How a search ended."""
+    """How a search ended.
+
+    Examples:
+        >>> result.stopped
+        '8 trials done'
+        >>> result.best.cost <= space.budget
+        True
+    """
 
     study: Study
     archive: Archive

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agenttts.db import Store
-from agenttts.environments.table import Outcome, require_writable, write_table
+from agenttts.environments.table import RecordedOutcome, require_writable, write_table
 from agenttts.errors import ConfigError, EndpointError, LimitReached
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
@@ -56,6 +56,13 @@ async def record(
     on_progress: Callable[[Recorded], None] | None = None,
 ) -> Recorded:
     """Evaluate allocations on the searched and the held-out examples, and write the outcomes to a table.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from agenttts.searching import record
+        >>> done = asyncio.run(record(environment, space.on_levels([1, 2]), "runs.db", Path("table.csv")))
+        >>> at.RecordedEnvironment(pipeline, "table.csv").allocations == tuple(space.on_levels([1, 2]))
+        True
 
     Args:
         environment: Scores the allocations.
@@ -116,10 +123,10 @@ async def _evaluated(environment: Environment, allocation: Allocation, pool: Sam
     return replace(evaluation, results=tuple(sorted(evaluation.results, key=lambda result: order[result.example])))
 
 
-def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[Outcome]:
+def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[RecordedOutcome]:
     held_out, simulated = set(environment.held_out), bought(environment.recorded) == "simulated"
     return [
-        Outcome(
+        RecordedOutcome(
             allocation=allocation,
             example=result.example,
             score=result.score,

@@ -25,6 +25,10 @@ class ExampleResult:
 
     Raises:
         ConfigError: On a score that is no number in [0, 1], or an id, error or output that is no text.
+
+    Examples:
+        >>> at.ExampleResult(example="e1", score=0, error="no sample could be parsed").error
+        'no sample could be parsed'
     """
 
     example: str
@@ -120,6 +124,11 @@ class Evaluation:
 
     Raises:
         ConfigError: On two results of one example, or a spend or usage that is no number from 0 up.
+
+    Examples:
+        >>> results = [at.ExampleResult(example="e1", score=1), at.ExampleResult(example="e2", score=0)]
+        >>> at.Evaluation(results=tuple(results)).score
+        0.5
     """
 
     results: tuple[ExampleResult, ...]
