@@ -25,7 +25,7 @@ _REASONING = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ReadChoice:
     """One completion."""
 
     text: str
@@ -37,7 +37,7 @@ class Choice:
 class Choices:
     """The completions of one answer."""
 
-    usable: Sequence[Choice]
+    usable: Sequence[ReadChoice]
     """At least one."""
     given: int
     """How many choices there were, those that are no completion included."""
@@ -75,7 +75,7 @@ def _has_place(choice: Any) -> bool:
     return isinstance(choice, Mapping) and type(choice.get("index")) is int
 
 
-def _choice(choice: Any) -> Choice | None:
+def _choice(choice: Any) -> ReadChoice | None:
     """A completion; None where it is none."""
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(message, Mapping):
@@ -86,12 +86,12 @@ def _choice(choice: Any) -> Choice | None:
     given = message.get("refusal")
     refusal = given if isinstance(given, str) and given else refusal
     if refusal or reason == "content_filter":
-        return Choice(storable(text or refusal or ""), reason, "refused")
+        return ReadChoice(storable(text or refusal or ""), reason, "refused")
     if reason == "length" and not (text or "").strip():
-        return Choice("", reason, "cut")
+        return ReadChoice("", reason, "cut")
     if text is None and (reason in _TOOLS or any(message.get(name) for name in (*_TOOLS, *_REASONING))):
         text = ""
-    return None if text is None else Choice(storable(text), reason)
+    return None if text is None else ReadChoice(storable(text), reason)
 
 
 def _texts(content: Any) -> tuple[str | None, str]:
