@@ -140,7 +140,7 @@ async def test_one_refusal_among_votes_is_no_vote() -> None:
         (["one ", {"text": "two"}, {"type": "image_url"}], "one two"),
         ([], ""),
         ("", ""),
-        ("half \ud800", "half ?"),
+        ("half \ud800", "half \\ud800"),
     ],
 )
 async def test_contents_of_several_forms(content: Any, text: str) -> None:
