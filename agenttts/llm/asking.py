@@ -73,6 +73,7 @@ class Asker:
 
     async def close(self) -> None:
         """Close every connection."""
+        self.pulse.close()
         await self.client.close()
 
     async def persist(self, who: str, attempt: Callable[[], Awaitable[T]]) -> T:

@@ -104,6 +104,11 @@ class Pulse:
         if not self._waiting:
             self._before_s = silence
 
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
     async def _watch(self) -> None:
         """Tell and give up, as long as anybody waits."""
         try:
