@@ -27,6 +27,11 @@ _READ = (
     .order_by(t.samples.c.position)
 )
 _RELEASE = delete(t.claims).where(t.claims.c.key == bindparam("wanted"), t.claims.c.owner == bindparam("claimant"))
+_RELEASE_ALL = delete(t.claims).where(
+    t.claims.c.key.in_(bindparam("wanted", expanding=True)), t.claims.c.owner == bindparam("claimant")
+)
+_AT_ONCE = 500
+"""Keys that one statement names; SQLite's limit is about twice as many where it is old."""
 _CHARGE = insert(t.purchases)
 
 # Claims expire by the database's clock: those of the machines that share it may differ. Seconds since the epoch.
@@ -81,13 +86,17 @@ class SampleTable:
 
     def release(self, key: str, owner: str) -> None:
         """Give a claim back."""
-        self.release_all([key], owner)
+        given = {"wanted": key, "claimant": owner}
+        write(self._engine, lambda connection: connection.execute(_RELEASE, given))
 
     def release_all(self, keys: Sequence[str], owner: str) -> None:
         """Give several claims back, in one transaction."""
-        given = [{"wanted": key, "claimant": owner} for key in keys]
-        if given:
-            write(self._engine, lambda connection: connection.execute(_RELEASE, given))
+
+        def released(connection: Connection) -> None:
+            for start in range(0, len(keys), _AT_ONCE):
+                connection.execute(_RELEASE_ALL, {"wanted": keys[start : start + _AT_ONCE], "claimant": owner})
+
+        write(self._engine, released)
 
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sqlite3
 import subprocess
@@ -167,7 +168,8 @@ def test_an_interrupt_with_700_requests_in_flight_ends_at_once(any_url: str, any
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM claims")).scalar_one() == 0
     engine.dispose()
-    assert took < 2
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # other programs have their share of the machine
+    assert took < 2 * busy
 
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(30, marks=pytest.mark.slow)])
