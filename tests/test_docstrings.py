@@ -60,7 +60,7 @@ class Handle:
 
     messages: Sequence[dict[str, str]] = ()
     input = at.SubtaskInput({})
-    subtask = at.Subtask("answer", [at.Model("small", 1e6)], "What is the capital of Norway?")
+    subtask = at.Subtask("answer", (at.Model("small", 1e6),), "What is the capital of Norway?")
 
     async def draw(self, messages: Sequence[dict[str, str]], *_: Any, **__: Any) -> list[str]:
         """The number of a candidate where that is asked, else candidates merged."""

@@ -121,7 +121,7 @@ async def evaluation_of(
 
 
 def require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> None:
-    """Refuse an evaluation that says more of the servers than of the allocation.
+    """Reject an evaluation that says more of the servers than of the allocation.
 
     Raises:
         EndpointError: When no example was answered, or many were not for the servers' fault.
@@ -151,7 +151,7 @@ def checked_score(metric: Metric, output: Any, example: Example, where: str) -> 
 
 
 def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> None:
-    """Score plausible outputs of a few examples: a metric on another scale shows before anything is bought.
+    """Score plausible outputs of a few examples: a metric on another scale shows before anything is paid for.
 
     Raises:
         ConfigError: When one leaves [0, 1].
