@@ -1,7 +1,7 @@
 """Opening a store: connecting, checking that the database is ours, migrating it.
 
 The revision that this version writes is `HEAD`. An empty database is created, an older one migrated, a newer or
-foreign one refused before anything is written to it.
+foreign one rejected before anything is written to it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class SampleTable:
             return self._held(connection, key, limit)
 
     def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
-        """Take or renew the right to buy samples of a key; None while another has it. Expired claims are free.
+        """Take or renew the right to request samples of a key; None while another has it. Expired claims are free.
 
         Returns:
             What there is of the first `limit` samples, now that nobody else adds to them.
@@ -79,7 +79,7 @@ class SampleTable:
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:
-        """Append samples from position `start` on, and enter the purchase into the ledger, in one transaction."""
+        """Append samples from position `start` on, and enter what they cost into the ledger, in one transaction."""
         rows = [
             {"key": prompt.key, "position": start + i, "text": s.text, "completion_tokens": s.completion_tokens}
             for i, s in enumerate(samples)

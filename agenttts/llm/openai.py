@@ -55,7 +55,7 @@ class _Endpoint:
     accepted_n: int = 1
     """Most choices that the server has returned at once."""
     refused_n: int | None = None
-    """Fewest choices that the server has refused."""
+    """Fewest choices that the server has rejected."""
     miscounts: bool = False
     """Its usage counts one choice only (llama.cpp)."""
     takes_seed: bool = True
@@ -113,7 +113,7 @@ class OpenAIClient:
     async def _probe(
         self, endpoint: _Endpoint, model: Model, body: dict[str, Any], wanted: int, seed: int
     ) -> Completions:
-        """Ask for more choices than ever before, for fewer when refused, and remember what the server takes."""
+        """Ask for more choices than ever before, for fewer when rejected, and remember what the server takes."""
         n = wanted if endpoint.refused_n is None else min(wanted, endpoint.refused_n - 1)
         refused = endpoint.refused_n
         while True:
@@ -292,5 +292,5 @@ def _body(model: Model, messages: Sequence[Message], sampling: Sampling) -> dict
 
 
 def _is_refusal(error: EndpointError) -> bool:
-    """Whether the server understood the request and declined it, as it does when `n` is unknown or too large."""
+    """Whether the server understood the request and rejected it, as it does when `n` is unknown or too large."""
     return error.status in REFUSED
