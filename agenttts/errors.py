@@ -1,11 +1,11 @@
 """Everything agenttts raises on purpose.
 
     AgentTTSError
-    ├── ConfigError        the user can mend it; the command line prints the sentence and exits with 2
-    ├── EndpointError      a model server refused, failed or could not be reached (exit 3)
+    ├── ConfigError        the user can fix it; the command line prints the sentence and exits with 2
+    ├── EndpointError      a model server rejected a request, failed or could not be reached (exit 3)
     ├── ParseError         a sample held nothing usable: a counted non-vote, never a crash
-    ├── LimitReached       the search's own spending limit stopped a purchase (exit 0: what was bought is kept)
-    └── StoreError         the store is not ours, is newer than this version, or refused (exit 4)
+    ├── LimitReached       the search's own spending limit stopped a request (exit 0: what was paid for is kept)
+    └── StoreError         the store is not ours, is newer than this version, or failed (exit 4)
 
 A failed example is data, not an exception: it is scored 0 and counted (see `evaluation.ExampleResult`).
 """
@@ -18,7 +18,7 @@ class AgentTTSError(Exception):
 
 
 class ConfigError(AgentTTSError):
-    """The input is wrong: the message names the thing, its value and the mend."""
+    """The input is wrong: the message names the thing, its value and how to fix it."""
 
     exit_code = 2
 
@@ -28,7 +28,7 @@ _OF_THE_REQUEST = (400, 413, 414, 422)
 
 
 class EndpointError(AgentTTSError):
-    """A model server refused, failed or could not be reached.
+    """A model server rejected a request, failed or could not be reached.
 
     Args:
         message: One sentence that names the model, the endpoint and the reason.
@@ -70,7 +70,7 @@ class EndpointError(AgentTTSError):
 
 
 class LimitReached(AgentTTSError):
-    """Buying more would pass a limit that the user set on the search's spend."""
+    """Another request would pass a limit that the user set on the search's spend."""
 
     exit_code = 0
 

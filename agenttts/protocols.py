@@ -158,7 +158,7 @@ class Searcher(ABC):
 
     @property
     def title(self) -> str:
-        """Its name, and who plans where that may differ."""
+        """Its name, and that of its planner where there are several."""
         return self.name
 
     @abstractmethod

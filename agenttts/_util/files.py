@@ -1,7 +1,7 @@
 """Files that are written whole or not at all, and read only when they are what a file should be.
 
-A file is written beside its place and moved there when every byte is on the disk: whoever reads it, and whatever
-interrupts the writing, finds the old one or the new one. Symbolic links are followed, so that the file they lead to is
+A file is written beside its place and moved there when every byte is on the disk: a reader finds the old one or
+the new one, whatever interrupts the writing. Symbolic links are followed, so that the file they lead to is
 replaced. What is no regular file (`/dev/stdout`, a pipe) cannot be moved over and is written as it is.
 """
 

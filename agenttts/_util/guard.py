@@ -1,8 +1,8 @@
 """What stands before every route of a web server of ours: who may ask, and what may be sent.
 
 A page in a browser of the same machine must not reach a server on it. Its request comes with a foreign `Origin`, or,
-where the page's own name was made to lead here (DNS rebinding), with a foreign `Host`: both are refused. Beyond
-loopback there has to be a bearer token, without which every request is refused. A server on all addresses (0.0.0.0)
+where the page's own name was made to lead here (DNS rebinding), with a foreign `Host`: both are rejected. Beyond
+loopback there has to be a bearer token, without which every request is rejected. A server on all addresses (0.0.0.0)
 is known by many: it takes every numeric address, which no rebinding can make, and the machine's own names.
 """
 
@@ -47,14 +47,14 @@ class Guard:
         self._names = {name.lower().rstrip(".") for name in names if name}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request that is refused, or hand it on with its whole body."""
+        """Answer a request that is rejected, or hand it on with its whole body."""
         if scope["type"] != "http":
             return
         try:
             self._require_known(scope)
             body = await _body(scope, receive)
-        except _RefusedRequest as refused:
-            await _answer(refused, send)
+        except _RefusedRequest as rejected:
+            await _answer(rejected, send)
             return
         await self._app(scope, _replayed(body, receive), send)
 
@@ -145,11 +145,11 @@ async def _discard(chunks: AsyncIterator[bytes]) -> None:
         return
 
 
-async def _answer(refused: _RefusedRequest, send: Any) -> None:
+async def _answer(rejected: _RefusedRequest, send: Any) -> None:
     from starlette.responses import JSONResponse
 
-    error = {"message": refused.message, "type": "refused", "code": refused.status}
-    response = JSONResponse({"error": error}, refused.status, headers={**refused.headers, "connection": "close"})
+    error = {"message": rejected.message, "type": "refused", "code": rejected.status}
+    response = JSONResponse({"error": error}, rejected.status, headers={**rejected.headers, "connection": "close"})
     await response({"type": "http"}, _nothing, send)
 
 

@@ -96,7 +96,7 @@ def _loaded(path: Path, where: str) -> Any:
 
 
 def _require_small(events: Iterator[yaml.Event]) -> None:
-    """Refuse what would grow without end once it is loaded."""
+    """Reject what would grow without end once it is loaded."""
     level = 0
     for number, event in enumerate(events):
         level += isinstance(event, _OPENS) - isinstance(event, _CLOSES)

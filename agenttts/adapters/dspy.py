@@ -74,6 +74,6 @@ def _text(step: str, parts: Any) -> str:
 
 
 def _response(step: str, text: str) -> Response:
-    # What was bought is counted where it is bought, not by DSPy.
+    # Tokens are counted where they are requested, not by DSPy.
     usage = Usage(input_tokens=0, output_tokens=0, total_tokens=0)
     return Response(id=None, model=step, message=DspyMessage.assistant(text), finish_reason="stop", usage=usage)

@@ -62,8 +62,8 @@ def step_model(name: str) -> StepModel:
         >>> from agenttts.adapters.langgraph import step_model
         >>> async def ask(example, steps):  # or a LangGraph graph whose nodes call this model
         ...     return (await step_model("answer").ainvoke(example["question"])).content
-        >>> asked = at.Pipeline("mine", [at.Subtask("answer", [small, large])], at.metrics.exact_match("gold"), run=ask)
-        >>> environment = at.LiveEnvironment(asked, rows, client=client)
+        >>> subtask, metric = at.Subtask("answer", (small, large)), at.metrics.exact_match("gold")
+        >>> environment = at.LiveEnvironment(at.Pipeline("mine", (subtask,), metric, run=ask), rows, client=client)
         >>> asyncio.run(environment.evaluate(at.Allocation({"answer": ("large", 3)}))).score
         1.0
 

@@ -5,7 +5,7 @@ highest posterior mean, so that it carries an uncertainty; the assumption behind
 soon as data contradict it:
 
 1. `Preference`   which model a subtask should use, every model at its best within the same budget
-2. `Saturation`   from how many samples on more would buy less than a point: the knee of a fitted curve
+2. `Saturation`   from how many samples on more would gain less than a point: the knee of a fitted curve
 3. `Interaction`  how the best downstream option moves when the upstream choice, and so its quality, changes
 """
 

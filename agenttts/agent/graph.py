@@ -9,7 +9,7 @@
 `initial` proposes the next of them by rule. Otherwise `reflect` writes a new guideline and `propose` asks the planner
 for candidates. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back to the
 planner, a bounded number of times; what is still missing then is filled in by rule, and says so. Every node that runs
-is journaled with who did it: the planner at `reflect`, `propose` and `repair`, rules elsewhere.
+is recorded with what did it: the planner at `reflect`, `propose` and `repair`, rules elsewhere.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Agent:
         untried = [a for a in design if a.key not in self.archive.tried]
         left = untried[max(len(untried) - missing, 0) :]
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)
-        summary = f"{trials} trials, {refusals} refused proposals, {len(left)} initial trials left"
+        summary = f"{trials} trials, {refusals} rejected proposals, {len(left)} initial trials left"
         self._record("recall", Thought(summary))
         state = State(initial=left, accepted=[], rejected=[], repairs=0)
         return state if left else State(**state, view=self._view())

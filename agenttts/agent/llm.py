@@ -2,7 +2,7 @@
 
 The model sees what the paper's prompts show (subtasks, models and lengths, the cost, the history, the guidelines) and
 beside it the same evidence that the rule planner acts on. Replies are asked for as JSON by schema where the server
-can, and read tolerantly where it cannot; whatever it proposes passes the graph's check like anyone's proposals.
+can, and read tolerantly where it cannot; whatever it proposes passes the same check as every proposal.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LLMPlanner:
         self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env)
 
     async def __aenter__(self) -> Self:
-        """Make sure that the model can be asked, before anything is bought."""
+        """Make sure that the model can be asked, before anything is paid for."""
         await self._model.__aenter__()
         return self
 

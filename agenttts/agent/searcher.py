@@ -15,7 +15,7 @@ from agenttts.study.trial import AgentStep, Archive, Proposal
 
 
 class AgentSearcher(Searcher):
-    """The paper's agent (section 5), as a LangGraph graph with a planner that thinks at its nodes.
+    """The paper's agent (section 5), as a LangGraph graph whose nodes ask a planner.
 
     Examples:
         >>> agent = at.AgentSearcher(at.RulePlanner(), insights=at.Insights(interaction=False), seed=1)
@@ -24,8 +24,8 @@ class AgentSearcher(Searcher):
         [True, True]
 
     Args:
-        planner: Who thinks; the rule planner when None. One that is also an async context manager is entered and left
-            with the searcher.
+        planner: Writes guidelines and proposals; the rule planner when None. One that is also an async context manager
+            is entered and left with the searcher.
         insights: Which of the paper's insights to use.
         seed: Of its random choices.
     """
@@ -40,11 +40,11 @@ class AgentSearcher(Searcher):
 
     @property
     def title(self) -> str:
-        """The agent, and who plans."""
+        """The agent, and its planner."""
         return f"{self.name}-{self.planner.name}"
 
     async def __aenter__(self) -> Self:
-        """Let the planner check, before anything is bought, what it needs."""
+        """Let the planner check, before anything is paid for, what it needs."""
         if isinstance(self.planner, AbstractAsyncContextManager):
             await self.planner.__aenter__()
         return self
@@ -72,4 +72,4 @@ class AgentSearcher(Searcher):
 
 
 def _forget(_: AgentStep) -> None:
-    """The journal of an agent that nobody listens to."""
+    """The journal of an agent whose steps are not recorded."""

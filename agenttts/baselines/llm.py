@@ -45,11 +45,11 @@ class LLMSearcher(Searcher):
 
     @property
     def title(self) -> str:
-        """The method, and who plans."""
+        """The method, and the model that it asks."""
         return f"{self.name}-{self.planner.name}"
 
     async def __aenter__(self) -> Self:
-        """Make sure that the model can be asked, before anything is bought."""
+        """Make sure that the model can be asked, before anything is paid for."""
         await self.planner.__aenter__()
         return self
 

@@ -17,7 +17,7 @@ class PaperSearcher(GuidedSearcher):
 
     The first guideline is asked for all three insights, the later ones for Insights 2 and 3 and for exploration where
     scores hardly differ. The model sees what the paper's prompts show: the task, the cost, every trial, the guidelines;
-    no posterior, no intervals. What differs from the paper: trials come in rounds of as many as run at once, refused
+    no posterior, no intervals. What differs from the paper: trials come in rounds of as many as run at once, rejected
     proposals go back to the model instead of vanishing, and the loop, which is the same for every method, races trials
     (unless told not to) and recommends by posterior mean.
     """
@@ -44,8 +44,8 @@ def published_initial_allocations(space: SearchSpace) -> list[Allocation]:
     """The initial trials as section 5 states them; distinct, subtask by subtask, models from small to large.
 
     The budget of subtask i is that of one pass of its largest model; where it does not fit beside the cheapest others,
-    of its next smaller one, and so on until it does. Every model of i gets this same budget, in as many samples as it
-    buys (up to the subtask's limit; the cap of 60 is in the authors' code alone), while every other subtask runs its
+    of its next smaller one, and so on until it does. Every model of i gets this same budget, in as many samples as fit
+    it (up to the subtask's limit; the cap of 60 is in the authors' code alone), while every other subtask runs its
     largest model once. Where those do not fit beside it, the paper says only that a trial must keep the budget: here
     the dearest of them then takes its next smaller model, until all fit.
     """

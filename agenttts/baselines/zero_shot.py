@@ -11,7 +11,7 @@ from agenttts.study.trial import Archive
 class ZeroShotSearcher(LLMSearcher):
     """The model is told the task, the models and the budget; no trial, no score and no guideline.
 
-    Of what it proposes in one call it is told what was refused and why, be it infeasible or tried already.
+    Within one call it is told which of its proposals were rejected and why: infeasible, or tried already.
     """
 
     name = "llm-zs"

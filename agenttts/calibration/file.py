@@ -1,7 +1,7 @@
 """The file of measured throughputs: `agenttts calibrate` writes it, `--throughput` reads it.
 
 Per model, tokens per second of its server at several numbers of requests at once. The cost of a query counts every GPU
-that a server is spread over (`gpus`); where servers were attached, whoever knows better corrects that number.
+that a server is spread over (`gpus`); where servers were attached, the user corrects that number.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ async def measure(
     Raises:
         ConfigError: On a number of requests that the client would not send at once, an environment whose answers no
             model gives, or runs that contradict one another.
-        EndpointError: When a server refuses or keeps failing.
+        EndpointError: When a server rejects requests or keeps failing.
     """
     if over := [batch for batch in batches if not 1 <= batch <= MAX_IN_FLIGHT]:
         raise ConfigError(f"{over[0]} requests at once cannot be measured: give 1 to {MAX_IN_FLIGHT}, as a search has")

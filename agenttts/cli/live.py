@@ -15,7 +15,7 @@ from rich.text import Text
 from agenttts._util.numbers import compact, duration, interval
 from agenttts.cli.console import print_pair, print_wrapped
 from agenttts.searching.progress import Progress
-from agenttts.study.spec import bought
+from agenttts.study.spec import verb_for
 from agenttts.study.trial import Trial
 
 _LABEL_WIDTH = 13
@@ -79,7 +79,7 @@ def status_line(progress: Progress, width: int | None = None) -> str:
     spent, left = progress.spent, progress.seconds_left
     trials = f"{len(progress.archive.trials)}/{progress.limits.trials}"
     time = "" if left is None else f" | {duration(left)} left"
-    verb = bought(progress.study.details.get("recorded", ""))
+    verb = verb_for(progress.study.details.get("recorded", ""))
     counts = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused"
     full = f"{_best(progress, 3)} | {trials} trials | {counts}{time}"
     if width is None:

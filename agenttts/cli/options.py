@@ -63,7 +63,7 @@ ThroughputOption = Annotated[
 TrialsOption = Annotated[int, typer.Option("--trials", help="Trials in the study, earlier runs included.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with seeds 0, 1, ...")]
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
-MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
+MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has paid for as many.")]
 MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
 GiveUpOption = Annotated[
     float,

@@ -1,6 +1,6 @@
 """What the command line is told to search: an environment, its servers, a cost and a budget.
 
-All of it is refused, where it must be, without a store.
+All of it is checked before a store is opened.
 """
 
 from __future__ import annotations

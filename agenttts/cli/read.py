@@ -52,7 +52,7 @@ def trace(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show why each trial was tried: the agent's graph, node by node, with what came of it and what was refused."""
+    """Show why each trial was tried: the agent's graph, node by node, with what came of it and what was rejected."""
     from rich.console import Group
     from rich.text import Text
 
@@ -77,7 +77,7 @@ def trace(
 def best(
     study: StudyArgument = None,
     budget: Annotated[
-        float | None, typer.Option("--budget", help="A smaller budget than the study's largest; nothing is bought.")
+        float | None, typer.Option("--budget", help="A smaller budget than the study's largest; nothing is paid for.")
     ] = None,
     form: Annotated[Literal["yaml", "json"], typer.Option("--format", help="yaml or json.")] = "yaml",
     as_json: JsonOption = False,
@@ -127,7 +127,7 @@ def export(
 
 
 def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """Show what each budget of a study buys, and its Pareto-optimal trials."""
+    """Show what each budget of a study affords, and its Pareto-optimal trials."""
     from rich.console import Group
     from rich.text import Text
 

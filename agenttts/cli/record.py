@@ -17,14 +17,14 @@ from agenttts.cli.live import print_heading
 from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import Problem
 from agenttts.searching.recording import Recorded, record
-from agenttts.study.spec import bought
+from agenttts.study.spec import verb_for
 
 _LINES = 10
 """Progress lines where the output is no terminal."""
 
 
 def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_tokens: int | None) -> None:
-    """Record, and print how it goes, what was bought, and how to search the table."""
+    """Record, and print how it goes, what was paid for, and how to search the table."""
     console, environment = open_console(), problem.environment
     allocations = problem.space.on_levels(whole_numbers(levels, "--levels"))
     what = "recording", f"{len(allocations):,} allocations on the levels {levels} to {output}"
@@ -34,7 +34,7 @@ def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_t
         )
     rows = result.allocations * (len(environment.examples) + len(environment.held_out))
     print_wrapped(console, f"Recorded {result.allocations:,} allocations in {rows:,} rows: {output}", indent=2)
-    spend = f"This run {bought(result.label)} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
+    spend = f"This run {verb_for(result.label)} {result.spend.tokens:,} tokens in {result.spend.requests:,} requests"
     reused = f"{result.spend.reused_tokens:,} further tokens came from the sample pool"
     print_wrapped(console, f"{spend}; {reused}; it took {duration(result.seconds)}", indent=2)
     console.print("Search it, for example as recorded.py:\n")
@@ -75,6 +75,6 @@ def _shown(
 
 def _status(progress: Recorded) -> str:
     done = f"{progress.allocations:,}/{progress.of:,} allocations"
-    spent, verb = progress.spend, bought(progress.label)
+    spent, verb = progress.spend, verb_for(progress.label)
     tokens = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused"
     return f"{done} | {tokens} | {duration(progress.seconds_left)} left"

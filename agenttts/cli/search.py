@@ -1,5 +1,5 @@
-"""Commands that buy: searching an environment, comparing methods and the agent's parts on it, recording it, measuring
-its models.
+"""Commands that pay for requests: searching an environment, comparing methods and the agent's parts on it, recording
+it, measuring its models.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def record(
     cost: CostOption = None,
     throughput: ThroughputOption = None,
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, help="Stop when this run has bought as many.")
+        int | None, typer.Option("--max-tokens", min=1, help="Stop when this run has paid for as many.")
     ] = None,
     give_up_after: GiveUpOption = 10.0,
     store: StoreOption = DEFAULT_STORE,

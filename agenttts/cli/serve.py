@@ -64,7 +64,7 @@ def simulate(
         ),
     ] = [],  # noqa: B006  (typer copies it)
     most_n: Annotated[
-        int | None, typer.Option("--most-n", help="Refuse requests for more choices than that; 1: no n at all.")
+        int | None, typer.Option("--most-n", help="Reject requests for more choices than that; 1: no n at all.")
     ] = None,
 ) -> None:
     """Serve simulated models of a task over the OpenAI protocol: a rehearsal without any LLM."""

@@ -101,7 +101,7 @@ class SampleTable:
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:
-        """Append samples from position `start` on, and enter the purchase into the ledger, in one transaction."""
+        """Append samples from position `start` on, and enter what they cost into the ledger, in one transaction."""
         rows = [
             {
                 "key": prompt.key,

@@ -85,7 +85,7 @@ purchases = Table(
     "purchases",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("study_id", Integer, ForeignKey("studies.id")),  # null: bought outside a study
+    Column("study_id", Integer, ForeignKey("studies.id")),  # null: paid for outside a study
     Column("model", Label(200), nullable=False),
     Column("requests", Integer, nullable=False),
     Column("prompt_tokens", Integer, nullable=False),

@@ -326,7 +326,7 @@ class Store:
         ]
 
     def spend(self, study: Study) -> Spend:
-        """Everything a study bought: samples (finished trials or not) and the agent's own calls.
+        """Everything a study paid for: samples (finished trials or not) and the agent's own calls.
 
         Reuse and seconds are known of finished trials and checks only.
         """

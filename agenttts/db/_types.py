@@ -23,7 +23,7 @@ class PlainText(TypeDecorator[str]):
 
 
 class Label(PlainText):
-    """A name that only describes: cut where it is too long for its column, which PostgreSQL would refuse."""
+    """A name that only describes: cut where it is too long for its column, which PostgreSQL would reject."""
 
     impl = String
     cache_ok = True

@@ -50,7 +50,7 @@ class PipelineAnswer:
     outputs: Mapping[str, Any]
     """Outputs of the subtasks that were done."""
     allocation: Allocation
-    """What was used; not what was deployed where a model had to be stood in for."""
+    """What was used; not what was deployed where a model had to be replaced."""
     stages: Mapping[str, StageUse]
     spend: Spend
     degraded: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 The pipeline is the one model. Its input is the last user message: a JSON object of the fields that it reads, or else
 the field `question`. The allocation decides models and samples, so `temperature`, `max_tokens` and the like are not
-looked at; `n` is refused. `usage` counts what the answer took in all its stages; `agenttts` tells what was used by
+looked at; `n` is rejected. `usage` counts what the answer took in all its stages; `agenttts` tells what was used by
 stage, and whether and why the answer is less than was deployed.
 
 Samples are voted on before there is an answer, so `stream` sends the whole answer as one chunk once it is there.

@@ -3,9 +3,10 @@
 It samples as the search did: the same prompts, parsers and aggregators, the same numbers of samples, no metric and no
 gold field. Every answer has a sample pool of its own, so nothing is kept of it.
 
-When a model's server is at fault, the subtask falls to another of its candidate models, the largest that still fits
-the budget, with as many samples as fit; a model that failed is left alone for a while. When no candidate is left, or
-the time is up, the answer is the output of the last subtask that was done. Either way the answer says so in `degraded`.
+When a model's server is at fault, the subtask falls back to another of its candidate models, the largest that still
+fits the budget, with as many samples as fit; a model that failed is left alone for a while. When no candidate is left,
+or the time is up, the answer is the output of the last subtask that was done. Either way the answer says so in
+`degraded`.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from agenttts.space.allocation import Allocation
 TIMEOUT_S = 120.0
 """Seconds that one answer may take."""
 REST_S = 30.0
-"""Seconds for which a model whose server failed is left alone, while others can stand in."""
+"""Seconds for which a model whose server failed is left alone, while there are others to fall back to."""
 _MAX_RETRIES = 1
 _PATIENCE = 0.25
-"""Share of an answer's time that one request may take, so that a stand-in has time left."""
+"""Share of an answer's time that one request may take, so that a fallback has time left."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,8 +61,8 @@ class DeployedPipeline:
 
     Args:
         allocation: What each subtask gets.
-        space: The pipeline, and the budget that a stand-in for a model must fit.
-        client: Where samples are bought.
+        space: The pipeline, and the budget that a fallback must fit, too.
+        client: Where samples are requested.
         serving: Servers to start and stop with it.
         embedder: The model that `SubtaskRun.embed` asks.
         timeout_s: Seconds that one answer may take.
@@ -88,7 +89,7 @@ class DeployedPipeline:
         self.allocation, self.space, self.pipeline = allocation, space, space.pipeline
         self.timeout_s, self.recorded = timeout_s, recorded
         given: ChatClient = client or OpenAIClient()
-        # A person waits for the answer: whoever does not answer soon is stood in for.
+        # A person waits for the answer: a model that does not answer soon is replaced.
         if isinstance(given, OpenAIClient):
             given = given.with_limits(timeout_s=timeout_s * _PATIENCE, max_retries=_MAX_RETRIES)
         self.client, self.embedder, self._serving = given, embedder, serving
@@ -99,7 +100,7 @@ class DeployedPipeline:
     async def __aenter__(self) -> Self:
         """Start the servers, and ask the endpoints whether they serve the allocation's models; once for all who enter.
 
-        An endpoint that cannot be reached is logged; its models are stood in for until it is there.
+        An endpoint that cannot be reached is logged; its models are replaced until it is there.
 
         Raises:
             ConfigError: On a missing key, or a model that its endpoint does not serve.
@@ -161,7 +162,7 @@ class DeployedPipeline:
 
         Raises:
             MissingField: When the input lacks a field that the pipeline reads.
-            EndpointError: When no subtask could be done for want of a model.
+            EndpointError: When no subtask could be done because no model answered.
             TimeoutError: When no subtask was done in time.
         """
         fields = _Fields({"question": given} if isinstance(given, str) else given)
@@ -230,7 +231,7 @@ class DeployedPipeline:
         """Whether a model's server failed a moment ago."""
         return self._rested.get(model.name, 0.0) > time.monotonic()
 
-    def stand_in(self, allocation: Allocation, subtask: Subtask) -> Allocation | None:
+    def fallback(self, allocation: Allocation, subtask: Subtask) -> Allocation | None:
         """The allocation with the largest other model of a subtask that fits and is not resting; None without any."""
         awake = [model for model in subtask.models if not self.resting(model)]
         samples = {model: self.space.most_samples(allocation, subtask.name, model.name) for model in awake}
@@ -242,7 +243,7 @@ class DeployedPipeline:
 
 
 class _DeployedRun(ExampleRun):
-    """One input on its way through the graph, with stand-ins for models that do not answer."""
+    """One input on its way through the graph, with fallbacks for models that do not answer."""
 
     def __init__(
         self, owner: DeployedPipeline, given: Mapping[str, Any], pool: SamplePool, on_stage: OnStage | None
@@ -292,8 +293,8 @@ class _DeployedRun(ExampleRun):
                     raise
 
     def _replace(self, subtask: Subtask, reason: str) -> bool:
-        """Let another model stand in for a subtask's; whether there is one."""
-        found = self._owner.stand_in(self.allocation, subtask)
+        """Replace a subtask's model by its fallback; whether there is one."""
+        found = self._owner.fallback(self.allocation, subtask)
         if found is not None:
             was, now = self.allocation[subtask.name], found[subtask.name]
             self.degraded.append(f"subtask {subtask.name!r} used {now} instead of {was}: {reason}")

@@ -1,12 +1,12 @@
 """From an allocation file to a pipeline that answers: `agenttts best STUDY > allocation.yaml`, then `at.deployed`.
 
 The file is all that deployment needs besides the pipeline itself, which it names by its environment: no store is
-read. It is refused for a pipeline whose subtasks are not those that were searched.
+read. It is rejected for a pipeline whose subtasks are not those that were searched.
 
 The file is data, and may come from anybody. What it names is followed only where that cannot run another's code or
 send the user's prompts and keys elsewhere: an environment that is registered or lies in the file's own folder, and
-endpoints that are those of the code. Everything else is refused until whoever deploys it says `trust`, or gives the
-pipeline and the endpoints.
+endpoints that are those of the code. Everything else is rejected until the user who deploys it says `trust`, or
+gives the pipeline and the endpoints.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _LoadedFile(NamedTuple):
 
 
 class _Runner(NamedTuple):
-    """Who runs the pipeline: an environment, or nobody yet."""
+    """A pipeline, and the environment that runs it; None where only a pipeline was given."""
 
     pipeline: Pipeline
     environment: LiveEnvironment | None = None
@@ -216,7 +216,7 @@ def _inside(folder: Path, module: str) -> Path | None:
 
 
 def _require_same(file: _AllocationFile, pipeline: Pipeline, where: str) -> None:
-    """Refuse a file of another pipeline.
+    """Reject a file of another pipeline.
 
     Raises:
         ConfigError: When the name or any part that answers depend on differs.
@@ -233,8 +233,8 @@ def _require_same(file: _AllocationFile, pipeline: Pipeline, where: str) -> None
         )
     if missing := [part for part in now if part not in file.fingerprints]:
         raise ConfigError(
-            f"{where} has no fingerprint of {missing[0]}, so that nobody can tell whether it fits: write it anew with "
-            "`agenttts best`"
+            f"{where} has no fingerprint of {missing[0]}, so that it cannot be told whether it fits: write it anew "
+            "with `agenttts best`"
         )
     changed = [part for part, value in now.items() if file.fingerprints[part] != value]
     if changed or set(file.allocation) != {subtask.name for subtask in pipeline.subtasks}:
@@ -246,10 +246,10 @@ def _require_same(file: _AllocationFile, pipeline: Pipeline, where: str) -> None
 
 
 def _route(client: OpenAIClient, source: _LoadedFile, pipeline: Pipeline, endpoints: Mapping[str, str]) -> None:
-    """Ask each model where who deploys it says, or else where the code and the file agree that it is.
+    """Ask each model at the endpoint that was given, or else at the one on which the code and the file agree.
 
     Raises:
-        ConfigError: When the file says another place than the code, and nobody has confirmed it.
+        ConfigError: When the file says another place than the code, and the user has not confirmed it.
     """
     for model in pipeline.models:
         given, told = endpoints.get(model.name), source.file.endpoints.get(model.name)

@@ -1,6 +1,6 @@
 """A deployed pipeline as a LangGraph graph with a node per subtask, so that a stream shows one stage after another.
 
-The first node starts the whole answer, exactly as the plain call would, with its stand-ins and its time-out; a
+The first node starts the whole answer, exactly as the plain call would, with its fallbacks and its time-out; a
 subtask's node waits until its subtask is done, and the last one for the answer. An answer that is cut short leaves the
 nodes of the subtasks that were not done without an update.
 """

@@ -1,7 +1,7 @@
 """The live environment: runs a pipeline on served models, example by example.
 
 Every example walks the graph (`execution.run`). Requests in flight are bounded by the client. A failed example
-scores 0 and is counted; only when a server is gone, or every example failed for want of an answer, is there no
+scores 0 and is counted; only when a server is gone, or every example failed without an answer, is there no
 evaluation at all, since it would say nothing of the allocation.
 """
 
@@ -64,8 +64,8 @@ class LiveEnvironment(Environment):
         name: Shown in tables; the pipeline's name when empty.
         default_budget: The budget of a search that names none.
         embedder: The model that `SubtaskRun.embed` asks; it has no part in allocations and their cost.
-        recorded: What the client's answers are, where it replays a recording and no model runs: shown to whoever
-            searches, so that nobody reads a replay as a purchase. Simulated models are found out when they are checked.
+        recorded: What the client's answers are, where it replays a recording and no model runs: shown with
+            every result, so that a replay is not taken for a live run. Simulated models say so when they are checked.
 
     Raises:
         ConfigError: On no examples, duplicate ids, a broken line, a template that names a missing field, or an
@@ -254,7 +254,7 @@ class LiveEnvironment(Environment):
 
     @property
     def completer(self) -> Completer:
-        """Who is asked for completions: the client, in turns where its servers take turns."""
+        """What is asked for completions: the client, in turns where its servers take turns."""
         return self.client if self.serving is None else ServedCompleter(self.client, self.serving)
 
     async def prefix_caches(self) -> dict[str, CacheUse]:

@@ -1,14 +1,14 @@
 """Examples evaluated by the workers of a Ray cluster, or of a local one.
 
 Every worker is a Ray actor that builds the environment anew, by its name, and opens the same store: a sample that one
-worker has bought, all have, and a purchase is in the store before the driver hears of it. So a lost worker costs what
+worker has paid for, all have, and it is in the store before the driver hears of it. So a lost worker costs what
 it was waiting for, and no more: others run its examples again, which find their samples in the pool (and wait for the
-lost worker's claims to expire, 20 seconds at most), and Ray starts it anew as soon as a machine has room. A driver that
+lost worker's claims to expire, 20 seconds at most), and Ray starts it anew as soon as a machine is free. A driver that
 is run again resumes from the store, as without Ray.
 
-Limits on spending: a worker is told with every example what the search had spent by then, adds what it buys itself, and
-buys nothing that would pass the limit. It learns late what the others have bought: a limit is passed by at most what is
-in flight on them at that moment, `IN_FLIGHT` examples each.
+Limits on spending: a worker is told with every example what the search had spent by then, adds what it takes itself,
+and requests nothing that would pass the limit. It learns late what the others have taken: a limit is passed by at most
+what is in flight on them at that moment, `IN_FLIGHT` examples each.
 
 Keys are no part of what travels: workers take them from their own environment variables.
 """
@@ -234,7 +234,7 @@ class RayEnvironment(Environment):
 
         worker, meter, lost = await self._session.free.get(), pool.meter, False
         if worker is None:
-            self._session.free.put_nowait(None)  # whoever else waits must hear of it, too
+            self._session.free.put_nowait(None)  # the other tasks that wait must hear of it, too
             raise EndpointError(f"Ray has lost every worker, each {_LIVES + 1} times")
         order = _ExampleOrder(
             allocation,
@@ -263,7 +263,7 @@ class RayEnvironment(Environment):
         returning.add_done_callback(self._session.returning.discard)
 
     async def _return(self, worker: Any) -> None:
-        """Give a lost worker its place back when Ray has started it anew; that may wait for a machine with room."""
+        """Give a lost worker its place back when Ray has started it anew; that may wait for a free machine."""
         from ray.exceptions import RayActorError
 
         try:
@@ -294,7 +294,7 @@ class _Worker:
         async with self._preparing:
             environment = self._environment or await self._prepare(order)
         self._meter.max_tokens, self._meter.max_usd = order.max_tokens, order.max_usd
-        if order.spent.tokens > self._meter.spent.tokens:  # else the news is older than what was bought here
+        if order.spent.tokens > self._meter.spent.tokens:  # else the news is older than what was paid for here
             self._meter.spent = order.spent
         return await environment.run_example(order.allocation, order.example, self._pool(order))
 

@@ -1,4 +1,4 @@
-"""The recorded environment: scores looked up in a table of outcomes; no endpoint, nothing is bought."""
+"""The recorded environment: scores looked up in a table of outcomes; no endpoint, nothing is paid for."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class RecordedEnvironment(Environment):
     allocations: search that one. Not every combination needs to be recorded.
 
     Examples:
-        >>> models = [at.Model("8B", 8e9), at.Model("70B", 70e9)]
+        >>> models = (at.Model("8B", 8e9), at.Model("70B", 70e9))
         >>> retrieve = at.Subtask("retrieve", models, "recorded", prompt_tokens=2048, completion_tokens=32)
         >>> answer = at.Subtask("answer", models, "recorded", prompt_tokens=256, completion_tokens=64)
-        >>> pipeline = at.Pipeline("rag", [retrieve, answer], at.metrics.equal("answer"))
+        >>> pipeline = at.Pipeline("rag", (retrieve, answer), at.metrics.equal("answer"))
         >>> environment = at.RecordedEnvironment(pipeline, "scores.csv")
         >>> space = at.SearchSpace(environment.pipeline, at.cost_model("paper"), 900)
 

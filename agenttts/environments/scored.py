@@ -155,7 +155,7 @@ def checked_score(metric: Metric, output: Any, example: Example, where: str) -> 
 
 
 def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> None:
-    """Score plausible outputs of a few examples: a metric on another scale shows before anything is bought.
+    """Score plausible outputs of a few examples: a metric on another scale shows before anything is paid for.
 
     Raises:
         ConfigError: When one leaves [0, 1].

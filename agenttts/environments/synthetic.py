@@ -7,7 +7,7 @@ the quality
 
 where u = 1/2 + the mean quality of the stages before it: behind better stages, samples saturate sooner (the paper's
 Insight 3). The pipeline's true score is the product of 1 - w_i (1 - q_i): what an early stage loses, no later one
-mends. base, gain, shape, lift, rate, over, knee and w are drawn per stage; half of the stages over-fuse.
+recovers. base, gain, shape, lift, rate, over, knee and w are drawn per stage; half of the stages over-fuse.
 
 Each example's score is a coin with that chance, drawn once per example and allocation ("coin"), with a difficulty of
 the example's own that all allocations share ("shared"), or the true score itself ("exact"). Some families break an

@@ -99,7 +99,7 @@ def _active(cell: str) -> str:
 
 
 def require_writable(path: Path) -> None:
-    """Refuse a file that `write_table` could not write, before anything is bought for it.
+    """Reject a file that `write_table` could not write, before anything is paid for it.
 
     Raises:
         ConfigError: When its name has another suffix, its folder is missing, or Parquet's package is.

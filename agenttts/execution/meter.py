@@ -11,12 +11,12 @@ from agenttts.llm.samples import Spend
 
 
 class Meter:
-    """What has been bought so far, and how much may be.
+    """What has been paid for so far, and how much may be.
 
     Args:
-        max_tokens: Tokens that may be bought in all.
+        max_tokens: Tokens that may be paid for in all.
         max_usd: US dollars that may be spent in all.
-        spent: What had been bought before.
+        spent: What had been paid for before.
     """
 
     def __init__(self, max_tokens: int | None = None, max_usd: float | None = None, spent: Spend | None = None) -> None:
@@ -25,7 +25,7 @@ class Meter:
         self._settled = asyncio.Condition()
 
     def check(self) -> None:
-        """Refuse the next purchase when a limit is used up.
+        """Stop the next request when a limit is used up.
 
         Raises:
             LimitReached: When it is.
@@ -37,7 +37,7 @@ class Meter:
 
     @asynccontextmanager
     async def reserved(self, tokens: int) -> AsyncIterator[None]:
-        """Hold a purchase of at most `tokens` until those under way leave room: limits are passed by one at most.
+        """Hold a request of at most `tokens` until those under way leave enough: limits are passed by one at most.
 
         Raises:
             LimitReached: When a limit is used up.
@@ -46,7 +46,7 @@ class Meter:
             yield
             return
         async with self._settled:
-            await self._settled.wait_for(lambda: not self._under_way or self._has_room(tokens))
+            await self._settled.wait_for(lambda: not self._under_way or self._would_hold(tokens))
             self.check()
             self._under_way += tokens
         try:
@@ -56,12 +56,12 @@ class Meter:
                 self._under_way -= tokens
                 self._settled.notify_all()
 
-    def _has_room(self, tokens: int) -> bool:
+    def _would_hold(self, tokens: int) -> bool:
         """Whether the limits would hold even if this and everything under way came out at its longest."""
         if self.max_usd is not None:
             return False  # what a reservation costs depends on its model: one at a time is exact
         return self.max_tokens is None or self.spent.tokens + self._under_way + tokens <= self.max_tokens
 
     def add(self, spend: Spend) -> None:
-        """Count a purchase or a reuse."""
+        """Count what was paid for or reused."""
         self.spent += spend

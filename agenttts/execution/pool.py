@@ -1,7 +1,7 @@
-"""The sample pool: every completion ever bought, addressed by content, reused by every trial.
+"""The sample pool: every completion ever paid for, addressed by content, reused by every trial.
 
 A key is the hash of (namespace, served model and revision, messages, sampling parameters); the samples of a key are an
-ordered list. A draw of S samples returns the first S and buys only those missing, in one request, once: coroutines
+ordered list. A draw of S samples returns the first S and requests only those missing, in one request, once: coroutines
 of this process wait for one another, processes that share the store wait for one another's claims. So S = 5 after
 S = 20 is free, an unchanged upstream output makes downstream free, and a repeated study is free. Fresh draws, for an
 honest check of the winner, use another namespace.
@@ -45,7 +45,7 @@ _EMBEDDING = Sampling(temperature=0, max_tokens=1, extra={"embedding": True})
 
 @dataclass(frozen=True)
 class Draw:
-    """The samples of one draw, and what it bought and reused."""
+    """The samples of one draw, and what was paid for and reused."""
 
     samples: tuple[Sample, ...]
     prompt_tokens: int
@@ -53,7 +53,7 @@ class Draw:
 
 
 class _Order(NamedTuple):
-    """Whose samples of which prompt are bought."""
+    """Whose samples of which prompt are requested."""
 
     client: Completer
     key: str
@@ -96,11 +96,11 @@ class SamplePool:
     async def draw(
         self, client: Completer, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
     ) -> Draw:
-        """The first `samples` samples of a key, buying those missing.
+        """The first `samples` samples of a key, requesting those missing.
 
         Raises:
             LimitReached: When something is missing and a limit is used up.
-            EndpointError: When the endpoint refuses or keeps failing.
+            EndpointError: When the endpoint rejects the request or keeps failing.
         """
         key = sample_key(self.namespace, model, messages, sampling)
         lock = self._locks.setdefault(key, asyncio.Lock())
@@ -108,7 +108,7 @@ class SamplePool:
             held = self._samples.read(key, samples)
             if not held.missing:
                 return self._reused(held)
-            held = await self._claim(key, samples)  # another process may have bought some meanwhile
+            held = await self._claim(key, samples)  # another process may have added some meanwhile
             keeping = asyncio.create_task(self._keep_claim(key))
             try:
                 drawn = await self._buy(_Order(client, key, model, messages, sampling), samples, held)
@@ -137,17 +137,17 @@ class SamplePool:
             _log.warning("%d claims are free in %g s only: %s", len(keys), _CLAIM_SECONDS, error)
 
     async def embed(self, client: EmbeddingClient, model: Model, text: str) -> tuple[tuple[float, ...], Spend]:
-        """The embedding of a text, bought once, and what was bought or reused.
+        """The embedding of a text, requested once, and what was paid for or reused.
 
         Raises:
             LimitReached: When it is missing and a limit is used up.
-            EndpointError: When the endpoint refuses or keeps failing.
+            EndpointError: When the endpoint rejects the request or keeps failing.
         """
         drawn = await self.draw(_Embedded(client), model, [{"role": "user", "content": text}], _EMBEDDING, 1)
         return tuple(json.loads(drawn.samples[0].text)), drawn.spend
 
     async def _claim(self, key: str, samples: int) -> Held:
-        """Wait for the right to buy, and look again."""
+        """Wait for the right to ask for samples, and look again."""
         pause, started, told = _FIRST_PAUSE_SECONDS, time.monotonic(), False
         self._cancelled.discard(key)
         while (held := self._samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
@@ -159,13 +159,13 @@ class SamplePool:
         return held
 
     async def _keep_claim(self, key: str) -> None:
-        """Renew a claim while its purchase goes on; a dead process's claim is soon free again."""
+        """Renew a claim while its request goes on; a dead process's claim is soon free again."""
         while True:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
             self._samples.claim(key, self._owner, _CLAIM_SECONDS)
 
     async def _buy(self, order: _Order, samples: int, before: Held) -> Draw:
-        """Buy what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
+        """Request what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
         if not before.missing:
             return self._reused(before)
         reused = sum(sample.completion_tokens for sample in before.samples)
@@ -227,7 +227,7 @@ def _requests(missing: Sequence[int], at_once: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Embedded:
-    """A seller of embeddings as one of completions: an embedding is kept as the one sample of its text."""
+    """A client for embeddings as one for completions: an embedding is kept as the one sample of its text."""
 
     client: EmbeddingClient
 

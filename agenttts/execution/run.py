@@ -56,7 +56,7 @@ class ExampleRun:
     pool: SamplePool
     embedder: Model | None = None
     completer: Completer | None = None
-    """Who is asked for samples, where that is not simply the client: servers may have to be waited for."""
+    """What is asked for samples, where that is not simply the client: servers may have to be waited for."""
     spend: Spend = Spend()
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class ExampleRun:
         for subtask in self.pipeline.order:
             parents = {name: tasks[name] for name in self.pipeline.parents(subtask.name)}
             tasks[subtask.name] = asyncio.ensure_future(self._run(subtask, parents))
-        # A failure must not cut off a sibling whose purchase is under way.
+        # A failure must not cut off a sibling whose request is under way.
         outcomes = await asyncio.gather(*tasks.values(), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -122,7 +122,7 @@ class ExampleRun:
         return drawn
 
     async def embed(self, text: str) -> tuple[float, ...]:
-        """Buy an embedding through the pool."""
+        """Request an embedding through the pool."""
         if self.embedder is None or not isinstance(self.client, EmbeddingClient):
             raise ConfigError("a subtask asks for an embedding: give the LiveEnvironment an embedder")
         with self._met("", text):

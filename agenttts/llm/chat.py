@@ -69,7 +69,7 @@ class ChatModel:
         """Nothing to close: no connection outlives its question."""
 
     async def check(self) -> None:
-        """Make sure, without buying anything, that the model can be asked.
+        """Make sure, without paying for anything, that the model can be asked.
 
         Raises:
             ConfigError: When the endpoint does not serve the model; the message lists those it does.
@@ -88,10 +88,10 @@ class ChatModel:
         Args:
             prompt: The user message.
             system: The system message.
-            schema: JSON schema of the reply, put to the server until it refuses one; the prompt must ask for JSON too.
+            schema: JSON schema of the reply, sent to the server until it rejects one; the prompt must ask for JSON too.
 
         Raises:
-            EndpointError: When the endpoint refuses, keeps failing, or answers without a completion.
+            EndpointError: When the endpoint rejects the request, keeps failing, or answers without a completion.
         """
         started = time.perf_counter()
         messages = [{"role": "system", "content": storable(system)}, {"role": "user", "content": storable(prompt)}]

@@ -1,4 +1,4 @@
-"""What everyone who asks an OpenAI-compatible endpoint shares: its client, its errors, the models it serves.
+"""What all clients of an OpenAI-compatible endpoint share: its HTTP client, its errors, the models it serves.
 
 Keys come from the environment and appear in no message; URLs are shown without user, password and query.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 SIMULATION = "agenttts-simulation"
-"""Who owns the models of a simulated server, and so how one is known."""
+"""Owner of the models that a simulated server lists: by this it is recognised."""
 REFUSED = (400, 422)
 """Statuses by which a server says that it understood a request and declines it."""
 NO_KEY = "none"
@@ -71,7 +71,7 @@ def lacks_key(url: str, api_key_env: str) -> bool:
 
 
 async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str, str] | None:
-    """Names of the models that an endpoint serves, and their owners; None when it does not tell. Buys nothing.
+    """Names of the models that an endpoint serves, and their owners; None when it does not tell. Costs nothing.
 
     Args:
         client: Its client.
@@ -79,7 +79,7 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str,
         who: Whom it is asked for, as errors name it.
 
     Raises:
-        EndpointError: When it cannot be reached, refuses the key, or is no OpenAI-compatible endpoint.
+        EndpointError: When it cannot be reached, rejects the key, or is no OpenAI-compatible endpoint.
     """
     from openai import APIStatusError, OpenAIError
 
@@ -94,7 +94,7 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str,
     except (OpenAIError, TimeoutError) as error:
         raise EndpointError(
             f"cannot reach {shown_url(url)}, the endpoint of {who}: "
-            "start its server, or mend base_url or OPENAI_BASE_URL"
+            "start its server, or correct base_url or OPENAI_BASE_URL"
         ) from error
     except (AttributeError, TypeError, ValueError) as error:
         raise EndpointError(
@@ -118,7 +118,7 @@ def refusal(error: APIStatusError, where: str, key: str, url: str) -> EndpointEr
 
     Args:
         error: The official client's error.
-        where: Who was asked, and where.
+        where: The model and the endpoint that were asked, in words.
         key: The key that was sent.
         url: Where it was sent, with the user, the password and the query that were sent with it.
     """
@@ -143,7 +143,7 @@ def complaint(body: str) -> str:
 def shown_url(url: str) -> str:
     """The URL without anything that may be a secret: no user, no password (whatever is in it), no query.
 
-    Where an @ stands in what may be a query or else a password with odd characters, only the scheme is shown.
+    Where an @ is part of what may be a query or else a password with odd characters, only the scheme is shown.
     """
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     server, path = _parts(rest)

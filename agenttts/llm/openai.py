@@ -54,7 +54,7 @@ class _Endpoint:
     accepted_n: int = 1
     """Most choices that the server has returned at once."""
     refused_n: int | None = None
-    """Fewest choices that the server has refused."""
+    """Fewest choices that the server has rejected."""
     miscounts: bool = False
     """Its usage counts one choice only (llama.cpp)."""
     takes_seed: bool = True
@@ -325,5 +325,5 @@ def _body(model: Model, messages: Sequence[Message], sampling: Sampling) -> dict
 
 
 def _is_refusal(error: EndpointError) -> bool:
-    """Whether the server understood the request and declined it, as it does when `n` is unknown or too large."""
+    """Whether the server understood the request and rejected it, as it does when `n` is unknown or too large."""
     return error.status in REFUSED

@@ -10,7 +10,7 @@ from agenttts.pipeline import Message, Model, Sampling
 
 
 class Completer(Protocol):
-    """Buys completions."""
+    """Asks models for completions."""
 
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
@@ -18,7 +18,7 @@ class Completer(Protocol):
         """The completions of one request: at least one, at most `samples`.
 
         Args:
-            model: Who is asked.
+            model: The model that is asked.
             messages: The prompt.
             sampling: How to sample.
             start: Position of the first completion among those of this prompt.
@@ -26,7 +26,7 @@ class Completer(Protocol):
             seed: Seed of the prompt's first completion; the one at position p is drawn with seed + p.
 
         Raises:
-            EndpointError: When the endpoint refuses or keeps failing.
+            EndpointError: When the endpoint rejects the request or keeps failing.
         """
         ...
 
@@ -39,7 +39,7 @@ class ChatClient(Completer, Protocol):
         ...
 
     async def check(self, models: Sequence[Model]) -> str:
-        """Make sure that every model can be asked, before anything is bought.
+        """Make sure that every model can be asked, before anything is paid for.
 
         Returns:
             What the answers are where no model gives them, in words that are shown; empty for real models.
@@ -57,13 +57,13 @@ class ChatClient(Completer, Protocol):
 
 @runtime_checkable
 class EmbeddingClient(Protocol):
-    """A client that buys embeddings too."""
+    """A client that asks for embeddings too."""
 
     async def embed(self, model: Model, text: str) -> Completions:
         """The embedding of a text: one sample, which holds a JSON list of numbers.
 
         Raises:
-            EndpointError: When the endpoint refuses or keeps failing.
+            EndpointError: When the endpoint rejects the request or keeps failing.
         """
         ...
 
@@ -75,6 +75,6 @@ class EmbeddingClient(Protocol):
 
         Raises:
             ConfigError: On a missing key, or an endpoint without this model or without embeddings.
-            EndpointError: When the endpoint cannot be reached, is overloaded or refuses the key.
+            EndpointError: When the endpoint cannot be reached, is overloaded or rejects the key.
         """
         ...

@@ -19,7 +19,7 @@ class Spend:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reused_prompt_tokens: int = 0
-    """Prompt tokens of draws that the pool answered, as a fresh purchase would have counted them."""
+    """Prompt tokens of draws that the pool answered, as a fresh request would have counted them."""
     reused_completion_tokens: int = 0
     usd: float = 0.0
     """By the models' declared prices; models without prices add nothing."""
@@ -31,18 +31,18 @@ class Spend:
 
     @property
     def tokens(self) -> int:
-        """Tokens bought, prompt and completion."""
+        """Tokens paid for, prompt and completion."""
         return self.prompt_tokens + self.completion_tokens
 
     @property
     def reused_tokens(self) -> int:
-        """Tokens that the sample pool saved buying."""
+        """Tokens that the sample pool saved."""
         return self.reused_prompt_tokens + self.reused_completion_tokens
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion that was bought."""
+    """One completion that was paid for."""
 
     text: str
     completion_tokens: int

@@ -86,8 +86,8 @@ class MajorityVote(_Free):
 class IdVote(_Free):
     """The paper's vote on lists of ids: the most frequent length k, then the k ids with most votes.
 
-    Mended against the authors' code: an id counts once per sample, ids that do not exist never enter (the parser
-    drops them), ties go to the shorter list and to the lower id, so that the result does not hang on the order.
+    Fixed against the authors' code: an id counts once per sample, ids that do not exist never enter (the parser
+    drops them), ties go to the shorter list and to the lower id, so that the result does not depend on the order.
 
     Examples:
         >>> asyncio.run(at.aggregators.IdVote().aggregate([(1, 2), (2, 1), (2, 3)], handle))

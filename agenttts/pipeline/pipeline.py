@@ -2,7 +2,7 @@
 
 Pure values: nothing here talks to a model. A pipeline is a directed acyclic graph of subtasks; each subtask draws
 S samples from one model, parses each sample, and aggregates the parsed samples into one output, which the subtasks
-after it receive. Everything is validated on construction, so a mistake surfaces before anything is bought.
+after it receive. Everything is validated on construction, so a mistake surfaces before anything is paid for.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
 
     Examples:
-        >>> retrieve = at.Subtask("retrieve", [small, large], "{{ question }} {{ passages }}")
-        >>> answer = at.Subtask("answer", [small, large], "{{ question }} {{ retrieve }}")
-        >>> at.Pipeline("rag", [retrieve, answer], at.metrics.exact_match("gold")).parents("answer")
+        >>> retrieve = at.Subtask("retrieve", (small, large), "{{ question }} {{ passages }}")
+        >>> answer = at.Subtask("answer", (small, large), "{{ question }} {{ retrieve }}")
+        >>> at.Pipeline("rag", (retrieve, answer), at.metrics.exact_match("gold")).parents("answer")
         ('retrieve',)
 
     Raises:

@@ -49,7 +49,7 @@ class SubtaskRun(Protocol):
     """The metered handle through which a subtask draws samples while it runs.
 
     A user's coroutine (`Subtask.run`) and the aggregators receive it; every draw goes through the sample pool, so it
-    is recorded, counted, reused and never bought twice.
+    is recorded, counted, reused and never paid for twice.
     """
 
     @property
@@ -88,7 +88,7 @@ class StepRun(SubtaskRun, Protocol):
 
         Raises:
             ParseError: When no sample can be used and the subtask has no default.
-            EndpointError: When the model's endpoint refuses or keeps failing.
+            EndpointError: When the model's endpoint rejects the request or keeps failing.
         """
         ...
 
@@ -154,7 +154,7 @@ class Subtask:
 
     Examples:
         >>> prompt, parser = "{{ question }} End with 'Answer: ...'.", at.parsers.tagged("Answer:")
-        >>> answer = at.Subtask("answer", [small, large], prompt, parser=parser, max_samples=16)
+        >>> answer = at.Subtask("answer", (small, large), prompt, parser=parser, max_samples=16)
         >>> [model.name for model in answer.models]
         ['small', 'large']
 

@@ -1,4 +1,4 @@
-"""The paper's insights as one formula: subtasks are the links of a chain, and what one loses no later one mends.
+"""The paper's insights as one formula: subtasks are the links of a chain, and what one loses no later one recovers.
 
     score = product over subtasks of 1 - w (1 - q)
     q = a + lift (1 - a) (1 - 2^(-(u log2 S / half)^k)) - fall max(0, log2 S - knee)

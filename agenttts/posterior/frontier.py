@@ -1,4 +1,4 @@
-"""The frontier of a study: what each budget buys, from one archive.
+"""The frontier of a study: what each budget affords, from one archive.
 
 Every trial is evidence for every budget: one posterior is fitted to all of them, and each budget is given the best
 trial among those that fit it. So a study searched under one budget has a frontier too, below that budget.
@@ -48,7 +48,7 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """What one budget buys."""
+    """What one budget affords."""
 
     budget: float
     trial: Trial
@@ -57,7 +57,7 @@ class Point:
     check: Evaluation | None = None
     """Its allocation on held-out examples with fresh samples; None where that has not been checked."""
     gain: Gain | None = None
-    """Of the next larger budget; None at the largest, and where both buy the same allocation or share no example."""
+    """Of the next larger budget; None at the largest, and where both have the same allocation or share no example."""
 
 
 class Estimate(NamedTuple):

@@ -24,7 +24,7 @@ _WEIGHED_BY = 120
 _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
 ALL_INSIGHTS = 0
-"""Stands for all insights in the place of one's number."""
+"""All insights together, where the number of one is expected."""
 _CLAIMS = {
     "ordered": (1, "models of like size behave alike"),
     "saturating": (2, "the gain from every doubling of samples shrinks"),

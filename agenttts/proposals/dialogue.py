@@ -143,7 +143,7 @@ async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace)
     """Put a prompt that ends in `allocation_request` to a model, and read what comes back.
 
     Raises:
-        EndpointError: When its endpoint refuses or keeps failing.
+        EndpointError: When its endpoint rejects the request or keeps failing.
     """
     answer = await model.ask(prompt, system=SYSTEM, schema=_schema(space))
     try:

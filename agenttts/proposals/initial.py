@@ -2,7 +2,7 @@
 
 For each subtask in turn, the budget of one pass of its largest model is given to each of its models (a small model
 gets as many samples as fit), while the other subtasks run their largest model once. Two defects of the authors' code
-are mended: the comparison with the remaining budget has a tolerance, so that the paper's own default budget (exactly
+are fixed: the comparison with the remaining budget has a tolerance, so that the paper's own default budget (exactly
 the sum) keeps the largest models elsewhere; and where the budget does not allow that, the other subtasks step down one
 at a time, the dearest first, instead of all to the smallest. Duplicates are dropped.
 """
@@ -29,7 +29,7 @@ def initial_allocations(space: SearchSpace) -> list[Allocation]:
 
 
 def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocation | None:
-    """The model with as many samples as one pass of the subtask's largest model buys; None when not even one fits."""
+    """The model with as many samples as one pass of the subtask's largest model costs; None when not even one fits."""
     cheapest = space.subtask_costs(space.cheapest)
     others = sum(cost for name, cost in cheapest.items() if name != subtask.name)
     largest = space.subtask_costs(space.largest_once)[subtask.name]

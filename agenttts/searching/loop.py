@@ -1,7 +1,7 @@
-"""The search loop: ask the searcher, refuse or evaluate, record; until a limit is reached.
+"""The search loop: ask the searcher, reject or evaluate, record; until a limit is reached.
 
-The loop keeps nothing that is not in the store: a search killed at any instant goes on where it was when the same
-command is run again. Whatever a trial bought is in the sample pool even if the trial was cut off.
+The loop keeps nothing that is not in the store: a search killed at any instant continues when the same command is run
+again. Whatever a trial paid for is in the sample pool even if the trial was cut off.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class SearchLoop:
         return f"{len(self.archive.trials)} trials done"
 
     def _catch_up(self) -> None:
-        """Take in what other processes that search this study have recorded and bought meanwhile."""
+        """Take in what other processes that search this study have recorded and paid for meanwhile."""
         if self.store.count_trials(self.study) > len(self.archive.trials):
             self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
 
@@ -115,7 +115,7 @@ class SearchLoop:
     async def _ask(self) -> tuple[SearchSpace, list[Proposal]]:
         """Proposals for the budget whose turn it is, or for the next for which there are any, and its space."""
         self._report("proposing")
-        # Rounds that are in the archive, so that a resumed search takes the same way.
+        # Rounds that are in the archive, so that a resumed search proposes the same.
         turn = len({trial.round for trial in self.archive.trials}) % len(self.plan.spaces)
         for space in (*self.plan.spaces[turn:], *self.plan.spaces[:turn]):
             if proposals := await self._ask_within(space):
@@ -123,13 +123,13 @@ class SearchLoop:
         return self.plan.space, []
 
     async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
-        """Proposals that may be evaluated; the others are recorded as refused."""
+        """Proposals that may be evaluated; the others are recorded as rejected."""
         count = min(self.plan.parallel, self.plan.limits.trials - len(self.archive.trials))
         accepted: dict[str, Proposal] = {}
         for proposal in await self.plan.searcher.propose(self.archive, space, count):
             reasons = self._faults(proposal, accepted, space)
             if reasons:
-                self._refuse(proposal, reasons)
+                self._reject(proposal, reasons)
             elif len(accepted) < count:
                 accepted[proposal.allocation.key] = proposal
         return list(accepted.values())
@@ -139,8 +139,8 @@ class SearchLoop:
             return ["it has been proposed before"]
         return space.faults(proposal.allocation)
 
-    def _refuse(self, proposal: Proposal, reasons: list[str]) -> None:
-        _log.warning("%s proposed %s, refused: %s", self.plan.searcher.name, proposal.allocation, "; ".join(reasons))
+    def _reject(self, proposal: Proposal, reasons: list[str]) -> None:
+        _log.warning("%s proposed %s, rejected: %s", self.plan.searcher.name, proposal.allocation, "; ".join(reasons))
         refusal = Refusal(
             allocation=proposal.allocation,
             reasons=tuple(reasons),
@@ -381,7 +381,7 @@ class SearchLoop:
 
 
 async def _all(evaluations: Iterable[Awaitable[None]]) -> None:
-    """Wait for all of them; a failure must not cut off what another is buying, and is raised only then."""
+    """Wait for all of them; a failure must not cut off a request that another has paid for, and is raised only then."""
     for outcome in await asyncio.gather(*evaluations, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

@@ -17,7 +17,7 @@ from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive, Trial
 
 Phase = Literal["starting", "proposing", "evaluating", "validating"]
-"""What a search is doing; while it is "starting" nothing has been asked or bought."""
+"""What a search is doing; while it is "starting" nothing has been asked or paid for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Limits:
     trials: int = 30
     """Trials in the study, those of earlier runs included."""
     max_tokens: int | None = None
-    """Tokens that the study may buy in all, the agent's own included."""
+    """Tokens that the study may pay for in all, the agent's own included."""
     max_usd: float | None = None
     """US dollars that the study may spend in all, by the models' declared prices."""
 
@@ -88,7 +88,7 @@ class Progress:
 
     @property
     def spent(self) -> Spend:
-        """What the study has bought and reused up to now."""
+        """What the study has paid for and reused up to now."""
         return self.meter.spent
 
     @property
@@ -124,7 +124,7 @@ class SearchResult:
     validation: Evaluation | None
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
     spend: Spend
-    """Everything the study bought and reused, in earlier runs too."""
+    """Everything the study paid for and reused, in earlier runs too."""
     own: Spend
     """What of it the searcher itself took, where it asks an LLM."""
     seconds: float
@@ -132,7 +132,7 @@ class SearchResult:
     stopped: str
     """Why it stopped."""
     frontier: Frontier | None = None
-    """What each budget buys, where the search had several; `best` is what the largest buys."""
+    """What each budget affords, where the search had several; `best` is the choice for the largest."""
     prefix_caches: Mapping[str, CacheUse] = field(default_factory=dict)
     """Model -> what its server found of its prompts in its prefix cache while the study was searched; only of servers
     that tell (vLLM's)."""

@@ -1,7 +1,7 @@
 """Recording an environment: many allocations on every example, as a table that `RecordedEnvironment` searches.
 
 Samples come from the store's pool under the search's own namespace, so a search of the same environment and store has
-paid for part of a recording already, and a recording that was cut off goes on where it was.
+paid for part of a recording already, and a recording that was cut off continues when it is run again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agenttts.protocols import Environment
 from agenttts.searching.scoring import evaluated, missing_in_words
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.spec import bought
+from agenttts.study.spec import verb_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Recorded:
     of: int
     """Allocations to record."""
     spend: Spend
-    """What this run has bought and reused."""
+    """What this run has paid for and reused."""
     seconds: float
     """Wall-clock seconds of this run."""
     label: str
@@ -69,13 +69,13 @@ async def record(
         allocations: At least one; those with most samples go first, so that the others find theirs in the pool.
         store: Path or URL of the store whose sample pool is used.
         path: The table: .csv, .csv.gz or .parquet. It is written at the end, whole.
-        max_tokens: Tokens that this run may buy.
+        max_tokens: Tokens that this run may pay for.
         on_progress: Called after each allocation.
 
     Raises:
-        ConfigError: On no allocation or a file that cannot be written, before anything is bought.
-        LimitReached: When the limit stops a purchase: no table is written, what was bought stays in the pool.
-        EndpointError: When servers stop answering; what was bought stays in the pool.
+        ConfigError: On no allocation or a file that cannot be written, before anything is paid for.
+        LimitReached: When the limit stops a request: no table is written, what was paid for stays in the pool.
+        EndpointError: When servers stop answering; what was paid for stays in the pool.
     """
     require_writable(path)
     if not allocations:
@@ -124,7 +124,7 @@ async def _evaluated(environment: Environment, allocation: Allocation, pool: Sam
 
 
 def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[RecordedOutcome]:
-    held_out, simulated = set(environment.held_out), bought(environment.recorded) == "simulated"
+    held_out, simulated = set(environment.held_out), verb_for(environment.recorded) == "simulated"
     return [
         RecordedOutcome(
             allocation=allocation,

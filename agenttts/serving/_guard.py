@@ -1,4 +1,4 @@
-"""Runs a server that must not outlive whoever started this: it ends, with its workers, when standard input closes."""
+"""Runs a server that must not outlive this program's parent: it ends, with its workers, when standard input closes."""
 
 import os
 import signal

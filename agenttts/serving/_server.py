@@ -1,7 +1,7 @@
 """The life of one server: started, watched, started again when it crashes, put to sleep, stopped.
 
 It runs under a guard that ends it when this process ends, however that ends. That it is ours, and not one that somebody
-else runs on the same port, is known by a name that it serves and that nobody can guess.
+else runs on the same port, is known by a name that it serves and that cannot be guessed.
 """
 
 from __future__ import annotations

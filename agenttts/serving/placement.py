@@ -100,7 +100,7 @@ class Placement:
 
     placed: tuple[Placed, ...]
     swap: Swap
-    """How one shift makes room for the next; "none" when there is only one."""
+    """How one shift frees the GPUs for the next; "none" when there is only one."""
 
     @property
     def shifts(self) -> int:
@@ -185,8 +185,8 @@ def place(demands: Sequence[Demand], cards: Sequence[Card], *, host_gib: float) 
     swap: Swap = "none" if len(shifts) <= 1 else "restart"
     if swap == "restart" and sum(each.weights_gib for each in demands) <= host_gib:
         engines = sum(each.engine_gib for each in demands)
-        room = {card: free - engines for card, free in usable.items()}
-        asleep = _packed(demands, room, dict.fromkeys((each.name for each in demands), 0.0))
+        left = {card: free - engines for card, free in usable.items()}
+        asleep = _packed(demands, left, dict.fromkeys((each.name for each in demands), 0.0))
         if not isinstance(asleep, Demand):
             shifts, swap = asleep, "sleep"
     placed = [each for number, shift in enumerate(shifts) for each in shift.filled(number)]
@@ -202,8 +202,8 @@ class _Seat(NamedTuple):
 class _Shift:
     """Models that are awake together, and what is left of the cards."""
 
-    def __init__(self, room: Mapping[int, float]) -> None:
-        self.free = dict(room)
+    def __init__(self, free: Mapping[int, float]) -> None:
+        self.free = dict(free)
         self.seats: list[_Seat] = []
 
     def takes(self, demand: Demand, engine_gib: float) -> bool:
@@ -239,13 +239,13 @@ class _Shift:
 
 
 def _packed(
-    demands: Sequence[Demand], room: Mapping[int, float], engine_gib: Mapping[str, float]
+    demands: Sequence[Demand], usable: Mapping[int, float], engine_gib: Mapping[str, float]
 ) -> list[_Shift] | Demand:
     """Shifts that hold every model, the largest seated first; or the model that does not fit even alone."""
     shifts: list[_Shift] = []
     for each in sorted(demands, key=lambda one: (-one.weights_gib, one.name)):
         if not any(shift.takes(each, engine_gib[each.name]) for shift in shifts):
-            shifts.append(_Shift(room))
+            shifts.append(_Shift(usable))
             if not shifts[-1].takes(each, engine_gib[each.name]):
                 return each
     return shifts

@@ -88,7 +88,7 @@ class VllmServing:
         self._logs, self._tell = logs, tell
         self._servers: dict[str, ServerProcess] = {}
         self.turns: Turns | None = None
-        """Who is awake, where not all are."""
+        """The models that are awake, where not all are."""
 
     @cached_property
     def cards(self) -> Sequence[Card]:
@@ -167,7 +167,7 @@ class VllmServing:
         self._awake = shift
 
     async def _rest(self, shift: int) -> None:
-        """Make room for another shift."""
+        """Free the GPUs for another shift."""
         sleeping = self.placement.swap == "sleep"
         servers = [self._servers[p.demand.name] for p in self.placement.placed if p.shift == shift]
         await asyncio.gather(*(each.sleep() if sleeping else each.pause() for each in servers))
@@ -262,7 +262,7 @@ def _require_new(version: str) -> None:
 
 
 def _ports(count: int, first: int | None) -> list[int]:
-    """Ports that nobody listens on.
+    """Ports that no program listens on.
 
     Raises:
         ConfigError: When one that was asked for is taken.

@@ -1,11 +1,11 @@
-"""The virtual models of ChatDev: they write, complete, review and mend small real programs (`programs`).
+"""The virtual models of ChatDev: they write, complete, review and fix small real programs (`programs`).
 
     write      each part of the description is there or not, written or left a gap; the program has a bug or not
     complete   each gap is filled or stays
     review     names the bug, else a missing part, else is finished; a poor review says nothing that helps
     revise     does what the review asks, or breaks the program
     explain    finds what fails or guesses
-    mend       removes the bug, more often by a right explanation
+    fix        removes the bug, more often by a right explanation
     merging    by how many samples agree, part by part, the better more readily (`voting`)
 
 Their programs run in the real sandbox, so completeness and executability are measured, not scripted; consistency is the
@@ -52,9 +52,9 @@ _COMPLETE = Ability(0.5, 0.5)
 _SPOT = Ability(-0.4, 0.6)
 """A review or an explanation names what is wrong."""
 _REVISE = Ability(0.8, 0.4)
-_MEND = Ability(-0.3, 0.6)
+_FIX = Ability(-0.3, 0.6)
 _EXPLAINED = 0.8
-"""What a right explanation adds to mending."""
+"""What a right explanation adds to fixing."""
 _LUCK = 0.7
 
 _CANDIDATES = re.compile(r"^\[\d+\] ", re.MULTILINE)
@@ -164,11 +164,11 @@ def _explain(turn: _Turn) -> str:
     return _GUESS
 
 
-def _mend(turn: _Turn) -> str:
+def _fix(turn: _Turn) -> str:
     draft = turn.draft
-    explained = bool(draft.bug) and BUGS[draft.bug] in _said(turn, "A tester says:", prompts.MEND)
-    mended = turn.stands(_MEND, "mend", draft.bug, more=_EXPLAINED if explained else 0.0)
-    return render(replace(draft, bug="" if mended else draft.bug), turn.parts)
+    explained = bool(draft.bug) and BUGS[draft.bug] in _said(turn, "A tester says:", prompts.FIX)
+    fixed = turn.stands(_FIX, "mend", draft.bug, more=_EXPLAINED if explained else 0.0)
+    return render(replace(draft, bug="" if fixed else draft.bug), turn.parts)
 
 
 _TURNS: dict[str, Callable[[_Turn], str]] = {
@@ -177,7 +177,7 @@ _TURNS: dict[str, Callable[[_Turn], str]] = {
     prompts.REVIEW: _review,
     prompts.REVISE: _revise,
     prompts.EXPLAIN: _explain,
-    prompts.MEND: _mend,
+    prompts.FIX: _fix,
 }
 
 

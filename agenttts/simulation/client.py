@@ -33,8 +33,8 @@ class SimulatedClient:
         with _translated():
             answer = self._simulation.complete(body)
         texts = [choice["message"]["content"] for choice in answer["choices"]]
-        bought = tuple(Sample(text, count_tokens(text)) for text in texts)
-        return Completions(bought, answer["usage"]["prompt_tokens"])
+        samples_given = tuple(Sample(text, count_tokens(text)) for text in texts)
+        return Completions(samples_given, answer["usage"]["prompt_tokens"])
 
     async def embed(self, model: Model, text: str) -> Completions:
         with _translated():
@@ -59,7 +59,7 @@ class SimulatedClient:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """A refusal is what a real client raises."""
+    """Raise what a real client raises for a rejected request."""
     try:
         yield
     except RequestRejected as error:

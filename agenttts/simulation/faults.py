@@ -32,7 +32,7 @@ class Faults:
     garbled: float = 0.0
     """Answered with JSON that breaks off."""
     most_n: int | None = None
-    """Largest `n` that is not refused with a 400; 1 is a server that does not know `n`."""
+    """Largest `n` that is not rejected with a 400; 1 is a server that does not know `n`."""
     retry_after_s: float = 1.0
     slow_s: float = 5.0
 

@@ -1,6 +1,6 @@
 """Virtual models behind the OpenAI protocol: they rehearse a task without any LLM, and say so everywhere.
 
-Whoever owns the models in `/v1/models` is `chat.SIMULATION`, every answer and header carries the same mark, and an
+The owner of the models in `/v1/models` is `chat.SIMULATION`, every answer and header carries the same mark, and an
 environment that meets it calls its scores simulated, and keeps them and their samples apart from real ones.
 
 Tokens are counted by one rule: four characters are a token, rounded up, and a message has four more.

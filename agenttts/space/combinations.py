@@ -89,7 +89,7 @@ class Combinations:
         """For each subtask, the sums of all subtasks after it."""
         sums = [_Sums(np.zeros(1), np.ones(1))]
         for level in range(len(self.options) - 1, 0, -1):
-            # Costs may be negative (the paper's unit is), so the subtasks before can make room.
+            # Costs may be negative (the paper's unit is), so the subtasks before can free some budget.
             sums.append(self._add(self.options[level], sums[-1], self.limit - sum(self.least[:level])))
         return tuple(reversed(sums))
 

@@ -121,12 +121,12 @@ class SearchSpace:
         cost, unit = self.cost(allocation), self.cost_model.unit
         if cost <= self._limit:
             return []
-        mends = [
+        fixes = [
             f"{choice.model} in {name!r} could have at most {most} sample{'s' * (most > 1)}"
             for name, choice in allocation.items()
             if (most := self.most_samples(allocation, name)) >= 1
         ]
-        hint = "; with the rest unchanged, " + " or ".join(mends) if mends else "; use smaller models"
+        hint = "; with the rest unchanged, " + " or ".join(fixes) if fixes else "; use smaller models"
         return [f"it costs {cost:.6g} {unit}, over the budget of {self.budget:g} {unit}{hint}"]
 
     def most_samples(self, allocation: Allocation, subtask: str, model: str | None = None) -> int:

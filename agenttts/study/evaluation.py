@@ -83,7 +83,7 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SubtaskUsage:
-    """Means over examples of what one subtask used, whether bought or reused."""
+    """Means over examples of what one subtask used, whether paid for or reused."""
 
     prompt_tokens: float = 0.0
     """Prompt tokens of one request."""

@@ -44,7 +44,7 @@ class StudySpec:
         return found
 
 
-def bought(label: str) -> str:
+def verb_for(label: str) -> str:
     """What became of tokens, in a word, for an environment with this label (`recorded`)."""
     if label.startswith("simulated"):
         return "simulated"

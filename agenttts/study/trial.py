@@ -14,7 +14,7 @@ from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 
 RULES = "rules"
-"""Who did what an LLM might have done and did not: the planner of a step, the searcher of a trial filled in by rule."""
+"""Named as the planner of a step, or the searcher of a trial, that a rule provided where an LLM might have."""
 
 GUIDELINE_NODE = "reflect"
 """The node of the agent's graph whose steps are its guidelines."""
@@ -77,7 +77,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A proposal that the loop refused: recorded and shown to the searcher, never evaluated."""
+    """A proposal that the loop rejected: recorded and shown to the searcher, never evaluated."""
 
     allocation: Allocation
     reasons: tuple[str, ...]
@@ -102,7 +102,7 @@ class AgentStep:
     """Number of trials in the archive when the graph ran."""
     node: str
     planner: str
-    """Who did it: a planner by name, or `RULES` for what takes no LLM."""
+    """Name of the planner that did it, or `RULES` for what takes no LLM."""
     text: str = ""
     """What the node concluded, in words."""
     evidence: Any = None
@@ -151,8 +151,8 @@ class Archive:
         return max(self.trials, key=lambda trial: (trial.evaluation.interval.low, -trial.cost), default=None)
 
     def rng(self, seed: int) -> np.random.Generator:
-        """Randomness that depends on the seed and the archive only, so that a resumed search takes the same way.
+        """Randomness that depends on the seed and the archive only, so that a resumed search makes the same choices.
 
-        Refusals count: a searcher whose proposals were refused must not draw the same ones for ever.
+        Refusals count: a searcher whose proposals were rejected must not draw the same ones for ever.
         """
         return np.random.default_rng([seed, len(self.trials), len(self.refusals)])

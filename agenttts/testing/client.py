@@ -24,18 +24,18 @@ class ScriptedClient:
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
-        """See `environments.ChatClient.complete`; a token is a word."""
+        """See `llm.protocols.Completer.complete`; a token is a word."""
         self.requests += 1
-        bought: list[Sample] = []
+        drawn: list[Sample] = []
         for position in range(start, start + samples):
             try:
                 text = self._reply(model, messages, position)
             except EndpointError:
-                if not bought:
+                if not drawn:
                     raise
                 break
-            bought.append(Sample(text, len(text.split())))
-        return Completions(tuple(bought), sum(len(message["content"].split()) for message in messages))
+            drawn.append(Sample(text, len(text.split())))
+        return Completions(tuple(drawn), sum(len(message["content"].split()) for message in messages))
 
     def route(self, urls: Mapping[str, str]) -> None:
         """A script has no endpoint."""

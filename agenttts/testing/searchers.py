@@ -25,7 +25,7 @@ class SearcherSuite(ABC):
 
     @abstractmethod
     def make(self, seed: int) -> Searcher:
-        """A searcher that asks nobody: no LLM, no network."""
+        """A searcher that asks no LLM and no network."""
 
     def test_proposals_are_feasible_untried_distinct_and_as_many_as_asked(self) -> None:
         space = small_space()

@@ -107,7 +107,7 @@ async def test_infeasible_and_repeated_proposals_are_refused_and_recorded(
     assert result.stopped == "fixed has nothing new to propose"
     reasons = [refusal.reasons[0] for refusal in result.archive.refusals]
     assert reasons[0].startswith("it costs") and reasons[1] == "it has been proposed before"
-    assert "refused" in caplog.text
+    assert "rejected" in caplog.text
 
 
 async def test_the_winner_is_checked_on_held_out_examples_with_fresh_samples(

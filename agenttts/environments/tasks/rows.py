@@ -1,7 +1,7 @@
 """Reading public datasets: rows of a file or of the Hugging Face Hub, each of which knows where it stands.
 
 A file holds one JSON array, or one JSON object a line. A task takes the fields it needs through `Row`, so that a
-malformed example is one sentence with file, place and field, before anything is bought.
+malformed example is one sentence with file, place and field, before anything is paid for.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Row:
         Args:
             field: Its name.
             kind: What it must hold.
-            filled: Whether an empty list is refused too.
+            filled: Whether an empty list is rejected too.
 
         Raises:
             ConfigError: When it is missing, of another kind, or empty.

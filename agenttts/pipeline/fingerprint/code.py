@@ -83,7 +83,7 @@ def bytecode(code: CodeType, of: Callable[[Any], str]) -> str:
 
 
 def computes_names(code: CodeType, module: dict[str, Any]) -> bool:
-    """Whether code may look up attributes by names that do not stand in it."""
+    """Whether code may look up attributes by names that are not in it."""
     node = _function_node(code, module)
     if node is None:
         return bool(_BY_NAME & lookups(code).names)

@@ -1,6 +1,6 @@
 """What can be read of an object without running its code: its content, its state, and what kind of object it is.
 
-`content` reads kinds whose data stands in C, or whose state holds more than data. `state` reads the attributes of any
+`content` reads kinds whose data is held in C, or whose state holds more than data. `state` reads the attributes of any
 other object, from its dictionary and its slots: no property, `__getattr__` or `__reduce__` written in Python runs.
 """
 

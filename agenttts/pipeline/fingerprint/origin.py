@@ -78,7 +78,7 @@ def is_users_module(name: str) -> bool:
 
 
 def folder_of(scope: Mapping[str, Any]) -> str | None:
-    """The folder that a user's module, or its whole package, stands in; None for what was typed in.
+    """The folder that a user's module, or its whole package, lies in; None for what was typed in.
 
     Args:
         scope: The module's globals.

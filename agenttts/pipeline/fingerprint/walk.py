@@ -87,7 +87,7 @@ class Walk:
             self._inside.discard(id(value))
 
     def _string(self, value: str) -> str:
-        """A text; a path within the folder of the user's modules does not hang on where that is."""
+        """A text; a path within the folder of the user's modules does not depend on where that is."""
         start = f"{self._folder}/"
         return repr(value[len(start) :] if f"{value}/".startswith(start) else value)
 

@@ -55,9 +55,9 @@ class BestSoFar:
 
 
 def axes(findings: Sequence[Findings]) -> tuple[Against, ...]:
-    """What progress is shown against: tokens bought, or from scratch where studies are compared or replayed.
+    """What progress is shown against: tokens paid for, or from scratch where studies are compared or replayed.
 
-    What a comparison's first method buys, the others find in the pool; of a recording nothing is bought. Where no
+    What a comparison's first method pays for, the others find in the pool; a recording costs nothing. Where no
     model has run there are no tokens.
     """
     scratch = len(findings) > 1 or findings[0].recorded

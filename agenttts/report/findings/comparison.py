@@ -1,8 +1,8 @@
 """Several methods, several seeds: what each recommends, with 95 % intervals over the seeds.
 
 The intervals are Student's t for the mean over seeds, cut off where no value can be. They say how much a method depends
-on its random choices, given these examples. Equal values get none: a method that takes the same way whatever the seed
-has been run once, however often it was run.
+on its random choices, given these examples. Equal values get none: a method that makes the same
+choices whatever the seed has been run once, however often it was run.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Comparison:
     trials_to_best: Mean
     """Number of the recommended trial."""
     tokens: Mean
-    """Tokens that evaluating every trial from scratch would take: those bought and those the pool saved."""
+    """Tokens that evaluating every trial from scratch would take: those paid for and those the pool saved."""
     results: tuple[Ended, ...]
 
     @property
@@ -117,5 +117,5 @@ def _score(result: Ended) -> float:
 
 
 def _tokens(result: Ended) -> int:
-    """Bought, and reused from what earlier searches had put into the pool or from its own trials."""
+    """Paid for, and reused from what earlier searches had put into the pool or from its own trials."""
     return sum(trial.evaluation.spend.tokens + trial.evaluation.spend.reused_tokens for trial in result.archive.trials)

@@ -24,7 +24,7 @@ from agenttts.study.trial import AgentStep, Archive, Refusal, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """One call of the searcher: what it thought, what came of it, what was refused."""
+    """One call of the searcher: what it thought, what came of it, what was rejected."""
 
     number: int
     """Trials in the archive when it was made."""
@@ -137,7 +137,7 @@ class Findings:
 
     @cached_property
     def frontier(self) -> Frontier:
-        """What each budget of the study buys, and its Pareto-optimal trials."""
+        """What each budget of the study affords, and its Pareto-optimal trials."""
         spec = self.study.spec
         return frontier(spec.sizes, self.trials, spec.budgets or (spec.budget,)).checked(self.checks)
 

@@ -10,7 +10,7 @@ from agenttts.posterior.frontier import Frontier, frontier
 
 
 def study_frontier(store: Store, study: Study, budgets: Sequence[float] = ()) -> Frontier:
-    """The frontier of a study from what is in the store; nothing is bought.
+    """The frontier of a study from what is in the store; nothing is paid for.
 
     Examples:
         >>> from agenttts import report

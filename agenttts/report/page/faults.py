@@ -1,4 +1,4 @@
-"""What went wrong in a study: refused proposals, failed examples, samples that no parser could use."""
+"""What went wrong in a study: rejected proposals, failed examples, samples that no parser could use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from agenttts.report.page.pictures import PageTable
 
 
 def refusals_table(found: Findings) -> PageTable:
-    """Proposals that were never evaluated: refused by the loop, or declined by the method's own check."""
+    """Proposals that were never evaluated: rejected by the loop, or by the method's own check."""
     rows = [
         [str(each.round), each.searcher, f"{each.allocation}: {'; '.join(each.reasons)}"]
         for each in found.archive.refusals
     ]
-    declined = [(step, line) for step in found.steps if step.node == "check" for line in step.text.splitlines()[1:]]
-    rows += [[str(step.round), "its own check", line] for step, line in declined]
+    checked = [(step, line) for step in found.steps if step.node == "check" for line in step.text.splitlines()[1:]]
+    rows += [[str(step.round), "its own check", line] for step, line in checked]
     rows.sort(key=lambda row: int(row[0]))
-    return PageTable(headings=["after trials", "refused by", "proposal and reasons"], rows=rows, words=3)
+    return PageTable(headings=["after trials", "rejected by", "proposal and reasons"], rows=rows, words=3)
 
 
 def failures_table(found: Findings) -> PageTable:

@@ -99,7 +99,7 @@ def _comparison_page(findings: Sequence[Findings]) -> str:
 
 
 def _winner(comparisons: Sequence[Comparison]) -> str:
-    """Which method did best, and whether the next one's interval leaves room for doubt."""
+    """Which method did best, and whether the next one's interval leaves the order uncertain."""
     first, *others = sorted(comparisons, key=lambda each: -each.score.value)
     said = f"{first.method} recommends allocations of a mean score of {scored(*first.score)}"
     if not others:
@@ -107,8 +107,8 @@ def _winner(comparisons: Sequence[Comparison]) -> str:
     second = others[0].score
     low = first.score.value if first.score.interval is None else first.score.interval.low
     high = second.value if second.interval is None else second.interval.high
-    doubt = "" if low > high else ": over so few seeds, their order may be chance"
-    return f"{said}; {others[0].method} follows with {scored(*second)}{doubt}."
+    chance = "" if low > high else ": over so few seeds, their order may be chance"
+    return f"{said}; {others[0].method} follows with {scored(*second)}{chance}."
 
 
 def _render(template: str, **context: Any) -> str:

@@ -51,7 +51,7 @@ _RACED = (
     " Its score is what one posterior, over the trials of all studies on this page, expects at the end, so that "
     "no method is judged by its own luck. The line is the mean over the seeds of a method, the band its 95 % interval "
     "(Student's t), absent where all seeds agree. Tokens from scratch are what the trials would take without the "
-    "sample pool, so that no method profits from what another has bought."
+    "sample pool, so that no method profits from what another has paid for."
 )
 
 
@@ -158,7 +158,7 @@ def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve], capti
 
 def _saturation(curve: Curve) -> str:
     if curve.fit is None:
-        return f"{curve.model} has room for {counted(curve.counts[-1], 'sample')}, too few for a curve"
+        return f"{curve.model} can have at most {counted(curve.counts[-1], 'sample')}, too few for a curve"
     if curve.knee is None:
         return f"{curve.model} is still expected to gain at the {counted(curve.counts[-1], 'sample')} that fit"
     return f"{curve.model} should need no more than {counted(curve.knee, 'sample')}"

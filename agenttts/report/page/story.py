@@ -17,10 +17,10 @@ from agenttts.report.findings.evidence import told_evidence, told_guideline
 from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
 from agenttts.report.page.pictures import PageTable, percent, scored
-from agenttts.report.terminal.lines import cache_uses, priced, unbought
+from agenttts.report.terminal.lines import cache_uses, nothing_bought, priced
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.spec import bought
+from agenttts.study.spec import verb_for
 from agenttts.study.trial import Trial
 
 
@@ -59,9 +59,9 @@ def _spend_fact(found: Findings) -> Fact:
     seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
     usd = f", {priced(spend.usd, found.recorded)}" if spend.usd else ""
     planner = f"; {own.tokens:,} of them the method's own" if own.tokens and not found.recorded else ""
-    free = f"{unbought(own)}; " if found.recorded else ""
+    free = f"{nothing_bought(own)}; " if found.recorded else ""
     return Fact(
-        label=f"Tokens {bought(found.recorded)}",
+        label=f"Tokens {verb_for(found.recorded)}",
         value=f"{spend.tokens:,}",
         note=f"{free}{counted(len(found.trials), 'trial')}, {counted(spend.requests, 'request')}{usd}, "
         f"{duration(seconds)}{planner}",
@@ -123,7 +123,7 @@ def answer_lines(found: Findings) -> list[str]:
 
 
 def budgets_table(found: Findings) -> PageTable | None:
-    """What each budget buys; None where the study has one."""
+    """What each budget affords; None where the study has one."""
     if not found.study.spec.budgets:
         return None
     rows = []
@@ -199,7 +199,7 @@ NODES = {
     "reflect": "concluded",
     "propose": "proposed",
     "check": "checked",
-    "repair": "mended",
+    "repair": "fixed",
     "fill": "filled in",
 }
 """What a node of the agent's graph did, in a word."""
@@ -227,7 +227,7 @@ class Chapter:
 
     @property
     def own(self) -> str:
-        """Who thought, and what that took."""
+        """The planner, and what it took."""
         planners = ", ".join(dict.fromkeys(step.planner for step in self.round.steps))
         spend = self.round.spend
         took = f"{spend.tokens:,} tokens, {spend.seconds:.1f} s" if spend.tokens else "no tokens"
@@ -259,7 +259,7 @@ def trials_page_table(found: Findings) -> PageTable:
     stages = list(found.study.spec.sizes)
     return PageTable(
         headings=["trial", *stages, f"cost ({found.unit})", "expected (95 %)", "observed (95 %)", "examples", "failed",
-                  f"tokens {bought(found.recorded)}", "tokens reused"],
+                  f"tokens {verb_for(found.recorded)}", "tokens reused"],
         rows=[_trial_cells(found, trial) for trial in ranked],
         words=1 + len(stages),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from agenttts.report.findings.spending import study_prices
 from agenttts.searching.progress import SearchResult
 from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation, ExampleResult
-from agenttts.study.spec import bought
+from agenttts.study.spec import verb_for
 from agenttts.study.trial import RULES, AgentStep, Trial
 
 _MOST_REASONS = 3
@@ -44,9 +44,9 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
-    if refused := len(result.archive.refusals):
+    if rejected := len(result.archive.refusals):
         lines.append(
-            f"{counted(refused, 'proposal')} of the method {'was' if refused == 1 else 'were'} refused, unpaid"
+            f"{counted(rejected, 'proposal')} of the method {'was' if rejected == 1 else 'were'} rejected, unpaid"
         )
     lines += _filled(result.archive.trials)
     lines.append(f"This run took: {duration(result.seconds)}")
@@ -64,7 +64,7 @@ def _checks(result: SearchResult) -> list[Evaluation]:
 
 def _filled(trials: Sequence[Trial]) -> list[str]:
     count = sum(trial.searcher == RULES for trial in trials)
-    why = "the planner's own proposals were refused or unreadable"
+    why = "the planner's own proposals were rejected or unreadable"
     return [f"{count} of {len(trials)} trials were filled in by rule: {why}"] if count else []
 
 
@@ -90,9 +90,9 @@ def scored(evaluation: Evaluation, label: str = "", *, reasons: int | None = _MO
 
 
 def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str = "") -> str:
-    """What was bought and reused, the held-out checks included, in words.
+    """What was paid for and reused, the held-out checks included, in words.
 
-    Where no model runs, nothing was bought but what the method asked an LLM.
+    Where no model runs, nothing was paid for but what the method asked an LLM.
 
     Args:
         spend: Of the study.
@@ -103,20 +103,20 @@ def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str 
     usd = f", {priced(spend.usd, label)}" if spend.usd else ""
     tokens = sum(check.spend.tokens for check in checks)
     held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
-    verb = f"{bought(label)} ({unbought(own)})" if label else "bought"
+    verb = f"{verb_for(label)} ({nothing_bought(own)})" if label else "bought"
     return (
         f"The search {verb}: {spend.tokens:,} tokens in {counted(spend.requests, 'request')}{usd}{held_out}; "
         f"{spend.reused_tokens:,} further tokens came from the sample pool"
     )
 
 
-def unbought(own: Spend) -> str:
-    """What was bought where no model runs, given what the method itself took."""
+def nothing_bought(own: Spend) -> str:
+    """What was paid for where no model runs, given what the method itself took."""
     return "nothing was bought" + (f" but the {own.tokens:,} tokens of the method's own LLM" if own.tokens else "")
 
 
 def priced(usd: float, label: str) -> str:
-    """What tokens cost, or would have cost where nothing was bought."""
+    """What tokens cost, or would have cost where nothing was paid for."""
     return f"{usd:.4f} USD{' if they were bought' if label else ''}"
 
 
@@ -160,7 +160,7 @@ def trace_lines(
             if trial_number is not None:
                 lines += _details(trial, study, store.validation(study, trial.allocation))
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
-            lines.append((f"refused ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
+            lines.append((f"rejected ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
         if number in bests:
             lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
     if not lines:

@@ -17,7 +17,7 @@ from agenttts.report.terminal.layout import Listing
 from agenttts.report.terminal.tables import trials_table
 from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.spec import bought
+from agenttts.study.spec import verb_for
 from agenttts.study.trial import Archive, Trial
 
 _SHOWN_TRIALS = 10
@@ -62,12 +62,12 @@ def standing_lines(now: Standing) -> list[str]:
     """How a study stands, in a few lines."""
     spec, archive = now.study.spec, now.archive
     unit, label = cost_model(spec.cost_model).unit, now.study.details.get("recorded", "")
-    verb = bought(label)
-    refused = f", {len(archive.refusals)} refused" if archive.refusals else ""
+    verb = verb_for(label)
+    rejected = f", {len(archive.refusals)} rejected" if archive.refusals else ""
     labelled = f" ({label})" if label else ""
     lines = [
         f"{spec.environment}{labelled}, {spec.method}, budget {amount(spec.budget)} {unit} per query",
-        f"{counted(len(archive.trials), 'trial')}{refused}; {compact(now.spend.tokens)} tokens {verb}, "
+        f"{counted(len(archive.trials), 'trial')}{rejected}; {compact(now.spend.tokens)} tokens {verb}, "
         f"{compact(now.spend.reused_tokens)} reused{_ago(archive.trials)}",
     ]
     best = now.best

@@ -9,7 +9,7 @@ from agenttts._util.numbers import compact, interval
 from agenttts.report.findings.comparison import Comparison, Mean
 from agenttts.report.terminal.layout import Column, Listing
 from agenttts.space.cost import cost_model
-from agenttts.study.spec import bought
+from agenttts.study.spec import verb_for
 from agenttts.study.trial import Trial
 
 _COMPARISON_RANKS = (0, 2, 0, 1, 3)
@@ -32,7 +32,7 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
 
     budgets = [f"{row['budget']:g} {cost_model(row['cost_model']).unit}" for row in rows]
     best = ["" if row["best_observed"] is None else f"{row['best_observed']:.3f}" for row in rows]
-    tokens = [f"{row['tokens_bought']:,} {bought(row['recorded'])}" for row in rows]
+    tokens = [f"{row['tokens_bought']:,} {verb_for(row['recorded'])}" for row in rows]
     return Listing(
         [
             column("study", "{name}"),
@@ -69,12 +69,12 @@ def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "", whole: 
     stages = [Column(heading=name, cells=[str(trial.allocation[name]) for trial in trials]) for name in names]
     stacked = ["\n".join(f"{name}: {choice}" for name, choice in trial.allocation.items()) for trial in trials]
     number = Column(heading="trial", cells=[str(trial.number) for trial in trials], number=True)
-    figures = _figures(trials, unit, bought(label))
+    figures = _figures(trials, unit, verb_for(label))
     allocations = Column(heading="allocation", cells=stacked)
     return Listing([number, *stages, *figures], [number, allocations, *figures], whole=whole)
 
 
-def _figures(trials: Sequence[Trial], unit: str, bought: str) -> list[Column]:
+def _figures(trials: Sequence[Trial], unit: str, verb: str) -> list[Column]:
     evaluations = [trial.evaluation for trial in trials]
     failures = [evaluation.failures for evaluation in evaluations]
 
@@ -87,7 +87,7 @@ def _figures(trials: Sequence[Trial], unit: str, bought: str) -> list[Column]:
         column("95 % interval", [interval(evaluation.interval) for evaluation in evaluations]),
         column("examples", [len(evaluation.results) for evaluation in evaluations], rank=2),
         column("failed", failures, rank=0 if any(failures) else 1),
-        column(f"tokens {bought}", [f"{evaluation.spend.tokens:,}" for evaluation in evaluations], rank=3),
+        column(f"tokens {verb}", [f"{evaluation.spend.tokens:,}" for evaluation in evaluations], rank=3),
         column("reused", [f"{evaluation.spend.reused_tokens:,}" for evaluation in evaluations], rank=4),
     ]
 

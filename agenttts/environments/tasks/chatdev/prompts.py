@@ -16,7 +16,7 @@ COMPLETE = "Some of its parts are not written yet."
 REVIEW = "Read it without running it."
 REVISE = "Make this change."
 EXPLAIN = "Say in a few sentences where and why, and what would mend it."
-MEND = "Mend it."
+FIX = "Mend it."
 
 _CODER = "You are an experienced Python programmer. You write whole programs that work as they are."
 _REVIEWER = "You are an exacting reviewer of Python programs."
@@ -70,11 +70,9 @@ def explain(example: Example, files: Mapping[str, str], complaint: str) -> list[
     return _messages(_TESTER, f"{_program(example, files)}\n\n{task}")
 
 
-def mend(example: Example, files: Mapping[str, str], complaint: str, reason: str) -> list[Message]:
+def fix(example: Example, files: Mapping[str, str], complaint: str, reason: str) -> list[Message]:
     """Program, traceback and reason -> the changed files."""
-    task = (
-        f"It was run and failed:\n\n{complaint}\n\nA tester says:\n\n{reason}\n\n{MEND} Reply with the changed files."
-    )
+    task = f"It was run and failed:\n\n{complaint}\n\nA tester says:\n\n{reason}\n\n{FIX} Reply with the changed files."
     return _messages(_CODER, f"{_program(example, files)}\n\n{task}\n\n{_RULES}\n\n{_FORM}")
 
 

@@ -2,10 +2,10 @@
 
     coding            write the program; where parts are left unwritten, complete them
     static_testing    review without running; revise by the comment, unless nothing is found
-    dynamic_testing   run the program in the sandbox; where it fails, explain the traceback, then mend
+    dynamic_testing   run the program in the sandbox; where it fails, explain the traceback, then fix
 
 A turn without a usable reply leaves the program as it is (its samples are counted as unparsable); only a program that
-cannot be written at all fails the example. A program that runs is not mended, so that the samples of dynamic testing
+cannot be written at all fails the example. A program that runs is not changed, so that the samples of dynamic testing
 are drawn for failing programs alone, as dynamic testing means; the budget is what it costs when they are.
 """
 
@@ -47,14 +47,14 @@ async def static_testing(stage: SubtaskRun) -> Program:
 
 @identified("tasks.chatdev.dynamic_testing", version=1)
 async def dynamic_testing(stage: SubtaskRun) -> Program:
-    """Program -> the program mended by its traceback, and all its measures."""
+    """Program -> the program fixed by its traceback, and all its measures."""
     example, files = stage.input.example, stage.input.inputs["static_testing"].files
     outcome = await run(files)
     if not ran(outcome):
         failed = complaint(outcome)
         reason = await ask(stage, prompts.explain(example, files, failed), _words)
-        mended = await _changed(stage, files, prompts.mend(example, files, failed, reason or "(nothing)"))
-        files, outcome = mended, await run(mended)
+        fixed = await _changed(stage, files, prompts.fix(example, files, failed, reason or "(nothing)"))
+        files, outcome = fixed, await run(fixed)
     return Program(
         files,
         consistency=await measured_consistency(files, example["description"], stage),

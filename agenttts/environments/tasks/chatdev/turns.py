@@ -18,7 +18,7 @@ from agenttts.pipeline.aggregators import Fuse
 from agenttts.pipeline.fingerprint import identified
 
 TURNS = 2
-"""Turns of a stage at most: write and complete, review and revise, explain and mend."""
+"""Turns of a stage at most: write and complete, review and revise, explain and fix."""
 
 
 @identified("tasks.chatdev.fuse_turns", version=1, unscored=("name", "turns"))
@@ -53,7 +53,7 @@ async def ask(stage: SubtaskRun, messages: Sequence[Message], parser: Parser) ->
     Args:
         stage: The stage's handle.
         messages: The prompt.
-        parser: Sample -> text; a sample that it refuses is a counted non-vote.
+        parser: Sample -> text; a sample that it rejects is a counted non-vote.
 
     Returns:
         The fused text; None when no sample, or not their fusion, was usable.

@@ -8,7 +8,7 @@ samples themselves is no part of it. Samples are drawn without replacement: with
 Answers were recorded for the facts that the recorded order of some model keeps. Another order may keep other facts: on
 average in 0.1 % (l), 0.4 % (m), 3 % (s) and 17 % (xs) of the draws. Where a needed fact is missing, the answer then
 counts as wrong (of the recorded answers to such facts 0.1 % are right); where none is, the recorded facts that hold all
-needed ones and differ least in the others stand in. Left out in turn, recorded facts are so predicted with a mean error
+needed ones and differ least in the others are used. Left out in turn, recorded facts are so predicted with a mean error
 below 0.006, for at most 7 % of the draws (xs): the bias is below 0.0005, and with the standard error every score is
 known to +-0.003.
 """

@@ -7,7 +7,7 @@ Official paragraphs are filled up to about 100 candidates with other examples' p
 highest for the question, and shuffled by the example's id: the gold ones stand anywhere, the same in every run. The
 authors did so with Elasticsearch and an unseeded shuffle. A paragraph is shown with its title.
 
-2WikiMultiHopQA's aliases of answers stand in a file of their own, keyed by the example's `answer_id`; they count as
+2WikiMultiHopQA's aliases of answers lie in a file of their own, keyed by the example's `answer_id`; they count as
 right where that file is beside the examples (`tasks.twowikimultihopqa`).
 """
 

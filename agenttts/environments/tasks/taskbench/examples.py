@@ -145,7 +145,7 @@ def _decoded(row: Row, field: str) -> Any:
 
 
 def _first_node(examples: Sequence[Example]) -> int:
-    """From where `<node-j>` counts, 0 or 1: by which fewer references are to no node, or to the node they stand in."""
+    """From where `<node-j>` counts, 0 or 1: by which fewer references are to no node, or to the node they are in."""
     references = [
         (int(match[1]), place, len(example["nodes"]))
         for example in examples

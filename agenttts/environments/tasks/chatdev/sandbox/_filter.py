@@ -1,6 +1,6 @@
-"""The system calls that a program in the sandbox is refused, as a seccomp filter (classic BPF).
+"""The system calls that a program in the sandbox may not make, as a seccomp filter (classic BPF).
 
-Refused is what gets around the other limits: memory that no process maps and so none is charged for (memfd, System V
+They are those that get around the other limits: memory that no process maps and so none is charged for (memfd, System V
 segments, anonymous memory that is shared), sockets to the host of a virtual machine (AF_VSOCK, which no network
 namespace covers), io_uring, which can do all of these unseen, and calls of another architecture's table.
 """
