@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from decimal import Decimal
+from functools import cache
 
 _SAME = str.maketrans(
     {
@@ -85,6 +86,7 @@ def number_text(text: str) -> str | None:
     return f"-{written}" if negative else written
 
 
+@cache
 def _ascii(character: str) -> str:
     if character.isdecimal():
         return str(unicodedata.decimal(character))

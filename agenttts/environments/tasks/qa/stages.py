@@ -126,7 +126,7 @@ def _answer_prompt(given: SubtaskInput) -> str:
     return ANSWER.format(references=head, question=given.example["question"])
 
 
-@identified("tasks.qa.concluded", version=1)
+@identified("tasks.qa.concluded", version=2)
 def _concluded(sample: str, given: SubtaskInput) -> str:
     """The whole response, which fusion weighs, provided that it ends in an answer."""
     _final(sample, given)
