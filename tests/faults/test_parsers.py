@@ -164,7 +164,7 @@ PARTS = [
 @pytest.mark.parametrize("name", PARSERS)
 def test_every_parser_takes_time_in_proportion_to_the_sample(name: str) -> None:
     for part in PARTS:
-        for sample in (part * (100_000 // len(part)), "1" + part * (100_000 // len(part)) + "x"):
+        for sample in (part * (50_000 // len(part)), "1" + part * (100_000 // len(part)) + "x"):
             started = time.process_time()
             try:
                 PARSERS[name](sample, GIVEN)
