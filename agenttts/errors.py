@@ -23,6 +23,10 @@ class ConfigError(AgentTTSError):
     exit_code = 2
 
 
+_OF_THE_REQUEST = (400, 413, 414, 422)
+"""Statuses by which a server says that it understood a request and declines it; every other one is its own fault."""
+
+
 class EndpointError(AgentTTSError):
     """A model server refused, failed or could not be reached.
 
@@ -30,19 +34,39 @@ class EndpointError(AgentTTSError):
         message: One sentence that names the model, the endpoint and the reason.
         status: The HTTP status; None when no answer came.
         unreachable: Whether not even a connection could be made: the server is gone.
+        timed_out: Whether the answer was waited for in vain.
+        lasting: Whether the endpoint has been silent for so long that it was given up.
+        retry_after_s: After how many seconds the server asks to be tried again.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, status: int | None = None, unreachable: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        unreachable: bool = False,
+        timed_out: bool = False,
+        lasting: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.unreachable = unreachable
+        self.timed_out = timed_out
+        self.lasting = lasting
+        self.retry_after_s = retry_after_s
 
     @property
     def unavailable(self) -> bool:
-        """Whether the server is at fault (down, overloaded, no access) rather than this request."""
-        return self.status is None or self.status >= 500 or self.status in (401, 403, 404, 408, 429)
+        """Whether the server is at fault (down, overloaded, no access, no completion) rather than this request."""
+        return self.status not in _OF_THE_REQUEST
+
+    @property
+    def final(self) -> bool:
+        """Whether the server is gone or given up: there is no use in asking it anything else."""
+        return self.unreachable or self.lasting
 
 
 class LimitReached(AgentTTSError):

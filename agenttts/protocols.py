@@ -25,15 +25,18 @@ class Environment(ABC):
 
     It is not changed while it is used: several searches may use one at once, each with a sample pool of its own. It is
     entered (`async with environment as entered`) before the first evaluation and left after the last; what entering
-    returns is what evaluates. An example, complete but for the scores:
+    returns is what evaluates. The example is complete but for the scores.
 
-        class Halves(Environment):
-            def __init__(self, pipeline: Pipeline) -> None:
-                self.name, self.pipeline, self.examples = "halves", pipeline, ("1", "2")
-
-            async def evaluate(self, allocation, examples=None, *, pool=None):
-                names = self.examples if examples is None else examples
-                return Evaluation(results=tuple(ExampleResult(example=name, score=0.5) for name in names))
+    Examples:
+        >>> class Halves(at.Environment):
+        ...     def __init__(self, pipeline):
+        ...         self.name, self.pipeline, self.examples = "halves", pipeline, ("1", "2")
+        ...
+        ...     async def evaluate(self, allocation, examples=None, *, pool=None):
+        ...         names = self.examples if examples is None else examples
+        ...         return at.Evaluation(results=tuple(at.ExampleResult(example=name, score=0.5) for name in names))
+        >>> asyncio.run(Halves(pipeline).evaluate(space.cheapest)).score
+        0.5
     """
 
     name: str
@@ -71,11 +74,19 @@ class Environment(ABC):
         """Model name -> where it is asked, without anything that may be a secret; kept with the study."""
         return {}
 
+    @property
+    def waiting(self) -> str:
+        """What an evaluation has waited for for long, in words that are shown; empty where it does not wait."""
+        return ""
+
     @abstractmethod
     async def evaluate(
         self, allocation: Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
     ) -> Evaluation:
-        """Score the allocation on examples. A failed example scores 0 and is counted, never dropped.
+        """Score the allocation on examples.
+
+        A failed example scores 0 and is counted, never dropped; one that got no answer is missing (no result, but named
+        in `Evaluation.missing`), and is asked for again.
 
         Args:
             allocation: What each subtask gets.
@@ -85,8 +96,7 @@ class Environment(ABC):
 
         Raises:
             LimitReached: When a limit on spending stops a request; what was paid for stays in the pool.
-            EndpointError: When a server is gone or answers nothing, so that scores would say nothing of the
-                allocation.
+            EndpointError: When a server is gone or given up, or no example was answered.
         """
 
     async def prefix_caches(self) -> Mapping[str, CacheUse]:
@@ -122,13 +132,17 @@ class Searcher(ABC):
     arguments, so a search that was killed resumes from the store alone, and any searcher can continue any other's
     study. It is entered before the environment (to check what it needs to ask), and left after the last call.
     A method by name is called with `seed=`, and with what its class says of itself: `planner=` (a `ChatModel`) where
-    it asks an LLM, `experience=` (an `Archive`) where it learns. An example:
+    it asks an LLM, `experience=` (an `Archive`) where it learns.
 
-        class Cheapest(Searcher):
-            name = "cheapest"
-
-            async def propose(self, archive, space, count):
-                return [] if space.cheapest.key in archive.tried else [Proposal(space.cheapest)]
+    Examples:
+        >>> class Cheapest(at.Searcher):
+        ...     name = "cheapest"
+        ...
+        ...     async def propose(self, archive, space, count):
+        ...         return [] if space.cheapest.key in archive.tried else [at.Proposal(space.cheapest)]
+        >>> result = asyncio.run(at.search(environment, Cheapest(), space, at.Store(), study_name="cheapest"))
+        >>> print(result.best.allocation)
+        find: small x1, answer: small x1
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ Reply = Callable[[Sequence[dict[str, str]], int], str]
 
 
 class Fault(NamedTuple):
-    """An answer other than a completion; with status 200, the message is the whole body."""
+    """An answer other than a completion; with status 200, the message is the whole body, with 0 there is none."""
 
     status: int
     message: str = "on request"
@@ -129,7 +130,10 @@ def _handler(endpoint: FakeEndpoint) -> type[BaseHTTPRequestHandler]:
             self._answer(endpoint.answer(body, self.headers.get("Authorization", "")))
 
         def _answer(self, answer: Fault | dict[str, Any]) -> None:
-            if isinstance(answer, Fault) and answer.status == 200:
+            if isinstance(answer, Fault) and answer.status == 0:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+            elif isinstance(answer, Fault) and answer.status == 200:
                 self._send_text(answer.message)
             elif isinstance(answer, Fault):
                 self._send(answer.status, {"error": {"message": answer.message}}, answer.headers)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -49,6 +51,14 @@ def test_public_names_are_no_modules_whatever_was_imported_before() -> None:
     code = "import agenttts as at, agenttts.searching.loop, agenttts.report; at.Limits"
     code += "\nprint(callable(at.search), callable(at.searcher))"
     assert loaded_by(code) == {"True"}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """Nor do a public and a private one: an underscore does not tell a reader which of two things is meant."""
+    modules = sorted((ROOT / "agenttts").rglob("*.py"))
+    nodes = [node for module in modules for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))]
+    names = Counter(node.name.lstrip("_") for node in nodes if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

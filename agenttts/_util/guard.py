@@ -25,7 +25,7 @@ _DISCARD_S = 5.0
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\\\s]+)(?::\d{1,5})?")
 
 
-class _Refused(Exception):
+class _RefusedRequest(Exception):
     def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status, self.message, self.headers = status, message, headers
@@ -53,7 +53,7 @@ class Guard:
         try:
             self._require_known(scope)
             body = await _body(scope, receive)
-        except _Refused as refused:
+        except _RefusedRequest as refused:
             await _answer(refused, send)
             return
         await self._app(scope, _replayed(body, receive), send)
@@ -61,15 +61,15 @@ class Guard:
     def _require_known(self, scope: Any) -> None:
         hosts, origins = list(_headers(scope, b"host")), list(_headers(scope, b"origin"))
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            raise _Refused(403, "this server is not asked by that Host")
+            raise _RefusedRequest(403, "this server is not asked by that Host")
         if not all(self._is_own(origin) for origin in origins):
-            raise _Refused(403, "this server is not asked from pages of that Origin")
+            raise _RefusedRequest(403, "this server is not asked from pages of that Origin")
         if self._token is not None:
             given = [each.encode("latin-1") for each in _headers(scope, b"authorization")]
             scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
             right = hmac.compare_digest(token.strip(), self._token.encode())
             if not (right and scheme.lower() == b"bearer"):
-                raise _Refused(401, "this server needs its bearer token", **{"www-authenticate": "Bearer"})
+                raise _RefusedRequest(401, "this server needs its bearer token", **{"www-authenticate": "Bearer"})
 
     def _is_ours(self, host: str) -> bool:
         if (found := _HOST.fullmatch(host)) is None:
@@ -97,7 +97,7 @@ async def _body(scope: Any, receive: Any) -> bytes:
     """The whole body of a request.
 
     Raises:
-        _Refused: On one that is too large, comes too slowly, or is not JSON by what it says.
+        _RefusedRequest: On one that is too large, comes too slowly, or is not JSON by what it says.
     """
     if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
         _require_json(scope)
@@ -109,19 +109,19 @@ async def _body(scope: Any, receive: Any) -> bytes:
                 if len(body) > MOST_BODY:
                     break
     except TimeoutError:
-        raise _Refused(408, f"the request did not come whole in {_BODY_S:g} s") from None
+        raise _RefusedRequest(408, f"the request did not come whole in {_BODY_S:g} s") from None
     if len(body) > MOST_BODY:
         await _discard(chunks)
-        raise _Refused(413, f"a request has at most {MOST_BODY:,} bytes")
+        raise _RefusedRequest(413, f"a request has at most {MOST_BODY:,} bytes")
     return bytes(body)
 
 
 def _require_json(scope: Any) -> None:
     types = [each.partition(";")[0].strip().lower() for each in _headers(scope, b"content-type")]
     if types != ["application/json"]:
-        raise _Refused(415, "a request's Content-Type has to be application/json")
+        raise _RefusedRequest(415, "a request's Content-Type has to be application/json")
     if any(each.strip().lower() not in ("", "identity") for each in _headers(scope, b"content-encoding")):
-        raise _Refused(415, "a request's body has to come as it is, without a Content-Encoding")
+        raise _RefusedRequest(415, "a request's body has to come as it is, without a Content-Encoding")
 
 
 async def _chunks(receive: Any) -> AsyncIterator[bytes]:
@@ -145,7 +145,7 @@ async def _discard(chunks: AsyncIterator[bytes]) -> None:
         return
 
 
-async def _answer(refused: _Refused, send: Any) -> None:
+async def _answer(refused: _RefusedRequest, send: Any) -> None:
     from starlette.responses import JSONResponse
 
     error = {"message": refused.message, "type": "refused", "code": refused.status}

@@ -19,7 +19,7 @@ _START = re.compile(r'\{\s*(?:\}|"(?:[^"\\]|\\.)*"\s*:)', re.DOTALL)
 """An empty object, or one up to its first colon."""
 
 
-class Unfit(ValueError):
+class UnfitJSON(ValueError):
     """It is JSON by its form, and nothing that a program should be given."""
 
 
@@ -27,7 +27,7 @@ def read_json(body: bytes) -> Any:
     """What is in a JSON text, every text in it storable.
 
     Raises:
-        Unfit: On too many levels, or a number that is none or too large.
+        UnfitJSON: On too many levels, or a number that is none or too large.
         ValueError: On anything else that is not JSON.
     """
     try:
@@ -49,7 +49,7 @@ def first_object(text: str) -> dict[str, Any] | None:
     text alone.
 
     Raises:
-        Unfit: On an object of too many levels, with a name twice, or with a number that is none or too large.
+        UnfitJSON: On an object of too many levels, with a name twice, or with a number that is none or too large.
     """
     end, unclosed = 0, 0
     for _ in range(_MOST_STARTS):
@@ -81,24 +81,24 @@ def _closed(text: str, start: int) -> int | None:
 def _single(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise Unfit("it holds a name twice")
+        raise UnfitJSON("it holds a name twice")
     return found
 
 
 def _refused(constant: str) -> Any:
-    raise Unfit(f"{constant} is no number of JSON")
+    raise UnfitJSON(f"{constant} is no number of JSON")
 
 
 def _whole(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
-        raise Unfit(f"it holds a number of {len(digits):,} digits")
+        raise UnfitJSON(f"it holds a number of {len(digits):,} digits")
     return int(digits)
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise Unfit("it holds a number that is too large")
+        raise UnfitJSON("it holds a number that is too large")
     return number
 
 
@@ -110,8 +110,8 @@ def _require_flat(value: Any, levels: int) -> None:
         _require_flat(item, levels - 1)
 
 
-def _too_deep() -> Unfit:
-    return Unfit(f"it is nested in more than {_MOST_LEVELS} levels")
+def _too_deep() -> UnfitJSON:
+    return UnfitJSON(f"it is nested in more than {_MOST_LEVELS} levels")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refused, parse_int=_whole, parse_float=_finite, object_pairs_hook=_single)

@@ -42,7 +42,7 @@ Positive = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, allow_inf_na
 Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, lt=_MOST_NUMBER)]
 
 
-class _Unfit(Exception):
+class _UnfitYAML(Exception):
     """What is YAML, but no data that we take."""
 
 
@@ -82,7 +82,7 @@ def read_checked(source: str | Path | Mapping[str, Any], content: type[Content],
         place = ".".join(map(str, first["loc"]))
         wrong = f"{place}: {first['msg']}" if place else "it holds no fields"
         raise ConfigError(f"{where} is not one that `{writer}` wrote: {one_line(wrong)[:_SHOWN]}") from error
-    except _Unfit as error:
+    except _UnfitYAML as error:
         raise ConfigError(f"{where} is not one that `{writer}` wrote: {error}") from error
 
 
@@ -101,24 +101,24 @@ def _require_small(events: Iterator[yaml.Event]) -> None:
     for number, event in enumerate(events):
         level += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
         if isinstance(event, yaml.AliasEvent):
-            raise _Unfit("it refers to a part of itself (*), which none of our files does")
+            raise _UnfitYAML("it refers to a part of itself (*), which none of our files does")
         if level > _MOST_LEVELS:
-            raise _Unfit(f"it is nested in more than {_MOST_LEVELS} levels")
+            raise _UnfitYAML(f"it is nested in more than {_MOST_LEVELS} levels")
         if number > _MOST_EVENTS:
-            raise _Unfit(f"it holds more than {_MOST_EVENTS:,} values")
+            raise _UnfitYAML(f"it holds more than {_MOST_EVENTS:,} values")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MOST_SCALAR:
-            raise _Unfit(f"it holds a value of more than {_MOST_SCALAR // 1024} KiB")
+            raise _UnfitYAML(f"it holds a value of more than {_MOST_SCALAR // 1024} KiB")
 
 
 def _require_plain(value: Any) -> None:
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise _Unfit("it has a name that is not text: put quotes around it")
+            raise _UnfitYAML("it has a name that is not text: put quotes around it")
         value = [*value, *value.values()]
     if isinstance(value, list | tuple):
         for item in value:
             _require_plain(item)
     elif isinstance(value, str) and storable(value) != value:
-        raise _Unfit("it holds a NUL or half a surrogate pair")
+        raise _UnfitYAML("it holds a NUL or half a surrogate pair")
     elif isinstance(value, int) and abs(value) >= _MOST_NUMBER:
-        raise _Unfit("it holds a whole number of more than 64 bits")
+        raise _UnfitYAML("it holds a whole number of more than 64 bits")

@@ -47,6 +47,11 @@ class _AsyncEngine:
 def step_model(name: str) -> Any:
     """The language model of a step.
 
+    Examples:
+        >>> from agenttts.adapters.dspy import step_model
+        >>> step_model("answer").model
+        'agenttts/answer'
+
     Args:
         name: Name of the subtask, whose model and samples the allocation decides.
     """

@@ -58,6 +58,15 @@ class StepModel(BaseChatModel):
 def step_model(name: str) -> StepModel:
     """The chat model of a step.
 
+    Examples:
+        >>> from agenttts.adapters.langgraph import step_model
+        >>> async def ask(example, steps):  # or a LangGraph graph whose nodes call this model
+        ...     return (await step_model("answer").ainvoke(example["question"])).content
+        >>> asked = at.Pipeline("mine", [at.Subtask("answer", [small, large])], at.metrics.exact_match("gold"), run=ask)
+        >>> environment = at.LiveEnvironment(asked, rows, client=client)
+        >>> asyncio.run(environment.evaluate(at.Allocation({"answer": ("large", 3)}))).score
+        1.0
+
     Args:
         name: Name of the subtask, whose model and samples the allocation decides.
     """

@@ -20,7 +20,7 @@ import numpy as np
 
 from agenttts.agent.candidates import from_allocations, rungs
 from agenttts.pipeline import Subtask
-from agenttts.posterior.curves import Curve, Floats, fit_curve
+from agenttts.posterior.curves import FittedCurve, Floats, fit_curve
 from agenttts.posterior.insights import Hypothesis
 from agenttts.posterior.surrogate import Posterior, Surrogate
 from agenttts.space import SearchSpace
@@ -99,7 +99,7 @@ class Saturation:
 
     subtask: str
     model: str
-    curve: Curve
+    curve: FittedCurve
 
     @property
     def verdict(self) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from agenttts.agent.evidence import gather_evidence
-from agenttts.agent.planner import Insights, Plan, Planner, Thought, View
+from agenttts.agent.planner import Insights, PlannedProposals, Planner, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.posterior.insights import representative, weighed_posterior
@@ -124,7 +124,7 @@ class Agent:
 
     async def _plan(self, node: str, state: State, rejected: list[Rejected]) -> list[Proposal]:
         missing = self.count - len(state["accepted"])
-        plan: Plan = await self.planner.propose(state["view"], state["guideline"], missing, rejected)
+        plan: PlannedProposals = await self.planner.propose(state["view"], state["guideline"], missing, rejected)
         self._record(node, plan.thought, self.planner.name)
         return plan.proposals
 

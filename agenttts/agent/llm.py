@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from agenttts.agent import prompts
-from agenttts.agent.planner import Plan, Thought, View
+from agenttts.agent.planner import PlannedProposals, Thought, View
 from agenttts.llm.chat import DEFAULT_MODEL, ChatModel
 from agenttts.proposals.checking import Rejected
 from agenttts.proposals.dialogue import SYSTEM, ask_for_allocations
@@ -20,6 +20,11 @@ from agenttts.proposals.dialogue import SYSTEM, ask_for_allocations
 
 class LLMPlanner:
     """Guidelines and proposals from a chat model.
+
+    Examples:
+        >>> planner = at.LLMPlanner("qwen3-32b", base_url="http://localhost:8000/v1")
+        >>> at.AgentSearcher(planner).title
+        'agent-qwen3-32b'
 
     Args:
         model: Its name at the endpoint; the paper's search model by default.
@@ -52,8 +57,10 @@ class LLMPlanner:
         answer = await self._model.ask(prompt, system=SYSTEM)
         return Thought(answer.text.strip(), view.evidence.as_dict(), prompt, answer.text, answer.spend)
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> Plan:
+    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
         """See `planner.Planner.propose`. An unreadable reply is a plan without proposals, whose text says why."""
         prompt = prompts.proposal(view, guideline, count, rejected)
         reply = await ask_for_allocations(self._model, prompt, view.space)
-        return Plan(reply.proposals, Thought(reply.text, None, prompt, reply.answer.text, reply.answer.spend))
+        return PlannedProposals(
+            reply.proposals, Thought(reply.text, None, prompt, reply.answer.text, reply.answer.spend)
+        )

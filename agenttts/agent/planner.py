@@ -17,7 +17,12 @@ from agenttts.study.trial import Archive, Proposal
 
 @dataclass(frozen=True, kw_only=True)
 class Insights:
-    """Which of the paper's insights (section 4.2) the agent uses; each can be switched off for ablation."""
+    """Which of the paper's insights (section 4.2) the agent uses; each can be switched off for ablation.
+
+    Examples:
+        >>> sorted(at.Insights(saturation=False).on)
+        [1, 3]
+    """
 
     model_preference: bool = True
     """1: each subtask prefers a model size. Off: random initial trials, sizes carry no meaning."""
@@ -66,7 +71,7 @@ class Thought(NamedTuple):
     spend: Spend = Spend()
 
 
-class Plan(NamedTuple):
+class PlannedProposals(NamedTuple):
     """Proposals, and the thought that led to them."""
 
     proposals: list[Proposal]
@@ -83,6 +88,6 @@ class Planner(Protocol):
         """A new guideline: what has been learned, in words, with its evidence."""
         ...
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> Plan:
+    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
         """About `count` new allocations. `rejected` holds what the check has rejected in this call."""
         ...

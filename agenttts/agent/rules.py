@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttts.agent.planner import Plan, Thought, View
+from agenttts.agent.planner import PlannedProposals, Thought, View
 from agenttts.agent.ranking import Ranked
 from agenttts.proposals.checking import Rejected
 from agenttts.study.trial import Proposal
@@ -13,7 +13,12 @@ from agenttts.study.trial import Proposal
 
 @dataclass(frozen=True)
 class RulePlanner:
-    """Guidelines from `evidence`, proposals by `ranking`."""
+    """Guidelines from `evidence`, proposals by `ranking`.
+
+    Examples:
+        >>> at.AgentSearcher(at.RulePlanner()).title
+        'agent-rules'
+    """
 
     name: str = "rules"
 
@@ -21,7 +26,7 @@ class RulePlanner:
         """See `planner.Planner.reflect`."""
         return Thought("\n".join(view.evidence.lines()), view.evidence.as_dict())
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> Plan:
+    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
         """See `planner.Planner.propose`."""
         ranked = view.ranking.best(count, {each.proposal.allocation.key for each in rejected})
         proposals = [Proposal(each.allocation, _rationale(view, each)) for each in ranked]
@@ -29,7 +34,7 @@ class RulePlanner:
             {"allocation": each.allocation.key, "mean": each.mean, "sd": each.sd, "improvement": each.improvement}
             for each in ranked
         ]
-        return Plan(proposals, Thought("\n".join(proposal.rationale for proposal in proposals), evidence))
+        return PlannedProposals(proposals, Thought("\n".join(proposal.rationale for proposal in proposals), evidence))
 
 
 def _rationale(view: View, ranked: Ranked) -> str:

@@ -17,6 +17,12 @@ from agenttts.study.trial import AgentStep, Archive, Proposal
 class AgentSearcher(Searcher):
     """The paper's agent (section 5), as a LangGraph graph with a planner that thinks at its nodes.
 
+    Examples:
+        >>> agent = at.AgentSearcher(at.RulePlanner(), insights=at.Insights(interaction=False), seed=1)
+        >>> proposals = asyncio.run(agent.propose(store.archive(study), space, 2))
+        >>> [proposal.allocation in space for proposal in proposals]
+        [True, True]
+
     Args:
         planner: Who thinks; the rule planner when None. One that is also an async context manager is entered and left
             with the searcher.

@@ -124,7 +124,7 @@ class _Call:
     def missing(self) -> int:
         return self.check.wanted - len(self.accepted)
 
-    def take(self, reply: dialogue.Reply) -> Checked:
+    def take(self, reply: dialogue.ReadReply) -> Checked:
         """Sort a reply's proposals."""
         self.complaint = [f"Your last reply could not be read: {reply.fault}."] if reply.fault else []
         checked = self.check(self.accepted, reply.proposals)

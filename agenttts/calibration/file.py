@@ -34,13 +34,13 @@ class _Batch(BaseModel):
     decode_tokens_per_s: Positive
 
 
-class _Model(BaseModel):
+class _ModelEntry(BaseModel):
     gpus: Count = 1
     measured: list[_Batch] = Field(min_length=1)
 
 
-class _File(BaseModel):
-    models: dict[str, _Model]
+class _ThroughputFile(BaseModel):
+    models: dict[str, _ModelEntry]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def read_throughput(path: Path, pipeline: Pipeline, *, at_most: int) -> Calibrat
         ConfigError: On a file that cannot be read or lacks a model, or was measured with more requests only.
     """
     where = f"throughput file {str(path)!r}"
-    file = read_checked(path, _File, where, "agenttts calibrate")
+    file = read_checked(path, _ThroughputFile, where, "agenttts calibrate")
     wanted = list(dict.fromkeys(model.name for model in pipeline.models))
     if missing := [name for name in wanted if name not in file.models]:
         raise ConfigError(

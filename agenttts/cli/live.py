@@ -35,7 +35,7 @@ def show_progress(
     shown: list[Progress] = []
 
     def status() -> Text:
-        line = status_line(shown[-1], console.width) if shown else ""
+        line = (shown[-1].waiting or status_line(shown[-1], console.width)) if shown else ""
         return Text(line, no_wrap=True, overflow="ellipsis")
 
     live = Live(console=console, get_renderable=status, transient=True)
@@ -67,6 +67,7 @@ def print_heading(console: Console, heading: Iterable[tuple[str, str]]) -> None:
 def _print_trial(console: Console, trial: Trial, progress: Progress) -> None:
     evaluation = trial.evaluation
     failed = f", {evaluation.failures} failed" if evaluation.failures else ""
+    failed += f", {len(evaluation.missing)} missing" if evaluation.missing else ""
     score = f"{evaluation.score:.3f} ({interval(evaluation.interval)}) on {len(evaluation.results):>3}{failed}"
     line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}"
     status = "" if console.is_terminal else f"  | {status_line(progress)}"

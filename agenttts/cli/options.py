@@ -65,6 +65,10 @@ SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
 MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has bought as many.")]
 MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
+GiveUpOption = Annotated[
+    float,
+    typer.Option("--give-up-after", help="Minutes without any answer after which an endpoint is given up."),
+]
 RacingOption = Annotated[
     bool, typer.Option("--racing/--no-racing", help="Stop a trial early that is surely worse than the best.")
 ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from agenttts.calibration.file import Calibration, read_throughput
 from agenttts.environments import environment
+from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.llm.openai import MAX_IN_FLIGHT
@@ -58,11 +59,13 @@ class Problem:
         serving: Callable[[Pipeline], Serving] | None = None,
         throughput: Path | None = None,
         parallel: int = 1,
+        give_up_after: float | None = None,
     ) -> Problem:
         """Find the environment and work out the space.
 
         Raises:
-            ConfigError: On an unknown environment or cost model, or a budget that is missing or too small.
+            ConfigError: On an unknown environment or cost model, a budget that is missing or too small, or minutes
+                (`give_up_after`) that are no time.
         """
         several = () if budgets is None else _parse_budgets(budgets)
         if several and budget is not None:
@@ -70,6 +73,8 @@ class Problem:
         budget = several[-1] if several else budget
         urls = parse_endpoints(endpoints)
         found = environment(env, data=data, endpoints=urls, serving=serving)
+        if give_up_after is not None:
+            _wait_at_most(found, give_up_after)
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
@@ -115,6 +120,13 @@ class Problem:
         if self.calibration is not None:
             yield "throughput", str(self.calibration)
         yield from more
+
+
+def _wait_at_most(environment: Environment, minutes: float) -> None:
+    if not 0 < minutes < math.inf:
+        raise ConfigError(f"--give-up-after must be minutes, more than 0, not {minutes:g}")
+    if isinstance(environment, LiveEnvironment):
+        environment.give_up_after(60 * minutes)
 
 
 def _parse_budgets(text: str) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from agenttts.cli.options import (
     EndpointOption,
     Env,
     ExperienceOption,
+    GiveUpOption,
     GpusOption,
     InsightsOption,
     JsonOption,
@@ -69,6 +70,7 @@ def search(
     ] = None,
     max_tokens: MaxTokensOption = None,
     max_usd: MaxUsdOption = None,
+    give_up_after: GiveUpOption = 10.0,
     racing: RacingOption = True,
     llm: LlmOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
@@ -92,6 +94,7 @@ def search(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
+        give_up_after=give_up_after,
     )
     planned = plan(
         problem,
@@ -124,6 +127,7 @@ def compare(
     throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
+    give_up_after: GiveUpOption = 10.0,
     racing: RacingOption = True,
     llm: LlmOption = None,
     experience: ExperienceOption = None,
@@ -146,6 +150,7 @@ def compare(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
+        give_up_after=give_up_after,
     )
     limits = Limits(trials=trials)
     planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, racing=racing)
@@ -174,6 +179,7 @@ def record(
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, help="Stop when this run has bought as many.")
     ] = None,
+    give_up_after: GiveUpOption = 10.0,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Record every allocation on sample levels as a table to search. Running the same command again resumes it."""
@@ -188,6 +194,7 @@ def record(
         budget=budget,
         cost=cost,
         throughput=throughput,
+        give_up_after=give_up_after,
     )
     run_record(problem, levels, output, store=store, max_tokens=max_tokens)
 

@@ -24,11 +24,11 @@ def run_watch(store: Store, name: str | None, *, every_s: float, once: bool) -> 
     if once or not console.is_terminal:
         console.print(standing_view(Standing.read(store, study)))
         return
-    with Live(standing_view(Standing.read(store, study)), console=console, screen=True, auto_refresh=False) as live:
-        try:
+    try:
+        with Live(standing_view(Standing.read(store, study)), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(every_s)
                 live.update(standing_view(Standing.read(store, study)), refresh=True)
-        except KeyboardInterrupt:
-            pass  # this is how it is ended
+    except KeyboardInterrupt:
+        pass  # this is how it is ended
     console.print(standing_view(Standing.read(store, study)))

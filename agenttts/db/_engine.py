@@ -1,30 +1,40 @@
-"""Opening a store: connecting, checking that the database is ours, migrating it.
+"""Opening a store: connecting, checking that the database is ours, migrating it; and its transactions.
 
 The revision that this version writes is `HEAD`. An empty database is created, an older one migrated, a newer or
 foreign one refused before anything is written to it.
+
+A transaction that writes takes SQLite's lock at once: what it reads first cannot be changed by another process before
+it writes. One that meets a lock or loses its connection is repeated from its beginning, and that is said; what it does
+must therefore have no effect but on the database.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from agenttts._util.text import scrubbed, storable_data
 from agenttts.errors import StoreError
 
-HEAD = "0003"
-_BUSY_TIMEOUT_MS = 30_000
+HEAD = "0004"
+_BUSY_TIMEOUT_MS = 2_000
+_LOCKED_S = 300.0
+"""How long a SQLite file that another process has locked is tried again."""
+_CUT_S = 15.0
+"""How long a server whose connection was cut is tried again."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _HOW_CONNECTED = re.compile(r"^connection (failed|is bad): (connection to server .*? failed: )?(fe_sendauth: )?")
 _POSTGRESQL_DEFAULTS = {"connect_timeout": "10", "application_name": "agenttts"}
 _PERHAPS_UNSTORABLE = re.compile(r"\\u(0000|d[89a-f])")
@@ -36,6 +46,12 @@ _MISTYPED_URL = re.compile(
 )
 """What is meant as a URL and would pass for the path of a file: `postgresql:user:pw@host/db`, `user:pw@host`."""
 _SHOWN_OPTIONS = ("host", "port")
+_WRITES = {"agenttts_writes": True}
+_LOCKED = ("locked", "busy")
+_PASSING_STATES = ("08", "40", "57P0")
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 def open_engine(url: str) -> Engine:
@@ -116,14 +132,22 @@ def _connect(address: URL) -> Engine:
         return create_engine(address, json_serializer=_plain_json, **in_memory)
     engine = create_engine(address, json_serializer=_plain_json)
     event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # else Python's driver begins by itself, too late and without the lock
     # WAL lets readers go on while a search writes; NORMAL keeps every commit safe against a killed process.
     connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "BEGIN IMMEDIATE" if connection.get_execution_options().get("agenttts_writes") else "BEGIN"
+    )
 
 
 def _plain_json(value: Any) -> str:
@@ -178,7 +202,7 @@ def _migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
+    with engine.execution_options(**_WRITES).begin() as connection:
         _lock(connection)
         if _revision(connection) != HEAD:  # another process may have been faster
             config.attributes["connection"] = connection
@@ -186,28 +210,57 @@ def _migrate(engine: Engine) -> None:
 
 
 def _lock(connection: Connection) -> None:
-    """Let no other process migrate meanwhile."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
+    """Let no other process migrate meanwhile; a SQLite file is locked already."""
+    if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(20250801)"))
 
 
-@contextmanager
-def transaction(engine: Engine) -> Iterator[Connection]:
-    """The one place where transactions commit, roll back and translate errors.
+def read(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """What one transaction that only reads returns.
 
     Raises:
-        IntegrityError: When another process was faster: the caller knows what that means.
-        StoreError: On every other complaint of the database.
+        StoreError: On a complaint of the database.
     """
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except IntegrityError:
-        raise
-    except DBAPIError as error:
-        raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error, engine.url)}") from error
+    return _transact(engine, work)
+
+
+def write(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """What one transaction that writes returns; on SQLite nobody else writes from its beginning on.
+
+    Raises:
+        StoreError: On a complaint of the database.
+    """
+    return _transact(engine.execution_options(**_WRITES), work)
+
+
+def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """The one place where transactions commit, roll back, are repeated and translate errors."""
+    started, pause = time.monotonic(), _FIRST_PAUSE_S
+    while True:
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            waited = time.monotonic() - started
+            if not _may_pass(error) or waited > (_LOCKED_S if engine.dialect.name == "sqlite" else _CUT_S):
+                raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error, engine.url)}") from error
+            if pause == _FIRST_PAUSE_S:
+                _log.warning("the store %s is tried again: %s", shown(engine.url), _reason(error, engine.url))
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Whether the database may do the same in a moment: another process has the lock, or the connection was cut."""
+    if error.connection_invalidated:
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return any(word in str(error.orig) for word in _LOCKED)
+    # PostgreSQL: no state, the server was not even reached; else a shutdown, a deadlock or a conflict.
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or state.startswith(_PASSING_STATES)
 
 
 def shown(address: URL) -> str:

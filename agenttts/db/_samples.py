@@ -10,12 +10,18 @@ from sqlalchemy import Connection, Engine, Float, bindparam, delete, func, inser
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts.db import _schema as t
-from agenttts.db._engine import transaction
+from agenttts.db._engine import read, write
 from agenttts.llm.samples import Held, Sample, Spend, StoredPrompt
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
 _READ = (
-    select(t.prompts.c.prompt_tokens, t.samples.c.text, t.samples.c.completion_tokens, t.samples.c.position)
+    select(
+        t.prompts.c.prompt_tokens,
+        t.samples.c.text,
+        t.samples.c.completion_tokens,
+        t.samples.c.position,
+        t.samples.c.ended,
+    )
     .join(t.samples, t.samples.c.key == t.prompts.c.key)
     .where(t.prompts.c.key == bindparam("wanted"), t.samples.c.position < bindparam("limit"))
     .order_by(t.samples.c.position)
@@ -50,58 +56,75 @@ class SampleTable:
 
     def read(self, key: str, limit: int) -> Held:
         """What there is of the first `limit` samples of a key."""
-        with transaction(self._engine) as connection:
-            return self._held(connection, key, limit)
+        return read(self._engine, lambda connection: self._held(connection, key, limit))
 
     def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
-        """Take or renew the right to buy samples of a key; None while another has it. Expired claims are free.
+        """Take or renew the right to pay for samples of a key; None while another has it. Expired claims are free.
 
         Returns:
             What there is of the first `limit` samples, now that nobody else adds to them.
         """
-        with transaction(self._engine) as connection:
+
+        def claimed(connection: Connection) -> Held | None:
             asked = {"wanted": key, "claimant": owner, "seconds": seconds}
             mine = connection.execute(self._claim, asked).first() is not None
             return self._held(connection, key, limit) if mine else None
 
+        return write(self._engine, claimed)
+
     @staticmethod
     def _held(connection: Connection, key: str, limit: int) -> Held:
         rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
-        whole = [Sample(row[1], row[2]) for place, row in enumerate(rows) if row[3] == place]
+        whole = [Sample(row[1], row[2], row[4] or "") for place, row in enumerate(rows) if row[3] == place]
         missing = [] if len(whole) == limit else sorted(set(range(limit)) - {row[3] for row in rows})
         return Held(rows[0][0] if rows else 0, whole, missing)
 
     def release(self, key: str, owner: str) -> None:
         """Give a claim back."""
-        with transaction(self._engine) as connection:
-            connection.execute(_RELEASE, {"wanted": key, "claimant": owner})
+        self.release_all([key], owner)
+
+    def release_all(self, keys: Sequence[str], owner: str) -> None:
+        """Give several claims back, in one transaction."""
+        given = [{"wanted": key, "claimant": owner} for key in keys]
+        if given:
+            write(self._engine, lambda connection: connection.execute(_RELEASE, given))
 
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:
         """Append samples from position `start` on, and enter the purchase into the ledger, in one transaction."""
         rows = [
-            {"key": prompt.key, "position": start + i, "text": s.text, "completion_tokens": s.completion_tokens}
-            for i, s in enumerate(samples)
+            {
+                "key": prompt.key,
+                "position": start + i,
+                "text": sample.text,
+                "completion_tokens": sample.completion_tokens,
+                "ended": sample.ended or None,
+            }
+            for i, sample in enumerate(samples)
         ]
-        with transaction(self._engine) as connection:
+
+        def added(connection: Connection) -> None:
             connection.execute(self._add_prompt, vars(prompt))
             connection.execute(self._add_samples, rows)
             connection.execute(_CHARGE, _ledger_row(prompt.model, spend, study_id))
 
+        write(self._engine, added)
+
     def everything(self) -> Iterator[tuple[StoredPrompt, int, Sample]]:
         """Every sample with its prompt and position, prompt by prompt."""
-        columns = (*t.prompts.c, t.samples.c.position, t.samples.c.text, t.samples.c.completion_tokens)
-        joined = select(*columns).join(t.samples, t.samples.c.key == t.prompts.c.key)
-        with transaction(self._engine) as connection:
-            for row in connection.execute(joined.order_by(t.prompts.c.key, t.samples.c.position)):
-                *prompt, position, text, tokens = row
-                yield StoredPrompt(*prompt), position, Sample(text, tokens)
+        kept = t.samples.c
+        columns = (*t.prompts.c, kept.position, kept.text, kept.completion_tokens, kept.ended)
+        joined = select(*columns).join(t.samples, kept.key == t.prompts.c.key)
+        with self._engine.connect() as connection:
+            for row in connection.execute(joined.order_by(t.prompts.c.key, kept.position)):
+                *prompt, position, text, tokens, ended = row
+                yield StoredPrompt(*prompt), position, Sample(text, tokens, ended or "")
 
     def count(self) -> int:
         """Number of samples in the pool."""
-        with transaction(self._engine) as connection:
-            return int(connection.execute(select(func.count()).select_from(t.samples)).scalar_one())
+        counted = select(func.count()).select_from(t.samples)
+        return int(read(self._engine, lambda connection: connection.execute(counted).scalar_one()))
 
 
 def _ledger_row(model: str, spend: Spend, study_id: int | None) -> dict[str, Any]:

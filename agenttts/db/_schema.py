@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
 
-from agenttts.db._types import Label, Moment, PlainText
+from agenttts.db._types import Label, PlainText, UtcTime
 
 metadata = MetaData()
 NAME_LENGTH = 200
@@ -18,7 +18,7 @@ studies = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", Label(NAME_LENGTH), nullable=False, unique=True),
-    Column("created", Moment, nullable=False),
+    Column("created", UtcTime, nullable=False),
     Column("spec", JSON, nullable=False),  # study.StudySpec
     Column("details", JSON, nullable=False),  # command, versions: what a reader needs to repeat it
 )
@@ -35,7 +35,7 @@ trials = Table(
     Column("searcher", Label(200), nullable=False),
     Column("rationale", PlainText, nullable=False),
     Column("round", Integer, nullable=False),
-    Column("created", Moment, nullable=False),
+    Column("created", UtcTime, nullable=False),
     Column("evaluation", JSON, nullable=False),  # evaluation.Evaluation with per-example results
     Column("looks", JSON),  # of trial.Look; null in trials of a version that did not keep them
     UniqueConstraint("study_id", "number"),
@@ -48,7 +48,7 @@ validations = Table(
     Column("id", Integer, primary_key=True),
     _study(),
     Column("allocation", PlainText, nullable=False),
-    Column("created", Moment, nullable=False),
+    Column("created", UtcTime, nullable=False),
     Column("evaluation", JSON, nullable=False),  # evaluation.Evaluation on held-out examples, fresh samples
     UniqueConstraint("study_id", "allocation"),
 )
@@ -62,7 +62,7 @@ refusals = Table(
     Column("reasons", JSON, nullable=False),
     Column("searcher", Label(200), nullable=False),
     Column("round", Integer, nullable=False),
-    Column("created", Moment, nullable=False),
+    Column("created", UtcTime, nullable=False),
 )
 
 steps = Table(
@@ -78,7 +78,7 @@ steps = Table(
     Column("prompt", PlainText, nullable=False),
     Column("reply", PlainText, nullable=False),
     Column("spend", JSON, nullable=False),
-    Column("created", Moment, nullable=False),
+    Column("created", UtcTime, nullable=False),
 )
 
 purchases = Table(
@@ -91,7 +91,7 @@ purchases = Table(
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     Column("usd", Float, nullable=False),
-    Column("created", Moment, nullable=False),
+    Column("created", UtcTime, nullable=False),
 )
 
 prompts = Table(
@@ -113,6 +113,7 @@ samples = Table(
     Column("position", Integer, primary_key=True),
     Column("text", PlainText, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
+    Column("ended", String(20)),  # samples.Ended; null where there is something to parse
     sqlite_with_rowid=False,
 )
 

@@ -11,14 +11,14 @@ from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Engine, Row, Table, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts._util.text import storable, storable_data
 from agenttts.db import _schema as t
-from agenttts.db._engine import open_engine, shown, transaction
+from agenttts.db._engine import open_engine, read, shown, write
 from agenttts.db._samples import SampleTable
-from agenttts.errors import ConfigError
+from agenttts.errors import ConfigError, LimitReached
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
@@ -67,6 +67,12 @@ class Study:
 class Store:
     """One database of studies and pooled samples.
 
+    Examples:
+        >>> store = at.Store("runs.db")
+        >>> store.studies(), store.location
+        ([], 'runs.db')
+        >>> store.close()
+
     Args:
         url: The path of a SQLite file, or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; in memory by default.
 
@@ -106,11 +112,10 @@ class Store:
         study = self._find(name)
         if study is None:
             row = {"name": name, "created": _now(), "spec": asdict(spec), "details": dict(details or {})}
-            try:
-                with transaction(self._engine) as connection:
-                    connection.execute(insert(t.studies).values(**row))
-            except IntegrityError:
-                pass  # another process started it at this very moment
+            dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+            # Another process may start it at this very moment.
+            started = dialect.insert(t.studies).values(**row).on_conflict_do_nothing(index_elements=["name"])
+            write(self._engine, lambda connection: connection.execute(started))
             study = self.study(name)
         if differences := study.spec.differences(spec):
             raise ConfigError(
@@ -121,8 +126,8 @@ class Store:
 
     def studies(self) -> list[Study]:
         """Every study, oldest first."""
-        with transaction(self._engine) as connection:
-            return [_study(row) for row in connection.execute(select(t.studies).order_by(t.studies.c.id))]
+        every = select(t.studies).order_by(t.studies.c.id)
+        return [_study(row) for row in read(self._engine, lambda connection: connection.execute(every).all())]
 
     def study(self, name: str | None = None) -> Study:
         """The study of this name; the newest when None.
@@ -141,72 +146,99 @@ class Store:
         raise ConfigError(f"there is no study {name!r}; the store has {', '.join(s.name for s in known)}")
 
     def _find(self, name: str) -> Study | None:
-        with transaction(self._engine) as connection:
-            row = connection.execute(select(t.studies).where(t.studies.c.name == name)).one_or_none()
+        named = select(t.studies).where(t.studies.c.name == name)
+        row = read(self._engine, lambda connection: connection.execute(named).one_or_none())
         return None if row is None else _study(row)
 
     # What a search writes
 
     def add_trial(
-        self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
+        self,
+        study: Study,
+        proposal: Proposal,
+        evaluation: Evaluation,
+        *,
+        cost: float,
+        searcher: str,
+        round: int,
+        at_most: int | None = None,
     ) -> Trial:
-        """Record a finished trial under the next number, and return it.
+        """Record a trial under the next number, and return it.
 
         Another process that searches the same study may have been faster: its trial of the allocation then stands.
-        """
-        while True:
-            try:
-                return self._insert_trial(study, proposal, evaluation, cost=cost, searcher=searcher, round=round)
-            except IntegrityError:
-                for trial in self._trials(study):
-                    if trial.allocation == proposal.allocation:
-                        return trial
 
-    def _insert_trial(
-        self, study: Study, proposal: Proposal, evaluation: Evaluation, *, cost: float, searcher: str, round: int
-    ) -> Trial:
+        Args:
+            study: Whose trial it is.
+            proposal: What was tried, and why.
+            evaluation: What it gave.
+            cost: Of one query.
+            searcher: Who proposed it.
+            round: Trials that were there when it was proposed.
+            at_most: How many trials the study may have.
+
+        Raises:
+            LimitReached: When other processes have meanwhile filled the study.
+        """
         now = _now()
-        with transaction(self._engine) as connection:
+        trial = Trial(
+            number=0,
+            allocation=proposal.allocation.in_order(study.spec.sizes),
+            cost=cost,
+            evaluation=evaluation,
+            searcher=searcher,
+            rationale=proposal.rationale,
+            round=round,
+            created=now,
+            looks=(_look(evaluation, now),),
+        )
+        row = {
+            **vars(trial),
+            "study_id": study.id,
+            "allocation": trial.allocation.key,
+            "score": evaluation.score,
+            "evaluation": _EVALUATION.dump_python(evaluation, mode="json"),
+            "looks": _LOOKS.dump_python(trial.looks, mode="json"),
+        }
+
+        def added(connection: Connection) -> int | None:
+            _lock_study(connection, study)
+            mine = t.trials.c.study_id == study.id
+            known = select(t.trials.c.id).where(mine, t.trials.c.allocation == row["allocation"])
+            if connection.execute(known).first() is not None:
+                return None
             # No trial is ever deleted: the last number is how many there are, and the index has it without counting.
-            last = select(func.coalesce(func.max(t.trials.c.number), 0)).where(t.trials.c.study_id == study.id)
-            trial = Trial(
-                number=connection.execute(last).scalar_one() + 1,
-                allocation=proposal.allocation.in_order(study.spec.sizes),
-                cost=cost,
-                evaluation=evaluation,
-                searcher=searcher,
-                rationale=proposal.rationale,
-                round=round,
-                created=now,
-                looks=(_look(evaluation, now),),
-            )
-            row = {
-                **vars(trial),
-                "allocation": trial.allocation.key,
-                "score": evaluation.score,
-                "evaluation": _EVALUATION.dump_python(evaluation, mode="json"),
-                "looks": _LOOKS.dump_python(trial.looks, mode="json"),
-            }
-            connection.execute(insert(t.trials).values(study_id=study.id, **row))
-        return trial
+            last = select(func.coalesce(func.max(t.trials.c.number), 0)).where(mine)
+            number = int(connection.execute(last).scalar_one()) + 1
+            if at_most is not None and number > at_most:
+                raise LimitReached(
+                    f"{at_most} trials done: another process was faster, and what this one paid for is in the sample "
+                    "pool"
+                )
+            connection.execute(insert(t.trials).values(**{**row, "number": number}))
+            return number
+
+        number = write(self._engine, added)
+        if number is None:
+            return next(each for each in self._trials(study) if each.allocation == trial.allocation)
+        return replace(trial, number=number)
 
     def extend_trial(self, study: Study, trial: Trial, evaluation: Evaluation) -> Trial:
         """Add further examples to a trial, and return it; those that another process has added meanwhile stand."""
         mine = (t.trials.c.study_id == study.id) & (t.trials.c.number == trial.number)
-        with transaction(self._engine) as connection:
-            wanted = select(t.trials.c.evaluation, t.trials.c.looks).where(mine).with_for_update()
-            row = connection.execute(wanted).one()
-            held = _EVALUATION.validate_python(row.evaluation)
-            seen = {result.example for result in held.results}
-            fresh = tuple(result for result in evaluation.results if result.example not in seen)
-            whole = held + replace(evaluation, results=fresh)
+
+        def extended(connection: Connection) -> Trial:
+            _lock_study(connection, study)
+            row = connection.execute(select(t.trials.c.evaluation, t.trials.c.looks).where(mine)).one()
+            whole = _EVALUATION.validate_python(row.evaluation).extended(evaluation)
             values = {"score": whole.score, "evaluation": _EVALUATION.dump_python(whole, mode="json")}
             looks = _LOOKS.validate_python(row.looks or ())
             if looks:  # else when it saw the earlier ones is not known, and this one alone would mislead
                 looks = (*looks, _look(whole, _now()))
                 values["looks"] = _LOOKS.dump_python(looks, mode="json")
             connection.execute(update(t.trials).where(mine).values(**values))
-        return replace(trial, evaluation=whole, looks=looks)
+            return replace(trial, evaluation=whole, looks=looks)
+
+        return write(self._engine, extended)
 
     def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
         """Record the check of an allocation on held-out examples, in place of an older one."""
@@ -214,9 +246,14 @@ class Store:
         older = delete(t.validations).where(
             t.validations.c.study_id == study.id, t.validations.c.allocation == allocation.key
         )
-        with transaction(self._engine) as connection:
+        newer = insert(t.validations).values(study_id=study.id, created=_now(), **row)
+
+        def added(connection: Connection) -> None:
+            _lock_study(connection, study)
             connection.execute(older)
-            connection.execute(insert(t.validations).values(study_id=study.id, created=_now(), **row))
+            connection.execute(newer)
+
+        write(self._engine, added)
 
     def add_cache_use(self, study: Study, used: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
         """Add to what the study's servers looked up in their prefix caches and found there, in tokens by model.
@@ -225,7 +262,8 @@ class Store:
             The sums, earlier searches of the study included.
         """
         mine = t.studies.c.id == study.id
-        with transaction(self._engine) as connection:
+
+        def added(connection: Connection) -> dict[str, tuple[int, int]]:
             details = connection.execute(select(t.studies.c.details).where(mine).with_for_update()).scalar_one()
             sums = _cache_uses(details)
             for name, (looked_up, found) in used.items():
@@ -233,19 +271,21 @@ class Store:
                 sums[name] = before[0] + looked_up, before[1] + found
             if used:
                 connection.execute(update(t.studies).where(mine).values(details={**details, _PREFIX_CACHES: sums}))
-        return sums
+            return sums
+
+        return write(self._engine, added)
 
     def add_refusal(self, study: Study, refusal: Refusal) -> None:
         """Record a proposal that was not evaluated."""
         row = {**vars(refusal), "allocation": refusal.allocation.key, "reasons": list(refusal.reasons)}
-        with transaction(self._engine) as connection:
-            connection.execute(insert(t.refusals).values(study_id=study.id, created=_now(), **row))
+        added = insert(t.refusals).values(study_id=study.id, created=_now(), **row)
+        write(self._engine, lambda connection: connection.execute(added))
 
     def add_step(self, study: Study, step: AgentStep) -> None:
         """Record a step of the agent."""
         row = {**vars(step), "spend": asdict(step.spend)}
-        with transaction(self._engine) as connection:
-            connection.execute(insert(t.steps).values(study_id=study.id, created=_now(), **row))
+        added = insert(t.steps).values(study_id=study.id, created=_now(), **row)
+        write(self._engine, lambda connection: connection.execute(added))
 
     # What a search reads
 
@@ -261,14 +301,20 @@ class Store:
     def count_trials(self, study: Study) -> int:
         """How many trials a study has, those of other processes included."""
         counted = select(func.count()).select_from(t.trials).where(t.trials.c.study_id == study.id)
-        with transaction(self._engine) as connection:
-            return int(connection.execute(counted).scalar_one())
+        return int(read(self._engine, lambda connection: connection.execute(counted).scalar_one()))
 
-    def validation(self, study: Study, allocation: Allocation) -> Evaluation | None:
-        """The newest recorded check of an allocation on held-out examples; None when there is none."""
+    def validation(self, study: Study, allocation: Allocation, *, partly: bool = False) -> Evaluation | None:
+        """The recorded check of an allocation on held-out examples; None when there is none.
+
+        Args:
+            study: Whose allocation it is.
+            allocation: What was checked.
+            partly: Whether a check in which examples are missing will do.
+        """
         for row in reversed(self._rows(t.validations, study)):
             if row.allocation == allocation.key:
-                return _EVALUATION.validate_python(row.evaluation)
+                check = _EVALUATION.validate_python(row.evaluation)
+                return check if partly or check.whole else None
         return None
 
     def steps(self, study: Study) -> list[AgentStep]:
@@ -296,8 +342,8 @@ class Store:
     def _sum(self, table: Table, study: Study, columns: Mapping[str, ColumnElement[Any]]) -> Spend:
         """Added up by the database: a long study need not be read for it."""
         sums = [func.coalesce(func.sum(column), 0).label(name) for name, column in columns.items()]
-        with transaction(self._engine) as connection:
-            row = connection.execute(select(*sums).where(table.c.study_id == study.id)).one()
+        summed = select(*sums).where(table.c.study_id == study.id)
+        row = read(self._engine, lambda connection: connection.execute(summed).one())
         return _SPEND.validate_python(row._asdict())
 
     @_uncollected()
@@ -321,8 +367,8 @@ class Store:
         """Those of `steps`, without the prompts that led to them: these are long, and many."""
         wanted = select(t.steps.c.round, t.steps.c.text, t.steps.c.evidence).order_by(t.steps.c.id)
         wanted = wanted.where(t.steps.c.study_id == study.id, t.steps.c.node == GUIDELINE_NODE)
-        with transaction(self._engine) as connection:
-            return [Guideline(**row._asdict()) for row in connection.execute(wanted)]
+        rows = read(self._engine, lambda connection: connection.execute(wanted).all())
+        return [Guideline(**row._asdict()) for row in rows]
 
     def _refusals(self, study: Study) -> list[Refusal]:
         return [
@@ -337,8 +383,12 @@ class Store:
 
     def _rows(self, table: Any, study: Study) -> list[Row[Any]]:
         statement = select(table).where(table.c.study_id == study.id).order_by(table.c.id)
-        with transaction(self._engine) as connection:
-            return list(connection.execute(statement))
+        return list(read(self._engine, lambda connection: connection.execute(statement).all()))
+
+
+def _lock_study(connection: Connection, study: Study) -> None:
+    """Let no other process change this study's trials until the end; a SQLite file is locked as a whole already."""
+    connection.execute(select(t.studies.c.id).where(t.studies.c.id == study.id).with_for_update())
 
 
 def _study(row: Row[Any]) -> Study:

@@ -29,7 +29,7 @@ class Label(PlainText):
     cache_ok = True
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcTime(TypeDecorator[datetime]):
     """A point in time, in UTC: SQLite gives it back without a zone, PostgreSQL in the zone of its session."""
 
     impl = DateTime(timezone=True)

@@ -14,7 +14,13 @@ from agenttts.space.allocation import Allocation
 
 @dataclass(frozen=True, kw_only=True)
 class StageUse:
-    """What one subtask used for an answer."""
+    """What one subtask used for an answer.
+
+    Examples:
+        >>> answer = at.deployed("allocation.yaml", environment)("Is 7 odd?")
+        >>> answer.stages["answer"].model, answer.stages["answer"].samples
+        ('large', 1)
+    """
 
     model: str
     samples: int
@@ -31,7 +37,13 @@ OnStage = Callable[[str, Any, StageUse], None]
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineAnswer:
-    """What a deployed pipeline answers, and what that took."""
+    """What a deployed pipeline answers, and what that took.
+
+    Examples:
+        >>> answer = at.deployed("allocation.yaml", environment)("Is 7 odd?")
+        >>> answer.text, answer.degraded
+        ('yes', ())
+    """
 
     output: Any
     """The pipeline's output; where it was cut short, that of the last subtask that was done."""

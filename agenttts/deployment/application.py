@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from agenttts._util.strict_json import Unfit, read_json
+from agenttts._util.strict_json import UnfitJSON, read_json
 from agenttts._util.text import one_line, storable, storable_data
 from agenttts.deployment.answer import PipelineAnswer
 from agenttts.deployment.deployed import DeployedPipeline, MissingField
@@ -69,7 +69,7 @@ class _Body(BaseModel):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-class _Refused(AgentTTSError):
+class _UnanswerableRequest(AgentTTSError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -114,20 +114,20 @@ def _asked(body: bytes, name: str) -> _Body:
     """A request.
 
     Raises:
-        _Refused: When it is none, or asks for what a pipeline does not do.
+        _UnanswerableRequest: When it is none, or asks for what a pipeline does not do.
     """
     try:
         asked = _Body.model_validate(read_json(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         said = one_line(f"{_place(first['loc'])}{first['msg']}")[:_SHOWN]
-        raise _Refused(400, f"not a chat completion request: {said}") from error
+        raise _UnanswerableRequest(400, f"not a chat completion request: {said}") from error
     except ValueError as error:
-        raise _Refused(400, f"not a chat completion request: {error}") from error
+        raise _UnanswerableRequest(400, f"not a chat completion request: {error}") from error
     if asked.model != name:
-        raise _Refused(404, f"there is no model {asked.model[:_SHOWN]!r} here; there is {name!r}")
+        raise _UnanswerableRequest(404, f"there is no model {asked.model[:_SHOWN]!r} here; there is {name!r}")
     if (asked.n or 1) > 1:
-        raise _Refused(400, "a pipeline gives one answer: leave n out")
+        raise _UnanswerableRequest(400, "a pipeline gives one answer: leave n out")
     return asked
 
 
@@ -135,11 +135,11 @@ def _input(asked: _Body) -> dict[str, Any] | str:
     """The input in a request.
 
     Raises:
-        _Refused: When there is none.
+        _UnanswerableRequest: When there is none.
     """
     texts = [message.text for message in asked.messages if message.role == "user"]
     if not texts:
-        raise _Refused(400, "there is no user message: the last one is the pipeline's input")
+        raise _UnanswerableRequest(400, "there is no user message: the last one is the pipeline's input")
     return _fields(texts[-1])
 
 
@@ -147,14 +147,16 @@ def _fields(text: str) -> dict[str, Any] | str:
     """The fields in a message; the message itself where it is no JSON object.
 
     Raises:
-        _Refused: When it is one that no pipeline can read.
+        _UnanswerableRequest: When it is one that no pipeline can read.
     """
     try:
         found = read_json(text.encode())
-    except Unfit as error:
+    except UnfitJSON as error:
         if not text.lstrip().startswith("{"):
             return text
-        raise _Refused(400, f"the last user message is a JSON object that cannot be read: {error}") from error
+        raise _UnanswerableRequest(
+            400, f"the last user message is a JSON object that cannot be read: {error}"
+        ) from error
     except ValueError:
         return text
     return found if isinstance(found, dict) else text
@@ -166,7 +168,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _said(error: Exception) -> tuple[int, str]:
     """Status and sentence of a request that got no answer."""
-    if isinstance(error, _Refused):
+    if isinstance(error, _UnanswerableRequest):
         return error.status, str(error)
     if isinstance(error, MissingField):
         return 400, f"{error}; the last user message may be a JSON object of fields"

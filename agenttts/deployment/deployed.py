@@ -52,6 +52,12 @@ class DeployedPipeline:
     Entering it starts the servers that it brings and checks its models; outside of `async with`, a call does both for
     itself. It is used in one event loop at a time. Use `at.deployed` to make one.
 
+    Examples:
+        >>> deployed = at.deployed(result.best, environment, space=space)
+        >>> answer = asyncio.run(deployed.answer({"question": "Is 7 odd?"}))
+        >>> answer.output, answer.allocation == result.best.allocation
+        ('yes', True)
+
     Args:
         allocation: What each subtask gets.
         space: The pipeline, and the budget that a stand-in for a model must fit.

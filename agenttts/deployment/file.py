@@ -25,6 +25,7 @@ from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.llm.openai import SIMULATED, OpenAIClient
 from agenttts.pipeline import Pipeline
+from agenttts.pipeline.fingerprint import SCHEME
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
@@ -35,12 +36,12 @@ _NOT_RUN = {"the metric"}
 """Parts of a pipeline that no answer depends on."""
 
 
-class _Choice(BaseModel):
+class _FileChoice(BaseModel):
     model: str
     samples: Count
 
 
-class _Throughput(BaseModel):
+class _FileThroughput(BaseModel):
     prefill_tokens_per_s: Positive
     decode_tokens_per_s: Positive
 
@@ -48,27 +49,27 @@ class _Throughput(BaseModel):
 class _Cost(BaseModel):
     budget: Number
     cost_model: str
-    throughput: dict[str, _Throughput] = {}
+    throughput: dict[str, _FileThroughput] = {}
     """Of each model, where that is what the budget counts and the pipeline does not declare it."""
 
 
-class _File(BaseModel):
+class _AllocationFile(BaseModel):
     """What deployment reads of an allocation file; a person may read more in it."""
 
     pipeline: str
     environment: str | None = None
     data: str | None = None
     fingerprints: dict[str, str] = Field(min_length=1)
-    allocation: dict[str, _Choice]
+    allocation: dict[str, _FileChoice]
     cost: _Cost
     endpoints: dict[str, str] = {}
     recorded: str = ""
 
 
-class _Source(NamedTuple):
+class _LoadedFile(NamedTuple):
     """An allocation file, and how far it is trusted."""
 
-    file: _File
+    file: _AllocationFile
     where: str
     """How errors name it."""
     folder: Path
@@ -95,8 +96,10 @@ def deployed(
 ) -> DeployedPipeline:
     """What was chosen, ready to answer one input at a time.
 
-        pipeline = at.deployed("allocation.yaml")
-        print(pipeline("Who wrote Emma?").text)
+    Examples:
+        >>> deployed = at.deployed("allocation.yaml", environment)
+        >>> deployed("Is 7 odd?").text
+        'yes'
 
     Args:
         source: The allocation file, or what is in it (`report.recommendation`); or a trial or an allocation of a
@@ -121,7 +124,7 @@ def deployed(
         return _deployed(pipeline, chosen, space, timeout_s)
     file, where = _read(source)
     folder = Path.cwd() if isinstance(source, Mapping) else Path(source).resolve().parent
-    given = _Source(file, where, folder, trust)
+    given = _LoadedFile(file, where, folder, trust)
     runner = _runner(given, pipeline, data)
     _require_same(file, runner.pipeline, where)
     allocation = Allocation({name: (choice.model, choice.samples) for name, choice in file.allocation.items()})
@@ -163,13 +166,13 @@ def named_environment(source: str | Path | Mapping[str, Any]) -> str | None:
     return _read(source)[0].environment
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> tuple[_File, str]:
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[_AllocationFile, str]:
     """What is in an allocation file, and how errors name it."""
     where = "the allocation" if isinstance(source, Mapping) else f"allocation file {str(source)!r}"
-    return read_checked(source, _File, where, "agenttts best"), where
+    return read_checked(source, _AllocationFile, where, "agenttts best"), where
 
 
-def _runner(source: _Source, given: Pipeline | LiveEnvironment | None, data: str | None) -> _Runner:
+def _runner(source: _LoadedFile, given: Pipeline | LiveEnvironment | None, data: str | None) -> _Runner:
     if isinstance(given, Pipeline):
         return _Runner(given)
     found = given or environment(_followed(source), data=data or source.file.data)
@@ -178,7 +181,7 @@ def _runner(source: _Source, given: Pipeline | LiveEnvironment | None, data: str
     return _Runner(found.pipeline, found)
 
 
-def _followed(source: _Source) -> str:
+def _followed(source: _LoadedFile) -> str:
     """The name of the environment that a file names, where it may be imported.
 
     Raises:
@@ -212,7 +215,7 @@ def _inside(folder: Path, module: str) -> Path | None:
     return found if found.is_file() and found.is_relative_to(folder.resolve()) else None
 
 
-def _require_same(file: _File, pipeline: Pipeline, where: str) -> None:
+def _require_same(file: _AllocationFile, pipeline: Pipeline, where: str) -> None:
     """Refuse a file of another pipeline.
 
     Raises:
@@ -223,6 +226,11 @@ def _require_same(file: _File, pipeline: Pipeline, where: str) -> None:
     # Models that turned out to be simulated were searched under a revision of their own.
     searched = pipeline.with_revision(SIMULATED) if file.recorded == SIMULATED else pipeline
     now = {part: value for part, value in searched.fingerprints.items() if part not in _NOT_RUN}
+    if file.fingerprints.get(SCHEME[0]) != SCHEME[1]:
+        raise ConfigError(
+            f"{where} was written by another version of agenttts, which told parts of a pipeline apart in another way: "
+            "search again with this one (with the same store, its samples are there already)"
+        )
     if missing := [part for part in now if part not in file.fingerprints]:
         raise ConfigError(
             f"{where} has no fingerprint of {missing[0]}, so that nobody can tell whether it fits: write it anew with "
@@ -237,7 +245,7 @@ def _require_same(file: _File, pipeline: Pipeline, where: str) -> None:
         )
 
 
-def _route(client: OpenAIClient, source: _Source, pipeline: Pipeline, endpoints: Mapping[str, str]) -> None:
+def _route(client: OpenAIClient, source: _LoadedFile, pipeline: Pipeline, endpoints: Mapping[str, str]) -> None:
     """Ask each model where who deploys it says, or else where the code and the file agree that it is.
 
     Raises:

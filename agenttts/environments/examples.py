@@ -17,6 +17,11 @@ def load_examples(source: Iterable[Example] | str | Path, *, prefix: str = "") -
 
     Texts that no database and no server takes (a NUL, half a surrogate pair) are made storable here, ids included.
 
+    Examples:
+        >>> from agenttts.environments import load_examples
+        >>> load_examples([{"question": "Is 7 odd?", "gold": "yes"}])
+        [{'id': '1', 'question': 'Is 7 odd?', 'gold': 'yes'}]
+
     Raises:
         ConfigError: When the file is missing, or a line is not a JSON object (the message says which).
     """

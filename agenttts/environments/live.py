@@ -48,6 +48,12 @@ class _Session:
 class LiveEnvironment(Environment):
     """Scores allocations by running the pipeline on its endpoints.
 
+    Examples:
+        >>> rows = [{"id": str(n), "question": f"Is {n} odd?", "gold": "yes" if n % 2 else "no"} for n in range(3)]
+        >>> environment = at.LiveEnvironment(pipeline, rows[:2], held_out=rows[2:])
+        >>> environment.examples, environment.held_out
+        (('0', '1'), ('2',))
+
     Args:
         pipeline: What to run.
         examples: The labelled examples to search on: mappings with distinct `id` fields, or the path of a JSON
@@ -133,6 +139,16 @@ class LiveEnvironment(Environment):
                     f"it has {', '.join(served)}"
                 )
         self.client.route({served[name]: url for name, url in endpoints.items()})
+
+    def give_up_after(self, seconds: float) -> None:
+        """Give an endpoint up after so many seconds without any answer, and end the search; before it is entered."""
+        if isinstance(self.client, OpenAIClient):
+            self.client.give_up_after(seconds)
+
+    @property
+    def waiting(self) -> str:
+        """See `protocols.Environment.waiting`."""
+        return self.client.waiting if isinstance(self.client, OpenAIClient) else ""
 
     @property
     def endpoints(self) -> dict[str, str]:

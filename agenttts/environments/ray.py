@@ -65,7 +65,7 @@ class Source(NamedTuple):
     store: str
 
 
-class _Order(NamedTuple):
+class _ExampleOrder(NamedTuple):
     """One example to run."""
 
     allocation: Allocation
@@ -80,7 +80,7 @@ class _Order(NamedTuple):
 
 
 @dataclass
-class _Session:
+class _WorkerSession:
     """What an environment and its labelled copy share while they are entered."""
 
     users: int = 0
@@ -130,7 +130,7 @@ class RayEnvironment(Environment):
         self.examples, self.held_out = searched.examples, searched.held_out
         self.default_budget, self.embedder = searched.default_budget, searched.embedder
         self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store))
-        self._session = _Session()
+        self._session = _WorkerSession()
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
@@ -236,7 +236,7 @@ class RayEnvironment(Environment):
         if worker is None:
             self._session.free.put_nowait(None)  # whoever else waits must hear of it, too
             raise EndpointError(f"Ray has lost every worker, each {_LIVES + 1} times")
-        order = _Order(
+        order = _ExampleOrder(
             allocation,
             example,
             self._searched.fingerprint,
@@ -289,7 +289,7 @@ class _Worker:
     async def answer(self) -> None:
         """Show that this worker is there."""
 
-    async def run(self, order: _Order) -> ExampleOutcome:
+    async def run(self, order: _ExampleOrder) -> ExampleOutcome:
         """One example; errors are the environment's own."""
         async with self._preparing:
             environment = self._environment or await self._prepare(order)
@@ -298,7 +298,7 @@ class _Worker:
             self._meter.spent = order.spent
         return await environment.run_example(order.allocation, order.example, self._pool(order))
 
-    def _pool(self, order: _Order) -> SamplePool:
+    def _pool(self, order: _ExampleOrder) -> SamplePool:
         """One for all examples: they wait for one another where they draw the same."""
         place = order.study_id, order.namespace
         if place not in self._pools:
@@ -307,7 +307,7 @@ class _Worker:
             )
         return self._pools[place]
 
-    async def _prepare(self, order: _Order) -> LiveEnvironment:
+    async def _prepare(self, order: _ExampleOrder) -> LiveEnvironment:
         """The environment, entered. It is built with the first example: what it raises is then told in its words."""
         where = f"the Ray worker on {socket.gethostname()}"
         try:

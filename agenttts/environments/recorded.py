@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agenttts._util.text import storable
-from agenttts.environments.table import Outcome, Rows, read_table, source_of
+from agenttts.environments.table import RecordedOutcome, Rows, read_table, source_of
 from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Pipeline, Subtask
@@ -22,20 +22,19 @@ from agenttts.study.evaluation import Evaluation, ExampleResult
 class RecordedEnvironment(Environment):
     """Scores allocations from a table that you already have.
 
-    Its pipeline prices and names what was recorded; it is never run, so any prompt and any metric do:
+    Its pipeline prices and names what was recorded; it is never run, so any prompt and any metric do. The table of
+    the example has the columns `retrieve.model`, `retrieve.samples`, `answer.model`, `answer.samples`, `example` and
+    `score` (see `environments.table`). Without the column `example` a row is the score of its allocation, taken as one
+    example. `environment.pipeline` is the given pipeline limited to the recorded models, numbers of samples and
+    allocations: search that one. Not every combination needs to be recorded.
 
-        small, large = at.Model("8B", 8e9), at.Model("70B", 70e9)
-        stages = [
-            at.Subtask("retrieve", [small, large], "recorded", prompt_tokens=2048, completion_tokens=32),
-            at.Subtask("answer", [small, large], "recorded", prompt_tokens=256, completion_tokens=64),
-        ]
-        pipeline = at.Pipeline("rag", stages, metric=at.metrics.equal("answer"))
-        environment = at.RecordedEnvironment(pipeline, "scores.csv")
-
-    with the columns `retrieve.model`, `retrieve.samples`, `answer.model`, `answer.samples`, `example` and `score` (see
-    `environments.table`). Without the column `example` a row is the score of its allocation, taken as one example.
-    `environment.pipeline` is the given pipeline limited to the recorded models, numbers of samples and allocations:
-    search that one. Not every combination needs to be recorded.
+    Examples:
+        >>> models = [at.Model("8B", 8e9), at.Model("70B", 70e9)]
+        >>> retrieve = at.Subtask("retrieve", models, "recorded", prompt_tokens=2048, completion_tokens=32)
+        >>> answer = at.Subtask("answer", models, "recorded", prompt_tokens=256, completion_tokens=64)
+        >>> pipeline = at.Pipeline("rag", [retrieve, answer], at.metrics.equal("answer"))
+        >>> environment = at.RecordedEnvironment(pipeline, "scores.csv")
+        >>> space = at.SearchSpace(environment.pipeline, at.cost_model("paper"), 900)
 
     Args:
         pipeline: Its subtasks and models are those of the table.
@@ -120,15 +119,15 @@ class RecordedEnvironment(Environment):
         names = self.examples if examples is None else examples
         return Evaluation(results=tuple(self._result(rows, name) for name in names))
 
-    def _result(self, rows: dict[str, Outcome], name: str) -> ExampleResult:
+    def _result(self, rows: dict[str, RecordedOutcome], name: str) -> ExampleResult:
         if name not in rows:
             raise ConfigError(f"environment {self.name!r} has no example {name!r}")
         return ExampleResult(example=name, score=rows[name].score, subtask_scores=rows[name].subtask_scores)
 
 
-def _by_allocation(outcomes: Iterable[Outcome], source: str) -> dict[Allocation, dict[str, Outcome]]:
+def _by_allocation(outcomes: Iterable[RecordedOutcome], source: str) -> dict[Allocation, dict[str, RecordedOutcome]]:
     """Allocation -> example -> outcome, every allocation with the same examples."""
-    found: dict[Allocation, dict[str, Outcome]] = {}
+    found: dict[Allocation, dict[str, RecordedOutcome]] = {}
     for outcome in outcomes:
         rows = found.setdefault(outcome.allocation, {})
         if outcome.example in rows:
@@ -146,7 +145,7 @@ def _by_allocation(outcomes: Iterable[Outcome], source: str) -> dict[Allocation,
 
 
 def _require_same_examples(
-    first: Allocation, expected: dict[str, Outcome], allocation: Allocation, rows: dict[str, Outcome]
+    first: Allocation, expected: dict[str, RecordedOutcome], allocation: Allocation, rows: dict[str, RecordedOutcome]
 ) -> None:
     place = next(iter(rows.values())).place
     for example in [example for example in expected if example not in rows]:

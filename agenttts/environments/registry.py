@@ -39,7 +39,13 @@ _BUILT_IN = {
 
 
 def environment_names() -> dict[str, str]:
-    """Registered name -> where it is defined, built-in ones first."""
+    """Registered name -> where it is defined, built-in ones first.
+
+    Examples:
+        >>> from agenttts.environments import environment_names
+        >>> environment_names()["taskbench"]
+        'agenttts.environments.tasks.taskbench:taskbench'
+    """
     return {**_BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
 
 
@@ -51,6 +57,11 @@ def environment(
     serving: Callable[[Pipeline], Serving] | None = None,
 ) -> Environment:
     """The environment of this name.
+
+    Examples:
+        >>> recorded = at.environment("minihop-recorded")
+        >>> recorded.recorded
+        'recorded samples of real models; no model runs'
 
     Args:
         name: A registered name, `module:attribute` or `path.py:attribute`.

@@ -19,8 +19,6 @@ from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
 _SHOWN_OUTPUT = 60
-_MOST_UNAVAILABLE = 0.1
-"""Share of examples that may fail for the servers' fault before the trial is not recorded (running again is free)."""
 _PROBED_EXAMPLES = 5
 
 
@@ -35,8 +33,8 @@ class ExampleOutcome:
     """It failed in a function of the user's."""
     unanswered: bool
     """It failed because a server gave no completion."""
-    unavailable: bool
-    """... and the server was at fault, not the request: that says nothing of the allocation."""
+    missing: bool
+    """... and the server was at fault, not the request: that says nothing of the allocation, and is no result."""
 
 
 @dataclass
@@ -46,7 +44,7 @@ class ScoredRun(ExampleRun):
     subtask_scores: dict[str, float] = field(default_factory=dict)
     broken: bool = False
     unanswered: bool = False
-    unavailable: bool = False
+    missing: bool = False
 
     async def outcome(self) -> ExampleOutcome:
         """The example run and scored, and what that took."""
@@ -57,28 +55,37 @@ class ScoredRun(ExampleRun):
             tallies=dict(self.tallies),
             broken=self.broken,
             unanswered=self.unanswered,
-            unavailable=self.unavailable,
+            missing=self.missing,
         )
 
     async def result(self) -> ExampleResult:
         """The example's score; a failure is a score of 0 with its reason."""
         try:
             output = await self.walk()
+            self._require_draws()
             score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
-            shown = _shorten(output)
+            return self._result(score, output=_shorten(output))
         except (LimitReached, ConfigError, StoreError):
             raise
-        except EndpointError as error:
-            if error.unreachable:
-                raise
-            self.unanswered, self.unavailable = True, error.unavailable
-            return self._result(0.0, error=str(error))
-        except AgentTTSError as error:
-            return self._result(0.0, error=str(error))
         except Exception as error:  # the user's own functions may raise anything: a failed example is data
-            self.broken = True
-            return self._result(0.0, error=f"{type(error).__name__}: {error}")
-        return self._result(score, output=shown)
+            return self._failure(self._draw_error() or error)
+
+    def _draw_error(self) -> AgentTTSError | None:
+        """Why a draw got no samples, whatever the user's functions made of that."""
+        return next(iter(self.unmet.values()), None)
+
+    def _require_draws(self) -> None:
+        """Let no output pass that was made without the samples it asked for."""
+        if (error := self._draw_error()) is not None:
+            raise error
+
+    def _failure(self, error: Exception) -> ExampleResult:
+        if isinstance(error, LimitReached | StoreError) or (isinstance(error, EndpointError) and error.final):
+            raise error
+        if isinstance(error, EndpointError):
+            self.unanswered, self.missing = True, error.unavailable
+        self.broken = not isinstance(error, AgentTTSError)
+        return self._result(0.0, error=f"{type(error).__name__}: {error}" if self.broken else str(error))
 
     def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
         return ExampleResult(
@@ -114,27 +121,24 @@ async def evaluation_of(
     require_answers(outcomes, allocation)
     spend = sum((outcome.spend for outcome in outcomes), start=Spend())
     return Evaluation(
-        results=tuple(outcome.result for outcome in outcomes),
+        results=tuple(outcome.result for outcome in outcomes if not outcome.missing),
         spend=replace(spend, seconds=time.perf_counter() - started),
         usage=usage_by_subtask(pipeline, outcomes),
+        missing={each.result.example: each.result.error or "" for each in outcomes if each.missing},
     )
 
 
 def require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> None:
-    """Refuse an evaluation that says more of the servers than of the allocation.
+    """Reject an evaluation that says nothing of the allocation.
 
     Raises:
-        EndpointError: When no example was answered, or many were not for the servers' fault.
+        EndpointError: When no example was answered.
         ConfigError: When the user's own functions raised for every example.
     """
     if len(runs) > 1 and all(run.broken for run in runs):
         raise ConfigError(f"the pipeline's own functions failed for every example: {runs[0].result.error}")
-    unavailable = sum(run.unavailable for run in runs)
     if runs and all(run.unanswered for run in runs):
         raise EndpointError(f"every example failed with {allocation}; the first said: {runs[0].result.error}")
-    if unavailable > _MOST_UNAVAILABLE * len(runs):
-        reason = next(run.result.error for run in runs if run.unavailable)
-        raise EndpointError(f"{unavailable} of {len(runs)} examples got no answer with {allocation}: {reason}")
 
 
 def checked_score(metric: Metric, output: Any, example: Example, where: str) -> float:
@@ -186,6 +190,8 @@ def _usage(tallies: Sequence[Tally]) -> SubtaskUsage:
         completion_tokens=sum(t.completion_tokens for t in tallies) / max(samples, 1),
         samples=samples,
         unparsable=sum(t.unparsable for t in tallies),
+        refused=sum(t.refused for t in tallies),
+        cut=sum(t.cut for t in tallies),
     )
 
 

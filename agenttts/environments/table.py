@@ -36,7 +36,7 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class RecordedOutcome:
     """One row of a table."""
 
     allocation: Allocation
@@ -52,7 +52,7 @@ class Outcome:
 Rows = Iterable[Mapping[str, Any]]
 
 
-def read_table(table: str | Path | Rows, pipeline: Pipeline) -> Iterator[Outcome]:
+def read_table(table: str | Path | Rows, pipeline: Pipeline) -> Iterator[RecordedOutcome]:
     """The rows of a table of this pipeline, in order.
 
     Raises:
@@ -69,7 +69,7 @@ def source_of(table: str | Path | Rows) -> str:
     return str(table) if isinstance(table, str | Path) else "the table"
 
 
-def write_table(path: Path, pipeline: Pipeline, outcomes: Iterable[Outcome]) -> None:
+def write_table(path: Path, pipeline: Pipeline, outcomes: Iterable[RecordedOutcome]) -> None:
     """Write a table that `read_table` reads.
 
     Raises:
@@ -112,7 +112,7 @@ def require_writable(path: Path) -> None:
         _parquet()
 
 
-def _row(outcome: Outcome, stages: Sequence[str]) -> dict[str, Any]:
+def _row(outcome: RecordedOutcome, stages: Sequence[str]) -> dict[str, Any]:
     choices = outcome.allocation.as_dict().items()
     return {
         **{f"{name}.{key}": value for name, choice in choices for key, value in choice.items()},
@@ -144,9 +144,9 @@ class _Columns:
     def _choices(self) -> list[str]:
         return [f"{subtask.name}.{key}" for subtask in self.pipeline.subtasks for key in ("model", "samples")]
 
-    def outcome(self, place: str, row: Mapping[str, Any]) -> Outcome:
+    def outcome(self, place: str, row: Mapping[str, Any]) -> RecordedOutcome:
         stages = [s.name for s in self.pipeline.subtasks if f"{s.name}.score" in self.names]
-        return Outcome(
+        return RecordedOutcome(
             place=place,
             allocation=self._allocation(place, row),
             example=storable(str(_value(place, row, "example"))) if "example" in self.names else WHOLE,

@@ -38,6 +38,11 @@ class MemorySamples:
         if key in self._claims and self._claims[key][0] == owner:
             del self._claims[key]
 
+    def release_all(self, keys: Sequence[str], owner: str) -> None:
+        """See `SampleStore.release_all`."""
+        for key in keys:
+            self.release(key, owner)
+
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:

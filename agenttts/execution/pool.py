@@ -12,16 +12,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from agenttts.errors import StoreError
 from agenttts.execution.memory import MemorySamples
 from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient
+from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
+from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens
 from agenttts.pipeline import Message, Model, Sampling
 
 SEARCH = "search"
@@ -29,10 +34,10 @@ SEARCH = "search"
 VALIDATION = "validation"
 """Namespace of fresh samples, for checking a winner that the search's own samples may have flattered."""
 
+_log = logging.getLogger(__name__)
 _CLAIM_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
-_CHARACTERS_PER_TOKEN = 3
 _MILLION = 1e6
 _EMBEDDING = Sampling(temperature=0, max_tokens=1, extra={"embedding": True})
 """Sets the keys of embeddings apart from those of completions."""
@@ -80,6 +85,8 @@ class SamplePool:
         self.study_id = study_id
         self.namespace = namespace
         self._owner = uuid.uuid4().hex
+        self._cancelled: set[str] = set()
+        """Keys whose claims are to be given back."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def fresh(self, namespace: str) -> SamplePool:
@@ -104,10 +111,30 @@ class SamplePool:
             held = await self._claim(key, samples)  # another process may have bought some meanwhile
             keeping = asyncio.create_task(self._keep_claim(key))
             try:
-                return await self._buy(_Order(client, key, model, messages, sampling), samples, held)
+                drawn = await self._buy(_Order(client, key, model, messages, sampling), samples, held)
+            except asyncio.CancelledError:
+                self._release_later(key)
+                raise
+            except BaseException:
+                self._samples.release(key, self._owner)
+                raise
             finally:
                 keeping.cancel()
-                self._samples.release(key, self._owner)
+            self._samples.release(key, self._owner)
+            return drawn
+
+    def _release_later(self, key: str) -> None:
+        """Give the claims of all draws that are cancelled at once back in one transaction."""
+        if not self._cancelled:
+            asyncio.get_running_loop().call_soon(self._release_cancelled)
+        self._cancelled.add(key)
+
+    def _release_cancelled(self) -> None:
+        keys, self._cancelled = sorted(self._cancelled), set()
+        try:
+            self._samples.release_all(keys, self._owner)
+        except StoreError as error:
+            _log.warning("%d claims are free in %g s only: %s", len(keys), _CLAIM_SECONDS, error)
 
     async def embed(self, client: EmbeddingClient, model: Model, text: str) -> tuple[tuple[float, ...], Spend]:
         """The embedding of a text, bought once, and what was bought or reused.
@@ -121,8 +148,12 @@ class SamplePool:
 
     async def _claim(self, key: str, samples: int) -> Held:
         """Wait for the right to buy, and look again."""
-        pause = _FIRST_PAUSE_SECONDS
+        pause, started, told = _FIRST_PAUSE_SECONDS, time.monotonic(), False
+        self._cancelled.discard(key)
         while (held := self._samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
+            if not told and time.monotonic() - started > TOLD_AFTER_S:
+                told = True
+                _log.warning("waiting for another process that is paying for the same samples")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         return held
@@ -141,27 +172,29 @@ class SamplePool:
         spend, at_once, held = Spend(reused_completion_tokens=reused), samples, before
         self.meter.add(spend)
         while held.missing:
-            starts = held.missing[:1] if held is before else held.missing[::at_once]
+            orders = _requests(held.missing, at_once)
+            if held is before:  # how many the server gives at once shows with the first
+                orders = orders[:1]
             outcomes = await asyncio.gather(
-                *(self._purchase(order, start, min(at_once, samples - start)) for start in starts),
-                return_exceptions=True,
+                *(self._purchase(order, start, count) for start, count in orders), return_exceptions=True
             )
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-                cost, bought = outcome
-                spend += cost
-                at_once = len(bought.samples)
-            if at_once == len(held.missing) == samples - len(before.samples):  # the usual case: one request, and no gap
-                return Draw((*before.samples, *bought.samples), bought.prompt_tokens, spend)
+            answered = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+            spend = sum((cost for cost, _ in answered), start=spend)
+            at_once = max(len(bought.samples) for _, bought in answered)
+            first = answered[0][1]
+            if len(first.samples) == len(held.missing) == samples - len(before.samples):  # the usual case: one request
+                return Draw((*before.samples, *first.samples), first.prompt_tokens, spend)
             held = self._samples.read(order.key, samples)
         return Draw(tuple(held.samples), held.prompt_tokens, spend)
 
     async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
         """One request: what it cost, and what it brought."""
         key, model, messages, sampling = order.key, order.model, order.messages, order.sampling
-        words = sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN
-        async with self.meter.reserved(words + samples * sampling.max_tokens):
+        most = most_prompt_tokens(messages) + most_completion_tokens(sampling.max_tokens, samples)
+        async with self.meter.reserved(most):
             bought = await order.client.complete(
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
@@ -178,6 +211,18 @@ class SamplePool:
         spend = Spend(reused_prompt_tokens=held.prompt_tokens, reused_completion_tokens=completion_tokens)
         self.meter.add(spend)
         return Draw(tuple(held.samples), held.prompt_tokens, spend)
+
+
+def _requests(missing: Sequence[int], at_once: int) -> list[tuple[int, int]]:
+    """Positions in requests, each a first position and how many follow on it without a gap, at most so many."""
+    found: list[tuple[int, int]] = []
+    for position in missing:
+        start, count = found[-1] if found else (position, 0)
+        if position == start + count and count < at_once:
+            found[-1:] = [(start, count + 1)]
+        else:
+            found.append((position, 1))
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agenttts._util.text import storable, storable_data
-from agenttts.errors import ConfigError, ParseError
+from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ParseError, StoreError
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
-from agenttts.llm.samples import Spend
+from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.aggregators import MajorityVote
 from agenttts.space.allocation import Allocation
@@ -39,6 +39,10 @@ class Tally:
     samples: int = 0
     completion_tokens: int = 0
     unparsable: int = 0
+    refused: int = 0
+    """Samples in which the model refused, or a content filter did."""
+    cut: int = 0
+    """Samples whose tokens were used up before they said anything."""
 
 
 @dataclass
@@ -57,6 +61,8 @@ class ExampleRun:
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     outputs: dict[str, Any] = field(default_factory=dict)
     """Outputs of the subtasks that are done, in the order in which they were."""
+    unmet: dict[tuple[str, str], AgentTTSError] = field(default_factory=dict)
+    """Draws that got no samples -> why: a function of the user's may go on without them, a score may not."""
 
     async def walk(self) -> Any:
         """The pipeline's output."""
@@ -98,12 +104,17 @@ class ExampleRun:
             own: Whose draw it is.
         """
         choice = self.allocation[subtask.name]
-        model, wanted = subtask.model(choice.model), samples or choice.samples
-        drawn = await self.pool.draw(self.completer or self.client, model, storable_data(messages), sampling, wanted)
+        model, wanted = subtask.model(choice.model), choice.samples if samples is None else samples
+        with self._met(subtask.name, repr(messages)):
+            drawn = await self.pool.draw(
+                self.completer or self.client, model, storable_data(messages), sampling, wanted
+            )
         self.spend += drawn.spend
-        if not own:
-            return drawn
         tally = self.tallies[subtask.name]
+        tally.refused += sum(sample.ended == "refused" for sample in drawn.samples)
+        tally.cut += sum(sample.ended == "cut" for sample in drawn.samples)
+        if not own or not drawn.samples:
+            return drawn
         tally.requests += 1
         tally.prompt_tokens += drawn.prompt_tokens
         tally.samples += len(drawn.samples)
@@ -114,9 +125,21 @@ class ExampleRun:
         """Buy an embedding through the pool."""
         if self.embedder is None or not isinstance(self.client, EmbeddingClient):
             raise ConfigError("a subtask asks for an embedding: give the LiveEnvironment an embedder")
-        vector, spend = await self.pool.embed(self.client, self.embedder, storable(text))
+        with self._met("", text):
+            vector, spend = await self.pool.embed(self.client, self.embedder, storable(text))
         self.spend += spend
         return vector
+
+    @contextmanager
+    def _met(self, drawer: str, prompt: str) -> Iterator[None]:
+        """Remember a draw that fails by no fault of its own, until it succeeds."""
+        try:
+            yield
+        except (EndpointError, LimitReached, StoreError) as error:
+            if not isinstance(error, EndpointError) or error.unavailable:
+                self.unmet[drawer, prompt] = error
+            raise
+        self.unmet.pop((drawer, prompt), None)
 
 
 class StageRun:
@@ -153,12 +176,15 @@ class StageRun:
         """The subtask's one output."""
         if self.subtask.run is not None:
             return await self.subtask.run(self)
-        drawn = [(text, self._parsed(text)) for text in await self.draw(self.messages)]
+        samples = await self._drawn(self.messages)
+        drawn = [(sample.text, self._parsed(sample)) for sample in samples]
         self._usable = [(text, value) for text, value in drawn if value is not None]
         if not self._usable and self.subtask.default is not None:
             return self.subtask.default
         if not self._usable:
-            raise ParseError(f"subtask {self.subtask.name!r}: none of {self.samples} samples could be parsed")
+            raise ParseError(
+                f"subtask {self.subtask.name!r}: none of {self.samples} samples could be parsed{_why(samples)}"
+            )
         parsed = [value for _, value in self._usable]
         return await (self.subtask.aggregator or _DEFAULT_AGGREGATOR).aggregate(parsed, self)
 
@@ -169,9 +195,9 @@ class StageRun:
                 return text
         return output if isinstance(output, str) else json.dumps(output, default=str)
 
-    def _parsed(self, text: str) -> Any:
+    def _parsed(self, sample: Sample) -> Any:
         try:
-            value = self.subtask.parser(text, self.input)
+            value = None if sample.ended else self.subtask.parser(sample.text, self.input)
         except ParseError:
             value = None
         if value is None:
@@ -185,14 +211,29 @@ class StageRun:
     async def draw(
         self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
     ) -> list[str]:
-        """See `pipeline.SubtaskRun`."""
+        """See `pipeline.SubtaskRun`; a sample that is a refusal has an empty text."""
+        return ["" if each.ended else each.text for each in await self._drawn(messages, samples, sampling)]
+
+    async def _drawn(
+        self, messages: Sequence[Message], samples: int | None = None, sampling: Sampling | None = None
+    ) -> Sequence[Sample]:
         own = not self.messages or messages is self.messages
         drawn = await self._owner.draw(self.subtask, messages, sampling or self.subtask.sampling, samples, own=own)
-        return [sample.text for sample in drawn.samples]
+        return drawn.samples
 
     async def embed(self, text: str) -> tuple[float, ...]:
         """See `pipeline.SubtaskRun`."""
         return await self._owner.embed(text)
+
+
+def _why(samples: Sequence[Sample]) -> str:
+    """How many samples had nothing to parse, in words."""
+    counts = {
+        "refused": sum(sample.ended == "refused" for sample in samples),
+        "used up max_tokens before saying anything": sum(sample.ended == "cut" for sample in samples),
+    }
+    named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f" ({named})" if named else ""
 
 
 class Step(StageRun):

@@ -5,30 +5,26 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from agenttts._util.text import storable
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.llm.endpoint import (
-    REFUSED,
-    endpoint_url,
-    lacks_key,
-    openai_client,
-    refusal,
-    require_served,
-    served_models,
-    shown_url,
-)
+from agenttts.llm.answers import Choices, read_choices
+from agenttts.llm.asking import Asker, Patience
+from agenttts.llm.endpoint import REFUSED, endpoint_url, lacks_key, require_served, served_models
 from agenttts.llm.samples import Spend
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
+from agenttts.llm.token_counts import (
+    completion_tokens_by_length,
+    prompt_tokens_by_length,
+    told_completion_tokens,
+    told_prompt_tokens,
+)
 
 DEFAULT_MODEL = "o3-mini"
 """The paper's search model."""
-_TIMEOUT_S = 300.0
-_MAX_RETRIES = 5
+_PATIENCE = Patience(timeout_s=300, max_retries=5)
+_MOST_TOKENS = 2**20
+"""More than any planner writes at once."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +75,12 @@ class ChatModel:
             ConfigError: When the endpoint does not serve the model; the message lists those it does.
             EndpointError: When the endpoint cannot be reached or does not accept the key.
         """
-        async with self._client() as client:
-            served = await served_models(client, self._url, who=self._who)
-            require_served(self.name, served, self._url, client.api_key)
+        asker = self._asker()
+        try:
+            served = await served_models(asker.client, self._url, who=self._who)
+            require_served(self.name, served, self._url, asker.client.api_key)
+        finally:
+            await asker.close()
 
     async def ask(self, prompt: str, *, system: str, schema: dict[str, Any] | None = None) -> Answer:
         """The model's answer to one prompt.
@@ -96,43 +95,44 @@ class ChatModel:
         """
         started = time.perf_counter()
         messages = [{"role": "system", "content": storable(system)}, {"role": "user", "content": storable(prompt)}]
-        async with self._client() as client:
-            completion = await self._complete(client, messages, schema if self._takes_schema else None)
-        usage = completion.usage
+        asker = self._asker()
+        try:
+            choices = await self._complete(asker, messages, schema if self._takes_schema else None)
+        finally:
+            await asker.close()
+        text = choices.usable[0].text
+        asked = told_prompt_tokens(choices.usage, messages)
+        completion = told_completion_tokens(choices.usage, [text], _MOST_TOKENS)
+        if completion is None:
+            completion = completion_tokens_by_length(text, _MOST_TOKENS, cut=False)
         spend = Spend(
             requests=1,
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else 0,
+            prompt_tokens=prompt_tokens_by_length(messages) if asked is None else asked,
+            completion_tokens=completion,
             seconds=time.perf_counter() - started,
         )
-        return Answer(storable(completion.choices[0].message.content or ""), spend)
+        return Answer(text, spend)
 
-    async def _complete(
-        self, client: AsyncOpenAI, messages: list[dict[str, str]], schema: dict[str, Any] | None
-    ) -> ChatCompletion:
-        from openai import APIStatusError, OpenAIError
-        from openai.types.chat import ChatCompletion
-
-        where = f"{self._who} at {shown_url(self._url)}"
+    async def _complete(self, asker: Asker, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> Choices:
         body: dict[str, Any] = {"model": self.name, "messages": messages}
         if schema is not None:
             form = {"name": "reply", "strict": True, "schema": schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        try:
-            completion = await client.chat.completions.create(**body)
-        except APIStatusError as error:
-            if schema is None or error.status_code not in REFUSED:
-                raise refusal(error, where, client.api_key, self._url) from error
-            completion = await self._complete(client, messages, None)
-            self._takes_schema = False  # since without it the server answered
-        except (OpenAIError, ValueError) as error:
-            raise EndpointError(f"{where} did not answer: {type(error).__name__}") from error
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise EndpointError(f"{where} answered without a completion")
-        return completion
 
-    def _client(self) -> AsyncOpenAI:
-        return openai_client(self._url, self._key_env, timeout_s=_TIMEOUT_S, max_retries=_MAX_RETRIES)
+        async def attempt() -> Choices:
+            return await asker.once(self._who, "/chat/completions", body, lambda answer: read_choices(answer, 1))
+
+        try:
+            return await asker.persist(self._who, attempt)
+        except EndpointError as error:
+            if schema is None or error.status not in REFUSED:
+                raise
+        choices = await self._complete(asker, messages, None)
+        self._takes_schema = False  # since without it the server answered
+        return choices
+
+    def _asker(self) -> Asker:
+        return Asker(self._url, self._key_env, _PATIENCE)
 
     @property
     def _who(self) -> str:

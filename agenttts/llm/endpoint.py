@@ -5,10 +5,12 @@ Keys come from the environment and appear in no message; URLs are shown without 
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from agenttts._util.text import scrubbed
@@ -24,7 +26,7 @@ REFUSED = (400, 422)
 """Statuses by which a server says that it understood a request and declines it."""
 NO_KEY = "none"
 """Sent where there is no key."""
-_MOST_SHOWN = 4000
+MOST_SHOWN = 4000
 """Characters of what a server wrote that are looked at for an error."""
 _CHECK_TIMEOUT_S = 20.0
 
@@ -34,13 +36,24 @@ def endpoint_url(base_url: str | None) -> str:
     return base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
 
 
-def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: int) -> AsyncOpenAI:
-    """An official client of one endpoint, with the key from the environment.
+def http_transport(url: str, *, timeout_s: float) -> Any:
+    """The HTTP client through which the official one asks an endpoint: one of httpx, or of httpx2 as its successor."""
+    from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient, Timeout
+
+    # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
+    # a key beside a user and password in the URL.
+    return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(
+        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CHECK_TIMEOUT_S))
+    )
+
+
+def openai_client(url: str, api_key_env: str, transport: Any, *, timeout_s: float) -> AsyncOpenAI:
+    """An official client of one endpoint, with the key from the environment; it does not retry by itself.
 
     Raises:
         ConfigError: When api.openai.com is meant and the key's environment variable is not set.
     """
-    from openai import AsyncOpenAI, DefaultAioHttpClient
+    from openai import AsyncOpenAI
 
     if lacks_key(url, api_key_env):
         raise ConfigError(
@@ -49,10 +62,7 @@ def openai_client(url: str, api_key_env: str, *, timeout_s: float, max_retries: 
         )
     # Servers of one's own need no key, but the official client refuses to start without one.
     key = os.environ.get(api_key_env) or NO_KEY
-    # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
-    # a key beside a user and password in the URL.
-    transport = None if "@" in url else DefaultAioHttpClient(timeout=timeout_s)
-    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=max_retries, http_client=transport)
+    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=0, http_client=transport)
 
 
 def lacks_key(url: str, api_key_env: str) -> bool:
@@ -75,12 +85,13 @@ async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str,
 
     try:
         impatient = client.with_options(max_retries=1, timeout=_CHECK_TIMEOUT_S)
-        return {served.id: served.owned_by async for served in impatient.models.list()}
+        async with asyncio.timeout(2 * _CHECK_TIMEOUT_S):
+            return {served.id: served.owned_by async for served in impatient.models.list()}
     except APIStatusError as error:
         if error.status_code in (404, 405, 501):
             return None
         raise refusal(error, f"{who} at {shown_url(url)}", client.api_key, url) from error
-    except OpenAIError as error:
+    except (OpenAIError, TimeoutError) as error:
         raise EndpointError(
             f"cannot reach {shown_url(url)}, the endpoint of {who}: "
             "start its server, or mend base_url or OPENAI_BASE_URL"
@@ -98,7 +109,7 @@ def require_served(name: str, served: Collection[str] | None, url: str, key: str
         ConfigError: When it is not; the message lists those served.
     """
     if served is not None and name not in served:
-        known = scrubbed(", ".join(served)[:_MOST_SHOWN], _sent(url, key)) or "none"
+        known = scrubbed(", ".join(served)[:MOST_SHOWN], sent_secrets(url, key)) or "none"
         raise ConfigError(f"{shown_url(url)} does not serve the model {name!r}; it serves {known}")
 
 
@@ -111,11 +122,22 @@ def refusal(error: APIStatusError, where: str, key: str, url: str) -> EndpointEr
         key: The key that was sent.
         url: Where it was sent, with the user, the password and the query that were sent with it.
     """
-    sent = _sent(url, key)
-    lines = scrubbed(str(error.message)[:_MOST_SHOWN], sent).strip().splitlines()
+    sent = sent_secrets(url, key)
+    lines = scrubbed(str(error.message)[:MOST_SHOWN], sent).strip().splitlines()
     reason = (lines[0] if lines else "no reason given")[:300]
     request = f" (request {scrubbed(error.request_id, sent)[:100]})" if error.request_id else ""
     return EndpointError(f"{where} answered {error.status_code}: {reason}{request}", status=error.status_code)
+
+
+def complaint(body: str) -> str:
+    """What the body of a refusal says, in words: its error's message, or all of it where it has another form."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    for name in ("error", "message", "detail"):
+        said = said[name] if isinstance(said, dict) and said.get(name) else said
+    return said if isinstance(said, str) else body
 
 
 def shown_url(url: str) -> str:
@@ -134,7 +156,7 @@ def _parts(rest: str) -> tuple[str, str]:
     return authority.rpartition("@")[2], rest[len(authority) :]
 
 
-def _sent(url: str, key: str) -> list[str]:
+def sent_secrets(url: str, key: str) -> list[str]:
     """Every secret that a server is told with a request: the key, and the URL's user, password and query."""
     rest = url.partition("://")[2]
     user_part = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[0]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+
+Ended = Literal["", "refused", "cut"]
+"""Why a completion holds nothing to parse: the model refused (or a content filter did), or its tokens were used up
+before it said anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spend:
-    """What was really bought, and what the sample pool saved buying."""
+    """What was really paid for, and what the sample pool saved."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -42,6 +46,8 @@ class Sample:
 
     text: str
     completion_tokens: int
+    ended: Ended = ""
+    """Why there is nothing to parse; empty where there is something."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,10 @@ class SampleStore(Protocol):
 
     def release(self, key: str, owner: str) -> None:
         """Give a claim back."""
+        ...
+
+    def release_all(self, keys: Sequence[str], owner: str) -> None:
+        """Give several claims back at once."""
         ...
 
     def add(

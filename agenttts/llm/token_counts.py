@@ -1,12 +1,69 @@
-"""Completion tokens of each of several choices, where a server tells one number only."""
+"""Tokens of prompts and completions: as the server tells them where that can be, else counted by length.
+
+A server's usage is believed where it lies between what the texts need at least and what the request allows at most.
+Anything else (absent, negative, NaN, a text, more than `max_tokens`, 4,300 digits) would lose a limit its meaning.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+_TOKENIZER_TIMEOUT_S = 10.0
+_CHARACTERS_PER_TOKEN = 3
+_LONGEST_TOKEN = 128
+"""Characters; the longest ones are runs of blanks."""
+_FRAME, _MESSAGE_FRAME = 256, 64
+"""Most tokens that a server puts around a prompt, and around each of its messages."""
+
+
+def most_prompt_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Most tokens that a prompt can have: one for each byte, and what a server puts around it."""
+    return _FRAME + sum(_MESSAGE_FRAME + _bytes(message) for message in messages)
+
+
+def most_completion_tokens(max_tokens: int, choices: int) -> int:
+    """Most tokens that choices can have; some servers count the end of each as one more."""
+    return choices * (max_tokens + 1)
+
+
+def told_prompt_tokens(usage: Any, messages: Sequence[Mapping[str, Any]]) -> int | None:
+    """Prompt tokens as a server tells them; None where that cannot be."""
+    return _between(_entry(usage, "prompt_tokens"), 1, most_prompt_tokens(messages))
+
+
+def told_completion_tokens(usage: Any, texts: Sequence[str], max_tokens: int) -> int | None:
+    """Completion tokens of all choices as a server tells them; None where that cannot be."""
+    characters = sum(map(len, texts))
+    least = max(characters // _LONGEST_TOKEN, 1 if characters else 0)
+    return _between(_entry(usage, "completion_tokens"), least, most_completion_tokens(max_tokens, len(texts)))
+
+
+def _entry(usage: Any, name: str) -> Any:
+    return usage.get(name) if isinstance(usage, Mapping) else None
+
+
+def _between(count: Any, least: int, most: int) -> int | None:
+    return count if type(count) is int and least <= count <= most else None
+
+
+def prompt_tokens_by_length(messages: Sequence[Mapping[str, Any]]) -> int:
+    """About how many tokens a prompt has."""
+    return max(sum(map(_bytes, messages)) // _CHARACTERS_PER_TOKEN, 1)
+
+
+def completion_tokens_by_length(text: str, max_tokens: int, *, cut: bool) -> int:
+    """About how many tokens a completion has; exactly, where it was cut off at its limit."""
+    return max_tokens if cut else min(math.ceil(len(text) / _CHARACTERS_PER_TOKEN), max_tokens)
+
+
+def _bytes(message: Mapping[str, Any]) -> int:
+    return len(str(message.get("content", "")).encode("utf-8", "replace"))
 
 
 async def tokens_by_llama_cpp(
@@ -22,9 +79,10 @@ async def tokens_by_llama_cpp(
     parts: list[str | int] = [part for text in texts for part in (text, 0)]
     tokenizer = url.removesuffix("/").removesuffix("/v1") + "/tokenize"
     try:
-        reply: Any = await client.post(tokenizer, cast_to=object, body={"content": parts})
+        async with asyncio.timeout(_TOKENIZER_TIMEOUT_S):
+            reply: Any = await client.post(tokenizer, cast_to=object, body={"content": parts})
         tokens = [int(token) for token in reply["tokens"]]
-    except (OpenAIError, KeyError, TypeError, ValueError):
+    except (OpenAIError, KeyError, TypeError, ValueError, TimeoutError):
         return None
     ends = [place for place, token in enumerate(tokens) if token == 0]
     if len(ends) != len(texts):

@@ -49,7 +49,12 @@ class _Free:
 @identified("aggregators.first", version=1, unscored=("name",))
 @dataclass(frozen=True)
 class First(_Free):
-    """The first usable sample."""
+    """The first usable sample.
+
+    Examples:
+        >>> asyncio.run(at.aggregators.First().aggregate(["Rome", "Oslo", "Oslo"], handle))
+        'Rome'
+    """
 
     name: str = "first"
 
@@ -60,7 +65,12 @@ class First(_Free):
 @identified(MAJORITY_VOTE.name, version=MAJORITY_VOTE.version, unscored=("name",))
 @dataclass(frozen=True)
 class MajorityVote(_Free):
-    """The most frequent value; among equals the one drawn first."""
+    """The most frequent value; among equals the one drawn first.
+
+    Examples:
+        >>> asyncio.run(at.aggregators.MajorityVote().aggregate(["Rome", "Oslo", "Oslo"], handle))
+        'Oslo'
+    """
 
     name: str = "majority"
 
@@ -78,6 +88,10 @@ class IdVote(_Free):
 
     Mended against the authors' code: an id counts once per sample, ids that do not exist never enter (the parser
     drops them), ties go to the shorter list and to the lower id, so that the result does not hang on the order.
+
+    Examples:
+        >>> asyncio.run(at.aggregators.IdVote().aggregate([(1, 2), (2, 1), (2, 3)], handle))
+        (1, 2)
     """
 
     name: str = "vote"
@@ -93,7 +107,12 @@ class IdVote(_Free):
 @identified("aggregators.fuse", version=1, unscored=("name",))
 @dataclass(frozen=True)
 class Fuse:
-    """The subtask's model reads its own samples and writes one answer; a single sample is passed on as it is."""
+    """The subtask's model reads its own samples and writes one answer; a single sample is passed on as it is.
+
+    Examples:
+        >>> asyncio.run(at.aggregators.Fuse().aggregate(["Oslo", "in Norway"], handle))  # asks the subtask's model
+        'Oslo, Norway'
+    """
 
     name: str = "fuse"
     instruction: str = _FUSE
@@ -125,6 +144,10 @@ class BestOf:
     """The subtask's model names the best of its own samples.
 
     A verdict that names no candidate is a counted unparsable sample, and the first candidate is taken.
+
+    Examples:
+        >>> asyncio.run(at.aggregators.BestOf().aggregate(["Rome", "Oslo"], handle))  # the model names the second
+        'Oslo'
     """
 
     name: str = "best-of"

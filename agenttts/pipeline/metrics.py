@@ -46,6 +46,10 @@ def normalise(answer: str) -> str:
     """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces.
 
     Numbers keep their sign and decimal point; see the module.
+
+    Examples:
+        >>> at.metrics.normalise("The  Beatles!")
+        'beatles'
     """
     return _spaced(_ARTICLES.sub(" ", _without_punctuation(answer)))
 
@@ -55,6 +59,10 @@ def equal(field: str, *, both_empty: float | None = None) -> Metric:
     """1 when the output equals the example's field, else 0.
 
     Numbers are equal by value, a list is equal to a tuple of the same, and true is not 1.
+
+    Examples:
+        >>> at.metrics.equal("ids")((1, 2), {"ids": [1, 2]})
+        1.0
 
     Args:
         field: The gold value.
@@ -76,6 +84,10 @@ def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
 
     An output that is a list counts as the one item it holds; one of several is never right.
 
+    Examples:
+        >>> at.metrics.exact_match("gold")("The Beatles.", {"gold": ["Beatles", "Fab Four"]})
+        1.0
+
     Args:
         field: The gold answer, or the list.
         both_empty: The score where the gold and the output are empty; None means that no gold is.
@@ -85,13 +97,22 @@ def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
 
 @identified_factory("metrics.token_f1", version=2)
 def token_f1(field: str, *, both_empty: float | None = None) -> Metric:
-    """Token F1 of SQuAD and HotpotQA against the best of the gold answers; see `exact_match`."""
+    """Token F1 of SQuAD and HotpotQA against the best of the gold answers; see `exact_match`.
+
+    Examples:
+        >>> at.metrics.token_f1("gold")("it is Oslo", {"gold": "Oslo"})
+        0.5
+    """
     return _best_of(field, both_empty, lambda texts: _token_f1(*texts))
 
 
 @identified_factory("metrics.set_f1", version=2)
 def set_f1(field: str, *, both_empty: float = 1.0) -> Metric:
     """F1 of the output as a set against the example's field as a set. An output that is no list is one item.
+
+    Examples:
+        >>> at.metrics.set_f1("gold")((1, 2), {"gold": (2, 3)})
+        0.5
 
     Args:
         field: The gold set, a list.

@@ -48,6 +48,11 @@ _MODEL_NAME = re.compile(r"[^\s=*;,]+")
 class Model:
     """A served LLM.
 
+    Examples:
+        >>> model = at.Model("8b", 8e9, served_name="meta-llama/Llama-3.1-8B-Instruct", base_url="http://localhost:8000/v1")
+        >>> model.name, model.served_name
+        ('8b', 'meta-llama/Llama-3.1-8B-Instruct')
+
     Raises:
         ConfigError: On an unusable name, or a field of another type or range.
     """
@@ -103,6 +108,10 @@ _MODEL_FIELDS = {
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4).
+
+    Examples:
+        >>> at.Sampling(temperature=0.7, max_tokens=64, extra={"top_k": 40})
+        Sampling(temperature=0.7, top_p=1.0, max_tokens=64, stop=(), extra={'top_k': 40})
 
     Raises:
         ConfigError: On a field of another type or range.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sized
 from math import isfinite
 from typing import Any
 
-from agenttts._util.strict_json import Unfit, first_object
+from agenttts._util.strict_json import UnfitJSON, first_object
 from agenttts.errors import ConfigError, ParseError
 from agenttts.pipeline.fingerprint import identified, identified_factory
 from agenttts.pipeline.numerals import last_number, plain
@@ -36,6 +36,10 @@ def number(sample: str, _: SubtaskInput) -> float:
     """The last number in the sample, as `numerals` reads numbers: a range's end, a list's last, a fraction's quotient.
 
     One that is too large for a float makes the sample unusable.
+
+    Examples:
+        >>> at.parsers.number("That makes 1,234 apples.", given)
+        1234.0
     """
     found = last_number(_said(sample))
     if found is None:
@@ -51,10 +55,14 @@ def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
 
     One that holds NaN or Infinity, a name twice, a number of hundreds of digits or more than 64 levels is unusable.
     Only the first 1,048,576 characters of a sample are searched.
+
+    Examples:
+        >>> at.parsers.json_object('Sure: {"tool": "crop"} should do.', given)
+        {'tool': 'crop'}
     """
     try:
         found = first_object(_said(sample)[:_MOST_SEARCHED])
-    except Unfit as error:
+    except UnfitJSON as error:
         raise ParseError(f"no usable JSON object: {error}") from error
     if found is None:
         raise ParseError("no JSON object")
@@ -66,6 +74,11 @@ def ids(among: str) -> Parser:
     """Bracketed numbers such as [3], [1, 2] or [4-6], each once, in order.
 
     Those outside 1..len(example[among]) are dropped.
+
+    Examples:
+        >>> given = at.SubtaskInput({"passages": ["Ann lives in Oslo.", "Bob lives in Rome.", "Eve is out."]})
+        >>> at.parsers.ids(among="passages")("Passages [3] and [1], not [9]", given)
+        (3, 1)
 
     Args:
         among: The example's field that holds the numbered list.
@@ -88,6 +101,10 @@ def tagged(marker: str) -> Parser:
 
     Where nothing follows on that line it is the next line that says something. Markdown around marker and value is no
     part of them, a full-width colon is one, and another case will do where the marker's own does not occur.
+
+    Examples:
+        >>> at.parsers.tagged("Answer:")("She is from Norway. Answer: Oslo", given)
+        'Oslo'
 
     Raises:
         ConfigError: On an empty marker.

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from agenttts._util.checks import FUNCTION, TEXT, instance, members, reject_duplicates, require
 from agenttts.errors import ConfigError
-from agenttts.pipeline.fingerprint import combined, describe, fingerprint, identified, uncovered
+from agenttts.pipeline.fingerprint import SCHEME, combined, describe, fingerprint, identified, uncovered
 from agenttts.pipeline.model import Model
 from agenttts.pipeline.subtask import Metric, Program, Subtask
 
@@ -25,6 +25,12 @@ _SUBTASK = instance(Subtask, "Subtask objects")
 @dataclass(frozen=True)
 class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
+
+    Examples:
+        >>> retrieve = at.Subtask("retrieve", [small, large], "{{ question }} {{ passages }}")
+        >>> answer = at.Subtask("answer", [small, large], "{{ question }} {{ retrieve }}")
+        >>> at.Pipeline("rag", [retrieve, answer], at.metrics.exact_match("gold")).parents("answer")
+        ('retrieve',)
 
     Raises:
         ConfigError: On no subtasks, duplicate names, an `after` that is dangling or cyclic, or a field of another
@@ -127,8 +133,9 @@ class Pipeline:
         parts = {
             f"subtask {s.name!r}": fingerprint(describe(s) + describe(self.parents(s.name))) for s in self.subtasks
         }
+        scheme = dict([SCHEME])
         program = {} if self.run is None else {"the pipeline's function": fingerprint(describe(self.run))}
-        return {**parts, **program, "the metric": fingerprint(describe(self.metric) + self.final.name)}
+        return {**scheme, **parts, **program, "the metric": fingerprint(describe(self.metric) + self.final.name)}
 
     @property
     def fingerprint(self) -> str:

@@ -33,7 +33,13 @@ _SUBTASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 @identified("subtask_input", version=1)
 @dataclass(frozen=True)
 class SubtaskInput:
-    """What a subtask sees of one example: the example's fields and the outputs of the subtasks before it."""
+    """What a subtask sees of one example: the example's fields and the outputs of the subtasks before it.
+
+    Examples:
+        >>> given = at.SubtaskInput({"id": "1", "question": "Who wrote Emma?"}, {"retrieve": (2,)})
+        >>> given.example["question"], given.inputs["retrieve"]
+        ('Who wrote Emma?', (2,))
+    """
 
     example: Example
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -122,7 +128,12 @@ Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
 
 @identified("parsers.text", version=1)
 def text(sample: str, _: SubtaskInput) -> str:
-    """The default parser: the sample without surrounding white space."""
+    """The default parser: the sample without surrounding white space.
+
+    Examples:
+        >>> at.parsers.text("  Jane Austen ", given)
+        'Jane Austen'
+    """
     return sample.strip()
 
 
@@ -140,6 +151,12 @@ class Subtask:
     through its handle; or neither, where the whole pipeline is one function (`Pipeline.run`). A string prompt is a
     Jinja template over the example's fields and the names of the subtasks before it; a callable returns the user
     message or a list of messages.
+
+    Examples:
+        >>> prompt, parser = "{{ question }} End with 'Answer: ...'.", at.parsers.tagged("Answer:")
+        >>> answer = at.Subtask("answer", [small, large], prompt, parser=parser, max_samples=16)
+        >>> [model.name for model in answer.models]
+        ['small', 'large']
 
     Raises:
         ConfigError: On an unusable name, no or duplicate models, or a field of another type or range.

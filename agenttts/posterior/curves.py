@@ -71,7 +71,7 @@ class _Bases(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class FittedCurve:
     """Score against samples of one (subtask, model), the rest of the allocation fixed."""
 
     counts: tuple[int, ...]
@@ -91,7 +91,7 @@ class Curve:
     """Share of the draws that fall by more than `KNEE_GAIN` before the last count."""
 
 
-def fit_curve(counts: Sequence[int], draws: Floats) -> Curve:
+def fit_curve(counts: Sequence[int], draws: Floats) -> FittedCurve:
     """Fit every draw.
 
     Args:
@@ -108,7 +108,7 @@ def fit_curve(counts: Sequence[int], draws: Floats) -> Curve:
     knees = np.sort([_knee(counts, gain) for gain in gains])
     low, middle, high = (int(knees[int(quantile * (len(knees) - 1))]) for quantile in (0.1, 0.5, 0.9))
     names, numbers = np.unique([bases[index].form.name for index in best], return_counts=True)
-    return Curve(
+    return FittedCurve(
         counts=tuple(counts),
         mean=tuple(here.mean(axis=0).tolist()),
         sd=tuple(here.std(axis=0).tolist()),

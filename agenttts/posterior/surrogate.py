@@ -177,7 +177,8 @@ class Surrogate:
         return result
 
     def best(self, trials: Sequence[Trial]) -> Trial:
-        """The trial with the highest posterior mean, the cheaper of equals."""
+        """The trial with the highest posterior mean, the cheaper of equals; a whole one where there is one."""
+        trials = [trial for trial in trials if trial.evaluation.whole] or trials
         posterior = self.predict_allocations([trial.allocation for trial in trials])
         ranked = zip(posterior.mean, trials, strict=True)
         return max(ranked, key=lambda pair: (round(float(pair[0]), 4), -pair[1].cost))[1]

@@ -124,7 +124,7 @@ def allocation_request(space: SearchSpace, count: int, rejected: Sequence[Reject
 
 
 @dataclass(frozen=True)
-class Reply:
+class ReadReply:
     """What a model proposed, as far as it could be read."""
 
     proposals: list[Proposal]
@@ -139,7 +139,7 @@ class Reply:
         return f"unreadable reply: {self.fault}" if self.fault else "\n".join(lines)
 
 
-async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace) -> Reply:
+async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace) -> ReadReply:
     """Put a prompt that ends in `allocation_request` to a model, and read what comes back.
 
     Raises:
@@ -147,9 +147,9 @@ async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace)
     """
     answer = await model.ask(prompt, system=SYSTEM, schema=_schema(space))
     try:
-        return Reply(read_allocations(answer.text, space), "", answer)
+        return ReadReply(read_allocations(answer.text, space), "", answer)
     except ParseError as error:
-        return Reply([], str(error), answer)
+        return ReadReply([], str(error), answer)
 
 
 def _schema(space: SearchSpace) -> dict[str, Any]:

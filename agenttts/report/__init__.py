@@ -1,4 +1,8 @@
-"""Reading an archive and drawing it."""
+"""Reading an archive and drawing it.
+
+The examples are of one finished study: `store` holds it, `found` is what `read_findings` reads of it, and `result` what
+its search returned.
+"""
 
 from agenttts.report.data.frames import examples_frame, samples_frame, stages_frame, steps_frame, trials_frame
 from agenttts.report.data.frontier import frontier_row

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from agenttts.db import Store, Study
-from agenttts.errors import LimitReached
+from agenttts.errors import EndpointError, LimitReached
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import VALIDATION, SamplePool
 from agenttts.posterior.frontier import Frontier, estimates, frontier_of, within
@@ -26,6 +27,7 @@ from agenttts.protocols import Environment
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Phase, Progress, SearchResult
 from agenttts.searching.racing import Racing
+from agenttts.searching.scoring import evaluated, missing_in_words
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
@@ -33,6 +35,8 @@ from agenttts.study.trial import AgentStep, Archive, Proposal, Refusal, Trial
 
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
+_MOST_COMPLETIONS = 2
+"""How often one run asks again for the examples of a trial that got no answer, before it comes to recommend."""
 
 
 @dataclass(kw_only=True)
@@ -56,6 +60,10 @@ class SearchLoop:
         self.trials_before = len(self.archive.trials)
         self.plan.searcher.journal = self._journal
         self._fitted: tuple[Sequence[Trial], Surrogate] | None = None
+        self._asked_again: Counter[int] = Counter()
+        """Trial -> how often this run has asked again for examples that got no answer."""
+        self._untold: list[str] = []
+        """What the result must say beside why the search stopped."""
 
     @cached_property
     def order(self) -> list[str]:
@@ -82,11 +90,13 @@ class SearchLoop:
         while len(self.archive.trials) < self.plan.limits.trials:
             try:
                 self.meter.check()
+                await self._ask_again()
                 space, proposals = await self._ask()
                 await self._evaluate_all(proposals)
                 if all(proposal.examples is None for proposal in proposals):
                     await self._look_again(space, len(proposals))
             except LimitReached as limit:
+                self._catch_up()
                 return str(limit)
             self._catch_up()
             empty_rounds = 0 if proposals else empty_rounds + 1
@@ -151,7 +161,7 @@ class SearchLoop:
         tried = self._trial(proposal.allocation)
         if tried is not None:
             return await self._extend(tried, self._examples_for(proposal))
-        evaluation = await self.environment.evaluate(proposal.allocation, self._examples_for(proposal), pool=self.pool)
+        evaluation = await self._scored(proposal.allocation, self._examples_for(proposal))
         trial = self.store.add_trial(
             self.study,
             proposal,
@@ -159,18 +169,49 @@ class SearchLoop:
             cost=self.plan.space.cost(proposal.allocation),
             searcher=proposal.searcher or self.plan.searcher.name,
             round=round_,
+            at_most=self.plan.limits.trials,
         )
+        if self._trial(trial.allocation) is not None:  # another process's, which has been taken in already
+            return
         self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
         score, count = evaluation.score, len(evaluation.results)
         _log.info("trial %d: %.3f on %d examples, %s", trial.number, score, count, trial.allocation)
+        if evaluation.missing:
+            _log.warning("trial %d: %s; they are asked again", trial.number, missing_in_words(evaluation))
         self._report("evaluating")
+
+    async def _scored(self, allocation: Allocation, examples: Sequence[str]) -> Evaluation:
+        return await evaluated(self.environment, allocation, examples, self.pool)
+
+    async def _ask_again(self) -> None:
+        """Ask for the examples of trials that got no answer, some times in a run."""
+        left = [
+            trial
+            for trial in self.archive.trials
+            if trial.evaluation.missing and self._asked_again[trial.number] < _MOST_COMPLETIONS
+        ]
+        for trial in left:
+            self._asked_again[trial.number] += 1
+        await _all(self._try_to_extend(trial, self._missing(trial)) for trial in left)
+
+    def _missing(self, trial: Trial) -> list[str]:
+        return [name for name in self.order if name in trial.evaluation.missing]
+
+    async def _try_to_extend(self, trial: Trial, examples: Sequence[str]) -> None:
+        """Evaluate a trial on further examples, which stay to be seen where they get no answer."""
+        try:
+            await self._extend(trial, examples)
+        except EndpointError as error:
+            if error.final:
+                raise
+            _log.warning("trial %d was shown no further examples: %s", trial.number, error)
 
     async def _look_again(self, space: SearchSpace, count: int) -> None:
         """Show more examples to the trials within a budget, at most `count`, where that is worth most."""
         if self.plan.racing is not None:
             rivals, total = within(self.archive.trials, space.budget), len(self.environment.examples)
             worthy = self.plan.racing.worth_another(rivals, self.plan.space.pipeline.sizes, total, count)
-            await _all(self._extend(trial, self._remaining(trial, self.plan.racing)) for trial in worthy)
+            await _all(self._try_to_extend(trial, self._remaining(trial, self.plan.racing)) for trial in worthy)
 
     def _examples_for(self, proposal: Proposal) -> list[str]:
         """The examples that a proposal is to see; none where it asks for nothing new."""
@@ -191,7 +232,7 @@ class SearchLoop:
 
     async def _extend(self, trial: Trial, examples: Sequence[str]) -> None:
         """Evaluate a trial on further examples."""
-        evaluation = await self.environment.evaluate(trial.allocation, examples, pool=self.pool)
+        evaluation = await self._scored(trial.allocation, examples)
         extended = self.store.extend_trial(self.study, trial, evaluation)
         trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
         self.archive = replace(self.archive, trials=trials)
@@ -201,8 +242,8 @@ class SearchLoop:
         """Recommend, and check the recommendation."""
         if not self.archive.trials:
             raise LimitReached(f"the search ended before its first trial was complete: {stopped}")
-        await self._complete()
-        chosen, found = self._recommended()
+        stuck = await self._complete()
+        chosen, found = self._recommended(stuck)
         best, checks = chosen[0], await self._validate_all(chosen)
         _log.info("study %s recommends trial %d: %s", self.study.name, best.number, best.allocation)
         return SearchResult(
@@ -215,7 +256,7 @@ class SearchLoop:
             spend=self.store.spend(self.study),
             own=self.store.own_spend(self.study),
             seconds=time.monotonic() - self.started,
-            stopped=stopped,
+            stopped="; ".join([stopped, *self._untold]),
         )
 
     @property
@@ -225,9 +266,23 @@ class SearchLoop:
             self._fitted = self.archive.trials, posterior(self.plan.space.pipeline.sizes, self.archive.trials)
         return self._fitted[1]
 
-    def _recommended(self) -> tuple[list[Trial], Frontier | None]:
-        """The recommended trials: of every budget where there are several, the largest's first; with their frontier."""
-        trials, budgets = self.archive.trials, self.study.spec.budgets
+    def _recommended(self, stuck: Collection[int]) -> tuple[list[Trial], Frontier | None]:
+        """The recommended trials: of every budget where there are several, the largest's first; with their frontier.
+
+        Args:
+            stuck: Numbers of the trials that cannot be completed, and are therefore not recommended.
+
+        Raises:
+            EndpointError: When no trial can be completed.
+        """
+        trials = tuple(trial for trial in self.archive.trials if trial.number not in stuck)
+        if not trials:
+            last = self.archive.trials[-1]
+            raise EndpointError(
+                f"no trial could be completed, so none is recommended: trial {last.number} has "
+                f"{len(last.evaluation.results)} results, {missing_in_words(last.evaluation)}; run again to go on"
+            )
+        budgets = self.study.spec.budgets
         if budgets:
             found = frontier_of(self._surrogate, trials, budgets)
             return [point.trial for point in reversed(found.points)], found
@@ -235,13 +290,36 @@ class SearchLoop:
             return [self.plan.choose(self.plan.space.pipeline.sizes, trials)], None
         return [self._surrogate.best(representative(trials))], None
 
-    async def _complete(self) -> None:
-        """Show the recommended trials what they have not seen; that may change which ones they are."""
+    async def _complete(self) -> set[int]:
+        """Show the recommended trials what they have not seen; that may change which ones they are.
+
+        Returns:
+            The numbers of those whose examples got no answer, and which are therefore not recommended.
+        """
+        stuck: set[int] = set()
         try:
-            while unseen := {t.number: t for t in self._recommended()[0] if self._remaining(t, None)}:
-                await _all(self._extend(trial, self._remaining(trial, None)) for trial in unseen.values())
+            await self._ask_again()
+            while unseen := {t.number: t for t in self._recommended(stuck)[0] if self._remaining(t, None)}:
+                await _all(self._try_to_extend(trial, self._remaining(trial, None)) for trial in unseen.values())
+                stuck |= {number for number in unseen if self._left(number)}
         except LimitReached as limit:
-            _log.warning("what is recommended was not seen on all of the examples searched: %s", limit)
+            self._say(f"what is recommended was not seen on all of the examples searched: {limit}")
+        if incomplete := [trial for trial in self.archive.trials if trial.evaluation.missing]:
+            numbers = ", ".join(str(trial.number) for trial in incomplete)
+            self._say(
+                f"of trial {numbers}, which is therefore not recommended, "
+                f"{missing_in_words(*(trial.evaluation for trial in incomplete))}: run again to ask for them"
+            )
+        return stuck | {trial.number for trial in incomplete}
+
+    def _left(self, number: int) -> list[str]:
+        """What a trial has not seen."""
+        return self._remaining(next(trial for trial in self.archive.trials if trial.number == number), None)
+
+    def _say(self, sentence: str) -> None:
+        """What whoever reads the result must know."""
+        _log.warning("%s", sentence)
+        self._untold.append(sentence)
 
     async def _validate_all(self, trials: Sequence[Trial]) -> dict[str, Evaluation]:
         """The checks of these trials' allocations, each made once, by key; those that a limit stopped are missing."""
@@ -253,17 +331,35 @@ class SearchLoop:
         return {key: check for key, check in checks.items() if check is not None}
 
     async def _validate(self, best: Trial) -> Evaluation | None:
-        known = self.store.validation(self.study, best.allocation)
-        if known is not None and [r.example for r in known.results] == list(self.environment.held_out):
-            return known
+        """The check of an allocation; what an earlier run has of it is not asked for again.
+
+        Returns:
+            None where it is not whole.
+        """
+        known = self.store.validation(self.study, best.allocation, partly=True)
         fresh = self.pool.fresh(VALIDATION)
+        seen = {result.example for result in known.results} if known is not None else set()
+        if not seen <= set(self.held_out):  # those of other held-out examples
+            known, seen = None, set()
+        left = [name for name in self.held_out if name not in seen]
+        if not left:
+            return known
         try:
-            evaluation = await self.environment.evaluate(best.allocation, self.environment.held_out, pool=fresh)
+            further = await evaluated(self.environment, best.allocation, left, fresh)
         except LimitReached as limit:
-            _log.warning("the winner was not checked on held-out examples: %s", limit)
+            self._say(f"the winner was not checked on held-out examples: {limit}")
             return None
-        self.store.add_validation(self.study, best.allocation, evaluation)
-        return evaluation
+        except EndpointError as error:
+            if error.final:
+                raise
+            self._say(f"the winner was not checked on {len(left)} held-out examples: {error}; run again to check it")
+            return None
+        whole = further if known is None else known.extended(further)
+        self.store.add_validation(self.study, best.allocation, whole)
+        if whole.missing:
+            self._say(f"the check on held-out examples is not whole, since {missing_in_words(whole)}: run again")
+            return None
+        return whole
 
     def _report(self, phase: Phase) -> None:
         _log.debug("study %s: %s, %d trials", self.study.name, phase, len(self.archive.trials))
@@ -279,6 +375,7 @@ class SearchLoop:
                     trials_before=self.trials_before,
                     held_out=len(self.held_out) * len(self.plan.spaces),
                     phase=phase,
+                    waits=lambda: self.environment.waiting,
                 )
             )
 

@@ -37,7 +37,13 @@ _BUILT_IN = {
 
 
 def method_names() -> dict[str, str]:
-    """Registered name -> where it is defined, built-in ones first."""
+    """Registered name -> where it is defined, built-in ones first.
+
+    Examples:
+        >>> from agenttts.searching import method_names
+        >>> list(method_names())[:3]
+        ['agent', 'random', 'grid']
+    """
     return {**_BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
 
 
@@ -66,6 +72,12 @@ def searcher(
     experience: Archive | None = None,
 ) -> Searcher:
     """The searcher of this name.
+
+    Examples:
+        >>> at.searcher("tpe", seed=3).name
+        'tpe'
+        >>> at.searcher("agent", llm="none").title
+        'agent-rules'
 
     Args:
         name: A registered method.

@@ -26,8 +26,11 @@ Recommend = Callable[[Sizes, Sequence[Trial]], Trial]
 class SearchPlan:
     """One search: what `at.search` takes, and what the command line builds.
 
-        plan = at.SearchPlan(environment, at.searcher("agent"), space, "runs.db", study_name="first")
-        result = await at.search(plan)
+    Examples:
+        >>> plan = at.SearchPlan(environment, at.searcher("random"), space, "runs.db", study_name="planned")
+        >>> result = asyncio.run(at.search(plan))
+        >>> len(result.archive.trials)
+        30
 
     Raises:
         ConfigError: On bad input, before anything is paid for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +23,10 @@ Phase = Literal["starting", "proposing", "evaluating", "validating"]
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """When a search stops.
+
+    Examples:
+        >>> at.Limits(trials=40, max_tokens=2_000_000)
+        Limits(trials=40, max_tokens=2000000, max_usd=None)
 
     Raises:
         ConfigError: On a limit that allows nothing.
@@ -46,7 +50,19 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a search tells while it runs."""
+    """What a search tells while it runs.
+
+    Examples:
+        >>> def report_progress(progress):
+        ...     print(progress.phase, len(progress.archive.trials))
+        >>> plan = at.SearchPlan(environment, at.searcher("random"), space, at.Store(), study_name="told",
+        ...                      limits=at.Limits(trials=1), validate=False, on_progress=report_progress)
+        >>> _ = asyncio.run(at.search(plan))
+        starting 0
+        proposing 0
+        evaluating 0
+        evaluating 1
+    """
 
     study: Study
     archive: Archive
@@ -62,6 +78,13 @@ class Progress:
     held_out: int
     """Examples on which the winner is to be checked at the end; with several budgets, at most so many for them all."""
     phase: Phase
+    waits: Callable[[], str] = str
+    """Tells what has been waited for for long, while trials run."""
+
+    @property
+    def waiting(self) -> str:
+        """What is waited for now, in words; empty while all goes on."""
+        return self.waits()
 
     @property
     def spent(self) -> Spend:
@@ -82,7 +105,14 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """How a search ended."""
+    """How a search ended.
+
+    Examples:
+        >>> result.stopped
+        '8 trials done'
+        >>> result.best.cost <= space.budget
+        True
+    """
 
     study: Study
     archive: Archive

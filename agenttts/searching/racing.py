@@ -33,6 +33,10 @@ _LEAST_WORTH = 1e-4
 class Racing:
     """How trials race.
 
+    Examples:
+        >>> racing = at.Racing(look=5)
+        >>> plan = at.SearchPlan(environment, at.searcher("agent"), space, "runs.db", study_name="raced", racing=racing)
+
     Raises:
         ConfigError: When a look is too small for a test.
     """

@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agenttts.db import Store
-from agenttts.environments.table import Outcome, require_writable, write_table
-from agenttts.errors import ConfigError, LimitReached
+from agenttts.environments.table import RecordedOutcome, require_writable, write_table
+from agenttts.errors import ConfigError, EndpointError, LimitReached
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
+from agenttts.searching.scoring import evaluated, missing_in_words
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import bought
@@ -55,6 +56,13 @@ async def record(
     on_progress: Callable[[Recorded], None] | None = None,
 ) -> Recorded:
     """Evaluate allocations on the searched and the held-out examples, and write the outcomes to a table.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from agenttts.searching import record
+        >>> done = asyncio.run(record(environment, space.on_levels([1, 2]), "runs.db", Path("table.csv")))
+        >>> at.RecordedEnvironment(pipeline, "table.csv").allocations == tuple(space.on_levels([1, 2]))
+        True
 
     Args:
         environment: Scores the allocations.
@@ -98,16 +106,27 @@ def _samples(allocation: Allocation) -> int:
 
 
 async def _evaluated(environment: Environment, allocation: Allocation, pool: SamplePool) -> Evaluation:
+    """The allocation on every example; those that get no answer are asked for once more."""
+    names = [*environment.examples, *environment.held_out]
     try:
-        return await environment.evaluate(allocation, [*environment.examples, *environment.held_out], pool=pool)
-    except LimitReached as limit:
-        raise LimitReached(f"no table was written: {limit}; a higher limit goes on from there") from limit
+        evaluation = await evaluated(environment, allocation, names, pool)
+        if evaluation.missing:
+            evaluation += await evaluated(environment, allocation, list(evaluation.missing), pool)
+    except (LimitReached, EndpointError) as error:
+        higher = "; a higher limit goes on from there" if isinstance(error, LimitReached) else ""
+        raise type(error)(f"no table was written: {error}{higher}") from error
+    if evaluation.missing:
+        raise EndpointError(
+            f"no table was written, since {missing_in_words(evaluation)} with {allocation}: run again to go on"
+        )
+    order = {name: place for place, name in enumerate(names)}
+    return replace(evaluation, results=tuple(sorted(evaluation.results, key=lambda result: order[result.example])))
 
 
-def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[Outcome]:
+def _outcomes(environment: Environment, allocation: Allocation, evaluation: Evaluation) -> list[RecordedOutcome]:
     held_out, simulated = set(environment.held_out), bought(environment.recorded) == "simulated"
     return [
-        Outcome(
+        RecordedOutcome(
             allocation=allocation,
             example=result.example,
             score=result.score,

@@ -45,8 +45,12 @@ async def search(
 async def search(*what: Any, **options: Any) -> SearchResult:
     """Search a space, resuming the study of its name where it stands.
 
-        result = await at.search(environment, at.searcher("agent"), space, "runs.db", study_name="first")
-        print(result.best.allocation)
+    Examples:
+        >>> agent, limits = at.searcher("agent", llm="none"), at.Limits(trials=8)
+        >>> search = at.search(environment, agent, space, "runs.db", study_name="mine", limits=limits)
+        >>> result = asyncio.run(search)  # in a notebook: await search
+        >>> print(result.best.allocation)
+        find: small x4, answer: large x1
 
     Args:
         what: A `SearchPlan`, or its environment, searcher, space and store.

@@ -16,7 +16,12 @@ _MODEL = re.compile(r"[^\s*;=,]+")
 
 @dataclass(frozen=True, order=True)
 class Choice:
-    """What one subtask gets: a model and a number of samples."""
+    """What one subtask gets: a model and a number of samples.
+
+    Examples:
+        >>> print(at.Choice("8b", 4))
+        8b x4
+    """
 
     model: str
     samples: int
@@ -27,6 +32,13 @@ class Choice:
 
 class Allocation(Mapping[str, Choice]):
     """Subtask -> (model, samples). Immutable and hashable; `key` is its one canonical text.
+
+    Examples:
+        >>> allocation = at.Allocation({"find": ("small", 4), "answer": ("large", 1)})
+        >>> print(allocation)
+        find: small x4, answer: large x1
+        >>> allocation["find"].samples, allocation.key
+        (4, 'answer=large*1;find=small*4')
 
     Raises:
         ConfigError: When empty, or when a sample count is not a positive whole number.

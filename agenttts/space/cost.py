@@ -35,7 +35,12 @@ _PAPER_OFFSET = 2
 
 
 class Budget(NamedTuple):
-    """A bound on the cost of one query."""
+    """A bound on the cost of one query.
+
+    Examples:
+        >>> at.Budget(900, "flops")
+        Budget(amount=900, cost_model='flops')
+    """
 
     amount: float
     cost_model: str
@@ -195,6 +200,10 @@ COST_MODELS: dict[str, type[CostModel]] = {
 
 def cost_model(name: str) -> CostModel:
     """The cost model of this name.
+
+    Examples:
+        >>> at.cost_model("flops").unit
+        'MFLOP'
 
     Raises:
         ConfigError: When there is none.

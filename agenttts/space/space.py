@@ -23,6 +23,13 @@ from agenttts.space.cost import CostModel
 class SearchSpace:
     """The allocations of a pipeline whose cost does not exceed the budget.
 
+    Examples:
+        >>> space = at.SearchSpace(pipeline, at.cost_model("flops"), 320)
+        >>> space.size
+        39
+        >>> print(space.cheapest)
+        find: small x1, answer: small x1
+
     Args:
         pipeline: Its subtasks span the space.
         cost_model: Prices an allocation.

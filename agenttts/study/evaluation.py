@@ -5,18 +5,31 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from agenttts._util.stats import Interval, wilson_interval
 from agenttts._util.text import storable
+from agenttts.errors import ConfigError
 from agenttts.llm.samples import Spend
+
+_ROUNDING = 1e-9
+_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleResult:
-    """One example under one allocation. A failed example scores 0 and says why."""
+    """One example under one allocation. A failed example scores 0 and says why.
+
+    Raises:
+        ConfigError: On a score that is no number in [0, 1], or an id, error or output that is no text.
+
+    Examples:
+        >>> at.ExampleResult(example="e1", score=0, error="no sample could be parsed").error
+        'no sample could be parsed'
+    """
 
     example: str
     score: float
@@ -27,10 +40,45 @@ class ExampleResult:
     """The final output, as text, shortened."""
 
     def __post_init__(self) -> None:
-        """What is in memory is what a store gives back."""
-        for name in ("example", "error", "output"):
+        for name, kind in (("example", str), ("error", str | None), ("output", str)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(
+                    f"the result of example {self.example!r} has the {name} {getattr(self, name)!r}: it must be a text"
+                )
+        for name in ("example", "error", "output"):  # what is in memory is what a store gives back
             if isinstance(text := getattr(self, name), str):
                 object.__setattr__(self, name, storable(text))
+        object.__setattr__(self, "score", _checked(self.score, f"the score of example {self.example!r}"))
+        if self.subtask_scores:
+            where = f"of example {self.example!r}"
+            scores = {name: _checked(s, f"the score {where} in {name!r}") for name, s in self.subtask_scores.items()}
+            object.__setattr__(self, "subtask_scores", scores)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one, Python's own or numpy's."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, np.complexfloating)
+
+
+def _checked(score: Any, what: str) -> float:
+    """The score as a float.
+
+    Raises:
+        ConfigError: When it is no number in [0, 1]: every later comparison would be wrong.
+    """
+    if type(score) is float and 0 <= score <= 1:
+        return score
+    if _is_number(score) and -_ROUNDING <= score <= 1 + _ROUNDING:
+        return min(max(float(score), 0.0), 1.0)
+    raise ConfigError(f"{what} is {_shown(score)}: it must be a number in [0, 1]")
+
+
+def _shown(value: Any) -> str:
+    """What was given; integers of thousands of digits have no text."""
+    try:
+        return repr(value)[:_SHOWN]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +93,10 @@ class SubtaskUsage:
     """Samples drawn, over all examples."""
     unparsable: int = 0
     """Samples that the parser could not use: counted non-votes."""
+    refused: int = 0
+    """Of these, samples in which the model refused, or a content filter did."""
+    cut: int = 0
+    """Of these, samples whose `max_tokens` were used up before they said anything."""
 
     def __add__(self, other: SubtaskUsage) -> SubtaskUsage:
         samples = self.samples + other.samples
@@ -54,26 +106,68 @@ class SubtaskUsage:
             completion_tokens=share * self.completion_tokens + (1 - share) * other.completion_tokens,
             samples=samples,
             unparsable=self.unparsable + other.unparsable,
+            refused=self.refused + other.refused,
+            cut=self.cut + other.cut,
         )
+
+
+def _require_amounts(what: str, of: Spend | SubtaskUsage) -> None:
+    for each in fields(of):
+        value = getattr(of, each.name)
+        if not (_is_number(value) and 0 <= value < math.inf):
+            raise ConfigError(f"{what} has the {each.name} {_shown(value)}: it must be a number from 0 up")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores of one allocation on some examples, and what obtaining them took."""
+    """Scores of one allocation on some examples, and what obtaining them took.
+
+    Raises:
+        ConfigError: On two results of one example, or a spend or usage that is no number from 0 up.
+
+    Examples:
+        >>> results = [at.ExampleResult(example="e1", score=1), at.ExampleResult(example="e2", score=0)]
+        >>> at.Evaluation(results=tuple(results)).score
+        0.5
+    """
 
     results: tuple[ExampleResult, ...]
+    """Of the examples that were answered."""
     spend: Spend = Spend()
     usage: Mapping[str, SubtaskUsage] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Example that got no answer -> why. That says nothing of the allocation: it is no result, and is asked again."""
+
+    def __post_init__(self) -> None:
+        seen = Counter(result.example for result in self.results)
+        if len(seen) < len(self.results):
+            raise ConfigError(f"the evaluation has two results of example {seen.most_common(1)[0][0]!r}")
+        _require_amounts("the spend", self.spend)
+        for name, usage in self.usage.items():
+            _require_amounts(f"the usage of {name!r}", usage)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every example that was asked for was answered."""
+        return not self.missing
 
     def __add__(self, other: Evaluation) -> Evaluation:
         """Of the same allocation on further examples."""
         names = dict.fromkeys([*self.usage, *other.usage])
-        none = SubtaskUsage()
+        none, results = SubtaskUsage(), self.results + other.results
+        answered = {result.example for result in results}
+        missing = {**self.missing, **other.missing}
         return Evaluation(
-            results=self.results + other.results,
+            results=results,
             spend=self.spend + other.spend,
             usage={name: self.usage.get(name, none) + other.usage.get(name, none) for name in names},
+            missing={example: reason for example, reason in missing.items() if example not in answered},
         )
+
+    def extended(self, further: Evaluation) -> Evaluation:
+        """With the results of a further evaluation; those of examples that are here already stand."""
+        seen = {result.example for result in self.results}
+        return self + replace(further, results=tuple(each for each in further.results if each.example not in seen))
 
     @property
     def score(self) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from agenttts.pipeline.fingerprint import SCHEME
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
@@ -69,6 +71,9 @@ def _scores_differ(was: StudySpec, now: StudySpec) -> str:
     """Which parts of the environment are not what they were."""
     if not (was.fingerprints and now.fingerprints):
         return "the pipeline or its examples changed, or the study was begun by an agenttts that hashed them otherwise"
+    scheme = SCHEME[0]
+    if was.fingerprints.get(scheme) != now.fingerprints.get(scheme):
+        return "it was begun by another version of agenttts, which told parts of a pipeline apart in another way"
     names = {**was.fingerprints, **now.fingerprints}
     changed = [name for name in names if was.fingerprints.get(name) != now.fingerprints.get(name)]
     return f"{', '.join(changed) or 'the environment'} changed"

@@ -22,7 +22,13 @@ GUIDELINE_NODE = "reflect"
 
 @dataclass(frozen=True)
 class Proposal:
-    """An allocation that a searcher wants tried, and why."""
+    """An allocation that a searcher wants tried, and why.
+
+    Examples:
+        >>> proposal = at.Proposal(space.cheapest, "the cheapest first")
+        >>> proposal.allocation in space
+        True
+    """
 
     allocation: Allocation
     rationale: str = ""
@@ -46,7 +52,13 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """An allocation with its evaluation, where it came from and when."""
+    """An allocation with its evaluation, where it came from and when.
+
+    Examples:
+        >>> trial = store.archive(study).trials[0]
+        >>> trial.number, trial.searcher, len(trial.evaluation.results)
+        (1, 'agent', 10)
+    """
 
     number: int
     allocation: Allocation
@@ -109,7 +121,13 @@ class AgentStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """The read-only view of one study."""
+    """The read-only view of one study.
+
+    Examples:
+        >>> archive = store.archive(study)
+        >>> len(archive.trials), archive.best.evaluation.score
+        (8, 1.0)
+    """
 
     trials: tuple[Trial, ...] = ()
     refusals: tuple[Refusal, ...] = ()

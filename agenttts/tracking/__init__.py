@@ -1,10 +1,6 @@
 """Telling other tools about a search: MLflow, Weights & Biases, Optuna's storage. Each needs its own client.
 
-A tracker is a callback of `at.search` and is told the end:
-
-    tracker = MlflowTracker()
-    result = await at.search(..., on_progress=tracker)
-    tracker.finish(result)
+A tracker is a callback of `at.search` and is told the end: see `MlflowTracker`.
 """
 
 from agenttts.tracking.base import Tracker

@@ -17,6 +17,13 @@ _STUDY = "agenttts.study"
 class MlflowTracker:
     """Tells MLflow about a search; a study that is resumed goes on with its run.
 
+    Examples:
+        >>> from agenttts.tracking import MlflowTracker
+        >>> tracker = MlflowTracker(tracking_uri="sqlite:///mlflow.db")
+        >>> plan = at.SearchPlan(environment, at.searcher("random"), space, "runs.db", study_name="told",
+        ...                      on_progress=tracker)
+        >>> tracker.finish(asyncio.run(at.search(plan)))
+
     Args:
         tracking_uri: Where; as MLflow itself is set up when None.
         experiment: The experiment that holds the runs.

@@ -23,6 +23,11 @@ def export_to_optuna(store: Store, study: Study, url: str) -> int:
     Parameters are `<stage>.model` and `<stage>.samples`, the value is the observed score; cost, intervals, the
     held-out score, the searcher and its rationale are user attributes.
 
+    Examples:
+        >>> from agenttts.tracking import export_to_optuna
+        >>> export_to_optuna(store, study, "sqlite:///optuna.db")
+        8
+
     Args:
         store: Holds the study.
         study: Which study.

@@ -13,12 +13,24 @@ _TRACKERS: dict[str, Callable[[], Tracker]] = {"mlflow": MlflowTracker, "wandb":
 
 
 def tracker_names() -> tuple[str, ...]:
-    """The trackers that the command line knows."""
+    """The trackers that the command line knows.
+
+    Examples:
+        >>> from agenttts.tracking import tracker_names
+        >>> tracker_names()
+        ('mlflow', 'wandb')
+    """
     return tuple(_TRACKERS)
 
 
 def tracker(name: str) -> Tracker:
     """The tracker of this name, set up by its own environment variables.
+
+    Examples:
+        >>> from agenttts.tracking import tracker
+        >>> tracker("tensorboard")
+        Traceback (most recent call last):
+        agenttts.errors.ConfigError: there is no tracker 'tensorboard'; there is mlflow and wandb
 
     Raises:
         ConfigError: When there is none, or its client is not installed.

@@ -20,6 +20,13 @@ PROJECT = "agenttts"
 class WandbTracker:
     """Tells Weights & Biases about a search; a study that is resumed goes on with its run.
 
+    Examples:
+        >>> from agenttts.tracking import WandbTracker
+        >>> tracker = WandbTracker()  # WANDB_MODE=offline keeps it on this machine
+        >>> plan = at.SearchPlan(environment, at.searcher("random"), space, "runs.db", study_name="told",
+        ...                      on_progress=tracker)
+        >>> tracker.finish(asyncio.run(at.search(plan)))
+
     Raises:
         ConfigError: When its client is not installed.
     """

@@ -319,7 +319,8 @@ def test_a_store_tells_where_it_is_but_not_its_password(postgresql: PostgreSQL, 
     file.close()
 
 
-def test_a_server_that_dies_is_one_sentence() -> None:
+def test_a_server_that_dies_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agenttts.db._engine._CUT_S", 0.2)
     programs = find_programs()
     pytest.importorskip("psycopg")
     if programs is None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import agenttts as at
 from agenttts.baselines import RandomSearcher
 from agenttts.environments import RecordedEnvironment
-from agenttts.environments.table import Outcome, write_table
+from agenttts.environments.table import RecordedOutcome, write_table
 from agenttts.errors import ConfigError
 from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
@@ -316,7 +316,7 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 OUTCOMES = [
-    Outcome(allocation=allocation, example=f"e{i}", score=i / 4, held_out=i == 2)
+    RecordedOutcome(allocation=allocation, example=f"e{i}", score=i / 4, held_out=i == 2)
     for allocation in (ALLOCATION, ALLOCATION.replaced("find", "large", 1))
     for i in range(3)
 ]

@@ -19,7 +19,7 @@ from agenttts._util.files import replacing
 from agenttts._util.yaml_file import written
 from agenttts.calibration.file import read_throughput, write_throughput
 from agenttts.calibration.measure import Measured
-from agenttts.environments.table import Outcome, read_table, write_table
+from agenttts.environments.table import RecordedOutcome, read_table, write_table
 from tests.faults.commands import run
 
 HOSTILE: dict[str, bytes] = {
@@ -151,7 +151,7 @@ CELLS = ["=1+1", "+x", "-x", "@SUM(A1)", "\tx", "\rx", "\nx", "'=x", "''-x", "'t
 def test_a_table_holds_no_formula_and_is_read_back_as_it_was(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"table{suffix}"
     chosen = at.Allocation({"s": ("m", 1)})
-    write_table(path, _pipeline(), [Outcome(allocation=chosen, example=cell, score=0.5) for cell in CELLS])
+    write_table(path, _pipeline(), [RecordedOutcome(allocation=chosen, example=cell, score=0.5) for cell in CELLS])
     assert [outcome.example for outcome in read_table(path, _pipeline())] == CELLS
     if suffix != ".parquet":
         opened: Any = gzip.open if suffix.endswith("gz") else open
@@ -166,7 +166,7 @@ def test_any_id_survives_a_table(names: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         path, chosen = Path(folder) / "t.csv", at.Allocation({"s": ("m", 1)})
-        write_table(path, _pipeline(), [Outcome(allocation=chosen, example=name, score=0.5) for name in names])
+        write_table(path, _pipeline(), [RecordedOutcome(allocation=chosen, example=name, score=0.5) for name in names])
         assert [outcome.example for outcome in read_table(path, _pipeline())] == names
 
 
@@ -179,7 +179,7 @@ def test_a_half_written_table_never_replaces_a_whole_one(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, chosen = tmp_path / f"table{suffix}", at.Allocation({"s": ("m", 1)})
-    write_table(path, _pipeline(), [Outcome(allocation=chosen, example="whole", score=0.5)])
+    write_table(path, _pipeline(), [RecordedOutcome(allocation=chosen, example="whole", score=0.5)])
     whole = path.read_bytes()
 
     def half(self: Any, rows: Iterator[Any]) -> None:
@@ -196,7 +196,9 @@ def test_a_half_written_table_never_replaces_a_whole_one(
 
     monkeypatch.setattr(csv, "writer", Halting)
     with pytest.raises(Cut):
-        write_table(path, _pipeline(), [Outcome(allocation=chosen, example=str(i), score=0.5) for i in range(9)])
+        write_table(
+            path, _pipeline(), [RecordedOutcome(allocation=chosen, example=str(i), score=0.5) for i in range(9)]
+        )
     assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from agenttts.environments.tasks.chatdev.sandbox import Limits, _run, require_sandbox, run_program
+from agenttts.environments.tasks.chatdev.sandbox import ProgramLimits, _run, require_sandbox, run_program
 from agenttts.environments.tasks.chatdev.sandbox._wrap import mechanisms
 
-QUICK = Limits(wall_s=8)
+QUICK = ProgramLimits(wall_s=8)
 
 CALL = "import ctypes\nprint(ctypes.CDLL(None).syscall({}))"
 ATTACKS = {

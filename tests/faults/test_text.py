@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +25,7 @@ import agenttts as at
 from agenttts._util.text import printable, scrubbed, storable
 from agenttts.baselines import RandomSearcher
 from agenttts.db import Store
+from agenttts.searching.recording import record
 from agenttts.space import SearchSpace
 from agenttts.study.trial import AgentStep, Archive, Proposal
 from agenttts.testing import ScriptedClient
@@ -197,3 +203,55 @@ def _spec() -> Any:
         environment="e", pipeline="p", sizes={"s": {"m": 1.0}}, fingerprint="f", cost_model="flops", budget=1.0,
         pricing="x", method="random", seed=0, examples=1,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_commands_that_search_end_in_every_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = "--trials 2 --method random --budget 700 --cost flops"
+    for command in (
+        f"search minihop-recorded {small} --study 'é日本 \u202e'",
+        "serve minihop --plan --gpus 1x80",
+        "--help",
+        "trials --help",
+        "--version",
+    ):
+        ended = run(command, monkeypatch, encoding=encoding)
+        assert ended.code == 0 and ended.out and is_plain(ended.out + ended.err), (command, ended)
+
+
+def test_a_terminal_that_watches_gets_no_escape_sequence_of_a_planner(folder: Path) -> None:
+    master, slave = os.openpty()
+    program = "import sys; sys.argv = ['agenttts', 'watch', '--every', '0.2']; from agenttts.cli import main; main()"
+    variables = {**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    shown = b""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=slave, stderr=slave, env=variables) as process:
+        os.close(slave)
+        while b"evil" not in shown and (piece := os.read(master, 65536)):
+            shown += piece
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(master, 65536):
+                shown += piece
+    os.close(master)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "")  # rich's own
+    assert process.returncode == 0 and "\\x1b]0;owned" in text and is_plain(text)
+
+
+async def test_recorded_rows_keep_their_ids(tmp_path: Path, toy_space: SearchSpace) -> None:
+    names = ["a\0", "a", "b\ud800", "b\udc00", "=1", "\x1b[2J"]
+    rows = [
+        {"s.model": "m", "s.samples": 1, "example": name, "score": 0.5, "held_out": name.startswith("b")}
+        for name in names
+    ]
+    stage = at.Subtask("s", (at.Model("m", 1e6),), "x", prompt_tokens=5, completion_tokens=2, max_samples=4)
+    pipeline = at.Pipeline("p", (stage,), metric=at.metrics.exact_match("gold"))
+    environment = at.RecordedEnvironment(pipeline, rows)
+    store, path = tmp_path / "s.db", tmp_path / "t.csv"
+    await record(environment, environment.allocations, str(store), path)
+    again = at.RecordedEnvironment(pipeline, path)
+    assert (again.examples, again.held_out) == (environment.examples, environment.held_out)
+    assert len({*again.examples, *again.held_out}) == len(names)
+    assert at.RecordedEnvironment(pipeline, rows, held_out=["a\0"]).held_out == ("a\\x00",)

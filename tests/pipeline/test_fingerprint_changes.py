@@ -510,7 +510,7 @@ SAME = {
         "from functools import singledispatch\n@singledispatch\ndef f(x): return 0\ndef parse(s, g): return f(s)\n«|f(1)»"
     ),
     "where ours is imported from": (
-        "«import agenttts as at\nF = at.parsers.text|from agenttts.pipeline import text\nF = text»\n"
+        "«import agenttts as at\nF = at.parsers.text|from agenttts.pipeline.subtask import text\nF = text»\n"
         "def parse(s, g): return F(s, g)"
     ),
     "a default of ours": (
@@ -620,7 +620,7 @@ def test_what_does_the_same_is_the_same(tmp_path: Path, source: str) -> None:
 _SCRIPT = """
 import json, sys
 from pathlib import Path
-from tests.test_fingerprint_changes import loaded
+from tests.pipeline.test_fingerprint_changes import loaded
 print(json.dumps({path.parent.name: loaded(path).text for path in sorted(Path(sys.argv[1]).glob("*/mine.py"))}))
 """
 

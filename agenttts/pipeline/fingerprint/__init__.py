@@ -35,6 +35,7 @@ from agenttts.pipeline.fingerprint.walk import Walk
 
 __all__ = [
     "DECLARED",
+    "SCHEME",
     "Identity",
     "combined",
     "describe",
@@ -43,6 +44,9 @@ __all__ = [
     "identified_factory",
     "uncovered",
 ]
+
+SCHEME = "the identity scheme", "2"
+"""A part of every pipeline's fingerprints: which version of this package told its parts apart."""
 
 
 def fingerprint(text: str) -> str:

@@ -16,29 +16,70 @@ if TYPE_CHECKING:
 
 
 def trials_frame(found: Findings) -> DataFrame:
-    """One row per trial: `<stage>.model`, `<stage>.samples`, cost, expected and observed score, spend, origin."""
+    """One row per trial: `<stage>.model`, `<stage>.samples`, cost, expected and observed score, spend, origin.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.trials_frame(found)[["trial", "find.model", "find.samples", "cost", "score"]].head(2)
+           trial find.model  find.samples   cost  score
+        0      1      small             6  112.0    0.6
+        1      2      large             1  272.0    0.6
+    """
     return _frame(_trial(found, trial) for trial in found.trials)
 
 
 def examples_frame(found: Findings) -> DataFrame:
-    """One row per trial and example; `held_out` tells those of the check apart."""
+    """One row per trial and example; `held_out` tells those of the check apart.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.examples_frame(found).groupby("held_out").score.mean()
+        held_out
+        False    0.85
+        True     1.00
+        Name: score, dtype: float64
+    """
     checks = found.checks
     return _frame(row for trial in found.trials for row in example_rows(trial, checks.get(trial.allocation.key)))
 
 
 def stages_frame(found: Findings) -> DataFrame:
-    """One row per trial and stage: model, samples, measured tokens, unparsable samples, and the parts of the cost."""
+    """One row per trial and stage: model, samples, measured tokens, unparsable samples, and the parts of the cost.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.stages_frame(found)[["trial", "stage", "model", "samples", "completion_tokens"]].head(2)
+           trial   stage  model  samples  completion_tokens
+        0      1    find  small        6                1.0
+        1      1  answer  small        1                1.0
+    """
     return _frame(row for trial in found.trials for row in stage_rows(trial, found.prices))
 
 
 def steps_frame(found: Findings) -> DataFrame:
-    """One row per step of the agent; `trials` are the numbers of those that came of its round."""
+    """One row per step of the agent; `trials` are the numbers of those that came of its round.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.steps_frame(found)[["round", "node", "planner"]].head(2)
+           round     node planner
+        0      0   recall   rules
+        1      0  initial   rules
+    """
     numbers = {each.number: [trial.number for trial in each.trials] for each in found.rounds}
     return _frame({**step_row(step), "trials": numbers[step.round]} for step in found.steps)
 
 
 def samples_frame(store: Store) -> DataFrame:
-    """One row per completion in the store's sample pool, of whatever study; empty where a recording was replayed."""
+    """One row per completion in the store's sample pool, of whatever study; empty where a recording was replayed.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.samples_frame(store)[["model", "position", "text"]].head(2)
+           model  position text
+        0  large         0  yes
+        1  small         0  yes
+    """
     return _frame(
         {
             "model": prompt.model,

@@ -13,7 +13,13 @@ from agenttts.study.trial import Trial
 
 
 def frontier_row(found: Frontier, study: Study) -> dict[str, Any]:
-    """Plain data."""
+    """Plain data.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.frontier_row(found.frontier, study)["budgets"][0]["allocation"]
+        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'large', 'samples': 1}}
+    """
     return {
         "study": study.name,
         "unit": cost_model(study.spec.cost_model).unit,

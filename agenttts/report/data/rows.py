@@ -21,7 +21,14 @@ _NOT_DEPLOYED = {"the metric", "the examples", "the held-out examples"}
 
 
 def study_row(store: Store, study: Study) -> dict[str, Any]:
-    """One study: its settings, how far it is, what it spent (on held-out checks apart)."""
+    """One study: its settings, how far it is, what it spent (on held-out checks apart).
+
+    Examples:
+        >>> from agenttts import report
+        >>> row = report.study_row(store, study)
+        >>> row["name"], row["trials"], row["best_observed"]
+        ('first', 8, 1.0)
+    """
     archive, spend = store.archive(study), store.spend(study)
     checks = [check for trial in archive.trials if (check := store.validation(study, trial.allocation)) is not None]
     best = archive.best
@@ -47,7 +54,13 @@ def study_row(store: Store, study: Study) -> dict[str, Any]:
 
 
 def trial_row(trial: Trial, check: Evaluation | None = None) -> dict[str, Any]:
-    """One trial, with the check of its allocation on held-out examples where there was one."""
+    """One trial, with the check of its allocation on held-out examples where there was one.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.trial_row(result.best)["allocation"]
+        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'large', 'samples': 1}}
+    """
     return {
         "number": trial.number,
         "allocation": trial.allocation.as_dict(),
@@ -68,8 +81,11 @@ def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
         "examples": len(evaluation.results),
         "failures": evaluation.failures,
         "errors": evaluation.errors,
+        "missing": dict(evaluation.missing),
         "subtask_scores": evaluation.subtask_scores,
         "unparsable": {name: usage.unparsable for name, usage in evaluation.usage.items()},
+        "refused": {name: usage.refused for name, usage in evaluation.usage.items()},
+        "cut": {name: usage.cut for name, usage in evaluation.usage.items()},
         "tokens_bought": evaluation.spend.tokens,
         "tokens_reused": evaluation.spend.reused_tokens,
         "seconds": evaluation.spend.seconds,
@@ -123,7 +139,13 @@ def example_rows(trial: Trial, check: Evaluation | None = None) -> list[dict[str
 
 
 def trace_rows(store: Store, study: Study, trial_number: int) -> dict[str, Any]:
-    """Everything that is known of one trial, and the steps that led to it."""
+    """Everything that is known of one trial, and the steps that led to it.
+
+    Examples:
+        >>> from agenttts import report
+        >>> [step["node"] for step in report.trace_rows(store, study, trial_number=1)["steps"]]
+        ['recall', 'initial', 'check']
+    """
     (trial,) = (each for each in store.archive(study).trials if each.number == trial_number)
     check = store.validation(study, trial.allocation)
     return {
@@ -136,6 +158,11 @@ def trace_rows(store: Store, study: Study, trial_number: int) -> dict[str, Any]:
 
 def recommendation(store: Store, study: Study, budget: float | None = None) -> dict[str, Any]:
     """The recommended allocation of a study, as a person would keep it in a file.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.recommendation(store, study)["allocation"]
+        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'large', 'samples': 1}}
 
     Args:
         store: Holds the study.
@@ -198,7 +225,13 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def step_row(step: AgentStep) -> dict[str, Any]:
-    """One step of the agent."""
+    """One step of the agent.
+
+    Examples:
+        >>> from agenttts import report
+        >>> [report.step_row(step)["node"] for step in store.steps(study)][:4]
+        ['recall', 'initial', 'check', 'recall']
+    """
     return {
         "round": step.round,
         "node": step.node,

@@ -39,6 +39,10 @@ def progress_figure(*findings: Findings) -> Figure:
 
     Of one study with the interval of the true score; of several, the mean over the seeds of each method with its
     interval. Tokens are those bought, or, of a comparison or a recording, those that every trial from scratch takes.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.progress_figure(found).write_html("progress.html")
     """
     shown = axes(findings)
     figure = panels([""] * len(shown), columns=3, x="", y="expected score of the best")
@@ -50,7 +54,12 @@ def progress_figure(*findings: Findings) -> Figure:
 
 
 def budget_figure(found: Findings) -> Figure:
-    """Where the cost of one query of the recommended allocation goes: each stage's prompt, samples and aggregation."""
+    """Where the cost of one query of the recommended allocation goes: each stage's prompt, samples and aggregation.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.budget_figure(found).write_html("budget.html")
+    """
     figure, best = graph_objects().Figure(), found.best.allocation
     parts = {name: found.prices[name][best[name].model].parts(best[name].samples) for name in best if found.prices}
     for place, part in enumerate(_PARTS):
@@ -67,7 +76,12 @@ def budget_figure(found: Findings) -> Figure:
 
 
 def scaling_figure(found: Findings, subtask: str) -> Figure:
-    """The scaling curves of one stage, a panel per model: posterior, trials, fitted curve and its knee."""
+    """The scaling curves of one stage, a panel per model: posterior, trials, fitted curve and its knee.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.scaling_figure(found, "find").write_html("scaling.html")
+    """
     curves = scaling_curves(found, subtask)
     titles = [curve.model for curve in curves] or ["no model"]
     figure = panels(titles, columns=3, x=f"samples at {subtask}", y="score of the pipeline")
@@ -79,7 +93,12 @@ def scaling_figure(found: Findings, subtask: str) -> Figure:
 
 
 def frontier_figure(found: Findings) -> Figure:
-    """Expected score against cost: all trials, the Pareto frontier, and what is recommended within each budget."""
+    """Expected score against cost: all trials, the Pareto frontier, and what is recommended within each budget.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.frontier_figure(found).write_html("frontier.html")
+    """
     figure, frontier = graph_objects().Figure(), found.frontier
     best = [trial for trial, _ in frontier.pareto]
     others = [trial for trial in found.trials if trial not in best]
@@ -102,7 +121,12 @@ def frontier_figure(found: Findings) -> Figure:
 
 
 def recommended_figure(*findings: Findings) -> Figure:
-    """What each study recommends: its score on held-out examples (those searched where there are none)."""
+    """What each study recommends: its score on held-out examples (those searched where there are none).
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.recommended_figure(found).write_html("recommended.html")
+    """
     figure = graph_objects().Figure()
     for row, colour, symbol in zip(sorted({f.row for f in findings}), cycle(COLOURS), cycle(SYMBOLS), strict=False):
         mine = [found for found in findings if found.row == row]
@@ -120,7 +144,12 @@ def recommended_figure(*findings: Findings) -> Figure:
 
 
 def preference_figure(found: Findings) -> Figure:
-    """Insight 1 as a guideline states it: each model at its best within the budget, stage by stage."""
+    """Insight 1 as a guideline states it: each model at its best within the budget, stage by stage.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.preference_figure(found).write_html("preference.html")
+    """
     figure, weighed = graph_objects().Figure(), weighed_models(found)
     for name, symbol, shown in (
         ("first of its stage", "circle", [each for each in weighed if each.chance is not None]),

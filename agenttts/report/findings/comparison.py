@@ -42,7 +42,14 @@ class Ended(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One method over several seeds."""
+    """One method over several seeds.
+
+    Examples:
+        >>> from agenttts import report
+        >>> comparison = report.compare_runs("agent", [result])
+        >>> comparison.seeds, comparison.score.value
+        (1, 1.0)
+    """
 
     method: str
     seeds: int
@@ -79,7 +86,13 @@ class Comparison:
 
 
 def compare_runs(method: str, results: Sequence[Ended]) -> Comparison:
-    """Summarise one method's runs over its seeds."""
+    """Summarise one method's runs over its seeds.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.compare_runs("agent", [result]).trials_to_best
+        Mean(value=5.0, interval=None)
+    """
     return Comparison(
         method=method,
         seeds=len(results),

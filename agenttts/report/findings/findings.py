@@ -40,7 +40,14 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """A study as read from a store; nothing in it changes when the store does."""
+    """A study as read from a store; nothing in it changes when the store does.
+
+    Examples:
+        >>> from agenttts import report
+        >>> found = report.Findings.read(store, study)
+        >>> found.best.allocation == result.best.allocation
+        True
+    """
 
     study: Study
     archive: Archive
@@ -159,6 +166,11 @@ class Findings:
 
 def read_findings(store: Store, names: Sequence[str] = ()) -> list[Findings]:
     """Read studies to be shown on one page.
+
+    Examples:
+        >>> from agenttts import report
+        >>> [found.name for found in report.read_findings(store, ["fir*"])]
+        ['first']
 
     Args:
         store: Holds the studies.

@@ -12,6 +12,12 @@ from agenttts.posterior.frontier import Frontier, frontier
 def study_frontier(store: Store, study: Study, budgets: Sequence[float] = ()) -> Frontier:
     """The frontier of a study from what is in the store; nothing is bought.
 
+    Examples:
+        >>> from agenttts import report
+        >>> frontier = report.study_frontier(store, study, budgets=[200, 320])
+        >>> [(point.budget, str(point.trial.allocation)) for point in frontier.points]
+        [(200, 'find: small x6, answer: small x1'), (320, 'find: small x4, answer: large x1')]
+
     Args:
         store: Holds the study.
         study: Which study, searched under one budget or several.

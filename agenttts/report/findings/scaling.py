@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttts.posterior.curves import LADDER, fit_curve
-from agenttts.posterior.curves import Curve as Fitted
+from agenttts.posterior.curves import LADDER, FittedCurve, fit_curve
 from agenttts.posterior.frontier import Expected, bounded
 from agenttts.report.findings.findings import Findings
 from agenttts.space.allocation import Allocation
@@ -19,7 +18,14 @@ _DRAWS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One model at one stage, every other stage as in the recommended allocation."""
+    """One model at one stage, every other stage as in the recommended allocation.
+
+    Examples:
+        >>> from agenttts import report
+        >>> curve = report.scaling_curves(found, "find")[0]
+        >>> curve.model, curve.counts
+        ('small', (1, 2, 3, 4))
+    """
 
     subtask: str
     model: str
@@ -27,7 +33,7 @@ class Curve:
     """Sample counts that fit the budget beside the other stages, ascending."""
     expected: tuple[Expected, ...]
     """Posterior mean of the pipeline's score at each count, with its 95 % interval."""
-    fit: Fitted | None
+    fit: FittedCurve | None
     """None where fewer than four counts fit."""
     on_curve: tuple[Trial, ...]
     """Trials of exactly these allocations."""
@@ -46,7 +52,13 @@ class Curve:
 
 
 def scaling_curves(found: Findings, subtask: str) -> list[Curve]:
-    """A curve for every model of a stage that fits; none for a study begun before prices were kept."""
+    """A curve for every model of a stage that fits; none for a study begun before prices were kept.
+
+    Examples:
+        >>> from agenttts import report
+        >>> {curve.model: curve.knee for curve in report.scaling_curves(found, "find")}
+        {'small': 2}
+    """
     best = found.best.allocation
     prices = found.prices.get(subtask, {})
     left = found.study.spec.budget - sum(_cost(found, best, name) for name in best if name != subtask and prices)

@@ -38,6 +38,11 @@ from agenttts.report.terminal.tables import comparison_cells
 def report_html(findings: Sequence[Findings]) -> str:
     """The page of a study, or the page that compares several.
 
+    Examples:
+        >>> from pathlib import Path
+        >>> from agenttts import report
+        >>> _ = Path("report.html").write_text(report.report_html([found]), encoding="utf-8")
+
     Args:
         findings: At least one; several must be of one environment, budget and pricing (`read_findings` sees to it).
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agenttts._util.numbers import amount, counted
 from agenttts._util.stats import Interval
-from agenttts.posterior.curves import Curve as Fitted
+from agenttts.posterior.curves import FittedCurve
 from agenttts.report.figures import figures
 from agenttts.report.findings.best_so_far import axes, best_so_far, moments, taken
 from agenttts.report.findings.comparison import Comparison
@@ -173,7 +173,7 @@ def _curve_row(curve: Curve) -> list[str]:
     return [curve.model, counts, *ends, form, knee, str(len(curve.on_curve)), str(len(curve.elsewhere))]
 
 
-def _knee(curve: Curve, fit: Fitted) -> str:
+def _knee(curve: Curve, fit: FittedCurve) -> str:
     if curve.knee is None:
         return f"none within {curve.counts[-1]}"
     return f"{fit.knee} ({fit.knee_low} to {fit.knee_high})"

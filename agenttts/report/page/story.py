@@ -109,7 +109,13 @@ def _expected(found: Findings, trial: Trial) -> str:
 
 
 def answer_lines(found: Findings) -> list[str]:
-    """The answer for a terminal."""
+    """The answer for a terminal.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.answer_lines(found)[:2]
+        ['find: small x4', 'answer: large x1']
+    """
     allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
     facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]
     label = [found.recorded] if found.recorded else []

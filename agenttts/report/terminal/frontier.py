@@ -19,7 +19,17 @@ _GAIN = "next budget gains: mean difference of the two allocations on the same {
 
 
 def frontier_table(found: Frontier, unit: str) -> Listing:
-    """One line per budget."""
+    """One line per budget.
+
+    Examples:
+        >>> import rich
+        >>> from agenttts import report
+        >>> rich.print(report.frontier_table(found.frontier, found.unit))
+         budget
+        (MFLOP)  find      answer                  expected                held-out
+            320  small x4  large x1  0.976 (0.895 to 1.000)  1.000 (0.566 to 1.000)
+        ...
+    """
     points = found.points
     gains = [point.gain for point in points if point.gain is not None]
     notes = [_SCORES]
@@ -34,7 +44,17 @@ def frontier_table(found: Frontier, unit: str) -> Listing:
 
 
 def pareto_table(found: Frontier) -> Listing:
-    """One line per Pareto-optimal trial."""
+    """One line per Pareto-optimal trial.
+
+    Examples:
+        >>> import rich
+        >>> from agenttts import report
+        >>> rich.print(report.pareto_table(found.frontier))
+        trial  find      answer    cost                expected  examples
+            1  small x6  small x1   112  0.676 (0.515 to 0.837)        10
+            2  large x1  small x1   272  0.701 (0.539 to 0.863)        10
+        ...
+    """
     first = [_column("trial", (str(trial.number) for trial, _ in found.pareto))]
     last = [_column("examples", (str(len(trial.evaluation.results)) for trial, _ in found.pareto), rank=1)]
     return _listing(first, found.pareto, last, [])

@@ -25,7 +25,13 @@ _MOST_OUTPUT = 80
 
 
 def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
-    """The end of a search, the answer first."""
+    """The end of a search, the answer first.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.summary_lines(result, space.cost_model.unit, space.budget)[:3]
+        ['Best allocation (by posterior mean over all trials):', '  find: small x4', '  answer: large x1']
+    """
     best, check = result.best, result.validation
     lines = ["Best allocation (by posterior mean over all trials):"]
     lines += [f"  {name}: {choice}" for name, choice in best.allocation.items()]
@@ -77,6 +83,9 @@ def scored(evaluation: Evaluation, label: str = "", *, reasons: int | None = _MO
         lines.append(
             f"  {evaluation.failures} failed in all, for {others} other reasons too (trace --trial shows them)"
         )
+    if evaluation.missing:
+        reason = " ".join(next(iter(evaluation.missing.values())).split())
+        lines.append(f"  {len(evaluation.missing)} got no answer and are missing: {reason}")
     return lines
 
 
@@ -120,6 +129,11 @@ def trace_lines(
     store: Store, study: Study, trial_number: int | None = None, *, prompts: bool = False
 ) -> list[tuple[str, str]]:
     """(heading, body) pairs: the agent's steps round by round, each with the trials that came of it.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.trace_lines(store, study)[0]
+        ('after 0 trials', '')
 
     Args:
         store: Holds the study.

@@ -17,7 +17,15 @@ _COMPARISON_RANKS = (0, 2, 0, 1, 3)
 
 
 def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
-    """One line per study (`rows.study_row`)."""
+    """One line per study (`rows.study_row`).
+
+    Examples:
+        >>> import rich
+        >>> from agenttts import report
+        >>> rich.print(report.studies_table([report.study_row(store, study)]))
+        study  environment  method     budget  seed  trials  best seen      tokens
+        first  toy          agent   320 MFLOP     0       8      1.000  185 bought
+    """
 
     def column(heading: str, cell: str, *, number: bool = False, rank: int = 0) -> Column:
         return Column(heading=heading, cells=[cell.format(**row) for row in rows], number=number, rank=rank)
@@ -41,6 +49,15 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
 
 def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "", whole: str = "--json") -> Listing:
     """One line per trial, in the order given; a line per stage where the terminal is too narrow for that.
+
+    Examples:
+        >>> import rich
+        >>> from agenttts import report
+        >>> rich.print(report.trials_table(found.trials[:2], found.unit))
+        trial  find      answer    cost (MFLOP)  score   95 % interval  examples  failed
+            1  small x6  small x1           112  0.600  0.313 to 0.832        10       0
+            2  large x1  small x1           272  0.600  0.313 to 0.832        10       0
+        ...
 
     Args:
         trials: Of one study.
@@ -76,7 +93,17 @@ def _figures(trials: Sequence[Trial], unit: str, bought: str) -> list[Column]:
 
 
 def comparison_table(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> Listing:
-    """One line per method, best first, what its intervals are, and further notes."""
+    """One line per method, best first, what its intervals are, and further notes.
+
+    Examples:
+        >>> import rich
+        >>> from agenttts import report
+        >>> rich.print(report.comparison_table([report.compare_runs("agent", [result])]))
+                           score on   trial   tokens
+                           held-out  of the     from
+        method  seeds  examples  winner  scratch
+        agent       1     1.000     5.0      820
+    """
     headings, rows, own_notes = comparison_cells(comparisons)
     first, *others = zip(headings, _COMPARISON_RANKS, zip(*rows, strict=True), strict=True)
     columns = [Column(heading=first[0], cells=first[2])]

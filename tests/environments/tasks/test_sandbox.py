@@ -12,12 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from agenttts.environments.tasks.chatdev.sandbox import Limits, Outcome, _run, execute, require_sandbox, run_program
+from agenttts.environments.tasks.chatdev.sandbox import (
+    ProgramLimits,
+    ProgramOutcome,
+    _run,
+    execute,
+    require_sandbox,
+    run_program,
+)
 from agenttts.environments.tasks.chatdev.sandbox._wrap import mechanisms
 from agenttts.errors import ConfigError
 
 SECRET = "sk-not-for-programs"
-QUICK = Limits(wall_s=8)
+QUICK = ProgramLimits(wall_s=8)
 
 
 @pytest.fixture(params=["bwrap", "unshare"], autouse=True)
@@ -33,7 +40,7 @@ def mechanism(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     require_sandbox.cache_clear()
 
 
-def run(program: str, *, limits: Limits = QUICK) -> Outcome:
+def run(program: str, *, limits: ProgramLimits = QUICK) -> ProgramOutcome:
     return run_program({"main.py": program}, limits=limits)
 
 
@@ -57,7 +64,7 @@ def test_a_traceback_and_an_exit_code_come_back() -> None:
 
 
 def test_a_program_that_asks_goes_on_waiting() -> None:
-    outcome = run("input('your name? ')", limits=Limits(wall_s=1))
+    outcome = run("input('your name? ')", limits=ProgramLimits(wall_s=1))
     assert (outcome.stopped, outcome.stdout, outcome.stderr) == ("wall time", "your name? ", "")
 
 
@@ -146,7 +153,7 @@ try:
 except OSError:
     print(count, flush=True)
 """
-    outcome = run(program, limits=Limits(wall_s=8, processes=20))
+    outcome = run(program, limits=ProgramLimits(wall_s=8, processes=20))
     assert 0 < int(outcome.stdout) < 20
 
 
@@ -159,7 +166,7 @@ while True:
     except OSError:
         pass
 """
-    assert run(program, limits=Limits(wall_s=2)).stopped in ("wall time", "memory")
+    assert run(program, limits=ProgramLimits(wall_s=2)).stopped in ("wall time", "memory")
 
 
 def test_a_memory_bomb_fails_or_is_stopped() -> None:
@@ -176,7 +183,7 @@ def fill():
     time.sleep(60)
 threading.Thread(target=fill).start()
 """
-    assert run(shared, limits=Limits(wall_s=20, memory_bytes=300 * 2**20)).stopped == "memory"
+    assert run(shared, limits=ProgramLimits(wall_s=20, memory_bytes=300 * 2**20)).stopped == "memory"
 
 
 def test_the_folder_has_a_size() -> None:
@@ -186,18 +193,18 @@ def test_the_folder_has_a_size() -> None:
 
 
 def test_endless_output_is_cut() -> None:
-    outcome = run("while True:\n    print('x' * 1000)", limits=Limits(wall_s=30, output_bytes=5000))
+    outcome = run("while True:\n    print('x' * 1000)", limits=ProgramLimits(wall_s=30, output_bytes=5000))
     assert outcome.stopped == "output" and len(outcome.stdout) == 5000
 
 
 def test_an_endless_loop_is_stopped() -> None:
-    assert run("print('on', flush=True)\nwhile True: pass", limits=Limits(wall_s=1)).stopped == "wall time"
-    burnt = run("while True: pass", limits=Limits(wall_s=30, cpu_s=1))
+    assert run("print('on', flush=True)\nwhile True: pass", limits=ProgramLimits(wall_s=1)).stopped == "wall time"
+    burnt = run("while True: pass", limits=ProgramLimits(wall_s=30, cpu_s=1))
     assert burnt.exit_code == 128 + 9 and not burnt.stopped
 
 
 def test_a_program_that_closes_its_output_is_stopped_too() -> None:
-    outcome = run("import os, time\nos.closerange(0, 99)\ntime.sleep(60)", limits=Limits(wall_s=1))
+    outcome = run("import os, time\nos.closerange(0, 99)\ntime.sleep(60)", limits=ProgramLimits(wall_s=1))
     assert outcome.stopped == "wall time"
 
 
@@ -227,7 +234,7 @@ subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', {marker!
 
 def test_a_background_process_that_holds_the_output_open_ends_too() -> None:
     program = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
-    assert run(program, limits=Limits(wall_s=30)).stopped == ""
+    assert run(program, limits=ProgramLimits(wall_s=30)).stopped == ""
 
 
 def test_symbolic_links_lead_nowhere() -> None:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from agenttts.environments.tasks.chatdev.files import MAIN
-from agenttts.environments.tasks.chatdev.sandbox import Limits, Outcome, execute
+from agenttts.environments.tasks.chatdev.sandbox import ProgramLimits, ProgramOutcome, execute
 from agenttts.pipeline import Example, SubtaskRun
 from agenttts.pipeline.fingerprint import identified
 
@@ -73,18 +73,18 @@ def quality(output: Program, _: Example) -> float:
     return output.completeness * output.executability * output.consistency
 
 
-async def run(files: Mapping[str, str]) -> Outcome:
+async def run(files: Mapping[str, str]) -> ProgramOutcome:
     """The program's first seconds, in a sandbox."""
-    return await execute(files, main=MAIN, limits=Limits(wall_s=RUN_SECONDS))
+    return await execute(files, main=MAIN, limits=ProgramLimits(wall_s=RUN_SECONDS))
 
 
-def ran(outcome: Outcome) -> bool:
+def ran(outcome: ProgramOutcome) -> bool:
     """Whether a program is executable by how it ended."""
     going = outcome.stopped in ("wall time", "output")
     return (going or outcome.exit_code == 0) and "Traceback (most recent call last)" not in outcome.stderr
 
 
-def complaint(outcome: Outcome) -> str:
+def complaint(outcome: ProgramOutcome) -> str:
     """What went wrong, without what differs between two runs of the same program."""
     reason = f"stopped at its limit of {outcome.stopped}" if outcome.stopped else f"exit code {outcome.exit_code}"
     return f"{_ADDRESS.sub('0x...', outcome.stderr[-2000:]).strip()}\n({reason})"

@@ -37,7 +37,7 @@ class FuseTurns(Fuse):
         )
 
 
-class _Turn:
+class _TurnRun:
     """The handle of a stage, as its aggregator is to see it in one turn."""
 
     def __init__(self, stage: SubtaskRun, messages: Sequence[Message], parser: Parser) -> None:
@@ -67,6 +67,6 @@ async def ask(stage: SubtaskRun, messages: Sequence[Message], parser: Parser) ->
     if not usable:
         return None
     try:
-        return str(await (stage.subtask.aggregator or FuseTurns()).aggregate(usable, _Turn(stage, messages, parser)))
+        return str(await (stage.subtask.aggregator or FuseTurns()).aggregate(usable, _TurnRun(stage, messages, parser)))
     except ParseError:
         return None

@@ -4,7 +4,7 @@ The world is synthetic (controlled English, generated from a seed), the four mod
 in the repository's `zoo/`, and what they do is measured, not scripted. See MODEL_CARD.md beside this file.
 """
 
-from agenttts.environments.tasks.minihop.expected import Expected, expected_score
+from agenttts.environments.tasks.minihop.expected import ExpectedScore, expected_score
 from agenttts.environments.tasks.minihop.pipeline import MODELS, minihop, minihop_recorded, minihop_vote, pipeline
 
-__all__ = ["MODELS", "Expected", "expected_score", "minihop", "minihop_recorded", "minihop_vote", "pipeline"]
+__all__ = ["MODELS", "ExpectedScore", "expected_score", "minihop", "minihop_recorded", "minihop_vote", "pipeline"]

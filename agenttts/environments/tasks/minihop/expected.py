@@ -38,7 +38,7 @@ ORDERS = 400
 Facts = frozenset[int]
 
 
-class Expected(NamedTuple):
+class ExpectedScore(NamedTuple):
     """An expected score."""
 
     score: float
@@ -48,7 +48,7 @@ class Expected(NamedTuple):
 
 def expected_score(
     allocation: Allocation, examples: Sequence[str] | None = None, *, orders: int = ORDERS, seed: int = 0
-) -> Expected:
+) -> ExpectedScore:
     """The mean score of an allocation of minihop (retrieve stage `union`) over random orders of the recorded samples.
 
     Takes a second or two; what allocations share is kept, so that many of them take much less each.
@@ -72,10 +72,10 @@ def expected_score(
     indices = [recording.indices[name] for name in (recording.indices if examples is None else examples)]
     scores = [_example_score(index, allocation, orders, seed) for index in indices]
     variance = sum(each.standard_error**2 for each in scores)
-    return Expected(float(np.mean([each.score for each in scores])), float(variance**0.5 / len(scores)))
+    return ExpectedScore(float(np.mean([each.score for each in scores])), float(variance**0.5 / len(scores)))
 
 
-def _example_score(index: int, allocation: Allocation, orders: int, seed: int) -> Expected:
+def _example_score(index: int, allocation: Allocation, orders: int, seed: int) -> ExpectedScore:
     """One example's expected score: over the facts that the retrieve stage keeps, the chance that the vote is right."""
     kept = _kept_facts(index, allocation["retrieve"], orders, seed)
     weights = np.array(list(kept.values()))
@@ -84,7 +84,7 @@ def _example_score(index: int, allocation: Allocation, orders: int, seed: int) -
     # The two stages' orders are independent: their variances add up.
     of_facts = float(weights @ (right - score) ** 2)
     of_votes = float(weights**2 @ (right * (1 - right)))
-    return Expected(score, ((of_facts + of_votes) / orders) ** 0.5)
+    return ExpectedScore(score, ((of_facts + of_votes) / orders) ** 0.5)
 
 
 @cache

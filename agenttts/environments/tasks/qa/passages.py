@@ -30,7 +30,7 @@ CANDIDATES = 100
 
 
 @dataclass(frozen=True)
-class _Question:
+class _QuestionRow:
     """One example, read."""
 
     id: str
@@ -61,7 +61,7 @@ def passage_examples(
     return [_example(question, distractors, candidates) for question in used]
 
 
-def _example(question: _Question, distractors: _Distractors | None, candidates: int) -> Example:
+def _example(question: _QuestionRow, distractors: _Distractors | None, candidates: int) -> Example:
     pool = list(question.passages)
     if distractors is not None and not question.complete:
         pool += distractors.of(question, candidates - len(pool))
@@ -78,7 +78,7 @@ def _example(question: _Question, distractors: _Distractors | None, candidates: 
 class _Distractors:
     """The paragraphs of all examples, ranked by BM25 for one question at a time."""
 
-    def __init__(self, questions: Sequence[_Question]) -> None:
+    def __init__(self, questions: Sequence[_QuestionRow]) -> None:
         missing = "the official format needs BM25 to fill its 10 paragraphs up: pip install 'agenttts[tasks]'"
         bm25s: Any = imported("bm25s", missing)
         self._passages = list(dict.fromkeys(text for question in questions for text in question.passages))
@@ -86,7 +86,7 @@ class _Distractors:
         self._index = bm25s.BM25()
         self._index.index(self._tokens(self._passages, show_progress=False), show_progress=False)
 
-    def of(self, question: _Question, count: int) -> list[str]:
+    def of(self, question: _QuestionRow, count: int) -> list[str]:
         """The highest ranked paragraphs that the example does not have; of equals, the one that comes first."""
         (tokens,) = self._tokens([question.text], return_ids=False, show_progress=False)
         order = np.argsort(-self._index.get_scores(tokens), kind="stable") if tokens else range(len(self._passages))
@@ -95,14 +95,14 @@ class _Distractors:
         return [text for _, text in zip(range(count), others, strict=False)]
 
 
-def _read(row: Row, number: int, aliases: Mapping[str, Sequence[str]]) -> _Question:
+def _read(row: Row, number: int, aliases: Mapping[str, Sequence[str]]) -> _QuestionRow:
     if "ctxs_candidate" in row.fields or "ctxs_gt" in row.fields:
         return _read_candidates(row, number)
     paragraphs = dict(_paragraphs(row))
     needed = {str(title) for title, _ in _pairs(row, "supporting_facts", "sent_id")}
     for title in sorted(needed - paragraphs.keys()):
         raise row.error("supporting_facts", f"names {title!r}, which is no title in 'context'")
-    return _Question(
+    return _QuestionRow(
         id=example_id(row, number, "_id", "id"),
         text=row.get("question", FULL_TEXT),
         answers=[row.get("answer", FULL_TEXT), *aliases.get(str(row.fields.get("answer_id")), ())],
@@ -112,13 +112,13 @@ def _read(row: Row, number: int, aliases: Mapping[str, Sequence[str]]) -> _Quest
     )
 
 
-def _read_candidates(row: Row, number: int) -> _Question:
+def _read_candidates(row: Row, number: int) -> _QuestionRow:
     passages, gold = row.get("ctxs_candidate", TEXT_LIST), row.get("ctxs_gt", TEXT_LIST)
     for text in gold:
         if text not in passages:
             raise row.error("ctxs_gt", f"has {text[:40]!r}, which is not in 'ctxs_candidate'")
     answers = row.get("answers", TEXT_LIST) if "answers" in row.fields else [row.get("answer", FULL_TEXT)]
-    return _Question(
+    return _QuestionRow(
         id=example_id(row, number, "_id", "id"),
         text=row.get("question", FULL_TEXT),
         answers=answers,

@@ -65,7 +65,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ProgramLimits:
     """What a program may use."""
 
     wall_s: float = 10
@@ -81,7 +81,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class ProgramOutcome:
     """How a program ended."""
 
     exit_code: int | None
@@ -92,7 +92,9 @@ class Outcome:
     """The limit at which it was stopped: "wall time", "memory", "output"; empty when it ended by itself."""
 
 
-def run_program(files: Mapping[str, str], *, main: str = "main.py", limits: Limits | None = None) -> Outcome:
+def run_program(
+    files: Mapping[str, str], *, main: str = "main.py", limits: ProgramLimits | None = None
+) -> ProgramOutcome:
     """Run `python main` in a folder with these files.
 
     Args:
@@ -106,10 +108,12 @@ def run_program(files: Mapping[str, str], *, main: str = "main.py", limits: Limi
     for name in files:
         if not _is_inside(name):
             raise ConfigError(f"the program's file {name!r} is not a relative path inside its folder")
-    return _run(require_sandbox(), files, main, limits or Limits())
+    return _run(require_sandbox(), files, main, limits or ProgramLimits())
 
 
-async def execute(files: Mapping[str, str], *, main: str = "main.py", limits: Limits | None = None) -> Outcome:
+async def execute(
+    files: Mapping[str, str], *, main: str = "main.py", limits: ProgramLimits | None = None
+) -> ProgramOutcome:
     """As `run_program`, in a thread; as many at once as there are processors."""
     return await asyncio.get_running_loop().run_in_executor(
         _workers(), lambda: run_program(files, main=main, limits=limits)
@@ -125,7 +129,7 @@ def require_sandbox() -> str:
     """
     reasons = []
     for mechanism in mechanisms():
-        outcome = _run(mechanism, {"main.py": _PROBE}, "main.py", Limits())
+        outcome = _run(mechanism, {"main.py": _PROBE}, "main.py", ProgramLimits())
         ready, *left = outcome.stdout.splitlines() or [""]
         if ready == "ready":
             _tell_limits(mechanism, left)
@@ -159,7 +163,7 @@ def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sandbox")
 
 
-def _run(mechanism: str, files: Mapping[str, str], main: str, limits: Limits) -> Outcome:
+def _run(mechanism: str, files: Mapping[str, str], main: str, limits: ProgramLimits) -> ProgramOutcome:
     job = {"files": dict(files), "main": main, "filter": filter_program().hex(), **asdict(limits)}
     with (
         tempfile.TemporaryDirectory(prefix="agenttts-sandbox-") as place,
@@ -190,7 +194,7 @@ def _sealed(text: str) -> BinaryIO:
     return file
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits) -> Outcome:
+def _watch(process: subprocess.Popen[bytes], limits: ProgramLimits) -> ProgramOutcome:
     """Collect output until the program ends or passes a limit."""
     deadline, stopped = time.monotonic() + limits.wall_s, ""
     assert process.stdout is not None and process.stderr is not None
@@ -206,10 +210,10 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits) -> Outcome:
                     selector.unregister(key.fd)
             stopped = _passed(process.pid, sum(map(len, texts.values())), deadline, limits)
     stdout, stderr = (bytes(text[: limits.output_bytes]).decode("utf-8", "replace") for text in texts.values())
-    return Outcome(exit_code=None if stopped else process.wait(), stdout=stdout, stderr=stderr, stopped=stopped)
+    return ProgramOutcome(exit_code=None if stopped else process.wait(), stdout=stdout, stderr=stderr, stopped=stopped)
 
 
-def _passed(pid: int, output_bytes: int, deadline: float, limits: Limits) -> str:
+def _passed(pid: int, output_bytes: int, deadline: float, limits: ProgramLimits) -> str:
     """The limit that the sandbox is over; empty while there is none."""
     if output_bytes > limits.output_bytes:
         return "output"

@@ -17,14 +17,14 @@ FOLDER = "/tmp/program"
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 
 
-class Program(ctypes.Structure):
+class FilterProgram(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
 
 
 def refuse_calls(steps: bytes) -> None:
     """For this process and all that it starts. Where the kernel has no filters, the probe finds that out."""
     kept = ctypes.create_string_buffer(steps, len(steps))
-    program = Program(len(steps) // 8, ctypes.cast(kept, ctypes.c_void_p))
+    program = FilterProgram(len(steps) // 8, ctypes.cast(kept, ctypes.c_void_p))
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
