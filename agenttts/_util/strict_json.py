@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from agenttts._util.text import storable_data
 
 _MOST_LEVELS = 64
 _MOST_DIGITS = 400
+_MOST_STARTS = 100
+"""Objects that are begun and broken off in one text, after which no whole one is looked for."""
+_MOST_UNCLOSED = 4
+_BRACES = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
+_START = re.compile(r'\{\s*(?:\}|"(?:[^"\\]|\\.)*"\s*:)', re.DOTALL)
+"""An empty object, or one up to its first colon."""
 
 
 class UnfitJSON(ValueError):
@@ -33,6 +40,49 @@ def read_json(body: bytes) -> Any:
     except RecursionError as error:
         raise _too_deep() from error
     return storable_data(found)
+
+
+def first_object(text: str) -> dict[str, Any] | None:
+    """The first whole JSON object in a text, every text in it storable; None where there is none.
+
+    What is within an object that is broken or cut off is part of it, and not looked at again: the time grows with the
+    text alone.
+
+    Raises:
+        UnfitJSON: On an object of too many levels, with a name twice, or with a number that is none or too large.
+    """
+    end, unclosed = 0, 0
+    for _ in range(_MOST_STARTS):
+        start = _START.search(text, end)
+        if start is None:
+            return None
+        try:
+            found, _end = _DECODER.raw_decode(text, start.start())
+            _require_flat(found, _MOST_LEVELS)
+            return dict(storable_data(found))
+        except json.JSONDecodeError as error:
+            closed = _closed(text, start.start()) if unclosed < _MOST_UNCLOSED else None
+            end, unclosed = closed or max(error.pos, start.end()), unclosed + (closed is None)
+        except RecursionError as error:
+            raise _too_deep() from error
+    return None
+
+
+def _closed(text: str, start: int) -> int | None:
+    """Where the braces that open here are closed; None where they are not."""
+    depth = 0
+    for part in _BRACES.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(part[0], 0)
+        if depth == 0:
+            return part.end()
+    return None
+
+
+def _single(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise UnfitJSON("it holds a name twice")
+    return found
 
 
 def _refused(constant: str) -> Any:
@@ -62,3 +112,6 @@ def _require_flat(value: Any, levels: int) -> None:
 
 def _too_deep() -> UnfitJSON:
     return UnfitJSON(f"it is nested in more than {_MOST_LEVELS} levels")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refused, parse_int=_whole, parse_float=_finite, object_pairs_hook=_single)

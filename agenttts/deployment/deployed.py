@@ -258,9 +258,9 @@ class _DeployedRun(ExampleRun):
         """What each subtask used that drew anything."""
         return {name: self._use(name) for name in self.tallies}
 
-    def finish(self, subtask: Subtask, output: Any) -> None:
+    async def finish(self, subtask: Subtask, output: Any) -> None:
         """As in a search, and tell it."""
-        super().finish(subtask, output)
+        await super().finish(subtask, output)
         if self._on_stage is not None:
             self._on_stage(subtask.name, output, self._use(subtask.name))
 

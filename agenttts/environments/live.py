@@ -17,7 +17,8 @@ from types import TracebackType
 
 from agenttts._util.locks import LoopLock
 from agenttts.environments.examples import load_examples
-from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_of, probe_metrics
+from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_of
+from agenttts.environments.scoring import copied, probe_metrics
 from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.execution.prompts import check_templates
@@ -66,6 +67,9 @@ class LiveEnvironment(Environment):
         embedder: The model that `SubtaskRun.embed` asks; it has no part in allocations and their cost.
         recorded: What the client's answers are, where it replays a recording and no model runs: shown with
             every result, so that a replay is not taken for a live run. Simulated models say so when they are checked.
+        probe: Whether entering it calls each metric, up to five times, with fields of the examples as outputs: a score
+            outside [0, 1] shows before anything is paid for. A coroutine function is never called so. Say False where
+            a plain function asks an LLM or costs something else: that cannot be seen from outside.
 
     Raises:
         ConfigError: On no examples, duplicate ids, a broken line, a template that names a missing field, or an
@@ -84,11 +88,13 @@ class LiveEnvironment(Environment):
         default_budget: Budget | None = None,
         embedder: Model | None = None,
         recorded: str = "",
+        probe: bool = True,
     ) -> None:
         self.name = name or pipeline.name
         self.pipeline = pipeline
         self.default_budget = default_budget
         self.recorded = recorded
+        self._probes = probe
         self.client: ChatClient = client or OpenAIClient()
         self.embedder = embedder
         if embedder is not None and not isinstance(self.client, EmbeddingClient):
@@ -194,7 +200,8 @@ class LiveEnvironment(Environment):
 
     async def _start(self) -> str:
         """What the answers are where no model gives them."""
-        probe_metrics(self.pipeline, [self._rows[name] for name in self.examples])
+        if self._probes:
+            probe_metrics(self.pipeline, [self._rows[name] for name in self.examples])
         ours: Mapping[str, str] = {}
         if self.serving is not None:
             ours = await self.serving.start()
@@ -248,7 +255,7 @@ class LiveEnvironment(Environment):
             LimitReached: See `protocols.Environment.evaluate`.
             EndpointError: When a server is gone.
         """
-        row = self.example(example)
+        row = copied(self.example(example))  # whatever the user's functions do to it, it is whole the next time
         run = ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, completer=self.completer)
         return await run.outcome()
 

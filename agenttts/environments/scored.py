@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import math
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agenttts.environments.scoring import checked_score
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
 from agenttts.execution.run import ExampleRun, Tally
 from agenttts.llm.samples import Spend
-from agenttts.pipeline import Example, Metric, Pipeline, Subtask
+from agenttts.pipeline import Pipeline, Subtask
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
-_SHOWN_OUTPUT = 60
-_PROBED_EXAMPLES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +60,7 @@ class ScoredRun(ExampleRun):
         try:
             output = await self.walk()
             self._require_draws()
-            score = checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
+            score = await checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
             return self._result(score, output=_shorten(output))
         except (LimitReached, ConfigError, StoreError):
             raise
@@ -96,11 +93,11 @@ class ScoredRun(ExampleRun):
             output=output,
         )
 
-    def finish(self, subtask: Subtask, output: Any) -> None:
-        super().finish(subtask, output)
+    async def finish(self, subtask: Subtask, output: Any) -> None:
+        await super().finish(subtask, output)
         if subtask.metric is not None:
             where = f"subtask {subtask.name!r}"
-            self.subtask_scores[subtask.name] = checked_score(subtask.metric, output, self.example, where)
+            self.subtask_scores[subtask.name] = await checked_score(subtask.metric, output, self.example, where)
 
 
 async def evaluation_of(
@@ -139,43 +136,6 @@ def require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> N
         raise ConfigError(f"the pipeline's own functions failed for every example: {runs[0].result.error}")
     if runs and all(run.unanswered for run in runs):
         raise EndpointError(f"every example failed with {allocation}; the first said: {runs[0].result.error}")
-
-
-def checked_score(metric: Metric, output: Any, example: Example, where: str) -> float:
-    """The metric's value.
-
-    Raises:
-        ConfigError: When it is not a number in [0, 1]: every later comparison would be wrong.
-    """
-    score = float(metric(output, example))
-    if math.isnan(score) or not 0 <= score <= 1:
-        given = f"for the output {repr(output)[:_SHOWN_OUTPUT]} of example {example['id']!r}"
-        raise ConfigError(f"the metric of {where} gave {score!r} {given}: it must be in [0, 1]")
-    return score
-
-
-def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> None:
-    """Score plausible outputs of a few examples: a metric on another scale shows before anything is paid for.
-
-    Raises:
-        ConfigError: When one leaves [0, 1].
-    """
-    scored = [(pipeline.metric, f"pipeline {pipeline.name!r}")]
-    scored += [(s.metric, f"subtask {s.name!r}") for s in pipeline.subtasks if s.metric is not None]
-    for example in rows[:_PROBED_EXAMPLES]:
-        # A gold answer is usually among the example's own fields.
-        outputs = ["", [], (), *(v for v in example.values() if isinstance(v, str | int | float | list | tuple))]
-        for (metric, where), output in itertools.product(scored, outputs):
-            _probe(metric, output, example, where)
-
-
-def _probe(metric: Metric, output: Any, example: Example, where: str) -> None:
-    try:
-        checked_score(metric, output, example, where)
-    except ConfigError:
-        raise
-    except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
-        return
 
 
 def usage_by_subtask(pipeline: Pipeline, runs: Sequence[ExampleOutcome]) -> dict[str, SubtaskUsage]:

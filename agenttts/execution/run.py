@@ -84,10 +84,10 @@ class ExampleRun:
     async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
         inputs = {name: await task for name, task in parents.items()}
         output = await StageRun(self, subtask, SubtaskInput(self.example, inputs)).output()
-        self.finish(subtask, output)
+        await self.finish(subtask, output)
         return output
 
-    def finish(self, subtask: Subtask, output: Any) -> None:
+    async def finish(self, subtask: Subtask, output: Any) -> None:
         """Take in the output of a subtask that is done."""
         self.outputs[subtask.name] = output
 
@@ -256,7 +256,7 @@ class Step(StageRun):
         prompt = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         run = StageRun(self._owner, self.subtask, self.input, prompt)
         output = await run.output()
-        self._owner.finish(self.subtask, output)
+        await self._owner.finish(self.subtask, output)
         return run, output
 
     def wait(self, asking: Coroutine[Any, Any, T]) -> T:

@@ -2,10 +2,20 @@
 
 from agenttts.pipeline.model import Example, Message, Model, Sampling
 from agenttts.pipeline.pipeline import Pipeline
-from agenttts.pipeline.subtask import Aggregator, Metric, Parser, StepRun, Subtask, SubtaskInput, SubtaskRun
+from agenttts.pipeline.subtask import (
+    Aggregator,
+    AsyncMetric,
+    Metric,
+    Parser,
+    StepRun,
+    Subtask,
+    SubtaskInput,
+    SubtaskRun,
+)
 
 __all__ = [
     "Aggregator",
+    "AsyncMetric",
     "Example",
     "Message",
     "Metric",

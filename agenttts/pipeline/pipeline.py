@@ -16,7 +16,7 @@ from agenttts._util.checks import FUNCTION, TEXT, instance, members, reject_dupl
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import SCHEME, combined, describe, fingerprint, identified, uncovered
 from agenttts.pipeline.model import Model
-from agenttts.pipeline.subtask import Metric, Program, Subtask
+from agenttts.pipeline.subtask import AsyncMetric, Metric, Program, Subtask
 
 _SUBTASK = instance(Subtask, "Subtask objects")
 
@@ -39,9 +39,9 @@ class Pipeline:
 
     name: str
     subtasks: tuple[Subtask, ...]
-    metric: Metric
+    metric: Metric | AsyncMetric
     """(output, example) -> score in [0, 1]: what the search maximises. The output is the last declared subtask's, or
-    what `run` returns."""
+    what `run` returns. It may be a coroutine function, such as a judge; each call is given copies of its own."""
     run: Program | None = None
     """A coroutine that is the whole pipeline: (example, subtask name -> handle) -> output. Its subtasks then have
     neither prompt nor coroutine; it asks each through its handle, in whatever order."""

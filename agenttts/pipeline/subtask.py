@@ -122,6 +122,7 @@ class Aggregator(Protocol):
 Prompt = str | Callable[[SubtaskInput], str | Sequence[Message]]
 Parser = Callable[[str, SubtaskInput], Any]
 Metric = Callable[[Any, Example], float]
+AsyncMetric = Callable[[Any, Example], Awaitable[float]]
 Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
 Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
 
@@ -174,7 +175,7 @@ class Subtask:
     """Samples -> output; majority vote when None. Of a `run` coroutine it prices the calls beyond the first turn's."""
     default: Any = None
     """Output when none of the samples is usable; None makes the example fail."""
-    metric: Metric | None = None
+    metric: Metric | AsyncMetric | None = None
     """Optional score of this subtask's output in [0, 1]: evidence for the search, not its objective."""
     run: Coroutine | None = None
     """A coroutine that is the whole stage, instead of prompt, parser and aggregator."""

@@ -127,7 +127,11 @@ def scored_values(value: Any, identity: Identity) -> Mapping[str, Any]:
 
 def _number(value: Any, annotation: Any) -> Any:
     """A number that is declared as float, as float: 1 and 1.0 are the same temperature."""
-    is_float = annotation in (float, "float") and isinstance(value, int | float) and not isinstance(value, bool)
+    is_float = (
+        annotation in (float, "float", "float | None")
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    )
     return float(value) if is_float else value
 
 

@@ -56,20 +56,20 @@ class Plan(BaseModel):
     task_links: list[Link] = []
 
 
-@identified("tasks.taskbench.steps", version=1)
+@identified("tasks.taskbench.steps", version=2)
 def steps(sample: str, given: SubtaskInput) -> dict[str, Any]:
     """Parse a decomposition."""
     return _valid(Steps, sample, given)
 
 
-@identified("tasks.taskbench.tools", version=1)
+@identified("tasks.taskbench.tools", version=2)
 def tools(sample: str, given: SubtaskInput) -> dict[str, Any]:
     """Parse a selection of tools; arguments given too early are left out."""
     plan = _valid(Plan, sample, given)
     return {"task_nodes": [{"task": node["task"]} for node in plan["task_nodes"]], "task_links": plan["task_links"]}
 
 
-@identified("tasks.taskbench.arguments", version=1)
+@identified("tasks.taskbench.arguments", version=2)
 def arguments(sample: str, given: SubtaskInput) -> dict[str, Any]:
     """Parse a plan with arguments: links are those selected before, or those by which outputs feed inputs."""
     nodes = _valid(Plan, sample, given)["task_nodes"]

@@ -1,0 +1,128 @@
+"""How models write numbers: the one place that reads them.
+
+A comma groups thousands where groups of three follow it, and otherwise parts a list; a point is the decimal point. The
+one form of other countries that cannot be misread is read too: groups by points, then a comma (1.234,5). What is no
+number by that (1.2.3, the digits in H2O or 0x1F) is none, and nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from decimal import Decimal
+from functools import cache
+
+_SAME = str.maketrans(
+    {
+        **dict.fromkeys("−－﹣‒–", "-"),
+        **dict.fromkeys("＋﹢", "+"),
+        **dict.fromkeys("．﹒", "."),
+        **dict.fromkeys("，﹐", ","),
+        **dict.fromkeys("／⁄∕", "/"),
+        **dict.fromkeys("：﹕", ":"),
+        **dict.fromkeys("％﹪", "%"),
+        **dict.fromkeys("＊﹡", "*"),
+        **dict.fromkeys("［【〔", "["),
+        **dict.fromkeys("］】〕", "]"),
+        **dict.fromkeys("‘’＇", "'"),
+        **dict.fromkeys("\u00a0\u2007\u2009\u202f", "\u00a0"),
+    }
+)
+_WORD = "A-Za-z_0-9"
+_SIGN = rf"(?P<sign>(?<![{_WORD}.)\]}}%$€£¥])[-+])?"
+_PART = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"
+_NUMBER = re.compile(
+    rf"{_SIGN}(?<![{_WORD}./])(?:(?P<whole>[0-9]{{1,9}}) )?"
+    rf"(?P<over>{_PART}) ?/ ?(?P<under>{_PART})(?![{_WORD}]|\.[0-9]| ?/)"
+    rf"|{_SIGN.replace('sign', 'outer')}(?:[$€£¥] ?(?P<inner>[-+])?)?"
+    rf"(?:(?<![{_WORD}])(?=\.[0-9])|(?<![{_WORD}])(?<![0-9]\.)(?=[0-9])(?!0[xX][0-9A-Fa-f]))"
+    rf"(?P<run>\.?[0-9](?:[0-9.,'_\u00a0]*[0-9])?)(?P<exponent>[eE][-+]?[0-9]+(?![{_WORD}]))?"
+)
+_GROUPED = re.compile(r"[0-9]{1,3}(?P<by>[,'_\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*(?:\.[0-9]+)?")
+_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
+_BY_POINTS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+")
+_PARTING = re.compile(r"[,'_\u00a0]+")
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
+_TIMES_POWER = re.compile(
+    r"(?<=[0-9])[ \u00a0]*(?:×|\*|x|·|\\times|\\cdot)[ \u00a0]*10(?:\^|\*\*)\{?([-+]?[0-9]{1,9})\}?(?![0-9])"
+)
+_POWER = re.compile(rf"(?<![{_WORD}.])10(?:\^|\*\*)\{{?([-+]?[0-9]{{1,9}})\}}?(?![0-9])")
+_LONGEST_EXPONENT = 2
+
+
+def plain(text: str) -> str:
+    """The text with the digits, signs, brackets and colons that every script has written as ASCII has them."""
+    if text.isascii():
+        return text
+    return "".join(c if c.isascii() else _ascii(c) for c in text.translate(_SAME))
+
+
+def last_number(text: str) -> float | None:
+    """The last number in a text, infinite where it is too large for one; None where there is none.
+
+    A fraction (3/4, 1 1/2) is its quotient, a percentage the number before its sign.
+    """
+    text = _LATEX_FRACTION.sub(r" \1/\2", plain(text))
+    text = _POWER.sub(r"1e\1", _TIMES_POWER.sub(r"e\1", text))
+    last = None
+    for match in _NUMBER.finditer(text):
+        value = _fraction(match) if match["over"] else _decimal(match)
+        last = last if value is None else value
+    return last
+
+
+def number_text(text: str) -> str | None:
+    """One spelling for all of one number's (+1,000.50 is 1000.5); None where the text is no number alone.
+
+    Leading zeros stay: 007 is a name.
+    """
+    match = _NUMBER.fullmatch(text)
+    digits = _digits(match["run"]) if match and match["run"] else None
+    if match is None or digits is None:
+        return None
+    written = _expanded(digits, match["exponent"])
+    negative = "-" in (match["outer"], match["inner"]) and written.strip("0.") != ""
+    return f"-{written}" if negative else written
+
+
+@cache
+def _ascii(character: str) -> str:
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    if unicodedata.category(character) == "No" and "\u2044" in (parts := unicodedata.normalize("NFKC", character)):
+        return " " + parts.replace("\u2044", "/")  # 1½ is 1 1/2
+    return character
+
+
+def _fraction(match: re.Match[str]) -> float:
+    under = float(match["under"])
+    value = float(match["whole"] or 0) + float(match["over"]) / under if under else math.inf
+    return -value if match["sign"] == "-" else value
+
+
+def _decimal(match: re.Match[str]) -> float | None:
+    run = match["run"]
+    digits = _digits(run) or _digits(_PARTING.split(run)[-1])  # a list: its last
+    if digits is None:
+        return None
+    value = float(digits + (match["exponent"] or ""))
+    return -value if "-" in (match["outer"], match["inner"]) and _digits(run) else value
+
+
+def _digits(run: str) -> str | None:
+    """A number's digits and decimal point alone."""
+    if _PLAIN.fullmatch(run):
+        return run
+    if _GROUPED.fullmatch(run):
+        return _PARTING.sub("", run)
+    return run.replace(".", "").replace(",", ".") if _BY_POINTS.fullmatch(run) else None
+
+
+def _expanded(digits: str, exponent: str | None) -> str:
+    """Without an exponent of ordinary size, and without zeros that say nothing."""
+    if exponent and len(exponent.strip("eE+-")) <= _LONGEST_EXPONENT:
+        digits, exponent = format(Decimal(digits + exponent), "f"), None
+    whole, _, rest = digits.partition(".")
+    rest = rest.rstrip("0")
+    return (whole or "0") + (f".{rest}" if rest else "") + (exponent or "").lower()
