@@ -301,7 +301,7 @@ async def test_embeddings_that_cannot_be_had_are_one_sentence(
     pipeline, model = Pipeline("p", (Subtask("s", (M,), run=embed),), metric=equal("gold")), Model("e", 1)
     with pytest.raises(ConfigError, match="give the LiveEnvironment an embedder"):
         await LiveEnvironment(pipeline, ONE).evaluate(allocation(1))
-    with pytest.raises(ConfigError, match="needs embeddings, which its client does not sell"):
+    with pytest.raises(ConfigError, match="needs embeddings, which its client does not offer"):
         LiveEnvironment(pipeline, ONE, client=ScriptedClient(lambda *_: ""), embedder=model)
     for fault, error in [(Fault(404), ConfigError), (Fault(501), ConfigError), (Fault(401), EndpointError)]:
         endpoint.faults = [fault] * 9
