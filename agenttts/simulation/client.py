@@ -33,8 +33,8 @@ class SimulatedClient:
         with _translated():
             answer = self._simulation.complete(body)
         texts = [choice["message"]["content"] for choice in answer["choices"]]
-        samples_given = tuple(Sample(text, count_tokens(text)) for text in texts)
-        return Completions(samples_given, answer["usage"]["prompt_tokens"])
+        drawn = tuple(Sample(text, count_tokens(text)) for text in texts)
+        return Completions(drawn, answer["usage"]["prompt_tokens"])
 
     async def embed(self, model: Model, text: str) -> Completions:
         with _translated():
