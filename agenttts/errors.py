@@ -34,6 +34,7 @@ class EndpointError(AgentTTSError):
         message: One sentence that names the model, the endpoint and the reason.
         status: The HTTP status; None when no answer came.
         unreachable: Whether not even a connection could be made: the server is gone.
+        cut: Whether the connection was lost before the answer was there.
         timed_out: Whether the answer was waited for in vain.
         lasting: Whether the endpoint has been silent for so long that it was given up.
         retry_after_s: After how many seconds the server asks to be tried again.
@@ -47,6 +48,7 @@ class EndpointError(AgentTTSError):
         *,
         status: int | None = None,
         unreachable: bool = False,
+        cut: bool = False,
         timed_out: bool = False,
         lasting: bool = False,
         retry_after_s: float | None = None,
@@ -54,6 +56,7 @@ class EndpointError(AgentTTSError):
         super().__init__(message)
         self.status = status
         self.unreachable = unreachable
+        self.cut = cut
         self.timed_out = timed_out
         self.lasting = lasting
         self.retry_after_s = retry_after_s

@@ -182,7 +182,7 @@ def _in_words(where: str) -> Iterator[None]:
         gone = bool(names & {"ConnectError", "ConnectTimeout", "UnsupportedProtocol", "InvalidURL"}) and not cut
         slow = "TimeoutException" in names and not gone and not cut
         reason = f"{where} did not answer: {type(cause).__name__}"
-        raise EndpointError(reason, unreachable=gone, timed_out=slow) from error
+        raise EndpointError(reason, unreachable=gone, cut=not gone and not slow, timed_out=slow) from error
 
 
 async def _read(where: str, response: Any, most: int) -> bytes:

@@ -36,7 +36,7 @@ class ServedCompleter:
                         model, messages, sampling, start=start, samples=samples, seed=seed
                     )
                 except EndpointError as error:
-                    if not error.unreachable:
+                    if not (error.unreachable or error.cut):  # else it may have crashed
                         raise
             await asyncio.sleep(_PAUSE_S)
         async with self.serving.turn(model.served_name):
