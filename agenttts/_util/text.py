@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
+MOST_KEPT = 64 * 1024
+"""Characters of one text from outside that are kept and quoted."""
 _KEPT = "\n\t"
 _BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Characters that Unicode calls letters, marks or symbols and that show nothing at all."""
@@ -40,6 +42,14 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The text on one line, printable."""
     return printable(" ".join(text.split()))
+
+
+def bounded(text: str, most: int = MOST_KEPT) -> str:
+    """The text, cut off where it is longer than anything that somebody reads, with a word of that at its end."""
+    if len(text) <= most:
+        return text
+    end = f" [cut off: {len(text):,} characters]"
+    return text[: max(most - len(end), 0)] + end
 
 
 def storable(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from agenttts._util.text import storable
+from agenttts._util.text import bounded, storable
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.answers import Choices, read_choices
 from agenttts.llm.asking import Asker, Patience
@@ -32,6 +32,7 @@ class Answer:
     """What a chat model replied, and what that took."""
 
     text: str
+    """At most 65,536 characters: what is longer is cut off, and says so at its end."""
     spend: Spend
 
 
@@ -111,7 +112,7 @@ class ChatModel:
             completion_tokens=completion,
             seconds=time.perf_counter() - started,
         )
-        return Answer(text, spend)
+        return Answer(bounded(text), spend)
 
     async def _complete(self, asker: Asker, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> Choices:
         body: dict[str, Any] = {"model": self.name, "messages": messages}

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from agenttts._util.text import bounded
 from agenttts.space.allocation import Allocation
 from agenttts.space.space import SearchSpace
 from agenttts.study.trial import RULES, Archive, Proposal
 
 MAX_REPAIRS = 2
 """How often rejected proposals go back to an LLM before others are filled in by rule."""
+
+_SHOWN = 1000
 
 
 class Rejected(NamedTuple):
@@ -21,7 +24,7 @@ class Rejected(NamedTuple):
     reasons: Sequence[str]
 
     def __str__(self) -> str:
-        return f"{self.proposal.allocation}: {'; '.join(self.reasons)}"
+        return bounded(f"{self.proposal.allocation}: {'; '.join(self.reasons)}", _SHOWN)
 
 
 class Checked(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from agenttts._util.text import MOST_KEPT, bounded
 from agenttts.errors import ConfigError, ParseError
 from agenttts.llm.chat import Answer, ChatModel
 from agenttts.pipeline import Subtask, SubtaskInput
@@ -48,6 +49,11 @@ EXPLORATION = (
 )
 
 _MOST_LISTED = 100
+_MOST_PROPOSALS = 200
+"""What a reply holds beyond that is not looked at."""
+_MOST_QUOTED = 50
+"""Rejected proposals that a prompt quotes: the last ones."""
+_SHOWN_FAULT = 300
 _MOST_SAMPLES = 10**9
 """A reply with more samples than any budget allows is unreadable, not a number to reckon with."""
 
@@ -110,7 +116,7 @@ def allocation_request(space: SearchSpace, count: int, rejected: Sequence[Reject
     """
     parts = []
     if rejected:
-        lines = dict.fromkeys(f"- {each}" for each in rejected)
+        lines = [*dict.fromkeys(f"- {each}" for each in rejected)][-_MOST_QUOTED:]
         parts.append("These proposals were rejected; fix or replace them:\n" + "\n".join(lines))
     such = ", following the guideline and not among the trials above" if guided else ""
     fewest = {subtask.name: subtask.least_samples for subtask in space.pipeline.subtasks}
@@ -196,16 +202,26 @@ def read_allocations(reply: str, space: SearchSpace) -> list[Proposal]:
     Raises:
         ParseError: When there is no JSON of the asked form.
     """
-    data = json_object(reply, SubtaskInput({}))
+    data = _object_of(reply)
     try:
         found = _Reply.model_validate(data if "candidates" in data else {"candidates": [data]})
-        return [Proposal(_allocation(each, space), each.rationale) for each in found.candidates if each.allocation]
+        usable = [each for each in found.candidates[:_MOST_PROPOSALS] if each.allocation]
+        return [Proposal(_allocation(each, space), each.rationale) for each in usable]
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ParseError(f"{where}: {first['msg']}") from error
+        raise ParseError(bounded(f"{where}: {first['msg']}", _SHOWN_FAULT)) from error
     except ConfigError as error:
-        raise ParseError(str(error)) from error
+        raise ParseError(bounded(str(error), _SHOWN_FAULT)) from error
+
+
+def _object_of(reply: str) -> dict[str, Any]:
+    try:
+        return json_object(reply[:MOST_KEPT], SubtaskInput({}))
+    except ParseError as error:
+        if len(reply) < MOST_KEPT:
+            raise
+        raise ParseError(f"{error} within its first {MOST_KEPT:,} characters: keep it shorter") from error
 
 
 def _allocation(candidate: _ReplyCandidate, space: SearchSpace) -> Allocation:

@@ -1,0 +1,88 @@
+"""What a planner may write: read in time, kept and quoted within bounds, and wrong in one sentence."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from agenttts.baselines import AgentHPOSearcher
+from agenttts.errors import ParseError
+from agenttts.llm.chat import ChatModel
+from agenttts.proposals.dialogue import read_allocations
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import AgentStep
+from tests.baselines.test_searchers import SPACE, archive_of
+from tests.endpoint import FakeEndpoint
+
+GOOD = {"allocation": {"a": {"model": "m", "samples": 3}, "b": {"model": "s", "samples": 2}}}
+LONG = "9" * 5000
+KEPT = 64 * 1024
+
+
+def reply_of(**choice: object) -> str:
+    return json.dumps({"candidates": [{"allocation": {"a": {"model": "m", "samples": 1, **choice}}}]})
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        ("", "no JSON object"),
+        ("{" * 200_000, "no JSON object within its first 65,536 characters: keep it shorter"),
+        ('{"a":' * 200_000, "more than 64 levels"),
+        ('{"a":x' * 200_000, "no JSON object"),
+        ('{"candidates":' + "[" * 200_000, "more than 64 levels"),
+        (reply_of().replace("1}", f"{LONG}}}"), "a number of 5,000 digits"),
+        (reply_of().replace("1}", "NaN}"), "NaN is no number of JSON"),
+        (reply_of(samples=LONG), "candidates.0.allocation.a.samples: "),
+        (reply_of(samples=10**300), "candidates.0.allocation.a.samples: "),
+        (reply_of(samples=1.5), "candidates.0.allocation.a.samples: "),
+        (reply_of(model="x" * 60_000 + "="), "cannot be part of an allocation"),
+        (json.dumps({"candidates": [{"allocation": {"k" * 60_000: 1}}]}), "kkk.* \\[cut off: "),
+        ("x" * 26_000_000 + json.dumps(GOOD), "no JSON object within its first 65,536 characters"),
+        ('{"candidates": [' + json.dumps(GOOD), "no JSON object"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_hostile_reply_is_one_sentence_in_no_time(reply: str, fault: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ParseError, match=fault) as error:
+        read_allocations(reply, SPACE)
+    assert time.process_time() - started < 0.2
+    assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+
+
+def test_a_reply_of_very_many_proposals_is_read_in_part() -> None:
+    reply = json.dumps({"candidates": [GOOD] * 500}, separators=(",", ":"))
+    assert 1 <= len(read_allocations(reply, SPACE)) <= 200
+    thought = f"<think>{json.dumps(GOOD).replace('3', '9')}</think>" + json.dumps(GOOD)
+    assert [each.allocation for each in read_allocations(thought, SPACE)] == [
+        Allocation({"a": ("m", 3), "b": ("s", 2)})
+    ]
+
+
+async def test_what_is_kept_of_a_reply_is_bounded_and_says_so(endpoint: FakeEndpoint) -> None:
+    endpoint.reply = lambda messages, seed: "x" * 300_000
+    answer = await ChatModel("small", base_url=endpoint.url).ask("q", system="s")
+    assert len(answer.text) == KEPT and answer.text.endswith("x [cut off: 300,000 characters]")
+
+
+async def test_prompts_do_not_grow_with_what_a_planner_writes(endpoint: FakeEndpoint) -> None:
+    unknown = {name: {"model": "z" * 200, "samples": 1} for name in ("a", "b", "c" * 500)}
+    many = json.dumps({"candidates": [{"rationale": "r" * 99, "allocation": {**unknown, f"d{n}": unknown["a"]}}
+                                      for n in range(60)]})  # fmt: skip
+
+    def reply(messages: Sequence[dict[str, str]], seed: int) -> str:
+        return many if "Reply with JSON" in messages[-1]["content"] else "guideline " * 100_000
+
+    endpoint.reply = reply
+    steps: list[AgentStep] = []
+    searcher = AgentHPOSearcher(ChatModel("small", base_url=endpoint.url))
+    searcher.journal = steps.append
+    proposed = await searcher.propose(archive_of(SPACE.cheapest), SPACE, 2)
+    assert len(proposed) == 2 and len(endpoint.requests) >= 3
+    for request in endpoint.requests:
+        assert sum(len(message["content"]) for message in request["messages"]) < 4 * KEPT
+    assert all(len(step.reply) <= KEPT and len(step.text) < 4 * KEPT for step in steps)
