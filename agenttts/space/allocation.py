@@ -12,6 +12,7 @@ from agenttts.errors import ConfigError
 _CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)")
 _NAME = re.compile(r"\w+")
 _MODEL = re.compile(r"[^\s*;=,]+")
+_SHOWN = 100
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +53,8 @@ class Allocation(Mapping[str, Choice]):
         self._choices = {name: Choice(*_pair(choice)) for name, choice in choices.items()}
         for name, choice in self._choices.items():
             if not _NAME.fullmatch(name) or not _MODEL.fullmatch(choice.model):
-                raise ConfigError(f"{name!r} with model {choice.model!r} cannot be part of an allocation")
+                shown = f"{repr(name)[:_SHOWN]} with model {repr(choice.model)[:_SHOWN]}"
+                raise ConfigError(f"{shown} cannot be part of an allocation")
             if isinstance(choice.samples, bool) or not isinstance(choice.samples, int) or choice.samples < 1:
                 raise ConfigError(f"subtask {name!r}: samples must be a whole number >= 1, not {choice.samples!r}")
         self.key = ";".join(f"{name}={c.model}*{c.samples}" for name, c in sorted(self._choices.items()))

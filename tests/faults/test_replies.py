@@ -38,7 +38,7 @@ def reply_of(**choice: object) -> str:
         (reply_of(samples=LONG), "candidates.0.allocation.a.samples: "),
         (reply_of(samples=10**300), "candidates.0.allocation.a.samples: "),
         (reply_of(samples=1.5), "candidates.0.allocation.a.samples: "),
-        (reply_of(model="x" * 60_000 + "="), "'a' with model 'xxx.* \\[cut off: "),
+        (reply_of(model="x" * 60_000 + "="), "cannot be part of an allocation"),
         (json.dumps({"candidates": [{"allocation": {"k" * 60_000: 1}}]}), "kkk.* \\[cut off: "),
         ("x" * 26_000_000 + json.dumps(GOOD), "no JSON object within its first 65,536 characters"),
         ('{"candidates": [' + json.dumps(GOOD), "no JSON object"),
