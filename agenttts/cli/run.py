@@ -26,7 +26,7 @@ from agenttts.searching.methods import method, method_names, searcher
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
-from agenttts.searching.search import search
+from agenttts.searching.start import search
 from agenttts.study.trial import Archive
 from agenttts.tracking import tracker
 

@@ -228,7 +228,7 @@ def _require_same(file: _AllocationFile, pipeline: Pipeline, where: str) -> None
     now = {part: value for part, value in searched.fingerprints.items() if part not in _NOT_RUN}
     if file.fingerprints.get(SCHEME[0]) != SCHEME[1]:
         raise ConfigError(
-            f"{where} was written by another version of agenttts, which told parts of a pipeline apart in another way: "
+            f"{where} has fingerprints of another version of agenttts, which told parts of a pipeline apart in another way: "
             "search again with this one (with the same store, its samples are there already)"
         )
     if missing := [part for part in now if part not in file.fingerprints]:

@@ -121,7 +121,9 @@ class Aggregator(Protocol):
 
 Prompt = str | Callable[[SubtaskInput], str | Sequence[Message]]
 Parser = Callable[[str, SubtaskInput], Any]
+"""One sample's text, and what its subtask sees -> a value; None, or a `ParseError`, for a sample that is unusable."""
 Metric = Callable[[Any, Example], float]
+"""An output, and the example it is for -> a score in [0, 1]."""
 AsyncMetric = Callable[[Any, Example], Awaitable[float]]
 Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
 Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]

@@ -5,7 +5,7 @@ from agenttts.searching.plan import Recommend, SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.searching.recording import record
-from agenttts.searching.search import search
+from agenttts.searching.start import search
 
 __all__ = [
     "Limits",
