@@ -14,8 +14,8 @@ from agenttts.cli.live import print_heading
 from agenttts.cli.problem import parse_endpoints
 from agenttts.cli.store import open_store
 from agenttts.db import Store
+from agenttts.deployment.answering import DeployedPipeline
 from agenttts.deployment.application import application
-from agenttts.deployment.deployed import DeployedPipeline
 from agenttts.deployment.file import deployed, named_environment
 from agenttts.errors import ConfigError
 from agenttts.report import recommendation

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, ValidationError
 from agenttts._util.strict_json import UnfitJSON, read_json
 from agenttts._util.text import one_line, storable, storable_data
 from agenttts.deployment.answer import PipelineAnswer
-from agenttts.deployment.deployed import DeployedPipeline, MissingField
+from agenttts.deployment.answering import DeployedPipeline, MissingField
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field
 
 from agenttts._util.yaml_file import Count, Number, Positive, read_checked
-from agenttts.deployment.deployed import TIMEOUT_S, DeployedPipeline
+from agenttts.deployment.answering import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.registry import environment, environment_names
 from agenttts.errors import ConfigError
@@ -228,8 +228,8 @@ def _require_same(file: _AllocationFile, pipeline: Pipeline, where: str) -> None
     now = {part: value for part, value in searched.fingerprints.items() if part not in _NOT_RUN}
     if file.fingerprints.get(SCHEME[0]) != SCHEME[1]:
         raise ConfigError(
-            f"{where} has fingerprints of another version of agenttts, which told parts of a pipeline apart in another way: "
-            "search again with this one (with the same store, its samples are there already)"
+            f"{where} has fingerprints of another version of agenttts, which told parts of a pipeline apart in another "
+            "way: search again with this one (with the same store, its samples are there already)"
         )
     if missing := [part for part in now if part not in file.fingerprints]:
         raise ConfigError(

@@ -125,6 +125,7 @@ Parser = Callable[[str, SubtaskInput], Any]
 Metric = Callable[[Any, Example], float]
 """An output, and the example it is for -> a score in [0, 1]."""
 AsyncMetric = Callable[[Any, Example], Awaitable[float]]
+"""A metric that is awaited, such as one that asks a judge."""
 Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
 Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
 

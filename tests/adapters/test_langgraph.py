@@ -14,7 +14,7 @@ import agenttts as at
 from agenttts.adapters.langgraph import step_model
 from agenttts.db import Store
 from agenttts.deployment import deployed
-from agenttts.deployment.deployed import DeployedPipeline
+from agenttts.deployment.answering import DeployedPipeline
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example, StepRun
 from agenttts.searching import search

@@ -19,8 +19,8 @@ from agenttts._util.web import WebServer
 from agenttts.db import Store
 from agenttts.deployment import deployed
 from agenttts.deployment.answer import PipelineAnswer
+from agenttts.deployment.answering import DeployedPipeline, MissingField
 from agenttts.deployment.application import application
-from agenttts.deployment.deployed import DeployedPipeline, MissingField
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.pipeline import Message, Model, Pipeline, Subtask, SubtaskInput

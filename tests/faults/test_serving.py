@@ -16,8 +16,8 @@ import pytest
 import agenttts as at
 from agenttts._util.web import WebServer
 from agenttts._util.yaml_file import written
+from agenttts.deployment.answering import DeployedPipeline
 from agenttts.deployment.application import application
-from agenttts.deployment.deployed import DeployedPipeline
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import FlopsCost
