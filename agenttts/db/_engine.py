@@ -16,7 +16,8 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -248,6 +249,15 @@ def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
                 _log.warning("the store %s is tried again: %s", shown(engine.url), _reason(error, engine.url))
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+@contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """For reading row by row, which cannot be repeated: a complaint of the database is a StoreError."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error, engine.url)}") from error
 
 
 def _may_pass(error: DBAPIError) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Float, bindparam, delete, func, inser
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts.db import _schema as t
-from agenttts.db._engine import read, write
+from agenttts.db._engine import read, translated, write
 from agenttts.llm.samples import Held, Sample, Spend, StoredPrompt
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
@@ -125,7 +125,7 @@ class SampleTable:
         kept = t.samples.c
         columns = (*t.prompts.c, kept.position, kept.text, kept.completion_tokens, kept.ended)
         joined = select(*columns).join(t.samples, kept.key == t.prompts.c.key)
-        with self._engine.connect() as connection:
+        with translated(self._engine), self._engine.connect() as connection:
             for row in connection.execute(joined.order_by(t.prompts.c.key, kept.position)):
                 *prompt, position, text, tokens, ended = row
                 yield StoredPrompt(*prompt), position, Sample(text, tokens, ended or "")
