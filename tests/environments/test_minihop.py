@@ -114,7 +114,7 @@ import asyncio
 from agenttts.environments.tasks.minihop import minihop
 
 async def main():
-    serving = minihop()._serving
+    serving = minihop().serving
     await serving.start()
     print(*(child.pid for child in serving._children), flush=True)
     await asyncio.sleep(60)
