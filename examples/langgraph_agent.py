@@ -46,7 +46,7 @@ with simulated_server(["8b", "70b"], reply) as url:
     search = at.search(environment, agent, space, at.Store(), study_name="shop", limits=at.Limits(trials=8))
     result = asyncio.run(search)
 
-print(f"{environment.recorded}; {space.size} allocations fit the budget")
+print(f"{result.study.details['recorded']}; {space.size} allocations fit the budget")
 for trial in result.archive.trials:
     print(f"trial {trial.number}  score {trial.evaluation.score:.2f}  cost {trial.cost:10,.0f}  {trial.allocation}")
 print(f"recommended: {result.best.allocation}")

@@ -246,7 +246,8 @@ def test_the_file_is_readable_and_holds_no_secret(file: Path, endpoint: FakeEndp
     text = file.read_text()
     assert "hunter2" not in text and "sk-secret" not in text and endpoint.url in text
     content = yaml.safe_load(text)
-    assert content["pipeline"] == "mine" and set(content["fingerprints"]) == {"subtask 'find'", "subtask 'answer'"}
+    assert content["pipeline"] == "mine"
+    assert set(content["fingerprints"]) == {"subtask 'find'", "subtask 'answer'", "the identity scheme"}
     assert content["searched"]["score"] == 1 and content["cost"]["unit"] == "MFLOP"
 
 
