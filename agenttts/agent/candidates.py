@@ -49,11 +49,10 @@ def candidates(space: SearchSpace, rng: np.random.Generator, limit: int = _LIMIT
         return from_allocations(space, [space.listed[i] for i in _thin(len(space.listed), limit, rng)])
     options = [_on_ladder(each) for each in space.options]
     least = [float(each.costs.min()) for each in options]
-    budget = space.budget * (1 + 1e-9)
     chosen, costs = np.zeros((1, 0), dtype=np.int64), np.zeros(1)
     for level, each in enumerate(options):
         totals = costs[:, None] + each.costs[None, :]
-        rows, columns = np.nonzero(totals + sum(least[level + 1 :]) <= budget)
+        rows, columns = np.nonzero(totals + sum(least[level + 1 :]) <= space.limit)
         kept = _thin(len(rows), _PARTIAL_LIMIT, rng)
         chosen = np.concatenate([chosen[rows[kept]], columns[kept, None]], axis=1)
         costs = totals[rows[kept], columns[kept]]

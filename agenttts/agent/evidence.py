@@ -260,7 +260,7 @@ def _upgrades(options: Sequence[Option], costs: Sequence[float], draws: Floats, 
             samples=option.samples,
             gain=float(gains[:, i].mean()),
             sd=float(gains[:, i].std()),
-            share=(costs[i] - costs[cheapest]) / budget,
+            share=(costs[i] - costs[cheapest]) / (abs(budget) or 1.0),
         )
         for i, option in enumerate(options)
         if costs[i] > costs[cheapest]

@@ -154,7 +154,7 @@ def _frozen(space: SearchSpace, box: dict[str, BaseDistribution], allocation: Al
         samples = min(allocation[name].samples, int(options.samples.max()))
         drawn = samples if counts is None else bisect_left(counts, samples)
         parameters |= {f"{name}.model": allocation[name].model, f"{name}.samples": drawn}
-    excess = space.cost(allocation) - space.budget
+    excess = space.cost(allocation) - space.limit
     if excess <= 0 and allocation not in space:
-        excess = abs(space.budget)  # it fits, but a table lacks it
+        excess = abs(space.budget) or 1.0  # it fits, but a table lacks it
     return create_trial(params=parameters, distributions=box, value=score, constraints={_BUDGET: excess})

@@ -189,9 +189,10 @@ class SyntheticEnvironment(Environment):
     def optimum(self, space: SearchSpace) -> float:
         """The highest expected score within a budget."""
         models, samples, costs = np.zeros((1, 0), dtype=int), np.zeros((1, 0)), np.zeros(1)
-        for options in space.options:
+        least = [float(options.costs.min()) for options in space.options]
+        for level, options in enumerate(space.options):
             models, samples, costs = _joined(models, samples, costs, options)
-            kept = costs <= space.budget * (1 + 1e-9)
+            kept = costs + sum(least[level + 1 :]) <= space.limit
             models, samples, costs = models[kept], samples[kept], costs[kept]
         return float(self._truth(models, samples).max())
 

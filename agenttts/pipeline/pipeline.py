@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 from agenttts._util.checks import FUNCTION, TEXT, instance, members, reject_duplicates, require
@@ -19,6 +19,7 @@ from agenttts.pipeline.model import Model
 from agenttts.pipeline.subtask import AsyncMetric, Metric, Program, Subtask
 
 _SUBTASK = instance(Subtask, "Subtask objects")
+_KEY = TEXT._replace(words="keys of allocations (Allocation.key)")
 
 
 @identified("pipeline", version=1, unscored=("name", "only"))
@@ -33,8 +34,8 @@ class Pipeline:
         ('retrieve',)
 
     Raises:
-        ConfigError: On no subtasks, duplicate names, an `after` that is dangling or cyclic, or a field of another
-            type.
+        ConfigError: On no subtasks, duplicate names, two different models of one name, an `after` that is dangling or
+            cyclic, or a field of another type.
     """
 
     name: str
@@ -63,7 +64,30 @@ class Pipeline:
             self._require_one_way_to_run(subtask)
             for parent in self.parents(subtask.name):
                 self.subtask(parent)
+        self._require_one_model_a_name()
+        self._require_only()
         self.order  # noqa: B018  (raises on a cycle)
+
+    def _require_one_model_a_name(self) -> None:
+        """Make sure that a name is one model: endpoints, prices and tables go by the name."""
+        known: dict[str, tuple[str, Model]] = {}
+        for subtask in self.subtasks:
+            for model in subtask.models:
+                owner, first = known.setdefault(model.name, (subtask.name, model))
+                odd = next((f.name for f in fields(Model) if getattr(model, f.name) != getattr(first, f.name)), None)
+                if odd is not None:
+                    raise ConfigError(
+                        f"pipeline {self.name!r}: model {model.name!r} has {odd}={getattr(first, odd)!r} in subtask "
+                        f"{owner!r} and {getattr(model, odd)!r} in {subtask.name!r}: give one of them another name"
+                    )
+
+    def _require_only(self) -> None:
+        if self.only is None:
+            return
+        where = f"pipeline {self.name!r}: only"
+        object.__setattr__(self, "only", frozenset(members(self.only, _KEY, where)))
+        if not self.only:
+            raise ConfigError(f"{where} is empty: list at least one key, or leave it None for every allocation")
 
     def _require_one_way_to_run(self, subtask: Subtask) -> None:
         declared = subtask.prompt is not None or subtask.run is not None

@@ -21,10 +21,9 @@ from agenttts._util.stats import Z95, Interval, student_quantile
 from agenttts.errors import ConfigError
 from agenttts.posterior.insights import posterior
 from agenttts.posterior.surrogate import Sizes, Surrogate
+from agenttts.space.limit import limit
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive, Trial
-
-_ROUNDING = 1e-9
 
 
 class Expected(NamedTuple):
@@ -113,9 +112,8 @@ def frontier_of(surrogate: Surrogate, trials: Sequence[Trial], budgets: Sequence
 
 
 def within(trials: Sequence[Trial], budget: float) -> Archive:
-    """The trials that fit a budget, up to rounding."""
-    limit = budget + _ROUNDING * max(1.0, abs(budget))
-    return Archive(trials=tuple(trial for trial in trials if trial.cost <= limit))
+    """The trials that fit a budget, up to rounding (`space.limit`)."""
+    return Archive(trials=tuple(trial for trial in trials if trial.cost <= limit(budget)))
 
 
 def require_budgets(budgets: Sequence[float], largest: float) -> None:

@@ -14,7 +14,6 @@ from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 
 _MOST_SAMPLES = 60
-_ROUNDING = 1e-9
 
 
 def initial_allocations(space: SearchSpace) -> list[Allocation]:
@@ -34,7 +33,7 @@ def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocatio
     others = sum(cost for name, cost in cheapest.items() if name != subtask.name)
     largest = space.subtask_costs(space.largest_once)[subtask.name]
     share = min(largest, space.budget - others)
-    affordable = space.samples_within(subtask, model, share * (1 + _ROUNDING))
+    affordable = space.samples_within(subtask, model, share)
     samples = min(affordable, max(subtask.samples_up_to(_MOST_SAMPLES), subtask.least_samples))
     if samples < 1:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 
 from agenttts.db import Store
 from agenttts.errors import ConfigError
+from agenttts.pipeline import Pipeline
 from agenttts.posterior.frontier import require_budgets
 from agenttts.posterior.surrogate import Sizes
 from agenttts.protocols import Environment, Searcher
@@ -77,6 +78,7 @@ class SearchPlan:
                 )
         if self.parallel < 1:
             raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
+        _require_same(self.space.pipeline, self.environment.pipeline)
         require_budgets(self.budgets, self.space.budget)
         self.spaces  # noqa: B018  (raises on a budget that is too small)
         if self.limits.max_usd is not None:
@@ -107,6 +109,19 @@ class SearchPlan:
             fingerprints=dict(environment.fingerprints),
             budgets=tuple(map(float, self.budgets)),
         )
+
+
+def _require_same(searched: Pipeline, run: Pipeline) -> None:
+    """Make sure that the space is of the environment's pipeline: its allocations could not be run."""
+    if searched.sizes != run.sizes:
+        raise ConfigError(
+            f"the space is of pipeline {searched.name!r} with {_in_words(searched)}, but the environment runs "
+            f"{run.name!r} with {_in_words(run)}: make the space of environment.pipeline"
+        )
+
+
+def _in_words(pipeline: Pipeline) -> str:
+    return "; ".join(f"{name}: {', '.join(models)}" for name, models in pipeline.sizes.items())
 
 
 def _require_prices(environment: Environment) -> None:

@@ -6,6 +6,7 @@ the limit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,9 @@ from agenttts.space.allocation import Allocation, Choice
 
 _SUMS_LIMIT = 10_000_000
 _BUCKETS = 20_000
+_MERGED = 1e-12
+"""Of the largest sum: sums that are nearer to one another are equal but for rounding."""
+_FAR = 8
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class _Sums:
 class Combinations:
     """The combinations of one option per subtask that cost at most a limit.
 
-    Where distinct sums are many millions, they are rounded up to 1/20,000 of the scale: counts are then lower bounds.
+    Costs and limit lie on one grid (`limit.Grid`), so that sums are exact. Where distinct sums are many millions, they
+    are rounded up to 1/20,000 of the largest: counts are then lower bounds.
     """
 
     options: tuple[Options, ...]
@@ -66,8 +71,8 @@ class Combinations:
     least: tuple[float, ...]
     """Cheapest cost of each subtask."""
     limit: float
-    scale: float
-    """About the size of the costs."""
+    tolerance: float
+    """How far the limit is over the budget."""
 
     @cached_property
     def size(self) -> int:
@@ -95,17 +100,31 @@ class Combinations:
 
     def _add(self, options: Options, rest: _Sums, limit: float) -> _Sums:
         if len(options.costs) * len(rest.values) > _SUMS_LIMIT:
-            rest = rest.coarser(self.scale / _BUCKETS)
+            rest = rest.coarser(2.0 ** math.floor(math.log2(self._scale / _BUCKETS)))
         ways = np.diff(rest.ways, prepend=0)
         values = (options.costs[:, None] + rest.values[None, :]).ravel()
         weights = np.broadcast_to(ways, (len(options.costs), len(ways))).ravel()
         kept = values <= limit
-        # Costs lie on a lattice; equal sums that rounding split are merged far below the budget's tolerance.
-        scale = 1e12 / self.scale
-        distinct, index = np.unique(np.round(values[kept] * scale), return_inverse=True)
+        distinct, index = self._distinct(values[kept])
         counts = np.zeros(len(distinct))
         np.add.at(counts, index, weights[kept])
-        return _Sums(distinct / scale, np.cumsum(counts))
+        return _Sums(distinct, np.cumsum(counts))
+
+    def _distinct(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The distinct sums, and which of them each is.
+
+        Sums that are meant to be equal and that rounding split are merged, where that is far below the tolerance.
+        """
+        step = _MERGED * self._scale
+        if not 0 < len(self.options) * step * _FAR < self.tolerance:
+            return np.unique(values, return_inverse=True)
+        distinct, index = np.unique(np.round(values / step), return_inverse=True)
+        return distinct * step, index
+
+    @cached_property
+    def _scale(self) -> float:
+        """The size of the costs."""
+        return sum(float(np.abs(each.costs).max()) for each in self.options)
 
 
 def walk(options: Sequence[Options], remaining: float, chosen: dict[str, Choice]) -> Iterator[Allocation]:

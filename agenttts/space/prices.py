@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agenttts.pipeline import Model, Subtask
+from agenttts.space.limit import limit
 from agenttts.space.space import SearchSpace
 
 
@@ -47,7 +48,7 @@ class Price:
     def fitting(self, cost: float) -> list[int]:
         """The numbers of samples, ascending, whose cost is at most `cost`."""
         counts = self.counts or range(1, self.most + 1)
-        return [count for count in counts if count <= self.most and sum(self.parts(count)) <= cost * (1 + 1e-9)]
+        return [count for count in counts if count <= self.most and sum(self.parts(count)) <= limit(cost)]
 
 
 PriceList = Mapping[str, Mapping[str, Price]]

@@ -9,15 +9,23 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from functools import cached_property
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Pipeline, Subtask
+from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.combinations import Combinations, Options, restrict, walk
 from agenttts.space.cost import CostModel
+from agenttts.space.limit import Grid, limit, tolerance
+
+_MOST_SAMPLES = 1_000_000
+"""Samples that a subtask without a bound of its own may have."""
+_SHOWN = 100
 
 
 class SearchSpace:
@@ -42,25 +50,54 @@ class SearchSpace:
     def __init__(self, pipeline: Pipeline, cost_model: CostModel, budget: float) -> None:
         self.pipeline = pipeline
         self.cost_model = cost_model
-        self.budget = float(budget)
-        if not math.isfinite(self.budget):
-            raise ConfigError(f"the budget must be a finite number, not {budget!r}")
-        # The paper's default budget IS a sum of costs: rounding must not turn an equality into an excess.
-        self._limit = self.budget + 1e-9 * max(1.0, abs(self.budget))
-        self._cheapest_costs = {
+        self.budget = _finite(budget)
+        least = {
             s.name: min(float(cost_model.cost(s, m, s.least_samples)) for m in s.models) for s in pipeline.subtasks
         }
+        self._grid = Grid.of(self._largest(subtask, sum(map(abs, least.values()))) for subtask in pipeline.subtasks)
+        self._cheapest_costs = {name: float(self._grid.nearest(cost)) for name, cost in least.items()}
+        self.limit = self._on_grid(limit(self.budget))
+        """The largest cost that counts as within the budget; see `limit`."""
         self._require(sum(self._cheapest_costs.values()))
+        if abs(self.budget) <= self._grid.noise:
+            self.budget = 0.0  # as costs of this size are
+        self._require_bounds()
+        self._require_only()
         if self.listed is not None and not self.listed:
             self._require(min(self.cost(Allocation.from_key(key)) for key in pipeline.only or ()))
 
+    def _largest(self, subtask: Subtask, least: float) -> float:
+        """The largest size of a cost that the subtask can have within the budget."""
+        counts = [subtask.least_samples, _most_of(subtask)]
+        costs = [abs(float(self.cost_model.cost(subtask, m, count))) for m in subtask.models for count in counts]
+        return min(max(costs), abs(self.budget) + least)
+
+    def _on_grid(self, most: float) -> float:
+        return self._grid.noise if abs(most) <= self._grid.noise else self._grid.below(most)
+
     def _require(self, minimum: float) -> None:
-        if not self._limit >= minimum:
+        if not self.limit >= minimum:
             unit = self.cost_model.unit
             raise ConfigError(
                 f"budget {self.budget:g} {unit} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
                 f"needs at least {minimum:.6g} {unit}"
             )
+
+    def _require_bounds(self) -> None:
+        for subtask in self.pipeline.subtasks:
+            most = self.limit - sum(self._cheapest_costs.values()) + self._cheapest_costs[subtask.name]
+            for model in subtask.models:
+                if _bound(subtask) is None and self._price(subtask, model, _MOST_SAMPLES) <= most:
+                    raise ConfigError(
+                        f"the budget allows more than {_MOST_SAMPLES:,} samples of model {model.name!r} in subtask "
+                        f"{subtask.name!r}: give the subtask max_samples"
+                    )
+
+    def _require_only(self) -> None:
+        for key in self.pipeline.only or ():
+            allocation = Allocation.from_key(key)
+            if faults := self._choice_faults(allocation):
+                raise ConfigError(f"pipeline {self.pipeline.name!r}: only lists {key[:_SHOWN]!r}, but {faults[0]}")
 
     def within(self, budget: float) -> SearchSpace:
         """The space of the same pipeline under another budget."""
@@ -70,14 +107,21 @@ class SearchSpace:
 
     def cost(self, allocation: Allocation) -> float:
         """Cost of one query, in the cost model's unit."""
+        total = self._total(allocation)
+        return total if abs(total) > self._grid.noise else 0.0
+
+    def _total(self, allocation: Allocation) -> float:
         return sum(self.subtask_costs(allocation).values())
 
     def subtask_costs(self, allocation: Allocation) -> dict[str, float]:
         """Cost of each subtask for one query."""
         return {
-            s.name: float(self.cost_model.cost(s, s.model(allocation[s.name].model), allocation[s.name].samples))
+            s.name: self._price(s, s.model(allocation[s.name].model), allocation[s.name].samples)
             for s in self.pipeline.subtasks
         }
+
+    def _price(self, subtask: Subtask, model: Model, samples: int) -> float:
+        return float(self._grid.nearest(self.cost_model.cost(subtask, model, samples)))
 
     @cached_property
     def pricing(self) -> str:
@@ -93,10 +137,7 @@ class SearchSpace:
 
     def faults(self, allocation: Allocation) -> list[str]:
         """Why the allocation is not in the space, in words that a person or an LLM can act on; empty when it is."""
-        faults = [f"there is no subtask {name!r}" for name in allocation if name not in self._cheapest_costs]
-        for subtask in self.pipeline.subtasks:
-            faults += self._subtask_faults(subtask, allocation)
-        if faults := faults or self._budget_faults(allocation):
+        if faults := self._choice_faults(allocation) or self._budget_faults(allocation):
             return faults
         if self.listed is None or allocation in self._known:
             return []
@@ -105,6 +146,12 @@ class SearchSpace:
 
     def __contains__(self, allocation: Allocation) -> bool:
         return not self.faults(allocation)
+
+    def _choice_faults(self, allocation: Allocation) -> list[str]:
+        faults = [f"there is no subtask {name!r}" for name in allocation if name not in self._cheapest_costs]
+        for subtask in self.pipeline.subtasks:
+            faults += self._subtask_faults(subtask, allocation)
+        return faults
 
     def _subtask_faults(self, subtask: Subtask, allocation: Allocation) -> list[str]:
         if subtask.name not in allocation:
@@ -118,8 +165,8 @@ class SearchSpace:
         return faults
 
     def _budget_faults(self, allocation: Allocation) -> list[str]:
-        cost, unit = self.cost(allocation), self.cost_model.unit
-        if cost <= self._limit:
+        cost, unit = self._total(allocation), self.cost_model.unit
+        if cost <= self.limit:
             return []
         fixes = [
             f"{choice.model} in {name!r} could have at most {most} sample{'s' * (most > 1)}"
@@ -139,14 +186,19 @@ class SearchSpace:
         """
         others = sum(cost for name, cost in self.subtask_costs(allocation).items() if name != subtask)
         target = self.pipeline.subtask(subtask)
-        return self.samples_within(target, model or allocation[subtask].model, self.budget - others)
+        return self._fitting(target, target.model(model or allocation[subtask].model), self.limit - others)
 
     def samples_within(self, subtask: Subtask, model: str, cost: float) -> int:
         """Most samples of a model that a subtask can have for this cost, of those it takes; 0 when no number fits."""
-        tolerance = self._limit - self.budget
-        return subtask.samples_up_to(
-            int(self.cost_model.inverse(subtask, subtask.model(model), cost + tolerance) + 1e-9)
-        )
+        return self._fitting(subtask, subtask.model(model), cost + max(tolerance(self.budget), self._grid.noise))
+
+    def _fitting(self, subtask: Subtask, model: Model, most: float) -> int:
+        """The largest number of samples that costs at most `most`."""
+        fitting, over = 0, _most_of(subtask) + 1
+        while over - fitting > 1:
+            middle = (fitting + over) // 2
+            fitting, over = (middle, over) if self._price(subtask, model, middle) <= most else (fitting, middle)
+        return subtask.samples_up_to(fitting)
 
     # The feasible set as a whole
 
@@ -164,7 +216,7 @@ class SearchSpace:
             if all(choice in places for choice, places in zip(choices, place, strict=True)):
                 index = tuple(places[choice] for choice, places in zip(choices, place, strict=True))
                 cost = sum(float(options.costs[i]) for options, i in zip(self._combined.options, index, strict=True))
-                if cost <= self._limit:
+                if cost <= self.limit:
                     found[index] = allocation.in_order(s.name for s in self.pipeline.subtasks)
         return None if len(found) == self._combined.size else tuple(found[index] for index in sorted(found))
 
@@ -196,28 +248,29 @@ class SearchSpace:
         """What is feasible where every combination may be tried."""
         least = tuple(self._cheapest_costs.values())
         options = tuple(
-            self._subtask_options(subtask, self._limit - sum(least) + cheapest)
+            self._subtask_options(subtask, self.limit - sum(least) + cheapest)
             for subtask, cheapest in zip(self.pipeline.subtasks, least, strict=True)
         )
-        return Combinations(options, least, self._limit, scale=max(1.0, abs(self.budget)))
+        return Combinations(options, least, self.limit, tolerance=tolerance(self.budget))
 
-    def _subtask_options(self, subtask: Subtask, limit: float) -> Options:
+    def _subtask_options(self, subtask: Subtask, most_cost: float) -> Options:
         models, samples, costs = [], [], []
         for index, model in enumerate(subtask.models):
-            most = self.samples_within(subtask, model.name, limit)
+            most = self._fitting(subtask, model, most_cost)
             counts = np.arange(1, most + 1, dtype=np.int64)
             if subtask.sample_counts is not None:
                 counts = counts[np.isin(counts, subtask.sample_counts)]
             models.append(np.full(len(counts), index, dtype=np.int64))
             samples.append(counts)
-            costs.append(np.broadcast_to(self.cost_model.cost(subtask, model, counts), counts.shape).astype(float))
+            price = self._grid.nearest(self.cost_model.cost(subtask, model, counts))
+            costs.append(np.broadcast_to(price, counts.shape).astype(float))
         return Options(subtask, np.concatenate(models), np.concatenate(samples), np.concatenate(costs))
 
     @cached_property
     def size(self) -> int:
         """Number of feasible allocations: exact, but for spaces with many millions of distinct costs.
 
-        There sums are rounded up to 1/20,000 of the budget, and this is a lower bound.
+        There sums are rounded up to 1/20,000 of the dearest, and this is a lower bound.
         """
         return self._combined.size if self.listed is None else len(self.listed)
 
@@ -229,7 +282,7 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[Allocation]:
         """Every feasible allocation, in the order of the declared models and ascending samples."""
-        return walk(self.options, self._limit, {}) if self.listed is None else iter(self.listed)
+        return walk(self.options, self.limit, {}) if self.listed is None else iter(self.listed)
 
     def on_levels(self, levels: Iterable[int]) -> list[Allocation]:
         """Every feasible allocation whose sample counts are all among `levels`."""
@@ -237,7 +290,7 @@ class SearchSpace:
         if self.listed is not None:
             return [each for each in self.listed if all(choice.samples in wanted for choice in each.values())]
         options = [restrict(each, np.isin(each.samples, wanted)) for each in self.options]
-        return list(walk(options, self._limit, {})) if all(len(each.costs) for each in options) else []
+        return list(walk(options, self.limit, {})) if all(len(each.costs) for each in options) else []
 
     @property
     def cheapest(self) -> Allocation:
@@ -246,9 +299,7 @@ class SearchSpace:
         """
         if self.listed is not None:
             return min(self.listed, key=self.cost)
-        return self._fewest(
-            lambda s: min(s.models, key=lambda m: float(self.cost_model.cost(s, m, s.least_samples))).name
-        )
+        return self._fewest(lambda s: min(s.models, key=lambda m: self._price(s, m, s.least_samples)).name)
 
     @property
     def largest_once(self) -> Allocation:
@@ -282,6 +333,31 @@ class SearchSpace:
                     steps |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
         steps.discard(allocation)
         return sorted((step for step in steps if step in self), key=lambda step: step.key)
+
+
+def _finite(budget: Any) -> float:
+    """The budget as a float.
+
+    Raises:
+        ConfigError: When it is no finite number.
+    """
+    try:
+        number = float(budget) if isinstance(budget, Real | Decimal) and not isinstance(budget, bool) else math.nan
+    except (OverflowError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        shown = f"{type(budget).__name__} of {budget.bit_length():,} bits" if type(budget) is int else repr(budget)
+        raise ConfigError(f"the budget must be a finite number, not {shown[:_SHOWN]}")
+    return number
+
+
+def _bound(subtask: Subtask) -> int | None:
+    """The largest number of samples that a subtask takes."""
+    return subtask.sample_counts[-1] if subtask.sample_counts else subtask.max_samples
+
+
+def _most_of(subtask: Subtask) -> int:
+    return _bound(subtask) or _MOST_SAMPLES
 
 
 def _distance(one: Allocation, other: Allocation) -> tuple[int, float]:

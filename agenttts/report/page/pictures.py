@@ -110,10 +110,11 @@ def budget_picture(found: Findings) -> Picture:
     best, budget = found.best, found.study.spec.budget
     parts = {name: found.prices[name][choice.model].parts(choice.samples) for name, choice in best.allocation.items()}
     totals = {name: sum(each) for name, each in parts.items()}
-    shares = ", ".join(f"{name} takes {percent(total / best.cost)}" for name, total in totals.items())
+    taken = {name: percent(total / best.cost) if best.cost > 0 else amount(total) for name, total in totals.items()}
+    shares = ", ".join(f"{name} takes {share}" for name, share in taken.items())
     rows = [
         [name, str(best.allocation[name]), *map(amount, (*parts[name], totals[name])),
-         percent(totals[name] / best.cost)]
+         taken[name]]
         for name in parts
     ]  # fmt: skip
     unit = found.unit

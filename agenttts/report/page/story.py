@@ -38,7 +38,8 @@ def answer(found: Findings) -> list[Fact]:
     best, check, spec = found.best, found.validation, found.study.spec
     facts = [_score_fact("Held-out score", check, "held-out examples, fresh samples")] if check else []
     facts.append(_score_fact("Score in the search", best.evaluation, "examples, on which it was chosen"))
-    share = f"{percent(best.cost / spec.budget)} of the budget of {amount(spec.budget)} {found.unit}"
+    share = f"{percent(best.cost / spec.budget)} of " if spec.budget > 0 else ""
+    share = f"{share}the budget of {amount(spec.budget)} {found.unit}"
     facts.append(Fact(label="Cost of one query", value=f"{amount(best.cost)} {found.unit}", note=share))
     facts.append(_spend_fact(found))
     facts += [_reuse_fact(found)] if found.spend.reused_tokens else []
