@@ -119,7 +119,7 @@ def test_log_records_are_plain(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     import logging
 
     with monkeypatch.context() as patch:
-        patch.setattr("agenttts.cli.commands.read.open_store", lambda _: logging.getLogger("agenttts.x").warning(NASTY))
+        patch.setattr("agenttts.cli.read.open_store", lambda _: logging.getLogger("agenttts.x").warning(NASTY))
         ended = run("--log warning studies", monkeypatch)
     assert "\\x1b]0;owned" in ended.err and is_plain(ended.err)
 

@@ -157,7 +157,7 @@ def test_a_change_is_seen_in_the_parts_that_it_concerns_and_nowhere_else(
     assert (MINE + HELPERS).count(old) == 1
     before = fingerprints(written(tmp_path / "before"), monkeypatch)
     after = fingerprints(written(tmp_path / "after", MINE.replace(old, new), HELPERS.replace(old, new)), monkeypatch)
-    assert set(before) == {FIND, ANSWER, METRIC, "the examples", "the held-out examples"}
+    assert set(before) == {FIND, ANSWER, METRIC, "the examples", "the held-out examples", "the identity scheme"}
     assert {part for part in before if before[part] != after[part]} == changed
 
 
