@@ -29,6 +29,7 @@ COURSES = [
     [GUIDES / "first-search.md"],
     [GUIDES / "own-pipeline.md", GUIDES / "deploy.md"],  # the second begins where the first ends
     [GUIDES / "compare.md"],
+    [GUIDES / "operators.md"],
     [GUIDES / "paper-tasks.md"],
     [GUIDES / "serving-and-stores.md"],
     [DOCS / "paper-on-gpus.md"],

@@ -17,7 +17,7 @@ Examples:
 
 from agenttts.pipeline.operator import Drawn, Lengths, Load, Operator, SubtaskRun, named
 from agenttts.pipeline.operators.ballots import ballots, winner
-from agenttts.pipeline.operators.sequential import Refine, Revise
+from agenttts.pipeline.operators.sequential import Refine, Revise, one_each
 from agenttts.pipeline.operators.verify import BestOf, Listwise, Verifier, WeightedVote
 from agenttts.pipeline.operators.votes import AdaptiveVote, Cascade, Mix, Vote, WindowVote, leads
 
@@ -41,5 +41,6 @@ __all__ = [
     "ballots",
     "leads",
     "named",
+    "one_each",
     "winner",
 ]

@@ -65,7 +65,10 @@ class Revise(Operator):
         chains = [[first] for first in await stage.sample(samples=min(self.width, stage.samples))]
         left = stage.samples - len(chains)
         while left > 0:
-            await _revise(stage, chains[:left])
+            going_on = chains[:left]
+            prompts = [_after(stage, _REVISE, [each.text for each in chain[-_SHOWN:]]) for chain in going_on]
+            for chain, attempt in zip(going_on, await one_each(stage, prompts), strict=True):
+                chain.append(attempt)
             left -= len(chains)
         usable = stage.require_usable([attempt for chain in chains for attempt in chain])
         return winner([each.value for each in usable], self.key)
@@ -86,15 +89,21 @@ class Revise(Operator):
         return [first, *later]
 
 
-async def _revise(stage: SubtaskRun, chains: Sequence[list[Drawn]]) -> None:
-    """One more attempt for each chain; chains that have come to the same attempts share a prompt, not its samples."""
-    prompts = [_after(stage, _REVISE, [each.text for each in chain[-_SHOWN:]]) for chain in chains]
+async def one_each(stage: SubtaskRun, prompts: Sequence[Sequence[Message]]) -> list[Drawn]:
+    """One sample for each prompt; those that are the same share a request, and get different samples.
+
+    Examples:
+        >>> prompt = [{"role": "user", "content": "What is the capital of Norway?"}]
+        >>> [each.text for each in asyncio.run(at.operators.one_each(handle, [prompt, prompt]))]
+        ['Oslo', 'Rome']
+    """
     alike = [[i for i, other in enumerate(prompts) if other == prompt] for prompt in prompts]
     groups = [group for i, group in enumerate(alike) if group[0] == i]
     drawn = await asyncio.gather(*(stage.sample(prompts[group[0]], len(group)) for group in groups))
-    for group, attempts in zip(groups, drawn, strict=True):
-        for i, attempt in zip(group, attempts, strict=True):
-            chains[i].append(attempt)
+    found = {
+        i: each for group, samples in zip(groups, drawn, strict=True) for i, each in zip(group, samples, strict=True)
+    }
+    return [found[i] for i in range(len(prompts))]
 
 
 @identified("operators.refine", version=1)
