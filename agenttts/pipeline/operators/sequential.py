@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from agenttts._util.checks import COUNT, FUNCTION, require_fields
+from agenttts.pipeline.ballots import Key, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
-from agenttts.pipeline.operators.ballots import Key, winner
 from agenttts.pipeline.operators.verify import BestOf, Check, Verifier
 
 _SHOWN = 4

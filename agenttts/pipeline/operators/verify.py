@@ -21,10 +21,10 @@ import numpy as np
 
 from agenttts._util.checks import COUNT, FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
 from agenttts.errors import ConfigError
+from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model, Sampling
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
-from agenttts.pipeline.operators.ballots import Key, identity, winner
 
 if TYPE_CHECKING:
     from agenttts.pipeline.subtask import SubtaskInput
