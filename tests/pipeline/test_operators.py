@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from agenttts.pipeline.operators import (
     Mix,
     Refine,
     Revise,
+    Tree,
     Verifier,
     Vote,
     WeightedVote,
@@ -86,6 +88,8 @@ MADE = [
     Revise(width=3),
     Refine(JUDGE, width=2),
     Refine(longest),
+    Tree(JUDGE),
+    Tree(lambda value, given: 1 / len(str(value))),
     Debate(),
 ]
 
@@ -283,6 +287,20 @@ def test_refinement_shows_the_best_and_the_worst_and_returns_the_best_ever() -> 
     shown: list[str] = []
     assert output(Refine(lambda value, given: float(value), width=2), 4, reply)[0] == "9"
     assert "Best so far:\n9" in shown[0] and "Worst so far:\n3" in shown[0]
+
+
+def test_a_tree_builds_on_its_attempts_and_returns_the_best() -> None:
+    def reply(model: Model, messages: Sequence[Message], position: int) -> str:
+        if len(messages) > 1:
+            shown.append(messages[-1]["content"])
+            return str(int(re.findall(r"(\d)\n", messages[-1]["content"])[-1]) + 1)
+        return "1"
+
+    shown: list[str] = []
+    said, client, _ = output(Tree(lambda value, given: int(value) / 10), 8, reply)
+    again = output(Tree(lambda value, given: int(value) / 10), 8, reply)
+    assert int(said) > 1 and again[0] == said and client.requests == 8
+    assert "(found to be 0.10)" in shown[0]
 
 
 @pytest.mark.parametrize("operator", MADE, ids=lambda operator: operator.name)

@@ -6,6 +6,7 @@ every request that they make. The first listed is the one that an allocation mea
     Vote, AdaptiveVote, WindowVote, Cascade, Mix      votes: `votes`
     BestOf, WeightedVote, Listwise                    candidates are judged: `verify`
     Revise, Refine                                    attempts build on one another: `sequential`
+    Tree                                              tree search, by the extra `tree`
     First, Fuse, IdVote, Union                        as of `agenttts.aggregators`
 
 Examples:
@@ -19,6 +20,7 @@ from agenttts.pipeline.aggregators import First, Fuse, IdVote, Union
 from agenttts.pipeline.ballots import ballots, winner
 from agenttts.pipeline.operator import Drawn, Lengths, Load, Operator, SubtaskRun, named
 from agenttts.pipeline.operators.sequential import Refine, Revise, one_each
+from agenttts.pipeline.operators.tree import Tree
 from agenttts.pipeline.operators.verify import BestOf, Listwise, Verifier, WeightedVote
 from agenttts.pipeline.operators.votes import AdaptiveVote, Cascade, Mix, Vote, WindowVote, leads
 
@@ -38,6 +40,7 @@ __all__ = [
     "Refine",
     "Revise",
     "SubtaskRun",
+    "Tree",
     "Union",
     "Verifier",
     "Vote",

@@ -66,7 +66,7 @@ class Revise(Operator):
         left = stage.samples - len(chains)
         while left > 0:
             going_on = chains[:left]
-            prompts = [_after(stage, _REVISE, [each.text for each in chain[-_SHOWN:]]) for chain in going_on]
+            prompts = [attempts_shown(stage, _REVISE, [each.text for each in chain[-_SHOWN:]]) for chain in going_on]
             for chain, attempt in zip(going_on, await one_each(stage, prompts), strict=True):
                 chain.append(attempt)
             left -= len(chains)
@@ -146,7 +146,7 @@ class Refine(Operator):
                 break
             count = min(self.width, stage.samples - used)
             if attempts:
-                drawn = await stage.sample(_after(stage, _REFINE, _best_and_worst(attempts)), count)
+                drawn = await stage.sample(attempts_shown(stage, _REFINE, _best_and_worst(attempts)), count)
             else:  # nothing to show: more samples of the same prompt
                 drawn = (await stage.sample(samples=used + count))[used:]
             used += count
@@ -172,7 +172,7 @@ def _best_and_worst(attempts: Sequence[tuple[float, Drawn]]) -> list[str]:
     return texts if len(ranked) > 1 else texts[:1]
 
 
-def _after(stage: SubtaskRun, instruction: str, shown: Sequence[str]) -> list[Message]:
+def attempts_shown(stage: SubtaskRun, instruction: str, shown: Sequence[str]) -> list[Message]:
     """The stage's prompt again, with earlier attempts."""
     listed = "\n\n".join(f"[{number}]\n{text}" for number, text in enumerate(shown, start=1))
     return [*stage.messages, {"role": "user", "content": f"{instruction}\n\n{listed}"}]
