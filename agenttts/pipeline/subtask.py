@@ -167,7 +167,8 @@ class Subtask:
     """
 
     name: str
-    models: tuple[Model, ...]
+    models: Sequence[Model]
+    """The candidates, kept as a tuple."""
     prompt: Prompt | None = None
     _: KW_ONLY
     system: str | None = None
@@ -182,7 +183,7 @@ class Subtask:
     """Optional score of this subtask's output in [0, 1]: evidence for the search, not its objective."""
     run: Coroutine | None = None
     """A coroutine that is the whole stage, instead of prompt, parser and aggregator."""
-    after: tuple[str, ...] | None = None
+    after: Sequence[str] | None = None
     """Names of the subtasks whose outputs this one reads; None means the one declared before it."""
     prompt_tokens: float = 1024
     """Mean prompt length in tokens (the paper's Np)."""
@@ -190,7 +191,7 @@ class Subtask:
     """Mean length of one sample in tokens (the paper's Nd)."""
     max_samples: int | None = 100
     """Largest number of samples the search may try; None leaves the budget as the only bound."""
-    sample_counts: tuple[int, ...] | None = None
+    sample_counts: Sequence[int] | None = None
     """The numbers of samples the search may try, kept in ascending order; None means every one from 1 on."""
     sampling: Sampling = field(default_factory=Sampling)
 
@@ -213,13 +214,11 @@ class Subtask:
         if self.sample_counts is not None:
             object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
 
-    def _checked_counts(self, counts: Sequence[int]) -> tuple[int, ...]:
+    def _checked_counts(self, given: Sequence[int]) -> tuple[int, ...]:
         where = f"subtask {self.name!r}: sample_counts"
+        counts = members(given, _COUNTS, where)
         if not counts:
             raise ConfigError(f"{where} is empty: list at least one number, or leave it None for every number")
-        for count in counts:
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ConfigError(f"{where} must be whole numbers >= 1, not {count!r}")
         if self.max_samples is not None and max(counts) > self.max_samples:
             raise ConfigError(f"{where} go up to {max(counts)}, over max_samples={self.max_samples}: raise that")
         return tuple(sorted(set(counts)))
@@ -255,6 +254,7 @@ class Subtask:
 
 
 _MODEL = instance(Model, "Model objects")
+_COUNTS = COUNT._replace(words="whole numbers >= 1")
 _NAME = TEXT._replace(words="names of subtasks")
 _SUBTASK_FIELDS = {
     "prompt": Kind(

@@ -81,7 +81,7 @@ def _price(space: SearchSpace, subtask: Subtask, model: Model, most: int) -> Pri
     extra = (cost(subtask, model, every) - cost(alone, model, every)).tolist()
     return Price(
         most=most,
-        counts=subtask.sample_counts,
+        counts=None if subtask.sample_counts is None else tuple(subtask.sample_counts),
         prompt=2 * one - two,
         sample=two - one,
         aggregation=tuple(extra) if any(extra) else (),

@@ -9,6 +9,7 @@
 | one silent example beside others that are answered | that one is missing |
 | an answer of 9 MiB, an error of 1 MB | cut off (see `test_answers.py`) |
 | a planner that drips | EndpointError |
+| a silent endpoint under `search`, `compare`, `ablate` with `--give-up-after` | exit code 3, one sentence |
 | an interrupt with 700 requests in flight | an end within 2 s, no claim left |
 | a SQLite file locked by another process for 4 s (30 s: slow) | the write waits, says so, and succeeds |
 | PostgreSQL ends every connection, idle and in a transaction | repeated, said, nothing twice |
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import Sampling
 from agenttts.searching import Limits
 from agenttts.space import Allocation
+from tests.faults.commands import run
 from tests.faults.server import ONE, Answer, RawServer, environment, http, on_question, pipeline, prompt, right, space
 from tests.postgresql import PostgreSQL
 
@@ -107,6 +110,40 @@ async def test_a_search_on_a_silent_endpoint_ends_in_one_sentence(tmp_path: Path
     store = Store(str(tmp_path / "runs.db"))
     assert store.archive(store.study("one")).trials and store.samples.count() >= 19
     store.close()
+
+
+_SILENT = """
+from tests.faults.server import environment
+environment = environment("URL")
+"""
+
+
+@pytest.fixture
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A search of a pipeline whose endpoint is silent."""
+    with RawServer(lambda asked, number: None) as server:
+        (tmp_path / "silent.py").write_text(_SILENT.replace("URL", server.url))
+        monkeypatch.chdir(tmp_path)
+        yield "silent.py:environment --budget 1e6 --store s.db"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["search --method random", "compare --methods random --seeds 1", "ablate --seeds 1 --llm none", "record -o t.csv"],
+)
+def test_the_command_line_gives_an_endpoint_up(command: str, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *options = command.split()
+    ended = run(f"{name} {silent} {' '.join(options)} --give-up-after 0.01", monkeypatch)
+    assert ended.code == 3, ended.err
+    assert ended.err.splitlines()[-1].startswith("error: ")
+    assert "has answered nothing for 0.6 s and was given up" in ended.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "-inf"])
+def test_what_is_no_time_is_refused(minutes: str, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run(f"search {silent} --method random --give-up-after {minutes}", monkeypatch)
+    assert ended.code == 2 and ended.err.startswith("error: --give-up-after must be minutes, more than 0, not ")
+    assert ended.err.count("\n") == 1 and not Path("s.db").exists()
 
 
 async def test_who_is_asked_meanwhile_does_not_wait_for_a_probes_retries(monkeypatch: pytest.MonkeyPatch) -> None:

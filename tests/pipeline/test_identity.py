@@ -206,7 +206,7 @@ def subtask(**changes: Any) -> Subtask:
         (subtask(), subtask(prompt_tokens=7, completion_tokens=8.0, max_samples=3, sample_counts=(1, 2))),
         (Sampling(temperature=1), Sampling(temperature=1.0)),
         (Sampling(top_p=1), Sampling(top_p=1.0)),
-        (Sampling(stop=["a"]), Sampling(stop=("a",))),  # type: ignore[arg-type]  # a list will do
+        (Sampling(stop=["a"]), Sampling(stop=("a",))),
         (Sampling(extra={"a": 1, "b": 2}), Sampling(extra={"b": 2, "a": 1})),
         (Model("m", 1), Model("m", 2, served_name="m", base_url="http://a", api_key_env="B", weight_bits=4, layers=1)),
         (Model("m", 1), Model("m", 1, usd_per_million_prompt_tokens=1, prefill_tokens_per_s=5)),
