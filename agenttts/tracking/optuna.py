@@ -68,8 +68,9 @@ def export_to_optuna(store: Store, study: Study, url: str) -> int:
         _remove(storage, earlier)
     except (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError) as error:
         raise ConfigError(
-            f"the export to {shown_url(url)!r} was cut off by {type(error.__cause__ or error).__name__}, and an earlier "
-            "one stands: see to it that the storage can be written and nobody else exports this study, then run it again"
+            f"the export to {shown_url(url)!r} was cut off by {type(error.__cause__ or error).__name__}, and an "
+            "earlier one stands: see to it that the storage can be written and nobody else exports this study, then "
+            "run it again"
         ) from error
     finally:
         storage.engine.dispose()
