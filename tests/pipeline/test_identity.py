@@ -32,14 +32,14 @@ VERSIONS = {
     "aggregators.id_vote": 1,
     "aggregators.majority_vote": 1,
     "metrics.equal": 2,
-    "metrics.exact_match": 2,
-    "metrics.normalise": 2,
+    "metrics.exact_match": 3,
+    "metrics.normalise": 3,
     "metrics.set_f1": 2,
-    "metrics.token_f1": 2,
+    "metrics.token_f1": 3,
     "model": 1,
     "parsers.ids": 2,
     "parsers.json_object": 2,
-    "parsers.number": 2,
+    "parsers.number": 3,
     "parsers.tagged": 2,
     "parsers.text": 1,
     "pipeline": 1,
@@ -284,7 +284,7 @@ def test_what_wraps_ours_is_not_ours() -> None:
     def parse(sample: str, given: SubtaskInput) -> float:
         return 2 * parsers.number(sample, given)
 
-    assert identity_of(parse) is None and "parsers.number 2()" in describe(parse)
+    assert identity_of(parse) is None and "parsers.number 3()" in describe(parse)
     assert describe(parse) != describe(parsers.number)
 
 
@@ -310,7 +310,7 @@ def test_a_version_that_is_raised_changes_what_holds_it() -> None:
 
 def test_a_name_is_declared_once() -> None:
     with pytest.raises(ValueError, match="declared twice"):
-        identified("parsers.number", version=3)
+        identified("parsers.number", version=4)
 
 
 def test_no_aggregator_is_named_as_the_vote() -> None:
