@@ -29,12 +29,15 @@ COURSES = [
     [GUIDES / "first-search.md"],
     [GUIDES / "own-pipeline.md", GUIDES / "deploy.md"],  # the second begins where the first ends
     [GUIDES / "compare.md"],
+    [GUIDES / "operators.md"],
     [GUIDES / "paper-tasks.md"],
     [GUIDES / "serving-and-stores.md"],
     [DOCS / "paper-on-gpus.md"],
     [DOCS / "ray.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
+LONG = ("compare", "paper-tasks")
+"""Those that take minutes."""
 
 
 @pytest.fixture
@@ -52,7 +55,10 @@ def folder(endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("course", COURSES, ids=lambda course: course[-1].stem)
+@pytest.mark.parametrize(
+    "course",
+    [pytest.param(each, id=each[-1].stem, marks=[pytest.mark.slow] * (each[-1].stem in LONG)) for each in COURSES],
+)
 def test_pages_work_from_top_to_bottom(
     course: list[Path], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

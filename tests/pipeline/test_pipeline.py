@@ -64,6 +64,10 @@ async def program(example: Example, steps: Mapping[str, StepRun]) -> str:
         (lambda: Model("m", 1e9, revision="\0"), "model 'm': revision must be text without NUL or half"),
         (lambda: Subtask("s\0", (M,), "x"), "subtask 's\\x00' must be named with letters"),
         (lambda: Subtask("s\ud800", (M,), "x"), "subtask 's\\ud800' must be named with letters"),
+        (
+            lambda: Subtask("s", (M,), "x", operators=[MajorityVote("v\0")]),
+            "subtask 's': an operator's name must be text without NUL or half a surrogate pair, not 'v\\x00'",
+        ),
         (lambda: Pipeline("p\0", (Subtask("s", (M,), "x"),), zero), "a pipeline's name must be text without NUL"),
         (lambda: Pipeline("p", (), zero), "pipeline 'p' has no subtasks"),
         (lambda: Pipeline("p", (Subtask("s", (M,), "x"), Subtask("s", (M,), "x")), zero), "the subtask 's' twice"),
