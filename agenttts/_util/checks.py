@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 
 _SHOWN = 100
@@ -28,6 +29,10 @@ def _is_number(value: Any) -> bool:
 
 
 TEXT = Kind("text", lambda value: isinstance(value, str))
+NAME = Kind(
+    "text without NUL or half a surrogate pair", lambda value: isinstance(value, str) and storable(value) == value
+)
+"""What stores, servers and files know something by."""
 FUNCTION = Kind("a function", callable)
 MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 POSITIVE = Kind("a positive number", lambda value: _is_number(value) and value > 0)

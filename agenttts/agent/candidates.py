@@ -3,7 +3,7 @@ ladder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,7 @@ def from_allocations(space: SearchSpace, allocations: Iterable[Allocation]) -> C
     return Candidates(space, np.reshape(pairings, shape).astype(np.int64), np.reshape(samples, shape).astype(np.int64))
 
 
-def rungs(subtask: Subtask) -> tuple[int, ...]:
+def rungs(subtask: Subtask) -> Sequence[int]:
     """Sample counts worth predicting: all that the subtask takes where they are listed, or else the ladder."""
     return subtask.sample_counts or LADDER
 

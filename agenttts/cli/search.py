@@ -212,6 +212,7 @@ def ablate(
     throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
+    give_up_after: GiveUpOption = 10.0,
     llm: LlmOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -233,6 +234,7 @@ def ablate(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
+        give_up_after=give_up_after,
     )
     planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
     comparisons = run_ablations(problem, planned, seeds, llm=llm, quiet=as_json)

@@ -93,7 +93,8 @@ def serve_pipeline(
         ),
     ] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Import whatever environment the file names, and ask the endpoints in it.")
+        bool,
+        typer.Option("--trust", help="Import, read and ask whatever environment, data and endpoints the file names."),
     ] = False,
     data: DataOption = None,
     endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)

@@ -5,7 +5,8 @@ foreign one refused before anything is written to it.
 
 A transaction that writes takes SQLite's lock at once: what it reads first cannot be changed by another process before
 it writes. One that meets a lock or loses its connection is repeated from its beginning, and that is said; what it does
-must therefore have no effect but on the database.
+must therefore have no effect but on the database. Where the connection was lost while PostgreSQL was told to commit,
+the server is asked whether it has, so that nothing is written twice.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
@@ -236,11 +237,12 @@ def write(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
     """The one place where transactions commit, roll back, are repeated and translate errors."""
-    started, pause = time.monotonic(), _FIRST_PAUSE_S
+    started, pause, attempt = time.monotonic(), _FIRST_PAUSE_S, _Attempt(work)
     while True:
         try:
             with engine.begin() as connection:
-                return work(connection)
+                result = attempt(connection)
+            return result
         except DBAPIError as error:
             waited = time.monotonic() - started
             if not _may_pass(error) or waited > (_LOCKED_S if engine.dialect.name == "sqlite" else _CUT_S):
@@ -249,6 +251,39 @@ def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
                 _log.warning("the store %s is tried again: %s", shown(engine.url), _reason(error, engine.url))
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+class _Attempt(Generic[T]):
+    """What one transaction does, at most once though its commit may not be acknowledged.
+
+    Args:
+        work: What it does.
+    """
+
+    def __init__(self, work: Callable[[Connection], T]) -> None:
+        self._work = work
+        self._done: tuple[T, int] | None = None
+        """What it has returned, and the server's number of the transaction, once that was to be committed."""
+
+    def __call__(self, connection: Connection) -> T:
+        """Do it, unless an earlier call has and was committed."""
+        if self._done is not None and _is_committed(connection, self._done[1]):
+            return self._done[0]
+        self._done = None
+        result = self._work(connection)
+        if connection.dialect.name == "postgresql" and connection.get_execution_options().get("agenttts_writes"):
+            self._done = result, int(connection.execute(text("SELECT txid_current()")).scalar_one())
+        return result
+
+
+def _is_committed(connection: Connection, number: int) -> bool:
+    """Whether an earlier transaction was committed; it is waited for while the server has not ended it."""
+    asked, started = text("SELECT txid_status(:number)"), time.monotonic()
+    while (status := connection.execute(asked, {"number": number}).scalar_one()) == "in progress":
+        if time.monotonic() - started > _CUT_S:
+            raise StoreError(f"the store {shown(connection.engine.url)} does not end a transaction that was cut off")
+        time.sleep(_FIRST_PAUSE_S)
+    return bool(status == "committed")
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 The file is all that deployment needs besides the pipeline itself, which it names by its environment: no store is
 read. It is rejected for a pipeline whose subtasks are not those that were searched.
 
-The file is data, and may come from anybody. What it names is followed only where that cannot run another's code or
-send the user's prompts and keys elsewhere: an environment that is registered or lies in the file's own folder, and
-endpoints that are those of the code. Everything else is rejected until the user who deploys it says `trust`, or
-gives the pipeline and the endpoints.
+The file is data, and may come from anybody. What it names is followed only where that cannot run another's code, read
+what is not the file's, or send the user's prompts and keys elsewhere: an environment that is registered or lies in the
+file's own folder, examples that lie there, and endpoints that are those of the code. Everything else is rejected until
+the user who deploys it says `trust`, or gives the pipeline, the data and the endpoints.
 """
 
 from __future__ import annotations
@@ -111,11 +111,11 @@ def deployed(
         data: Where the environment's examples are; as in the file when None.
         endpoints: Model name -> base URL, instead of those in the file.
         timeout_s: Seconds that one answer may take.
-        trust: Whether to import whatever environment the file names, and to ask the endpoints in it.
+        trust: Whether to import whatever environment the file names, to read the data and to ask the endpoints in it.
 
     Raises:
         ConfigError: On a file that cannot be read, one of another pipeline, a pipeline that cannot be found, or an
-            environment or endpoint in the file that takes trust.
+            environment, data or an endpoint in the file that takes trust.
     """
     if isinstance(source, Allocation | Trial):
         if space is None or not isinstance(pipeline, LiveEnvironment):
@@ -179,7 +179,7 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[_AllocationFile, str]
 def _runner(source: _LoadedFile, given: Pipeline | LiveEnvironment | None, data: str | None) -> _Runner:
     if isinstance(given, Pipeline):
         return _Runner(given)
-    found = given or environment(_followed(source), data=data or source.file.data)
+    found = given or environment(_followed(source), data=data or _followed_data(source))
     if not isinstance(found, LiveEnvironment):
         raise ConfigError(f"environment {found.name!r} runs no models, so its pipeline cannot be deployed")
     return _Runner(found.pipeline, found)
@@ -196,21 +196,40 @@ def _followed(source: _LoadedFile) -> str:
         raise ConfigError(
             f"{where} does not say where pipeline {source.file.pipeline!r} is: give at.deployed the pipeline"
         )
-    if source.trust or name in environment_names():
+    if name in environment_names():
         return name
     module, _, attribute = name.rpartition(":")
-    if inside := _inside(source.folder, module):
+    if module.endswith(".py") and (inside := _inside(source.folder, module)):
         return f"{inside}:{attribute}"
+    if source.trust:
+        return name
     raise ConfigError(
         f"{where} names the environment {name!r}, which would be imported though it is neither registered nor a .py "
         f"file in the folder {str(source.folder)!r}: look at it, then say --trust (trust=True in Python)"
     )
 
 
-def _inside(folder: Path, module: str) -> Path | None:
-    """The Python file of this path, where it is and stays in the folder, links resolved."""
-    path = Path(module)
-    if path.suffix != ".py" or ".." in path.parts:
+def _followed_data(source: _LoadedFile) -> str | None:
+    """Where a file says that the examples are, where they may be read.
+
+    Raises:
+        ConfigError: When that takes trust.
+    """
+    data = source.file.data or None
+    if data is not None and (inside := _inside(source.folder, data)):
+        return str(inside)
+    if data is None or source.trust:
+        return data
+    raise ConfigError(
+        f"{source.where} names the data {data!r}, which would be read though it is no file in the folder "
+        f"{str(source.folder)!r}: give --data (data in Python), or look at it and say --trust (trust=True)"
+    )
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """The file of this path, where it is and stays in the folder, links resolved."""
+    path = Path(name)
+    if ".." in path.parts:
         return None
     try:
         found = (folder / path).resolve(strict=True)

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
+from agenttts._util.checks import NAME, require
 from agenttts._util.locks import LoopLock
 from agenttts.environments.examples import load_examples
 from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_of
@@ -91,6 +92,7 @@ class LiveEnvironment(Environment):
         probe: bool = True,
     ) -> None:
         self.name = name or pipeline.name
+        require(NAME, self.name, "an environment's name")
         self.pipeline = pipeline
         self.default_budget = default_budget
         self.recorded = recorded

@@ -10,6 +10,9 @@ Limits on spending: a worker is told with every example what the search had spen
 and requests nothing that would pass the limit. It learns late what the others have taken: a limit is passed by at most
 what is in flight on them at that moment, `IN_FLIGHT` examples each.
 
+A worker waits for an endpoint as long as the driver's own client would (`--give-up-after`, time-outs, retries). What
+it waits for it cannot show: the driver says when no example has come back for a while.
+
 Keys are no part of what travels: workers take them from their own environment variables.
 """
 
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -35,8 +39,10 @@ from agenttts.environments.scored import ExampleOutcome, evaluation_of
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
-from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.asking import Patience
+from agenttts.llm.openai import MAX_IN_FLIGHT, OpenAIClient
 from agenttts.llm.prefix_cache import CacheUse
+from agenttts.llm.pulse import Pulse
 from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
 from agenttts.space.allocation import Allocation
@@ -63,6 +69,8 @@ class Source(NamedTuple):
     folder: str
     """The driver's working directory: names and data may be relative to it."""
     store: str
+    patience: Patience
+    """How long the driver's client waits for an endpoint."""
 
 
 class _ExampleOrder(NamedTuple):
@@ -83,6 +91,8 @@ class _ExampleOrder(NamedTuple):
 class _WorkerSession:
     """What an environment and its labelled copy share while they are entered."""
 
+    pulse: Pulse
+    """When an example last came back."""
     users: int = 0
     free: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
     """A worker once for each example that it may take now; None when no worker is left."""
@@ -118,7 +128,8 @@ class RayEnvironment(Environment):
         endpoints: Mapping[str, str] | None = None,
         workers: int | None = None,
     ) -> None:
-        if not isinstance(searched, LiveEnvironment) or not searched.endpoints:
+        client = searched.client if isinstance(searched, LiveEnvironment) and searched.endpoints else None
+        if not (isinstance(searched, LiveEnvironment) and isinstance(client, OpenAIClient)):
             raise ConfigError(
                 f"environment {searched.name!r} brings its own models or asks none: Ray spreads the examples of an "
                 "environment whose models are at endpoints; leave --ray out"
@@ -129,8 +140,9 @@ class RayEnvironment(Environment):
         self.name, self.pipeline, self.recorded = searched.name, searched.pipeline, searched.recorded
         self.examples, self.held_out = searched.examples, searched.held_out
         self.default_budget, self.embedder = searched.default_budget, searched.embedder
-        self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store))
-        self._session = _WorkerSession()
+        self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store), client.patience)
+        # Workers give endpoints up; that an example takes long is no fault by itself.
+        self._session = _WorkerSession(Pulse(f"the Ray cluster {address}", math.inf))
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
@@ -146,6 +158,11 @@ class RayEnvironment(Environment):
     def endpoints(self) -> Mapping[str, str]:
         """Those of what is searched."""
         return self._searched.endpoints
+
+    @property
+    def waiting(self) -> str:
+        """See `protocols.Environment.waiting`."""
+        return self._session.pulse.notice
 
     async def prefix_caches(self) -> Mapping[str, CacheUse]:
         """Those of what is searched."""
@@ -210,6 +227,7 @@ class RayEnvironment(Environment):
             for waiting in session.returning:
                 waiting.cancel()
             await asyncio.gather(*session.returning, return_exceptions=True)
+            session.pulse.close()
             ray.shutdown()
         await self._searched.__aexit__(kind, error, trace)
 
@@ -222,8 +240,10 @@ class RayEnvironment(Environment):
     async def _run(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
         """One example, on the worker that is free first; on the next where that is lost."""
         for _ in range(_LIVES + 1):
-            outcome = await self._run_once(allocation, example, pool)
+            async with self._session.pulse.waited_for("the next example"):
+                outcome = await self._run_once(allocation, example, pool)
             if outcome is not None:
+                self._session.pulse.answered()
                 pool.meter.add(outcome.spend)
                 return outcome
         raise EndpointError(f"Ray has lost the worker of example {example!r} {_LIVES + 1} times")
@@ -318,7 +338,8 @@ class _Worker:
             ) from error
         self._store = Store(self._source.store)
         built = environment(self._source.name, data=self._source.data, endpoints=self._source.endpoints)
-        assert isinstance(built, LiveEnvironment)
+        assert isinstance(built, LiveEnvironment) and isinstance(built.client, OpenAIClient)
+        built.client.patience = self._source.patience
         entered = await self._stack.enter_async_context(built)
         assert isinstance(entered, LiveEnvironment)
         if entered.fingerprint != order.fingerprint:

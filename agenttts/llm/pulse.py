@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,8 +57,8 @@ class Pulse:
         requests = "1 request is" if count == 1 else f"{count} requests are"
         return (
             f"waiting for {next(iter(self._waiting.values()))} at {self._where}: no answer for {self.silence_s:.0f} s, "
-            f"{requests} under way; given up after {self.give_up_after_s:g} s"
-        )
+            f"{requests} under way"
+        ) + (f"; given up after {self.give_up_after_s:g} s" if self.give_up_after_s < math.inf else "")
 
     def answered(self) -> None:
         """Take note of what was asked for."""

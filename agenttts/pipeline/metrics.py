@@ -24,7 +24,7 @@ from typing import Any
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import identified, identified_factory
 from agenttts.pipeline.model import Example
-from agenttts.pipeline.numerals import number_text, plain
+from agenttts.pipeline.numerals import joined, number_text, plain
 from agenttts.pipeline.subtask import Metric
 
 __all__ = ["equal", "exact_match", "normalise", "set_f1", "token_f1"]
@@ -41,7 +41,7 @@ _DECLARE = "give the right answer, or say both_empty= where none is right"
 Texts = tuple[str, str]
 
 
-@identified("metrics.normalise", version=2)
+@identified("metrics.normalise", version=3)
 def normalise(answer: str) -> str:
     """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces.
 
@@ -78,7 +78,7 @@ def equal(field: str, *, both_empty: float | None = None) -> Metric:
     return score
 
 
-@identified_factory("metrics.exact_match", version=2)
+@identified_factory("metrics.exact_match", version=3)
 def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0.
 
@@ -95,7 +95,7 @@ def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     return _best_of(field, both_empty, lambda texts: float(texts[0] == texts[1]))
 
 
-@identified_factory("metrics.token_f1", version=2)
+@identified_factory("metrics.token_f1", version=3)
 def token_f1(field: str, *, both_empty: float | None = None) -> Metric:
     """Token F1 of SQuAD and HotpotQA against the best of the gold answers; see `exact_match`.
 
@@ -233,7 +233,7 @@ def _number_in(word: str) -> str | None:
 
 def _cased(text: str) -> str:
     """Case, width, composition and white space alone."""
-    folded = unicodedata.normalize("NFKC", plain(text)).casefold()
+    folded = unicodedata.normalize("NFKC", joined(plain(text).replace("\u00a0", " "))).casefold()
     return _spaced(unicodedata.normalize("NFC", folded.replace("i\u0307", "i")))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from agenttts._util.checks import (
     COUNT,
     FRACTION,
     MAPPING,
+    NAME,
     NOT_NEGATIVE,
     POSITIVE,
     TEXT,
@@ -85,7 +86,7 @@ class Model:
     """Measured generation throughput of the serving GPU, for the `gpu_seconds` cost model."""
 
     def __post_init__(self) -> None:
-        require(TEXT, self.name, "a model's name")
+        require(NAME, self.name, "a model's name")
         if not _MODEL_NAME.fullmatch(self.name):
             raise ConfigError(f"model name {self.name!r} must be non-empty, without spaces or any of = * ; ,")
         require_fields(self, f"model {self.name!r}", _MODEL_FIELDS)
@@ -95,7 +96,7 @@ class Model:
 
 _MODEL_FIELDS = {
     "parameters": POSITIVE,
-    **dict.fromkeys(("served_name", "api_key_env", "revision"), TEXT),
+    **dict.fromkeys(("served_name", "api_key_env", "revision"), NAME),
     "base_url": TEXT.or_none,
     **dict.fromkeys(("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"), NOT_NEGATIVE.or_none),
     **dict.fromkeys(("layers", "hidden_size", "kv_width"), COUNT.or_none),
@@ -120,7 +121,7 @@ class Sampling:
     temperature: float = 0.9
     top_p: float = 1.0
     max_tokens: int = 512
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the request body that a server understands (top_k, min_p, ...)."""
 

@@ -1,8 +1,11 @@
 """How models write numbers: the one place that reads them.
 
 A comma groups thousands where groups of three follow it, and otherwise parts a list; a point is the decimal point. The
-one form of other countries that cannot be misread is read too: groups by points, then a comma (1.234,5). What is no
-number by that (1.2.3, the digits in H2O or 0x1F) is none, and nothing is guessed.
+forms of other countries that cannot be misread are read too: groups by points, then a comma (1.234,5), and groups by
+spaces, unless they may as well be a list, all of three digits and none beginning with 0 (123 456). A power of a number
+is its value (2^10, 10³); another exponent (m^2) and an uncertainty (5 ± 2) are part of what they follow, and no number.
+Roots, products and other formulas are not worked out. What is no number by that (1.2.3, the digits in H2O or 0x1F) is
+none, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ _SAME = str.maketrans(
     {
         **dict.fromkeys("−－﹣‒–", "-"),
         **dict.fromkeys("＋﹢", "+"),
-        **dict.fromkeys("．﹒", "."),
-        **dict.fromkeys("，﹐", ","),
+        **dict.fromkeys("．﹒٫", "."),
+        **dict.fromkeys("，﹐٬", ","),
         **dict.fromkeys("／⁄∕", "/"),
         **dict.fromkeys("：﹕", ":"),
         **dict.fromkeys("％﹪", "%"),
@@ -41,20 +44,33 @@ _NUMBER = re.compile(
 )
 _GROUPED = re.compile(r"[0-9]{1,3}(?P<by>[,'_\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*(?:\.[0-9]+)?")
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
-_BY_POINTS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+")
+_BY_POINTS = re.compile(r"[0-9]{1,3}(?P<by>[.'\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*,[0-9]+")
 _PARTING = re.compile(r"[,'_\u00a0]+")
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
-_TIMES_POWER = re.compile(
-    r"(?<=[0-9])[ \u00a0]*(?:×|\*|x|·|\\times|\\cdot)[ \u00a0]*10(?:\^|\*\*)\{?([-+]?[0-9]{1,9})\}?(?![0-9])"
+_LATEX_SPACE = re.compile(r"(?<=[0-9])\{?(?:(,)|\\[,; ])\}?(?=[0-9]{3})")
+_SPACED = re.compile(
+    rf"(?<![{_WORD}.,:/'\u00a0])[1-9][0-9]{{0,2}}(?:(?: | ?, ?)[0-9]{{3}})+(?![{_WORD}'\u00a0])(,[0-9]+)?"
 )
-_POWER = re.compile(rf"(?<![{_WORD}.])10(?:\^|\*\*)\{{?([-+]?[0-9]{{1,9}})\}}?(?![0-9])")
+_OVER = re.compile(" ?/")
+_BEFORE_GROUP = re.compile(r"[ ,]+")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_SUPERSCRIPT = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_EXPONENT = r"(?: ?\^ ?|\*\*)(?:\{ ?([-+]?[0-9]{1,9}) ?\}|([-+]?[0-9]{1,9}))(?![0-9])"
+_TIMES_POWER = re.compile(rf"(?<=[0-9])[ \u00a0]*(?:×|\*|x|·|\\times|\\cdot)[ \u00a0]*10{_EXPONENT}")
+_POWER = re.compile(rf"(?<![{_WORD}.,^])([0-9][0-9,'_\u00a0]{{0,40}}(?:\.[0-9]{{1,30}})?){_EXPONENT}")
+_OTHER_EXPONENT = re.compile(r"\^ ?\{?[-+]?[0-9]+\}?")
+_UNCERTAINTY = re.compile(r"(?<=[0-9%])[ \u00a0]*(?:±|\+ ?/ ?-|\\pm)[ \u00a0]*[0-9][0-9.,]*")
 _LONGEST_EXPONENT = 2
 
 
 def plain(text: str) -> str:
-    """The text with the digits, signs, brackets and colons that every script has written as ASCII has them."""
+    """The text with the digits, signs, brackets and colons that every script has written as ASCII has them.
+
+    A superscript is an exponent: 10³ is 10^3, and not 103.
+    """
     if text.isascii():
         return text
+    text = _SUPERSCRIPT.sub(lambda found: f"^{found[0].translate(_RAISED)}", text)
     return "".join(c if c.isascii() else _ascii(c) for c in text.translate(_SAME))
 
 
@@ -63,8 +79,9 @@ def last_number(text: str) -> float | None:
 
     A fraction (3/4, 1 1/2) is its quotient, a percentage the number before its sign.
     """
-    text = _LATEX_FRACTION.sub(r" \1/\2", plain(text))
-    text = _POWER.sub(r"1e\1", _TIMES_POWER.sub(r"e\1", text))
+    text = _LATEX_FRACTION.sub(r" \1/\2", joined(plain(text)))
+    text = _POWER.sub(_power, _TIMES_POWER.sub(lambda found: f"e{found[1] or found[2]}", text))
+    text = _OTHER_EXPONENT.sub(" ", _UNCERTAINTY.sub("", text))
     last = None
     for match in _NUMBER.finditer(text):
         value = _fraction(match) if match["over"] else _decimal(match)
@@ -84,6 +101,32 @@ def number_text(text: str) -> str | None:
     written = _expanded(digits, match["exponent"])
     negative = "-" in (match["outer"], match["inner"]) and written.strip("0.") != ""
     return f"-{written}" if negative else written
+
+
+def joined(text: str) -> str:
+    """The text (`plain`) with numbers of groups that spaces part written as one: 1 000 is 1000."""
+    text = _LATEX_SPACE.sub(lambda found: found[1] or "\u00a0", text)
+    return _SPACED.sub(_as_one, text)
+
+
+def _as_one(found: re.Match[str]) -> str:
+    groups = found[0].removesuffix(found[1] or "")
+    if " " not in groups:
+        return found[0]
+    first, *others = _BEFORE_GROUP.split(groups)
+    fraction = _OVER.match(found.string, found.end()) is not None  # 1 100/200
+    sure = any(group.startswith("0") for group in others) or (len(first) < 3 and "," not in groups and not fraction)
+    return "".join((first, *others, (found[1] or "").replace(",", "."))) if sure else found[0]
+
+
+def _power(found: re.Match[str]) -> str:
+    digits = _digits(found[1])
+    if digits is None:
+        return found[0]
+    try:
+        return repr(float(digits) ** int(found[2] or found[3]))
+    except (OverflowError, ZeroDivisionError):
+        return "1e999"
 
 
 @cache
@@ -116,7 +159,8 @@ def _digits(run: str) -> str | None:
         return run
     if _GROUPED.fullmatch(run):
         return _PARTING.sub("", run)
-    return run.replace(".", "").replace(",", ".") if _BY_POINTS.fullmatch(run) else None
+    by_points = _BY_POINTS.fullmatch(run)
+    return run.replace(by_points["by"], "").replace(",", ".") if by_points else None
 
 
 def _expanded(digits: str, exponent: str | None) -> str:

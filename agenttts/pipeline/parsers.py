@@ -31,7 +31,7 @@ _FENCE = re.compile(r"\s*(?:```|~~~)[\w+-]*\s*")
 _DECORATED = re.compile(r"(\*{1,3}|`{1,3}|~~)(?!\s)(.*\S)\1")
 
 
-@identified("parsers.number", version=2)
+@identified("parsers.number", version=3)
 def number(sample: str, _: SubtaskInput) -> float:
     """The last number in the sample, as `numerals` reads numbers: a range's end, a list's last, a fraction's quotient.
 

@@ -8,11 +8,11 @@ after it receive. Everything is validated on construction, so a mistake surfaces
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
-from agenttts._util.checks import FUNCTION, TEXT, instance, members, reject_duplicates, require
+from agenttts._util.checks import FUNCTION, NAME, TEXT, instance, members, reject_duplicates, require
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import SCHEME, combined, describe, fingerprint, identified, uncovered
 from agenttts.pipeline.model import Model
@@ -39,19 +39,20 @@ class Pipeline:
     """
 
     name: str
-    subtasks: tuple[Subtask, ...]
+    subtasks: Sequence[Subtask]
+    """In the order in which they are declared, kept as a tuple."""
     metric: Metric | AsyncMetric
     """(output, example) -> score in [0, 1]: what the search maximises. The output is the last declared subtask's, or
     what `run` returns. It may be a coroutine function, such as a judge; each call is given copies of its own."""
     run: Program | None = None
     """A coroutine that is the whole pipeline: (example, subtask name -> handle) -> output. Its subtasks then have
     neither prompt nor coroutine; it asks each through its handle, in whatever order."""
-    only: frozenset[str] | None = None
+    only: Collection[str] | None = None
     """Keys of the allocations (`Allocation.key`) that the search may try, such as those with a row in a table; None
     means every combination of models and numbers of samples."""
 
     def __post_init__(self) -> None:
-        require(TEXT, self.name, "a pipeline's name")
+        require(NAME, self.name, "a pipeline's name")
         where = f"pipeline {self.name!r}"
         object.__setattr__(self, "subtasks", members(self.subtasks, _SUBTASK, f"{where}: subtasks"))
         if not self.subtasks:
@@ -119,7 +120,7 @@ class Pipeline:
         position = names.index(name)
         after = self.subtasks[position].after
         if after is not None:
-            return after
+            return tuple(after)
         return (names[position - 1],) if position else ()
 
     @cached_property

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from agenttts._util.checks import (
     COUNT,
     FUNCTION,
+    NAME,
     POSITIVE,
     TEXT,
     Kind,
@@ -165,7 +166,8 @@ class Subtask:
     """
 
     name: str
-    models: tuple[Model, ...]
+    models: Sequence[Model]
+    """The candidates, kept as a tuple."""
     prompt: Prompt | None = None
     _: KW_ONLY
     system: str | None = None
@@ -174,7 +176,7 @@ class Subtask:
     """Sample -> value; raises `errors.ParseError` (or returns None) for an unusable sample, a counted non-vote."""
     aggregator: Aggregator | None = None
     """Samples -> output; majority vote when None. Of a `run` coroutine it prices the calls beyond the first turn's."""
-    operators: tuple[Operator | Aggregator, ...] = ()
+    operators: Sequence[Operator | Aggregator] = ()
     """How samples may be put to use, one of which the search chooses; an allocation that names none means the first.
     Empty: the one that `aggregator` or `run` is short for."""
     default: Any = None
@@ -183,7 +185,7 @@ class Subtask:
     """Optional score of this subtask's output in [0, 1]: evidence for the search, not its objective."""
     run: Coroutine | None = None
     """A coroutine that is the whole stage, instead of prompt, parser and aggregator."""
-    after: tuple[str, ...] | None = None
+    after: Sequence[str] | None = None
     """Names of the subtasks whose outputs this one reads; None means the one declared before it."""
     prompt_tokens: float = 1024
     """Mean prompt length in tokens (the paper's Np)."""
@@ -191,7 +193,7 @@ class Subtask:
     """Mean length of one sample in tokens (the paper's Nd)."""
     max_samples: int | None = 100
     """Largest number of samples the search may try; None leaves the budget as the only bound."""
-    sample_counts: tuple[int, ...] | None = None
+    sample_counts: Sequence[int] | None = None
     """The numbers of samples the search may try, kept in ascending order; None means every one from 1 on."""
     sampling: Sampling = field(default_factory=Sampling)
 
@@ -216,6 +218,7 @@ class Subtask:
             short = "aggregator" if self.run is None else "run coroutine"
             raise ConfigError(f"{where} has both operators and its short form, the {short}: give it one of them")
         for operator in self.operators:
+            require(NAME, operator.name, f"{where}: an operator's name")
             if not _OPERATOR_NAME.fullmatch(operator.name):
                 raise ConfigError(
                     f"{where}: the operator name {operator.name!r} must be non-empty, without spaces or any of * ; @"
@@ -224,13 +227,11 @@ class Subtask:
         if self.sample_counts is not None:
             object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
 
-    def _checked_counts(self, counts: Sequence[int]) -> tuple[int, ...]:
+    def _checked_counts(self, given: Sequence[int]) -> tuple[int, ...]:
         where = f"subtask {self.name!r}: sample_counts"
+        counts = members(given, _COUNTS, where)
         if not counts:
             raise ConfigError(f"{where} is empty: list at least one number, or leave it None for every number")
-        for count in counts:
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ConfigError(f"{where} must be whole numbers >= 1, not {count!r}")
         if self.max_samples is not None and max(counts) > self.max_samples:
             raise ConfigError(f"{where} go up to {max(counts)}, over max_samples={self.max_samples}: raise that")
         return tuple(sorted(set(counts)))
@@ -315,6 +316,7 @@ class Subtask:
 
 
 _MODEL = instance(Model, "Model objects")
+_COUNTS = COUNT._replace(words="whole numbers >= 1")
 _OPERATOR = Kind(
     "operators such as at.operators.Vote()",
     lambda value: isinstance(value, Operator | Aggregator) and not isinstance(value, type),

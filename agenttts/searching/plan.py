@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from agenttts._util.checks import NAME, members, require
 from agenttts.db import Store
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
@@ -76,6 +77,7 @@ class SearchPlan:
                     f"the {name} of a search must inherit from agenttts.protocols.{kind.__name__}, which "
                     f"{getattr(self, name)!r} does not"
                 )
+        _require_names(self.environment)
         if self.parallel < 1:
             raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
         _require_same(self.space.pipeline, self.environment.pipeline)
@@ -109,6 +111,14 @@ class SearchPlan:
             fingerprints=dict(environment.fingerprints),
             budgets=tuple(map(float, self.budgets)),
         )
+
+
+def _require_names(environment: Environment) -> None:
+    """Make sure that what a store knows an environment and its examples by is kept as it is."""
+    require(NAME, environment.name, "an environment's name")
+    ids = NAME._replace(words="texts without NUL or half a surrogate pair")
+    for name, listed in (("examples", environment.examples), ("held_out", environment.held_out)):
+        members(listed, ids, f"environment {environment.name!r}: {name}")
 
 
 def _require_same(searched: Pipeline, run: Pipeline) -> None:

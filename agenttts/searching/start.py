@@ -12,10 +12,12 @@ from agenttts.db import Store
 from agenttts.execution.meter import Meter
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.protocols import Environment, Searcher
+from agenttts.searching.ending import SearchEnding
 from agenttts.searching.loop import SearchLoop
 from agenttts.searching.plan import Recommend, SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
+from agenttts.searching.running import RunningSearch
 from agenttts.space import SearchSpace
 from agenttts.space.prices import price_list, price_rows
 
@@ -78,9 +80,9 @@ async def search(*what: Any, **options: Any) -> SearchResult:
         }
         study = store.start(plan.study_name, plan.spec(environment), {**plan.details, **kept})
         meter = Meter(plan.limits.max_tokens, plan.limits.max_usd, store.spend(study))
-        loop = SearchLoop(plan=plan, environment=environment, store=store, study=study, meter=meter)
+        running = RunningSearch(plan=plan, environment=environment, store=store, study=study, meter=meter)
         before = await environment.prefix_caches()
-        result = await loop.finish(await loop.run())
+        result = await SearchEnding(running).finish(await SearchLoop(running).run())
         after = await environment.prefix_caches()
         used = {name: use.since(before.get(name, CacheUse())) for name, use in after.items()}
         sums = store.add_cache_use(study, {name: use for name, use in used.items() if use.looked_up})

@@ -1,9 +1,16 @@
-"""A study as an Optuna study, so that optuna-dashboard and Optuna's own plots show it."""
+"""A study as an Optuna study, so that optuna-dashboard and Optuna's own plots show it.
+
+An export is written beside its place, under a name of its own, and moved there when it is whole: who looks finds the
+earlier one or the new one, whatever interrupts the writing. Optuna cannot rename a study, so its table is told to.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
@@ -12,6 +19,7 @@ from agenttts.study.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
 _OURS = "agenttts"
@@ -34,8 +42,8 @@ def export_to_optuna(store: Store, study: Study, url: str) -> int:
         url: A storage as Optuna takes it, such as sqlite:///optuna.db.
 
     Raises:
-        ConfigError: When the study has no finished trial, the storage cannot be opened, or it has a study of this name
-            that is no export.
+        ConfigError: When the study has no finished trial, the storage cannot be opened or written, or it has a study of
+            this name that is no export.
     """
     import optuna
 
@@ -44,25 +52,54 @@ def export_to_optuna(store: Store, study: Study, url: str) -> int:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        storage = optuna.storages.get_storage(url)
+        storage = optuna.storages.RDBStorage(url)
     except Exception as error:  # SQLAlchemy and its drivers raise what they like
         raise ConfigError(f"{shown_url(url)!r} is no storage that Optuna can open: {type(error).__name__}") from error
-    if study.name in {each.study_name for each in optuna.get_all_study_summaries(storage)}:
-        _remove(study.name, storage)
-    found = optuna.create_study(storage=storage, study_name=study.name, direction="maximize")
-    for name, value in {_OURS: study.name, "budget": study.spec.budget, "cost_model": study.spec.cost_model}.items():
-        found.set_user_attr(name, value)
-    distributions = _distributions(study, trials)
-    found.add_trials([_frozen(store, study, trial, distributions) for trial in trials])
+    draft, earlier = f"{study.name} (being exported)", f"{study.name} (replaced)"
+    try:
+        _remove(storage, draft, earlier)
+        _require_ours(storage, study.name)
+        found = optuna.create_study(storage=storage, study_name=draft, direction="maximize")
+        for key, value in {_OURS: study.name, "budget": study.spec.budget, "cost_model": study.spec.cost_model}.items():
+            found.set_user_attr(key, value)
+        distributions = _distributions(study, trials)
+        found.add_trials([_frozen(store, study, trial, distributions) for trial in trials])
+        _rename(storage, {study.name: earlier, draft: study.name})
+        _remove(storage, earlier)
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError) as error:
+        raise ConfigError(
+            f"the export to {shown_url(url)!r} was cut off by {type(error.__cause__ or error).__name__}, and an "
+            "earlier one stands: see to it that the storage can be written and nobody else exports this study, then "
+            "run it again"
+        ) from error
+    finally:
+        storage.engine.dispose()
     return len(trials)
 
 
-def _remove(name: str, storage: Any) -> None:
+def _require_ours(storage: RDBStorage, name: str) -> None:
     import optuna
 
-    if _OURS not in optuna.load_study(study_name=name, storage=storage).user_attrs:
+    known = {each.study_name: each.user_attrs for each in optuna.get_all_study_summaries(storage)}
+    if _OURS not in known.get(name, {_OURS: name}):
         raise ConfigError(f"that storage has a study {name!r} which agenttts did not export: name another storage")
-    optuna.delete_study(study_name=name, storage=storage)
+
+
+def _remove(storage: RDBStorage, *names: str) -> None:
+    """Remove those of these studies that there are."""
+    import optuna
+
+    known = {each.study_name for each in optuna.get_all_study_summaries(storage)}
+    for name in known.intersection(names):
+        optuna.delete_study(study_name=name, storage=storage)
+
+
+def _rename(storage: RDBStorage, names: dict[str, str]) -> None:
+    """Old name -> new name, in this order and in one transaction."""
+    renamed = text("UPDATE studies SET study_name = :new WHERE study_name = :old")
+    with storage.engine.begin() as connection:
+        for old, new in names.items():
+            connection.execute(renamed, {"old": old, "new": new})
 
 
 def _distributions(study: Study, trials: tuple[Trial, ...]) -> dict[str, BaseDistribution]:

@@ -46,7 +46,7 @@ def environment(run: Program, models: Models, marker: str = "Answer:") -> LiveEn
         Subtask(name, (SMALL, LARGE), parser=parser, prompt_tokens=10, completion_tokens=5, max_samples=6)
         for name in ("find", "answer")
     ]
-    pipeline = Pipeline("mine", steps, at.metrics.exact_match("gold"), run)  # type: ignore[arg-type]  # a list will do
+    pipeline = Pipeline("mine", steps, at.metrics.exact_match("gold"), run)
     return LiveEnvironment(pipeline, ROWS, client=ScriptedClient(models))
 
 

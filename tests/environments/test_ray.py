@@ -152,6 +152,18 @@ def test_a_killed_driver_goes_on_where_it_was(endpoint: FakeEndpoint, folder: Pa
 
 
 @needs_ray
+def test_a_silent_endpoint_is_told_and_given_up_as_without_ray(endpoint: FakeEndpoint, folder: Path) -> None:
+    endpoint.delay_s = 60
+    options = "--ray local --method random --budget 2000 --trials 4 --store s.db --give-up-after 0.2"
+    driver = [*DRIVER, "search", "mine.py:environment", *options.split()]
+    ended = subprocess.run(driver, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 3, ended.stderr
+    told, given_up = [line for line in ended.stderr.splitlines() if "local" in line or "given up" in line]
+    assert told.startswith("waiting for the next example at the Ray cluster local: no answer for 1")
+    assert given_up.startswith("error: model ") and "has answered nothing for 12 s and was given up" in given_up
+
+
+@needs_ray
 async def test_a_limit_on_tokens_holds_up_to_what_is_in_flight(endpoint: FakeEndpoint, folder: Path) -> None:
     found = mine()
     async with RayEnvironment(found, "local", store="ray.db", name="mine.py:environment", workers=2) as spread_out:

@@ -59,6 +59,8 @@ def test_an_empty_gold_is_declared_or_named(empty: Any) -> None:
         (["Paris", "Lyon"], "Paris Lyon", False), ({"Paris": 1}, "Paris", False), (b"Paris", "Paris", False),
         ("１２", "12", True), ("٣", "3", True), ("Ｐａｒｉｓ", "paris", True), ("cafe\u0301", "café", True),
         ("İSTANBUL", "istanbul", True), ("STRASSE", "straße", True), ("“Paris”", "Paris", True),
+        ("1 000", "1000", True), ("1\u202f000", "1,000", True), ("1’000", "1000", True), ("1 000 km", "1000 km", True),
+        ("10³", "103", False), ("10³", "10^3", True), ("CO₂", "CO2", True), ("1 2", "12", False),
         ("Pa\u200bris", "Paris", True), ("ΟΔΟΣ", "οδος", True), ("ﬁn", "fin", True),
     ],
 )  # fmt: skip

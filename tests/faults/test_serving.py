@@ -232,7 +232,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def allocation(folders: Path, environment: str, **changes: Any) -> Path:
-    (folders / "own" / "mine.py").exists()
     stage = at.Subtask("s", (at.Model("m", 1e6, base_url="http://127.0.0.1:1/v1"),), "{{ question }}",
                        prompt_tokens=5, completion_tokens=2, max_samples=4)  # fmt: skip
     pipeline = at.Pipeline("p", (stage,), at.metrics.exact_match("gold"))
@@ -271,6 +270,50 @@ def test_any_other_environment_takes_trust(folders: Path, monkeypatch: pytest.Mo
 def test_trust_imports_what_the_file_names(folders: Path) -> None:
     path = allocation(folders, f"{folders / 'other'}/mine.py:environment")
     assert at.deployed(path, trust=True).pipeline.name == "p" and (folders / "imported").exists()
+
+
+TAKES_DATA = """
+
+def of(data=None):
+    (pathlib.Path({mark!r}) / "read").write_text(str(data))
+    return environment
+"""
+
+
+@pytest.fixture
+def with_data(folders: Path) -> Path:
+    """An environment that takes data, and files of data in its folder and elsewhere."""
+    for name in ("own", "work", "other"):
+        (folders / name / "rows.jsonl").write_text("{}")
+    (folders / "own" / "sub" / "rows.jsonl").write_text("{}")
+    (folders / "own" / "leads-out.jsonl").symlink_to(folders / "other" / "rows.jsonl")
+    (folders / "own" / "mine.py").write_text((MINE + TAKES_DATA).format(mark=str(folders)))
+    return folders
+
+
+@pytest.mark.parametrize("data", ["rows.jsonl", "./rows.jsonl", "sub/rows.jsonl"])
+def test_data_in_the_files_own_folder_are_read(with_data: Path, data: str) -> None:
+    at.deployed(allocation(with_data, "mine.py:of", data=data))
+    assert (with_data / "read").read_text() == str(with_data / "own" / data)
+
+
+@pytest.mark.parametrize("data", [
+    "{other}/rows.jsonl", "../other/rows.jsonl", "sub/../rows.jsonl", "leads-out.jsonl", "away/rows.jsonl",
+    "none.jsonl", "owner/name", "owner/name:c:test", "/etc/passwd", "/dev/zero", "~/rows.jsonl", "sub", ".",
+    "x" * 5000, "https://evil.example/rows.jsonl", "s3://bucket/rows",
+])  # fmt: skip
+def test_any_other_data_take_trust_or_are_given(with_data: Path, monkeypatch: pytest.MonkeyPatch, data: str) -> None:
+    data = data.replace("{other}", str(with_data / "other"))
+    path = allocation(with_data, "mine.py:of", data=data)
+    with pytest.raises(at.ConfigError, match="names the data .*--data.*--trust"):
+        at.deployed(path)
+    ended = run(f"serve-pipeline {path} --port 0", monkeypatch)
+    assert ended.code == 2 and ended.err.count("\n") == 1
+    assert not (with_data / "read").exists()
+    at.deployed(path, trust=True)
+    assert (with_data / "read").read_text() == data
+    at.deployed(path, data="rows.jsonl")
+    assert (with_data / "read").read_text() == "rows.jsonl"
 
 
 @pytest.mark.parametrize(

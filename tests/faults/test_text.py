@@ -139,6 +139,34 @@ async def test_what_was_paid_for_is_kept_and_read_again(
     assert len(again.archive.trials) == 3 and again.spend.tokens == result.spend.tokens
 
 
+class Named(at.Environment):
+    """A plug-in whose names are whatever they are."""
+
+    def __init__(self, pipeline: at.Pipeline, **names: Any) -> None:
+        self.pipeline, self.examples = pipeline, ["1", "2"]
+        self.name = "named"
+        vars(self).update(names)
+
+    async def evaluate(self, allocation: Any, examples: Any = None, *, pool: Any = None) -> at.Evaluation:
+        return at.Evaluation(results=tuple(at.ExampleResult(example=name, score=0.5) for name in examples))
+
+
+@pytest.mark.parametrize(("names", "sentence"), [
+    ({"name": "n\0"}, r"an environment's name must be text without NUL or half a surrogate pair, not 'n\\x00'"),
+    ({"name": "n\udc80"}, "an environment's name must be text without NUL or half a surrogate pair"),
+    ({"examples": ["1", "2\0"]}, "environment 'named': examples must be a list of texts without NUL"),
+    ({"examples": ("\ud83d", "2")}, "environment 'named': examples must be a list of texts without NUL"),
+    ({"examples": [1, 2]}, "environment 'named': examples must be a list of texts .*, not 1"),
+    ({"examples": "12"}, "environment 'named': examples must be a list of texts .*, not '12'"),
+    ({"held_out": ["h\0"]}, "environment 'named': held_out must be a list of texts without NUL"),
+])  # fmt: skip
+def test_a_plug_ins_names_that_no_store_keeps_are_refused(
+    toy_pipeline: at.Pipeline, toy_space: SearchSpace, names: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(at.ConfigError, match=sentence):
+        at.SearchPlan(Named(toy_pipeline, **names), RandomSearcher(), toy_space, Store(), study_name="s")
+
+
 def test_nothing_else_in_the_package_prints() -> None:
     """One module writes to the terminal; what runs in a process of its own (servers, sandbox) is not ours to show."""
     own_process = {"_start.py", "_namespaces.py", "_llamacpp_child.py", "_guard.py"}

@@ -9,26 +9,31 @@
 | one silent example beside others that are answered | that one is missing |
 | an answer of 9 MiB, an error of 1 MB | cut off (see `test_answers.py`) |
 | a planner that drips | EndpointError |
+| a silent endpoint under `search`, `compare`, `ablate` with `--give-up-after` | exit code 3, one sentence |
 | an interrupt with 700 requests in flight | an end within 2 s, no claim left |
 | a SQLite file locked by another process for 4 s (30 s: slow) | the write waits, says so, and succeeds |
 | PostgreSQL ends every connection, idle and in a transaction | repeated, said, nothing twice |
+| a connection to PostgreSQL that is lost when it has committed, or before it is told to | nothing twice, nothing lost |
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 import agenttts as at
 from agenttts.db import Store
@@ -37,9 +42,14 @@ from agenttts.errors import EndpointError
 from agenttts.llm.asking import Patience
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.openai import OpenAIClient
+from agenttts.llm.samples import Sample, Spend, StoredPrompt
 from agenttts.pipeline import Sampling
 from agenttts.searching import Limits
 from agenttts.space import Allocation
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.spec import StudySpec
+from agenttts.study.trial import AgentStep, Proposal, Refusal
+from tests.faults.commands import run
 from tests.faults.server import ONE, Answer, RawServer, environment, http, on_question, pipeline, prompt, right, space
 from tests.postgresql import PostgreSQL
 
@@ -107,6 +117,40 @@ async def test_a_search_on_a_silent_endpoint_ends_in_one_sentence(tmp_path: Path
     store = Store(str(tmp_path / "runs.db"))
     assert store.archive(store.study("one")).trials and store.samples.count() >= 19
     store.close()
+
+
+_SILENT = """
+from tests.faults.server import environment
+environment = environment("URL")
+"""
+
+
+@pytest.fixture
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A search of a pipeline whose endpoint is silent."""
+    with RawServer(lambda asked, number: None) as server:
+        (tmp_path / "silent.py").write_text(_SILENT.replace("URL", server.url))
+        monkeypatch.chdir(tmp_path)
+        yield "silent.py:environment --budget 1e6 --store s.db"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["search --method random", "compare --methods random --seeds 1", "ablate --seeds 1 --llm none", "record -o t.csv"],
+)
+def test_the_command_line_gives_an_endpoint_up(command: str, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *options = command.split()
+    ended = run(f"{name} {silent} {' '.join(options)} --give-up-after 0.01", monkeypatch)
+    assert ended.code == 3, ended.err
+    assert ended.err.splitlines()[-1].startswith("error: ")
+    assert "has answered nothing for 0.6 s and was given up" in ended.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "-inf"])
+def test_what_is_no_time_is_refused(minutes: str, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run(f"search {silent} --method random --give-up-after {minutes}", monkeypatch)
+    assert ended.code == 2 and ended.err.startswith("error: --give-up-after must be minutes, more than 0, not ")
+    assert ended.err.count("\n") == 1 and not Path("s.db").exists()
 
 
 async def test_who_is_asked_meanwhile_does_not_wait_for_a_probes_retries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,3 +266,72 @@ def test_a_cut_connection_is_repeated(when: str, postgresql: PostgreSQL, caplog:
     assert any("is tried again" in record.message for record in caplog.records) == (times == 2)
     store.close()
     other.dispose()
+
+
+class Cutter:
+    """A wire to PostgreSQL that is cut once, at a commit: before the server hears of it, or before it is answered."""
+
+    def __init__(self, port: int, *, heard: bool) -> None:
+        self._port, self._heard, self.cuts = port, heard, 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.armed = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._forward, args=ends, daemon=True).start()
+
+    def _forward(self, source: socket.socket, to: socket.socket) -> None:
+        with contextlib.suppress(OSError), source:
+            while said := source.recv(65536):
+                if self.armed and said.startswith(b"Q") and b"COMMIT" in said:
+                    self.armed, self.cuts = False, self.cuts + 1
+                    source.shutdown(socket.SHUT_RDWR)
+                    if not self._heard:
+                        break
+                to.sendall(said)
+        with contextlib.suppress(OSError):
+            to.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_commit_that_is_not_acknowledged_is_not_repeated(heard: bool, postgresql: PostgreSQL) -> None:
+    url = make_url(postgresql.new_database())
+    cutter = Cutter(url.port or 0, heard=heard)
+    store = Store(url.set(port=cutter.port).render_as_string(hide_password=False))
+    spec = StudySpec(
+        environment="e", pipeline="p", sizes={"s": {"m": 1.0}}, fingerprint="f", cost_model="flops", budget=1.0,
+        pricing="x", method="random", seed=0, examples=2,
+    )  # fmt: skip
+    study = store.start("s", spec)
+    spend, kept = Spend(requests=1, prompt_tokens=3, completion_tokens=4), StoredPrompt("k", "m", "", [], {}, 3)
+    evaluation = Evaluation(results=(ExampleResult(example="1", score=1),), spend=Spend(reused_prompt_tokens=5))
+    proposal = Proposal(Allocation({"s": ("m", 1)}))
+    trial = store.add_trial(study, proposal, evaluation, cost=1, searcher="x", round=0)
+    further = Evaluation(results=(ExampleResult(example="2", score=1),), spend=Spend(reused_prompt_tokens=7))
+    writes: list[Callable[[], object]] = [
+        lambda: store.samples.add(kept, 0, [Sample("t", 4, "")], spend=spend, study_id=study.id),
+        lambda: store.add_step(study, AgentStep(round=0, node="reflect", planner="p", spend=spend)),
+        lambda: store.add_cache_use(study, {"m": (8, 2)}),
+        lambda: store.extend_trial(study, trial, further),
+        lambda: store.add_refusal(study, Refusal(allocation=proposal.allocation, reasons=(), searcher="x", round=0)),
+    ]
+    for write_ in writes:
+        cutter.armed = True
+        write_()
+    assert cutter.cuts == len(writes)
+    archive, (again,) = store.archive(study), store.studies()
+    assert store.spend(study).requests == 2 and store.spend(study).reused_prompt_tokens == 12
+    assert len(store.steps(study)) == len(archive.refusals) == 1 and again.prefix_caches == {"m": (8, 2)}
+    assert len(archive.trials[0].evaluation.results) == len(archive.trials[0].looks) == 2
+    store.close()
+    cutter.close()

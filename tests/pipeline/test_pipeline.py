@@ -55,9 +55,20 @@ async def program(example: Example, steps: Mapping[str, StepRun]) -> str:
         (lambda: Subtask("s", (M,), "x", completion_tokens=-1), "completion_tokens must be a positive number, not -1"),
         (lambda: Subtask("s", (M,), "x", max_samples=0), "max_samples must be a whole number >= 1 or None, not 0"),
         (lambda: Subtask("s", (M,), "x", sample_counts=()), "subtask 's': sample_counts is empty"),
-        (lambda: Subtask("s", (M,), "x", sample_counts=(1, 0)), "sample_counts must be whole numbers >= 1, not 0"),
-        (lambda: Subtask("s", (M,), "x", sample_counts=(True,)), "sample_counts must be whole numbers >= 1, not True"),
+        (lambda: Subtask("s", (M,), "x", sample_counts=(1, 0)), "must be a list of whole numbers >= 1, not 0"),
+        (lambda: Subtask("s", (M,), "x", sample_counts=(True,)), "must be a list of whole numbers >= 1, not True"),
         (lambda: Subtask("s", (M,), "x", sample_counts=(1, 101)), "sample_counts go up to 101, over max_samples=100"),
+        (lambda: Model("m\0", 1e9), "a model's name must be text without NUL or half a surrogate pair, not 'm\\x00'"),
+        (lambda: Model("m\ud800", 1e9), "must be text without NUL or half a surrogate pair, not 'm\\ud800'"),
+        (lambda: Model("m", 1e9, served_name="x\udfff"), "model 'm': served_name must be text without NUL or half"),
+        (lambda: Model("m", 1e9, revision="\0"), "model 'm': revision must be text without NUL or half"),
+        (lambda: Subtask("s\0", (M,), "x"), "subtask 's\\x00' must be named with letters"),
+        (lambda: Subtask("s\ud800", (M,), "x"), "subtask 's\\ud800' must be named with letters"),
+        (
+            lambda: Subtask("s", (M,), "x", operators=[MajorityVote("v\0")]),
+            "subtask 's': an operator's name must be text without NUL or half a surrogate pair, not 'v\\x00'",
+        ),
+        (lambda: Pipeline("p\0", (Subtask("s", (M,), "x"),), zero), "a pipeline's name must be text without NUL"),
         (lambda: Pipeline("p", (), zero), "pipeline 'p' has no subtasks"),
         (lambda: Pipeline("p", (Subtask("s", (M,), "x"), Subtask("s", (M,), "x")), zero), "the subtask 's' twice"),
         (lambda: Pipeline("p", (Subtask("s", (M,), "x", after=("t",)),), zero), "has no subtask 't'; it has s"),
@@ -77,7 +88,7 @@ def test_mistakes_are_one_sentence(build: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: untyped.Model(7, 1e9), "a model's name must be text, not 7"),
+        (lambda: untyped.Model(7, 1e9), "a model's name must be text without NUL or half a surrogate pair, not 7"),
         (lambda: untyped.Model("m", "8e9"), "model 'm': parameters must be a positive number, not '8e9'"),
         (lambda: untyped.Model("m", True), "parameters must be a positive number, not True"),
         (lambda: untyped.Model("m", 1e9, base_url=8000), "base_url must be text or None, not 8000"),
@@ -103,6 +114,8 @@ def test_mistakes_are_one_sentence(build: Any, message: str) -> None:
         ),
         (lambda: untyped.Subtask("s", (M,), "x", aggregator=MajorityVote), "aggregator must be an aggregator such as"),
         (lambda: untyped.Subtask("s", (M,), "x", metric=0.5), "metric must be a function or None, not 0.5"),
+        (lambda: untyped.Subtask("s", (M,), "x", sample_counts=3), "sample_counts must be a list of whole numbers"),
+        (lambda: untyped.Subtask("s", (M,), "x", sample_counts="12"), "sample_counts must be a list of whole numbers"),
         (lambda: untyped.Subtask("s", (M,), "x", after="t"), "after must be a list of names of subtasks, not 't'"),
         (
             lambda: untyped.Subtask("s", (M,), "x", prompt_tokens="7"),
@@ -113,7 +126,10 @@ def test_mistakes_are_one_sentence(build: Any, message: str) -> None:
             "max_samples must be a whole number >= 1 or None, not '9'",
         ),
         (lambda: untyped.Subtask("s", (M,), "x", sampling=0.9), "sampling must be a Sampling, not 0.9"),
-        (lambda: untyped.Pipeline(3, (Subtask("s", (M,), "x"),), zero), "a pipeline's name must be text, not 3"),
+        (
+            lambda: untyped.Pipeline(3, (Subtask("s", (M,), "x"),), zero),
+            "a pipeline's name must be text without NUL or half a surrogate pair, not 3",
+        ),
         (
             lambda: untyped.Pipeline("p", Subtask("s", (M,), "x"), zero),
             "must be a list of Subtask objects, not Subtask(name=",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -115,6 +116,54 @@ async def test_what_cannot_be_exported_is_one_sentence(
         export_to_optuna(store, result.study, url)
     with pytest.raises(ConfigError, match="'nothing://h/d' is no storage that Optuna can open"):
         export_to_optuna(store, result.study, "nothing://me:secret@h/d")
+
+
+_CUT_OFF = """
+import os, sys
+from optuna.study import Study
+from agenttts.cli import main
+
+def killed(*_, **__):
+    os._exit(9)
+
+{cut}
+sys.argv = ["agenttts", "export", "it's", "--store", sys.argv[1], "--optuna", sys.argv[2]]
+main()
+"""
+
+
+@pytest.mark.parametrize("cut", [
+    "Study.add_trials = killed",
+    "Study.set_user_attr = killed",
+    "import agenttts.tracking.optuna as ours; ours._rename = killed",
+    "import optuna; optuna.delete_study = killed",
+])  # fmt: skip
+async def test_an_export_that_is_cut_off_leaves_a_whole_one(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store, tmp_path: Path, cut: str
+) -> None:
+    result = await tracked(None, toy_environment, toy_space, store, 3)
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    export_to_optuna(store, result.study, url)
+    program = [sys.executable, "-c", _CUT_OFF.format(cut=cut), store.location, url]
+    assert subprocess.run(program, stderr=subprocess.DEVNULL).returncode == 9
+    assert len(optuna.load_study(study_name="it's", storage=url).trials) == 3
+    assert export_to_optuna(store, result.study, url) == 3
+    assert [each.study_name for each in optuna.get_all_study_summaries(url)] == ["it's"]
+
+
+async def test_an_export_that_cannot_be_written_is_one_sentence(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store, tmp_path: Path
+) -> None:
+    result = await tracked(None, toy_environment, toy_space, store, 2)
+    path = tmp_path / "optuna.db"
+    url = f"sqlite:///{path}?timeout=0.1"
+    export_to_optuna(store, result.study, url)
+    with sqlite3.connect(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ConfigError, match="was cut off by OperationalError, and an earlier one stands"):
+            export_to_optuna(store, result.study, url)
+        other.rollback()
+    assert len(optuna.load_study(study_name="it's", storage=url).trials) == 2
 
 
 async def test_optuna_dashboard_shows_an_export(

@@ -1,0 +1,151 @@
+"""A search that is under way: its trials, what evaluates them, and what both parts of a search do with them.
+
+`loop` tries allocations, `ending` recommends one and checks it; each holds the same `RunningSearch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from agenttts.db import Store, Study
+from agenttts.errors import EndpointError
+from agenttts.execution.meter import Meter
+from agenttts.execution.pool import SamplePool
+from agenttts.protocols import Environment
+from agenttts.searching.plan import SearchPlan
+from agenttts.searching.progress import Phase, Progress
+from agenttts.searching.racing import Racing
+from agenttts.searching.scoring import evaluated
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import AgentStep, Archive, Trial
+
+_log = logging.getLogger(__name__)
+_MOST_COMPLETIONS = 2
+"""How often one run asks again for the examples of a trial that got no answer, before it comes to recommend."""
+
+
+@dataclass(kw_only=True)
+class RunningSearch:
+    """One plan on one study. It keeps nothing that is not in the store."""
+
+    plan: SearchPlan
+    environment: Environment
+    """The plan's, as it was entered."""
+    store: Store
+    study: Study
+    meter: Meter
+    archive: Archive = field(init=False)
+    pool: SamplePool = field(init=False)
+    trials_before: int = field(init=False)
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.archive = self.store.archive(self.study)
+        self.pool = SamplePool(self.store.samples, study_id=self.study.id, meter=self.meter)
+        self.trials_before = len(self.archive.trials)
+        self.plan.searcher.journal = self._journal
+        self._asked_again: Counter[int] = Counter()
+        """Trial -> how often this run has asked again for examples that got no answer."""
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The examples in the study's order, in which every trial sees them."""
+        return [
+            str(name) for name in np.random.default_rng(self.study.spec.seed).permutation(self.environment.examples)
+        ]
+
+    @property
+    def held_out(self) -> Sequence[str]:
+        """The examples that the winner is checked on."""
+        return self.environment.held_out if self.plan.validate else ()
+
+    def _journal(self, step: AgentStep) -> None:
+        self.store.add_step(self.study, step)
+        self.meter.add(step.spend)
+        if step.guideline is not None:
+            self.archive = replace(self.archive, guidelines=(*self.archive.guidelines, step.guideline))
+
+    def catch_up(self) -> None:
+        """Take in what other processes that search this study have recorded and paid for meanwhile."""
+        if self.store.count_trials(self.study) > len(self.archive.trials):
+            self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
+
+    async def scored(self, allocation: Allocation, examples: Sequence[str]) -> Evaluation:
+        """The allocation on these examples; see `scoring.evaluated`."""
+        return await evaluated(self.environment, allocation, examples, self.pool)
+
+    def trial(self, allocation: Allocation) -> Trial | None:
+        """The trial of an allocation; None where it has not been tried."""
+        return next((trial for trial in self.archive.trials if trial.allocation == allocation), None)
+
+    def remaining(self, trial: Trial | None, racing: Racing | None) -> list[str]:
+        """What a trial (None: a new one) is to see next: all that is left, or a look at it where trials race."""
+        seen = {result.example for result in trial.evaluation.results} if trial is not None else set()
+        left = [name for name in self.order if name not in seen]
+        return left if racing is None else left[: racing.look]
+
+    async def ask_again(self) -> None:
+        """Ask for the examples of trials that got no answer, some times in a run."""
+        left = [
+            trial
+            for trial in self.archive.trials
+            if trial.evaluation.missing and self._asked_again[trial.number] < _MOST_COMPLETIONS
+        ]
+        for trial in left:
+            self._asked_again[trial.number] += 1
+        await all_of(self.try_to_extend(trial, self._missing(trial)) for trial in left)
+
+    def _missing(self, trial: Trial) -> list[str]:
+        return [name for name in self.order if name in trial.evaluation.missing]
+
+    async def try_to_extend(self, trial: Trial, examples: Sequence[str]) -> None:
+        """Evaluate a trial on further examples, which stay to be seen where they get no answer."""
+        try:
+            await self.extend(trial, examples)
+        except EndpointError as error:
+            if error.final:
+                raise
+            _log.warning("trial %d was shown no further examples: %s", trial.number, error)
+
+    async def extend(self, trial: Trial, examples: Sequence[str]) -> None:
+        """Evaluate a trial on further examples."""
+        evaluation = await self.scored(trial.allocation, examples)
+        extended = self.store.extend_trial(self.study, trial, evaluation)
+        trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
+        self.archive = replace(self.archive, trials=trials)
+        self.report("evaluating")
+
+    def report(self, phase: Phase) -> None:
+        """Tell whoever follows the search how far it is."""
+        _log.debug("study %s: %s, %d trials", self.study.name, phase, len(self.archive.trials))
+        if self.plan.on_progress is not None:
+            self.plan.on_progress(
+                Progress(
+                    study=self.study,
+                    archive=self.archive,
+                    meter=self.meter,
+                    limits=self.plan.limits,
+                    started=self.started,
+                    told=time.monotonic(),
+                    trials_before=self.trials_before,
+                    held_out=len(self.held_out) * len(self.plan.spaces),
+                    phase=phase,
+                    waits=lambda: self.environment.waiting,
+                )
+            )
+
+
+async def all_of(evaluations: Iterable[Awaitable[None]]) -> None:
+    """Wait for all of them; a failure must not cut off a request that another has paid for, and is raised only then."""
+    for outcome in await asyncio.gather(*evaluations, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
