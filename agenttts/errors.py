@@ -38,6 +38,7 @@ class EndpointError(AgentTTSError):
         timed_out: Whether the answer was waited for in vain.
         lasting: Whether the endpoint has been silent for so long that it was given up.
         retry_after_s: After how many seconds the server asks to be tried again.
+        refused: The field of the request that the server does not take; empty where it says nothing of one.
     """
 
     exit_code = 3
@@ -52,6 +53,7 @@ class EndpointError(AgentTTSError):
         timed_out: bool = False,
         lasting: bool = False,
         retry_after_s: float | None = None,
+        refused: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -60,6 +62,7 @@ class EndpointError(AgentTTSError):
         self.timed_out = timed_out
         self.lasting = lasting
         self.retry_after_s = retry_after_s
+        self.refused = refused
 
     @property
     def unavailable(self) -> bool:

@@ -17,7 +17,7 @@ from agenttts.environments import environment
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
-from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.lanes import MAX_IN_FLIGHT
 from agenttts.pipeline import Pipeline
 from agenttts.posterior.frontier import require_budgets
 from agenttts.protocols import Environment

@@ -238,7 +238,7 @@ class DeployedPipeline:
         left = [model for model in awake if samples[model] and model.name != allocation[subtask.name].model]
         if not left:
             return None
-        best = max(left, key=lambda model: model.parameters)
+        best = max(left, key=lambda model: subtask.sizes[model.name])
         return allocation.replaced(subtask.name, best.name, samples[best])
 
 

@@ -35,7 +35,7 @@ from agenttts.environments.scored import ExampleOutcome, evaluation_of
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
-from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.lanes import MAX_IN_FLIGHT
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment

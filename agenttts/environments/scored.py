@@ -152,6 +152,7 @@ def _usage(tallies: Sequence[Tally]) -> SubtaskUsage:
         unparsable=sum(t.unparsable for t in tallies),
         refused=sum(t.refused for t in tallies),
         cut=sum(t.cut for t in tallies),
+        empty=sum(t.empty for t in tallies),
     )
 
 

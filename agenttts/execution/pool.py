@@ -1,6 +1,6 @@
 """The sample pool: every completion ever paid for, addressed by content, reused by every trial.
 
-A key is the hash of (namespace, served model and revision, messages, sampling parameters); the samples of a key are an
+A key is the hash of (namespace, served model and revision, messages, sampling parameters and the model's own fields); the samples of a key are an
 ordered list. A draw of S samples returns the first S and requests only those missing, in one request, once: coroutines
 of this process wait for one another, processes that share the store wait for one another's claims. So S = 5 after
 S = 20 is free, an unchanged upstream output makes downstream free, and a repeated study is free. Fresh draws, for an
@@ -26,7 +26,7 @@ from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient
 from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
-from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens
+from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens
 from agenttts.pipeline import Message, Model, Sampling
 
 SEARCH = "search"
@@ -193,15 +193,15 @@ class SamplePool:
     async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
         """One request: what it cost, and what it brought."""
         key, model, messages, sampling = order.key, order.model, order.messages, order.sampling
-        most = most_prompt_tokens(messages) + most_completion_tokens(sampling.max_tokens, samples)
+        drawn = model.sampling(sampling)
+        limit = most_tokens(drawn.max_tokens, drawn.extra)
+        most = most_prompt_tokens(messages) + most_completion_tokens(limit, samples)
         async with self.meter.reserved(most):
             bought = await order.client.complete(
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
             spend = _spend_of(model, bought.prompt_tokens, bought.samples)
-            prompt = StoredPrompt(
-                key, model.served_name, self.namespace, messages, asdict(sampling), bought.prompt_tokens
-            )
+            prompt = StoredPrompt(key, model.served_name, self.namespace, messages, asdict(drawn), bought.prompt_tokens)
             self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
             self.meter.add(spend)
         return spend, bought
@@ -239,7 +239,7 @@ class _Embedded:
 
 def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
     """Content hash of everything that decides what a sample looks like."""
-    content = [namespace, model.served_name, model.revision, list(messages), asdict(sampling)]
+    content = [namespace, model.served_name, model.revision, list(messages), asdict(model.sampling(sampling))]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -42,7 +42,9 @@ class Tally:
     refused: int = 0
     """Samples in which the model refused, or a content filter did."""
     cut: int = 0
-    """Samples whose tokens were used up before they said anything."""
+    """Samples that were cut at `max_tokens`."""
+    empty: int = 0
+    """Samples that held no text."""
 
 
 @dataclass
@@ -112,7 +114,8 @@ class ExampleRun:
         self.spend += drawn.spend
         tally = self.tallies[subtask.name]
         tally.refused += sum(sample.ended == "refused" for sample in drawn.samples)
-        tally.cut += sum(sample.ended == "cut" for sample in drawn.samples)
+        tally.cut += sum(sample.ended in ("cut", "unfinished") for sample in drawn.samples)
+        tally.empty += sum(sample.ended == "empty" for sample in drawn.samples)
         if not own or not drawn.samples:
             return drawn
         tally.requests += 1
@@ -177,8 +180,11 @@ class StageRun:
         if self.subtask.run is not None:
             return await self.subtask.run(self)
         samples = await self._drawn(self.messages)
-        drawn = [(sample.text, self._parsed(sample)) for sample in samples]
-        self._usable = [(text, value) for text, value in drawn if value is not None]
+        drawn = [(sample, self._parsed(sample)) for sample in samples]
+        usable = [(sample, value) for sample, value in drawn if value is not None]
+        whole = [(sample.text, value) for sample, value in usable if not sample.ended]
+        # Where an answer was cut off, what it seems to say may be another than what it would have said.
+        self._usable = whole or [(sample.text, value) for sample, value in usable]
         if not self._usable and self.subtask.default is not None:
             return self.subtask.default
         if not self._usable:
@@ -197,7 +203,7 @@ class StageRun:
 
     def _parsed(self, sample: Sample) -> Any:
         try:
-            value = None if sample.ended else self.subtask.parser(sample.text, self.input)
+            value = self.subtask.parser(sample.text, self.input) if sample.ended in ("", "unfinished") else None
         except ParseError:
             value = None
         if value is None:
@@ -211,8 +217,8 @@ class StageRun:
     async def draw(
         self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
     ) -> list[str]:
-        """See `pipeline.SubtaskRun`; a sample that is a refusal has an empty text."""
-        return ["" if each.ended else each.text for each in await self._drawn(messages, samples, sampling)]
+        """See `pipeline.SubtaskRun`; a sample that holds nothing to parse has an empty text."""
+        return [each.said for each in await self._drawn(messages, samples, sampling)]
 
     async def _drawn(
         self, messages: Sequence[Message], samples: int | None = None, sampling: Sampling | None = None
@@ -231,6 +237,7 @@ def _why(samples: Sequence[Sample]) -> str:
     counts = {
         "refused": sum(sample.ended == "refused" for sample in samples),
         "used up max_tokens before saying anything": sum(sample.ended == "cut" for sample in samples),
+        "empty": sum(sample.ended == "empty" for sample in samples),
     }
     named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f" ({named})" if named else ""

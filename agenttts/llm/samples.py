@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol
 
-Ended = Literal["", "refused", "cut"]
-"""Why a completion holds nothing to parse: the model refused (or a content filter did), or its tokens were used up
-before it said anything."""
+Ended = Literal["", "refused", "cut", "empty", "unfinished"]
+"""Why a completion holds nothing to parse: the model refused (or a content filter did), its tokens were used up before
+it said anything, or it said nothing. An unfinished one has text, but its tokens were used up before its end: it counts
+where no whole one can be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,12 @@ class Sample:
     text: str
     completion_tokens: int
     ended: Ended = ""
-    """Why there is nothing to parse; empty where there is something."""
+    """Why there is nothing, or not all, to parse; empty where the whole text is there."""
+
+    @property
+    def said(self) -> str:
+        """What there is to parse; empty for nothing."""
+        return self.text if self.ended in ("", "unfinished") else ""
 
 
 @dataclass(frozen=True)

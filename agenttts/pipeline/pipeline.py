@@ -148,8 +148,8 @@ class Pipeline:
 
     @property
     def sizes(self) -> dict[str, dict[str, float]]:
-        """Subtask -> model -> parameter count, in declared order."""
-        return {s.name: {model.name: model.parameters for model in s.models} for s in self.subtasks}
+        """Subtask -> model -> parameter count, or what stands for it (`Subtask.sizes`), in declared order."""
+        return {s.name: s.sizes for s in self.subtasks}
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ def initial_allocations(space: SearchSpace) -> list[Allocation]:
     proposed = [
         allocation
         for subtask in space.pipeline.subtasks
-        for model in sorted(subtask.models, key=lambda model: model.parameters)
+        for model in sorted(subtask.models, key=lambda model: subtask.sizes[model.name])
         if (allocation := _equal_budget(space, subtask, model.name)) is not None
     ]
     return list(dict.fromkeys(map(space.nearest, proposed)))

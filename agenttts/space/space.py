@@ -306,7 +306,7 @@ class SearchSpace:
         """As few samples as a subtask takes (one) of its model with most parameters, everywhere: the paper's default
         budget. May be infeasible.
         """
-        return self._fewest(lambda s: max(s.models, key=lambda m: m.parameters).name)
+        return self._fewest(lambda s: max(s.sizes, key=s.sizes.__getitem__))
 
     def _fewest(self, pick: Callable[[Subtask], str]) -> Allocation:
         return Allocation({s.name: Choice(pick(s), s.least_samples) for s in self.pipeline.subtasks})

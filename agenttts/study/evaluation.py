@@ -96,7 +96,9 @@ class SubtaskUsage:
     refused: int = 0
     """Of these, samples in which the model refused, or a content filter did."""
     cut: int = 0
-    """Of these, samples whose `max_tokens` were used up before they said anything."""
+    """Samples that were cut at `max_tokens`: those that said something are used where no whole one can be."""
+    empty: int = 0
+    """Of the unparsable ones, samples that held no text."""
 
     def __add__(self, other: SubtaskUsage) -> SubtaskUsage:
         samples = self.samples + other.samples
@@ -108,6 +110,7 @@ class SubtaskUsage:
             unparsable=self.unparsable + other.unparsable,
             refused=self.refused + other.refused,
             cut=self.cut + other.cut,
+            empty=self.empty + other.empty,
         )
 
 
