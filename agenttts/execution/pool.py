@@ -1,10 +1,10 @@
 """The sample pool: every completion ever paid for, addressed by content, reused by every trial.
 
-A key is the hash of (namespace, served model and revision, messages, sampling parameters and the model's own fields); the samples of a key are an
-ordered list. A draw of S samples returns the first S and requests only those missing, in one request, once: coroutines
-of this process wait for one another, processes that share the store wait for one another's claims. So S = 5 after
-S = 20 is free, an unchanged upstream output makes downstream free, and a repeated study is free. Fresh draws, for an
-honest check of the winner, use another namespace.
+A key is the hash of (namespace, served model and revision, messages, sampling parameters with the model's own fields);
+the samples of a key are an ordered list. A draw of S samples returns the first S and requests only those missing, in
+one request, once: coroutines of this process wait for one another, processes that share the store wait for one
+another's claims. So S = 5 after S = 20 is free, an unchanged upstream output makes downstream free, and a repeated
+study is free. Fresh draws, for an honest check of the winner, use another namespace.
 """
 
 from __future__ import annotations

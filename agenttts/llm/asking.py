@@ -231,7 +231,7 @@ class Asker:
             status=status,
             lasting=spent,
             retry_after_s=_retry_after_s(headers),
-            refused=complaint.refused(body) if status in _OF_A_FIELD else "",
+            refused=complaint.refused(body) if status in _OF_A_FIELD and not spent else "",
         )
 
     def _hint(self, status: int, headers: Mapping[str, str]) -> str:

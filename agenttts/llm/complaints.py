@@ -29,11 +29,10 @@ ANY = "*"
 """A field that is refused and not named."""
 _OF_A_LENGTH = re.compile(r"context|too (large|long|high|many)|at most|exceed|maximum|greater than|less than", re.I)
 _OF_WHAT_IS_ASKED = re.compile(r"model|prompt|message|token|content|polic|safety|key|auth|permission|not found", re.I)
-_N = (
-    r"\bn\b *(?:=|>|:|must|is not|not|should|cannot)"
-    r"|candidate|completion choice|(?:multiple|number of) (?:completions|choices)"
-)
+_N = r"candidate|completion choice|(?:multiple|number of) (?:completions|choices)"
 _SCHEMA = r"response[_ -]?format|json[_ ]schema|json[_ ]mode|structured[_ ]outputs?"
+_OTHERWISE = {"n": _N, "stop": r"\bstop (?:sequences?|words?|strings?)\b", "response_format": _SCHEMA}
+"""Other names of fields, and of those whose own is a word of the language."""
 _MOST_PARTS, _DEEPEST = 5, 8
 
 
@@ -72,9 +71,13 @@ class Complaint(NamedTuple):
     def _names(self, field: str) -> bool:
         """Whether its words name a field: in quotes, or without where it is no word of the language."""
         loose = re.escape(field).replace("_", "[_ -]?")
-        quoted = rf"[`'\"“‘(\[]{loose}[`'\"”’)\]]|\bparameters?:? {loose}\b"
-        bare = {"n": _N, "stop": r"\bstop (?:sequences?|words?|strings?)\b", "response_format": _SCHEMA}
-        return re.search(f"{quoted}|{bare.get(field, rf'(?<![a-z_]){loose}(?![a-z_])')}", self.text, re.I) is not None
+        ways = [
+            rf"[`'\"“‘(\[]{loose}[`'\"”’)\]]",
+            rf"\b(?:for|of|fields?|arguments?|parameters?|property|keys?|inputs?):? {loose}\b",
+            rf"(?:^|[.;:\n] *){loose}\b *(?:[:=>]|must|is|are|not|should|cannot|can't)",
+            _OTHERWISE.get(field, rf"(?<![a-z_]){loose}(?![a-z_])"),
+        ]
+        return re.search("|".join(ways), self.text, re.I) is not None
 
 
 def read_complaint(body: Any) -> Complaint:
@@ -99,9 +102,9 @@ def _parsed(text: str) -> Any:
         except (ValueError, RecursionError):
             return text
     if re.match(r"\s*<(!doctype|html|head|body)", text, re.I):
-        seen = re.sub(r"<(script|style|title).*?</\1>|<[^>]*>", " ", text, flags=re.I | re.S)
-        title = re.search(r"<title>(.*?)</title>", text, re.I | re.S)
-        return " ".join(html.unescape(title[1] if title and title[1].strip() else seen).split()) + " (a page of HTML)"
+        seen = re.split(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", text, flags=re.I | re.S)
+        lines = [" ".join(html.unescape(each).split()) for each in seen]
+        return "; ".join(dict.fromkeys(filter(None, lines))) + " (a page of HTML)"
     return text
 
 

@@ -17,6 +17,7 @@ from agenttts.llm.complaints import ANY, DROPPABLE
 
 T = TypeVar("T")
 _DECLINED = (400, 422)
+_SHOWN = 100
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 
 _log = logging.getLogger(__name__)
@@ -54,27 +55,30 @@ class Dialect:
             try:
                 answer = await ask(_without(body, refused))
             except EndpointError as error:
+                if error.refused not in (*refused, ANY, ""):  # it has another complaint: those before are settled
+                    self._learn(who, body, refused)
                 names = [name for name in self._given_up(error, body) if name not in (*refused, *own)]
                 if not names:
                     raise
-                refused |= dict.fromkeys(names, str(error))
+                refused |= dict.fromkeys(names, str(error).partition(" answered ")[2])
                 continue
             self.answered = True
-            for name in refused.keys() - self.left_out.keys():
-                self._learn(who, name, body.get(name), refused[name])
+            self._learn(who, body, refused)
             return answer
 
     def _given_up(self, error: EndpointError, body: Mapping[str, Any]) -> list[str]:
-        """What to do without after a refusal: where it names no field, and nothing was answered yet, all that may be."""
+        """What to do without after a refusal: all that may be, where it names no field and nothing was answered yet."""
         if error.refused != ANY:
             return [name for name in DROPPABLE if name == error.refused]
         blind = not self.answered and error.status in _DECLINED and "n" not in body
         return [name for name in DROPPABLE if blind and name in body and name not in _RENAMED]
 
-    def _learn(self, who: str, name: str, value: Any, said: str) -> None:
-        self.left_out[name] = said
-        now = f"it is sent as {_RENAMED[name]}" if name in _RENAMED else "it is left out of all requests"
-        _log.warning("%s does not take %s=%s: %s from now on (%s)", who, name, str(value)[:100], now, said)
+    def _learn(self, who: str, body: Mapping[str, Any], refused: Mapping[str, str]) -> None:
+        for name in refused.keys() - self.left_out.keys():
+            self.left_out[name] = refused[name]
+            now = f"sent as {_RENAMED[name]}" if name in _RENAMED else "left out of all requests"
+            sent = str(body.get(name))[:_SHOWN]
+            _log.warning("%s does not take %s=%s (%s): it is %s from now on", who, name, sent, refused[name], now)
 
 
 def _without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ SIMULATION = "agenttts-simulation"
 MOST_SHOWN = 4000
 """Characters of what a server wrote that are looked at for an error."""
 _CONNECT_S = 20.0
-_SHORTEST_KEY = 40
-"""Characters of a key of OpenAI's; older ones have 51, newer ones more."""
+_NO_KEYS = ("sk-no-key-required", "sk-1234", "sk-none", "sk-dummy", "sk-xxx")
+"""Keys that servers of one's own are given where a client asks for one; so is EMPTY."""
 _OF_THE_API = re.compile(r"/(chat/completions|completions|responses|embeddings|models)/?$")
 _LOCAL = re.compile(r"(localhost|127\.|0\.0\.0\.0|10\.|192\.168\.|\[?::1|[\w-]+(:\d+)?(/|$))")
 _ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
@@ -135,12 +135,9 @@ def is_openai(url: str) -> bool:
 
 
 def has_openai_key() -> bool:
-    """Whether OpenAI's own endpoint is meant where none is named, and there is a key that it may have given out.
-
-    Servers of one's own are given keys such as EMPTY or sk-no-key-required.
-    """
+    """Whether OpenAI's own endpoint is meant where none is named, and there is a key that it may have given out."""
     key = _read(KEY) or ""
-    return is_openai(endpoint_url(None)) and key.startswith("sk-") and len(key) >= _SHORTEST_KEY
+    return is_openai(endpoint_url(None)) and key.startswith("sk-") and key.lower() not in _NO_KEYS
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

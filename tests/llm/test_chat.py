@@ -15,6 +15,11 @@ SCHEMA = {"type": "object"}
 SECRET = "sk-very-secret"
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agenttts.llm.asking._FIRST_PAUSE_S", 0.01)
+
+
 def model(endpoint: FakeEndpoint, name: str = "small") -> ChatModel:
     return ChatModel(name, base_url=endpoint.url)
 
