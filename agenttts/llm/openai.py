@@ -68,9 +68,8 @@ class _Choices:
     faults: int = 0
     """How often its server failed with several and answered with one."""
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    failed: tuple[int, EndpointError] | None = None
-    """Number of the last probe that failed, and why: shared by all that waited for it."""
-    probes: int = 0
+    failed: list[EndpointError] = field(default_factory=list)
+    """Why probes failed, in their order: a failure is shared by all that waited for it."""
 
     def may_take(self, n: int) -> bool:
         """Whether it is unknown if it returns more than it ever has."""
@@ -121,18 +120,28 @@ class OpenAIClient:
 
     def with_limits(self, *, timeout_s: float, max_retries: int) -> OpenAIClient:
         """A client with the same routes that waits for less, or for more."""
-        other = OpenAIClient(
-            max_in_flight=self._max_in_flight,
-            timeout_s=timeout_s,
-            max_retries=max_retries,
-            give_up_after_s=self.patience.give_up_after_s,
-        )
+        other = OpenAIClient(max_in_flight=self._max_in_flight, give_up_after_s=self.patience.give_up_after_s)
+        other.wait(timeout_s=timeout_s, max_retries=max_retries)
         other.route(self._routes)
         return other
 
-    def give_up_after(self, seconds: float) -> None:
-        """Give an endpoint up after so many seconds without any answer; for endpoints that have not been asked yet."""
-        self.patience = replace(self.patience, give_up_after_s=seconds)
+    def wait(
+        self,
+        *,
+        timeout_s: float | None = None,
+        max_retries: int | None = None,
+        max_in_flight: int | None = None,
+        give_up_after_s: float | None = None,
+    ) -> None:
+        """Change how endpoints are waited for, of those that have not been asked yet.
+
+        The figures are those of the constructor; None leaves one as it is.
+        """
+        given = {"timeout_s": timeout_s, "max_retries": max_retries, "give_up_after_s": give_up_after_s}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self.patience = replace(self.patience, **changes)
+        if max_in_flight is not None:
+            self._max_in_flight, self._slots = max_in_flight, asyncio.Semaphore(max_in_flight)
 
     @property
     def waiting(self) -> str:
@@ -302,10 +311,10 @@ class _Request:
         known = self.served.choices
         if not known.may_take(wanted):
             return await self._asked(min(wanted, known.accepted))
-        probe = known.probes
+        failed = len(known.failed)
         async with known.probing:
-            if known.failed is not None and known.failed[0] > probe:
-                raise known.failed[1]
+            if len(known.failed) > failed:
+                raise known.failed[-1]
             if known.may_take(wanted):  # nobody else has found out meanwhile
                 return await self._probed(wanted)
         return await self._asked(min(wanted, known.accepted))
@@ -313,11 +322,10 @@ class _Request:
     async def _probed(self, wanted: int) -> Choices:
         """Ask for more choices than ever before, for fewer when refused, and remember how many there are at once."""
         known = self.served.choices
-        known.probes += 1
         try:
             return await self._probe(wanted if known.refused is None else min(wanted, known.refused - 1))
         except EndpointError as error:
-            known.failed = known.probes, error
+            known.failed.append(error)
             raise
 
     async def _probe(self, n: int) -> Choices:
