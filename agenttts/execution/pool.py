@@ -200,7 +200,7 @@ class SamplePool:
             bought = await order.client.complete(
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
-            spend = _spend_of(model, bought.prompt_tokens, bought.samples)
+            spend = _spend_of(model, bought)
             prompt = StoredPrompt(key, model.served_name, self.namespace, messages, asdict(drawn), bought.prompt_tokens)
             self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
             self.meter.add(spend)
@@ -243,11 +243,21 @@ def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampli
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _spend_of(model: Model, prompt_tokens: int, samples: Sequence[Sample]) -> Spend:
+def _spend_of(model: Model, bought: Completions) -> Spend:
     # A request of several choices pays its prompt once.
-    completions = sum(sample.completion_tokens for sample in samples)
+    completions, cached = sum(sample.completion_tokens for sample in bought.samples), bought.cached_prompt_tokens
+    price, cached_price = model.usd_per_million_prompt_tokens or 0, model.usd_per_million_cached_prompt_tokens
     usd = (
-        prompt_tokens * (model.usd_per_million_prompt_tokens or 0)
+        (bought.prompt_tokens - cached) * price
+        + cached * (price if cached_price is None else cached_price)
         + completions * (model.usd_per_million_completion_tokens or 0)
     ) / _MILLION
-    return Spend(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completions, usd=usd)
+    return Spend(
+        requests=1,
+        prompt_tokens=bought.prompt_tokens,
+        completion_tokens=completions,
+        cached_prompt_tokens=cached,
+        reasoning_tokens=bought.reasoning_tokens,
+        estimated_tokens=bought.estimated_tokens,
+        usd=usd,
+    )

@@ -29,6 +29,8 @@ class Dialect:
 
     left_out: dict[str, str] = field(default_factory=dict)
     """Field -> what the server said of it."""
+    told: set[str] = field(default_factory=set)
+    """Fields of which it has been said; shared by the variants of one model."""
     answered: bool = False
     """Whether the model has ever answered."""
 
@@ -76,6 +78,9 @@ class Dialect:
     def _learn(self, who: str, body: Mapping[str, Any], refused: Mapping[str, str]) -> None:
         for name in refused.keys() - self.left_out.keys():
             self.left_out[name] = refused[name]
+            if name in self.told:
+                continue
+            self.told.add(name)
             now = f"sent as {_RENAMED[name]}" if name in _RENAMED else "left out of all requests"
             sent = str(body.get(name))[:_SHOWN]
             _log.warning("%s does not take %s=%s (%s): it is %s from now on", who, name, sent, refused[name], now)

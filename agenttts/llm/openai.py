@@ -31,8 +31,10 @@ from agenttts.llm.token_counts import (
     prompt_tokens_by_length,
     tokens_by_length,
     tokens_by_llama_cpp,
+    told_cached_tokens,
     told_completion_tokens,
     told_prompt_tokens,
+    told_reasoning_tokens,
 )
 from agenttts.pipeline import Message, Model, Sampling
 
@@ -116,6 +118,7 @@ class OpenAIClient:
         self._slots = asyncio.Semaphore(max_in_flight)
         self._askers: dict[Address, Asker] = {}
         self._models: dict[tuple[Address, str], _Served] = {}
+        self._told: dict[tuple[Address, str], set[str]] = {}
         self._routes: dict[str, str] = {}
 
     def with_limits(self, *, timeout_s: float, max_retries: int) -> OpenAIClient:
@@ -185,10 +188,18 @@ class OpenAIClient:
         if any(choice.ended == "cut" for choice in choices.usable):
             self._tell_of_cut(endpoint, model, most)
         samples = (
-            Sample(choice.text, min(max(count, 0), most + 1), choice.ended)
+            Sample(choice.text, max(count, 0), choice.ended)
             for choice, count in zip(choices.usable, counts, strict=True)
         )
-        return Completions(tuple(samples), prompt_tokens_by_length(messages) if prompt is None else prompt)
+        drawn, asked = tuple(samples), prompt_tokens_by_length(messages) if prompt is None else prompt
+        completions = sum(sample.completion_tokens for sample in drawn)
+        return Completions(
+            drawn,
+            asked,
+            cached_prompt_tokens=told_cached_tokens(choices.usage, asked),
+            reasoning_tokens=min(told_reasoning_tokens(choices.usage, len(texts)), completions),
+            estimated_tokens=(asked if prompt is None else 0) + (completions if total is None else 0),
+        )
 
     def _tell_of_usage(self, endpoint: _Served, model: Model, usage: Any) -> None:
         if endpoint.tells_usage:
@@ -292,7 +303,8 @@ class OpenAIClient:
         """What is known of a model; of variants each by itself, for a server may take other fields of each."""
         key = self._address(model), model.name
         if key not in self._models:
-            self._models[key] = _Served(self._asker(model))
+            told = self._told.setdefault((key[0], model.served_name), set())
+            self._models[key] = _Served(self._asker(model), Dialect(told=told))
         return self._models[key]
 
 

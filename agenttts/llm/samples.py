@@ -22,6 +22,12 @@ class Spend:
     reused_prompt_tokens: int = 0
     """Prompt tokens of draws that the pool answered, as a fresh request would have counted them."""
     reused_completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    """Of the prompt tokens, those that the provider had in its cache, as it told: most have another price for them."""
+    reasoning_tokens: int = 0
+    """Of the completion tokens, those of reasoning, as the provider told."""
+    estimated_tokens: int = 0
+    """Of all tokens, those of which the provider told no count that can be: counted by the length of the texts."""
     usd: float = 0.0
     """By the models' declared prices; models without prices add nothing."""
     seconds: float = 0.0
@@ -86,6 +92,10 @@ class Completions:
     samples: tuple[Sample, ...]
     """At least one."""
     prompt_tokens: int
+    cached_prompt_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated_tokens: int = 0
+    """As in `Spend`."""
 
 
 class SampleStore(Protocol):

@@ -52,10 +52,34 @@ def told_prompt_tokens(usage: Any, messages: Sequence[Mapping[str, Any]]) -> int
 
 
 def told_completion_tokens(usage: Any, texts: Sequence[str], max_tokens: int) -> int | None:
-    """Completion tokens of all choices as a server tells them; None where that cannot be."""
+    """Completion tokens of all choices as a server bills them, those of reasoning included; None where that cannot be.
+
+    Some servers tell reasoning apart, and count it only in the total; some do not bound it by `max_tokens`.
+    """
     characters = sum(map(len, texts))
     least = max(characters // _LONGEST_TOKEN, 1 if characters else 0)
-    return _between(_entry(usage, "completion_tokens"), least, most_completion_tokens(max_tokens, len(texts)))
+    reasoning = told_reasoning_tokens(usage, len(texts))
+    counts = [_entry(usage, name) for name in ("total_tokens", "prompt_tokens", "completion_tokens")]
+    if not all(type(count) is int for count in counts):
+        return _between(counts[2], least, most_completion_tokens(max_tokens, len(texts)) + reasoning)
+    total, prompt, completion = counts
+    beside = _between(total - prompt - completion, 0, UNLIMITED * len(texts)) or 0
+    most = most_completion_tokens(max_tokens, len(texts)) + max(reasoning, beside)
+    return _between(completion + beside, least, most)
+
+
+def told_reasoning_tokens(usage: Any, choices: int) -> int:
+    """Completion tokens that were spent on reasoning, as a server tells; 0 where it does not."""
+    return _between(_detail(usage, "completion_tokens_details", "reasoning_tokens"), 0, UNLIMITED * choices) or 0
+
+
+def told_cached_tokens(usage: Any, prompt_tokens: int) -> int:
+    """Prompt tokens that the server had in its cache, as it tells; 0 where it does not."""
+    return _between(_detail(usage, "prompt_tokens_details", "cached_tokens"), 0, prompt_tokens) or 0
+
+
+def _detail(usage: Any, details: str, name: str) -> Any:
+    return _entry(_entry(usage, details), name)
 
 
 def _entry(usage: Any, name: str) -> Any:

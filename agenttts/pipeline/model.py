@@ -44,6 +44,7 @@ _NOT_A_MODELS = ("model", "messages", "n", "seed", "stream")
             "headers",
             "usd_per_million_prompt_tokens",
             "usd_per_million_completion_tokens",
+            "usd_per_million_cached_prompt_tokens",
         ),
         *("layers", "hidden_size", "kv_width", "weight_bits", "prefill_tokens_per_s", "decode_tokens_per_s"),
         *("effort", "request"),  # by `_identity`, where there are any
@@ -88,6 +89,9 @@ class Model:
     """Which weights: part of the sample pool's key, so that retrained weights never reuse old samples."""
     usd_per_million_prompt_tokens: float | None = None
     usd_per_million_completion_tokens: float | None = None
+    """Those of reasoning included."""
+    usd_per_million_cached_prompt_tokens: float | None = None
+    """Of prompt tokens that the provider tells to have had in its cache; that of the others when None."""
     layers: int | None = None
     """Transformer layers; with `hidden_size`, what attention costs (`flops`, `kinetics`) and its cache needs."""
     hidden_size: int | None = None
@@ -143,12 +147,17 @@ class Model:
         return replace(sampling, extra={**sampling.extra, **self.own_fields}) if self.own_fields else sampling
 
 
+_PRICES = (
+    "usd_per_million_prompt_tokens",
+    "usd_per_million_completion_tokens",
+    "usd_per_million_cached_prompt_tokens",
+)
 _MODEL_FIELDS = {
     "parameters": POSITIVE.or_none,
     **dict.fromkeys(("served_name", "revision"), TEXT),
     **dict.fromkeys(("base_url", "api_key_env", "effort"), TEXT.or_none),
     **dict.fromkeys(("headers", "request"), MAPPING),
-    **dict.fromkeys(("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"), NOT_NEGATIVE.or_none),
+    **dict.fromkeys(_PRICES, NOT_NEGATIVE.or_none),
     **dict.fromkeys(("layers", "hidden_size", "kv_width"), COUNT.or_none),
     "weight_bits": COUNT,
     **dict.fromkeys(("prefill_tokens_per_s", "decode_tokens_per_s"), POSITIVE.or_none),

@@ -198,6 +198,23 @@ SHAPES = {
 }  # fmt: skip
 
 
+HOSTS = {
+    "openai": "https://api.openai.com",
+    "azure": "https://my-resource.openai.azure.com",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+    "openrouter": "https://openrouter.ai",
+    "together": "https://api.together.xyz",
+    "mistral": "https://api.mistral.ai",
+    "litellm": "http://localhost:4000",
+    "ollama": "http://localhost:11434",
+    "tgi": "http://localhost:3000",
+    "vllm": "http://localhost:8000",
+    "llama.cpp": "http://localhost:8080",
+}
+"""Where the real ones are."""
+
+
 class Provider:
     """A provider on a free loopback port while entered."""
 
