@@ -17,8 +17,10 @@ from agenttts.llm.served import require_served, served_models
 from agenttts.llm.token_counts import (
     completion_tokens_by_length,
     prompt_tokens_by_length,
+    told_cached_tokens,
     told_completion_tokens,
     told_prompt_tokens,
+    told_reasoning_tokens,
 )
 
 DEFAULT_MODEL = "o3-mini"
@@ -102,12 +104,17 @@ class ChatModel:
         text, generated = choices.usable[0].text, choices.usable[0].generated
         asked = told_prompt_tokens(choices.usage, messages)
         completion = told_completion_tokens(choices.usage, [generated], _MOST_TOKENS)
+        estimated = 0 if asked is not None else prompt_tokens_by_length(messages)
         if completion is None:
             completion = completion_tokens_by_length(generated, _MOST_TOKENS, cut=False)
+            estimated += completion
         spend = Spend(
             requests=1,
             prompt_tokens=prompt_tokens_by_length(messages) if asked is None else asked,
             completion_tokens=completion,
+            cached_prompt_tokens=told_cached_tokens(choices.usage, asked or 0),
+            reasoning_tokens=min(told_reasoning_tokens(choices.usage, 1), completion),
+            estimated_tokens=estimated,
             seconds=time.perf_counter() - started,
         )
         return Answer(bounded(text), spend)

@@ -27,7 +27,7 @@ from agenttts.protocols import Environment
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Phase, Progress, SearchResult
 from agenttts.searching.racing import Racing
-from agenttts.searching.scoring import evaluated, missing_in_words
+from agenttts.searching.scoring import evaluated, missing_in_words, unusable_in_words
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
@@ -246,6 +246,8 @@ class SearchLoop:
         chosen, found = self._recommended(stuck)
         best, checks = chosen[0], await self._validate_all(chosen)
         _log.info("study %s recommends trial %d: %s", self.study.name, best.number, best.allocation)
+        for sentence in unusable_in_words(self.archive.trials):
+            self._say(sentence)
         return SearchResult(
             study=self.study,
             archive=self.archive,

@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 
 import agenttts as at
+from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError
 from agenttts.llm.chat import ChatModel
@@ -36,6 +37,7 @@ from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.samples import Completions
 from agenttts.pipeline import Model, Pipeline, Sampling, Subtask
 from agenttts.pipeline.metrics import equal
+from agenttts.report.terminal.lines import spent
 from agenttts.space import Allocation
 from tests.llm.providers import KEY, SHAPES, Provider, Said, completion, listing, refusal
 
@@ -569,3 +571,66 @@ async def test_what_is_none_is_not_sent() -> None:
         sampling = Sampling(temperature=None, top_p=None, max_tokens=None, extra={"top_k": 5, "min_p": None})
         await drawn(model(provider), sampling)
         assert set(provider.requests[0]) == {"model", "messages", "seed", "top_k"}
+
+
+# Usage.
+
+
+@pytest.mark.parametrize(
+    ("usage", "billed", "reasoning"),
+    [
+        ({"completion_tokens": 60, "completion_tokens_details": {"reasoning_tokens": 50}}, 60, 50),  # OpenAI
+        (
+            {"completion_tokens": 10, "total_tokens": 69, "completion_tokens_details": {"reasoning_tokens": 50}},
+            60,
+            50,
+        ),  # xAI
+        ({"completion_tokens": 10, "total_tokens": 69}, 60, 0),  # Gemini tells its thoughts in the total only
+        ({"completion_tokens": 10, "total_tokens": 10**12}, 10, 0),
+        ({"completion_tokens": 10, "completion_tokens_details": {"reasoning_tokens": -4}}, 10, 0),
+    ],
+)
+async def test_reasoning_is_counted_as_it_is_billed(usage: dict[str, Any], billed: int, reasoning: int) -> None:
+    body = {"prompt_tokens": 9, "total_tokens": 9 + usage["completion_tokens"], **usage}
+    with Provider(replace(CLASSIC, chat=lambda asked: completion(asked, usage=body))) as provider:
+        found = await drawn(model(provider), Sampling(max_tokens=16))
+    assert (found.samples[0].completion_tokens, found.reasoning_tokens) == (billed, reasoning)
+
+
+async def test_cached_prompt_tokens_have_their_own_price_and_what_is_estimated_says_so(store: Store) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 80}}
+    prices = {"usd_per_million_prompt_tokens": 10.0, "usd_per_million_cached_prompt_tokens": 1.0,
+              "usd_per_million_completion_tokens": 100.0}  # fmt: skip
+    with Provider(replace(CLASSIC, chat=lambda asked: completion(asked, usage=usage))) as provider:
+        searched = environment(model(provider, **prices))
+        space = at.SearchSpace(searched.pipeline, at.cost_model("usd"), 1.0)
+        limits = at.Limits(trials=1)
+        result = await at.search(searched, at.searcher("grid"), space, store, study_name="s", limits=limits)
+    paid = result.spend
+    assert paid.cached_prompt_tokens == 0.8 * paid.prompt_tokens and paid.estimated_tokens == 0
+    expected = (20 * 10 + 80 * 1) * paid.requests + 100 * paid.completion_tokens
+    assert paid.usd == pytest.approx(expected / 1e6)
+    with Provider(replace(CLASSIC, chat=lambda asked: completion(asked, usage=None))) as provider:
+        again = environment(model(provider, name="gpt-4o", **prices))
+        space = at.SearchSpace(again.pipeline, at.cost_model("usd"), 1.0)
+        other = await at.search(again, at.searcher("grid"), space, store, study_name="t", limits=limits)
+    assert other.spend.estimated_tokens == other.spend.tokens > 0 and other.spend.usd > 0
+    assert f"tokens ({other.spend.tokens:,} of them estimated)" in spent(other.spend, [], other.own)
+
+
+async def test_how_many_samples_were_cut_is_told_at_the_end() -> None:
+    def chat(body: dict[str, Any]) -> Said:
+        found = completion(body)
+        for each in found.body["choices"][1:]:
+            each["finish_reason"] = "length"
+        return found
+
+    with Provider(replace(CLASSIC, chat=chat)) as provider:
+        searched = environment(model(provider, parameters=1e6))
+        space = at.SearchSpace(searched.pipeline, at.cost_model("flops"), 1e9)
+        limits = at.Limits(trials=2)
+        result = await at.search(searched, at.searcher("grid"), space, at.Store(), study_name="s", limits=limits)
+    drawn_ = [trial.evaluation.usage["answer"] for trial in result.archive.trials]
+    cut, samples = sum(each.cut for each in drawn_), sum(each.samples for each in drawn_)
+    assert cut and f"subtask 'answer': {cut} of {samples} samples were cut at max_tokens" in result.stopped
+    assert result.best.evaluation.score == 1

@@ -18,6 +18,7 @@ from agenttts.space import SearchSpace
 from agenttts.space.cost import COST_MODELS, FlopsCost, UsdCost, cost_model
 from tests.endpoint import FakeEndpoint
 
+untyped: Any = at
 PROMPT = [{"role": "user", "content": "q"}]
 MINI = Model("gpt-5-mini", usd_per_million_prompt_tokens=0.25, usd_per_million_completion_tokens=2.0)
 
@@ -45,10 +46,10 @@ def test_efforts_are_variants_of_one_served_model() -> None:
         (lambda: MINI.efforts(), "model 'gpt-5-mini': efforts() takes at least one"),
         (lambda: MINI.efforts("low", "low"), "model 'gpt-5-mini' is given the effort 'low' twice"),
         (lambda: MINI.efforts("very high"), "model name 'gpt-5-mini-very high' must be non-empty, without spaces"),
-        (lambda: Model("m", effort=3), "model 'm': effort must be text or None, not 3"),
-        (lambda: Model("m", request=["effort"]), "model 'm': request must be a mapping, not ['effort']"),
+        (lambda: untyped.Model("m", effort=3), "model 'm': effort must be text or None, not 3"),
+        (lambda: untyped.Model("m", request=["effort"]), "model 'm': request must be a mapping, not ['effort']"),
         (lambda: Model("m", request={"n": 2}), "model 'm': 'n' is decided with each request"),
-        (lambda: Model("m", headers={"api-key": 1}), "model 'm': the environment variable of header 'api-key' must be"),
+        (lambda: untyped.Model("m", headers={"api-key": 1}), "model 'm': the environment variable of header 'api-key' must be"),
     ],
 )
 def test_what_is_no_variant_is_one_sentence(make: Any, message: str) -> None:
