@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SubtaskRun,
         aggregators,
         metrics,
+        operators,
         parsers,
     )
     from agenttts.protocols import Environment, Searcher
@@ -46,7 +47,7 @@ _HOMES = {
     "agenttts.study": ("Archive", "Evaluation", "ExampleResult", "Proposal", "Trial"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {name: f"agenttts.pipeline.{name}" for name in ("aggregators", "metrics", "parsers")}
+_MODULES = {name: f"agenttts.pipeline.{name}" for name in ("aggregators", "metrics", "operators", "parsers")}
 
 __all__ = [
     "AgentSearcher",
@@ -88,6 +89,7 @@ __all__ = [
     "deployed",
     "environment",
     "metrics",
+    "operators",
     "parsers",
     "search",
     "searcher",

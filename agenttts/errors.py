@@ -4,6 +4,7 @@
     ├── ConfigError        the user can fix it; the command line prints the sentence and exits with 2
     ├── EndpointError      a model server rejected a request, failed or could not be reached (exit 3)
     ├── ParseError         a sample held nothing usable: a counted non-vote, never a crash
+    │   └── NoUsableSample no sample of a subtask could be used: its default takes their place, if it has one
     ├── LimitReached       the search's own spending limit stopped a request (exit 0: what was paid for is kept)
     └── StoreError         the store is not ours, is newer than this version, or failed (exit 4)
 
@@ -89,3 +90,7 @@ class StoreError(AgentTTSError):
 
 class ParseError(AgentTTSError):
     """A sample held nothing usable: a counted non-vote, never a crash."""
+
+
+class NoUsableSample(ParseError):
+    """No sample of a subtask could be used: its default takes their place, if it has one."""

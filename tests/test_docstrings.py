@@ -66,6 +66,10 @@ class Handle:
         """The number of a candidate where that is asked, else candidates merged."""
         return ["2" if "number of that candidate" in messages[0]["content"] else "Oslo, Norway"]
 
+    async def sample(self, messages: Sequence[dict[str, str]], samples: int) -> list[at.operators.Drawn]:
+        """Other candidates."""
+        return [at.operators.Drawn(text, text, 2) for text in ("Oslo", "Rome", "Bern")[:samples]]
+
 
 def reply(model: at.Model, messages: Sequence[dict[str, str]], position: int) -> str:
     """Whether a number is odd: the large model knows, the small one errs on every third sample."""

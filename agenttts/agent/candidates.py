@@ -1,4 +1,5 @@
-"""Feasible allocations worth predicting: every combination of models, sample counts on a geometric ladder."""
+"""Feasible allocations worth predicting: every combination of models and operators, sample counts on a geometric
+ladder."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from agenttts.pipeline import Subtask
 from agenttts.posterior.curves import LADDER
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation, Choice
-from agenttts.space.combinations import Options
+from agenttts.space.combinations import Options, restrict
 
 _LIMIT = 3000
 _PARTIAL_LIMIT = 200_000
@@ -23,19 +24,20 @@ class Candidates:
     """Allocations as arrays of shape (candidates, subtasks)."""
 
     space: SearchSpace
-    models: NDArray[np.int64]
+    pairings: NDArray[np.int64]
+    """Indices of model and operator in `Subtask.pairings`."""
     samples: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.models)
+        return len(self.pairings)
 
     def allocation(self, index: int) -> Allocation:
         """The candidate at this position."""
         subtasks = self.space.pipeline.subtasks
         return Allocation(
             {
-                subtask.name: Choice(subtask.models[model].name, int(samples))
-                for subtask, model, samples in zip(subtasks, self.models[index], self.samples[index], strict=True)
+                subtask.name: Choice.of(subtask.pairings[pairing].name, int(samples))
+                for subtask, pairing, samples in zip(subtasks, self.pairings[index], self.samples[index], strict=True)
             }
         )
 
@@ -57,20 +59,20 @@ def candidates(space: SearchSpace, rng: np.random.Generator, limit: int = _LIMIT
         chosen = np.concatenate([chosen[rows[kept]], columns[kept, None]], axis=1)
         costs = totals[rows[kept], columns[kept]]
     chosen = chosen[_thin(len(chosen), limit, rng)]
-    models = np.stack([each.models[chosen[:, i]] for i, each in enumerate(options)], axis=1)
+    pairings = np.stack([each.pairings[chosen[:, i]] for i, each in enumerate(options)], axis=1)
     samples = np.stack([each.samples[chosen[:, i]] for i, each in enumerate(options)], axis=1)
-    return Candidates(space, models, samples)
+    return Candidates(space, pairings, samples)
 
 
 def from_allocations(space: SearchSpace, allocations: Iterable[Allocation]) -> Candidates:
     """Candidates of given allocations."""
     rows = list(allocations)
     names = [subtask.name for subtask in space.pipeline.subtasks]
-    index = [{model.name: i for i, model in enumerate(s.models)} for s in space.pipeline.subtasks]
-    models = [[index[i][row[name].model] for i, name in enumerate(names)] for row in rows]
+    index = [{each.name: i for i, each in enumerate(s.pairings)} for s in space.pipeline.subtasks]
+    pairings = [[index[i][row[name].pairing] for i, name in enumerate(names)] for row in rows]
     samples = [[row[name].samples for name in names] for row in rows]
     shape = (len(rows), len(names))
-    return Candidates(space, np.reshape(models, shape).astype(np.int64), np.reshape(samples, shape).astype(np.int64))
+    return Candidates(space, np.reshape(pairings, shape).astype(np.int64), np.reshape(samples, shape).astype(np.int64))
 
 
 def rungs(subtask: Subtask) -> tuple[int, ...]:
@@ -79,8 +81,8 @@ def rungs(subtask: Subtask) -> tuple[int, ...]:
 
 
 def _on_ladder(options: Options) -> Options:
-    kept = np.isin(options.samples, rungs(options.subtask))
-    return Options(options.subtask, options.models[kept], options.samples[kept], options.costs[kept])
+    least = np.array([pairing.least_samples for pairing in options.subtask.pairings])[options.pairings]
+    return restrict(options, np.isin(options.samples, rungs(options.subtask)) | (options.samples == least))
 
 
 def _thin(count: int, limit: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -7,6 +7,9 @@ soon as data contradict it:
 1. `Preference`   which model a subtask should use, every model at its best within the same budget
 2. `Saturation`   from how many samples on more would gain less than a point: the knee of a fitted curve
 3. `Interaction`  how the best downstream option moves when the upstream choice, and so its quality, changes
+
+A fourth question joins them where a subtask lists several operators: which of them it prefers (`OperatorPreference`).
+Everywhere the name of a model stands for a pairing, a model and its operator (`Pairing.name`).
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class Option:
     sd: float
 
     def __str__(self) -> str:
-        return f"{self.model} x{self.samples} ({self.score:.3f} ± {1.96 * self.sd:.3f})"
+        return f"{Choice.of(self.model, self.samples)} ({self.score:.3f} ± {1.96 * self.sd:.3f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ class Upgrade:
         return self.gain / self.share / 10
 
     def __str__(self) -> str:
-        return f"{self.model} x{self.samples} gains {self.worth} per tenth of the budget"
+        return f"{Choice.of(self.model, self.samples)} gains {self.worth} per tenth of the budget"
 
     @property
     def worth(self) -> str:
@@ -91,6 +94,24 @@ class Preference:
         behind = f" over {rest[0]}, {self.chance:.0%} sure" if rest else ""
         worth = f"; {self.upgrades[0]}" if self.upgrades else ""
         return f"{self.subtask}: {first}{behind}{worth}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorPreference:
+    """Which operator one subtask prefers: each with its best model and samples within what the incumbent leaves it."""
+
+    subtask: str
+    operators: tuple[str, ...]
+    """Best first."""
+    options: tuple[Option, ...]
+    """The best of each operator."""
+    chance: float
+    """Probability that the first is really better than the second."""
+
+    def __str__(self) -> str:
+        first, *rest = (f"{name} with {best}" for name, best in zip(self.operators, self.options, strict=True))
+        behind = f" over {rest[0]}, {self.chance:.0%} sure" if rest else ""
+        return f"{self.subtask}: {first}{behind}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +163,7 @@ class Evidence:
     sd: float
     hypotheses: tuple[Hypothesis, ...] = ()
     preferences: tuple[Preference, ...] = ()
+    operators: tuple[OperatorPreference, ...] = ()
     saturations: tuple[Saturation, ...] = ()
     interactions: tuple[Interaction, ...] = ()
 
@@ -149,6 +171,7 @@ class Evidence:
         """The evidence in words, one statement a line."""
         lines = self.around()
         lines += [f"Model preference at equal budget: {each}." for each in self.preferences]
+        lines += [f"Operator: {each}." for each in self.operators]
         lines += [f"Samples: {each}." for each in self.saturations]
         return lines + self.stages()
 
@@ -177,6 +200,7 @@ class Evidence:
             for each in self.preferences
             if len(each.options) > 1
         ]
+        sure += [f"Operator of {each}" for each in self.operators]
         return [
             "Each model at its best within the budget, the rest as in the best trial:",
             "subtask | model | best samples that fit | expected score with them | "
@@ -214,6 +238,7 @@ def gather_evidence(
         sd=float(posterior.sd[0]),
         hypotheses=tuple(hypotheses),
         preferences=tuple(_preference(s, around) for s in space.pipeline.subtasks) if 1 in on else (),
+        operators=tuple(_operators(s, around) for s in space.pipeline.subtasks if len(s.operators) > 1),
         saturations=tuple(_saturations(around)) if 2 in on else (),
         interactions=tuple(_interactions(around)) if 3 in on else (),
     )
@@ -234,13 +259,32 @@ class _Around:
         return self.surrogate.draws(encoded, _DRAWS, self.archive.rng(0))
 
 
-def _preference(subtask: Subtask, around: _Around) -> Preference:
+def _options(subtask: Subtask, around: _Around) -> list[Option]:
+    """Every pairing of a subtask at its best, the best first."""
     options = [
         option
-        for model in subtask.models
-        if (option := _best_option(subtask, model.name, around.incumbent, around.space, around.surrogate)) is not None
+        for each in subtask.pairings
+        if (option := _best_option(subtask, each.name, around.incumbent, around.space, around.surrogate)) is not None
     ]
-    options.sort(key=lambda option: -option.score)
+    return sorted(options, key=lambda option: -option.score)
+
+
+def _operators(subtask: Subtask, around: _Around) -> OperatorPreference:
+    """The best option of each operator that fits."""
+    best: dict[str, Option] = {}
+    for option in _options(subtask, around):
+        best.setdefault(subtask.pairing(option.model).operator.name, option)
+    draws = around.draws([around.incumbent.replaced(subtask.name, each.model, each.samples) for each in best.values()])
+    return OperatorPreference(
+        subtask=subtask.name,
+        operators=tuple(best),
+        options=tuple(best.values()),
+        chance=float((draws[:, 0] > draws[:, 1]).mean()) if len(best) > 1 else 1.0,
+    )
+
+
+def _preference(subtask: Subtask, around: _Around) -> Preference:
+    options = _options(subtask, around)
     with_it = [around.incumbent.replaced(subtask.name, option.model, option.samples) for option in options]
     draws = around.draws(with_it)
     return Preference(
@@ -283,22 +327,27 @@ def _curve(
     subtask: Subtask, model: str, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate
 ) -> tuple[list[int], Posterior]:
     """The posterior along the sample counts that fit when the other subtasks stay as they are."""
-    most = space.most_samples(incumbent, subtask.name, model)
-    counts = [count for count in rungs(subtask) if count <= most]
+    counts = _counts(subtask, model, incumbent, space)
     if not counts:
         return counts, Posterior(np.zeros(0), np.zeros(0))
     row = from_allocations(space, [incumbent.replaced(subtask.name, model, count) for count in counts])
-    return counts, surrogate.predict(surrogate.encoder.arrays(row.models, row.samples.astype(float)))
+    return counts, surrogate.predict(surrogate.encoder.arrays(row.pairings, row.samples.astype(float)))
+
+
+def _counts(subtask: Subtask, model: str, incumbent: Allocation, space: SearchSpace) -> list[int]:
+    """The sample counts worth predicting that fit."""
+    least, most = subtask.pairing(model).least_samples, space.most_samples(incumbent, subtask.name, model)
+    further = () if subtask.sample_counts else (least,)
+    return sorted({count for count in (*rungs(subtask), *further) if least <= count <= most})
 
 
 def _saturations(around: _Around) -> list[Saturation]:
     """One for every (subtask, model) that has been tried and can have enough sample counts to fit a curve."""
     found = []
     for subtask in around.space.pipeline.subtasks:
-        tried = {trial.allocation[subtask.name].model for trial in around.archive.trials}
-        for model in (model.name for model in subtask.models if model.name in tried):
-            most = around.space.most_samples(around.incumbent, subtask.name, model)
-            counts = [count for count in rungs(subtask) if count <= most]
+        tried = {trial.allocation[subtask.name].pairing for trial in around.archive.trials}
+        for model in (each.name for each in subtask.pairings if each.name in tried):
+            counts = _counts(subtask, model, around.incumbent, around.space)
             if len(counts) >= _CURVE_POINTS:
                 draws = around.draws([around.incumbent.replaced(subtask.name, model, count) for count in counts])
                 found.append(Saturation(subtask=subtask.name, model=model, curve=fit_curve(counts, draws)))
@@ -317,8 +366,8 @@ def _interactions(around: _Around) -> list[Interaction]:
                     found.append(
                         Interaction(
                             upstream=upstream,
-                            choice=f"{model} x{samples}",
-                            quality=_quality(archive, upstream, Choice(model, samples)),
+                            choice=str(Choice.of(model, samples)),
+                            quality=_quality(archive, upstream, Choice.of(model, samples)),
                             downstream=downstream.name,
                             best=option,
                         )
@@ -336,16 +385,16 @@ def _quality(archive: Archive, upstream: str, choice: Choice) -> float | None:
 
 def _contrasting(archive: Archive, upstream: str, incumbent: Allocation) -> list[tuple[str, int]]:
     """The incumbent's choice, and each other tried model with the most samples it was tried with."""
-    choices = {incumbent[upstream].model: incumbent[upstream].samples}
+    choices = {incumbent[upstream].pairing: incumbent[upstream].samples}
     for trial in archive.trials:
         choice = trial.allocation[upstream]
-        if choice.model != incumbent[upstream].model:
-            choices[choice.model] = max(choices.get(choice.model, 0), choice.samples)
+        if choice.pairing != incumbent[upstream].pairing:
+            choices[choice.pairing] = max(choices.get(choice.pairing, 0), choice.samples)
     return list(choices.items())
 
 
 def _best_behind(
     downstream: Subtask, allocation: Allocation, space: SearchSpace, surrogate: Surrogate
 ) -> Option | None:
-    options = [_best_option(downstream, model.name, allocation, space, surrogate) for model in downstream.models]
+    options = [_best_option(downstream, each.name, allocation, space, surrogate) for each in downstream.pairings]
     return max((option for option in options if option is not None), key=lambda o: o.score, default=None)

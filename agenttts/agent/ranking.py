@@ -68,7 +68,7 @@ class Ranking:
     def _top(self, pool: Candidates, excluded: Set[str], count: int) -> list[Ranked]:
         if not len(pool):
             return []
-        encoded = self.surrogate.encoder.arrays(pool.models, pool.samples.astype(float))
+        encoded = self.surrogate.encoder.arrays(pool.pairings, pool.samples.astype(float))
         posterior = self.surrogate.predict(encoded)
         improvement = expected_improvement(posterior, self.evidence.score)
         weight = improvement.copy()
@@ -92,8 +92,9 @@ def expected_improvement(posterior: Posterior, incumbent: float) -> NDArray[np.f
 
 
 def _similarity(encoded: Encoded, index: int) -> NDArray[np.float64]:
-    """1 for the candidate itself, falling with the distance in models and samples: keeps a batch from crowding."""
-    other = (encoded.model != encoded.model[index]).sum(axis=1)
+    """1 for the candidate itself, falling with the distance: keeps a batch from crowding."""
+    unlike = (encoded.model != encoded.model[index]) | (encoded.operator != encoded.operator[index])
+    other = unlike.sum(axis=1)
     steps = np.abs(encoded.samples - encoded.samples[index]).sum(axis=1)
     result: NDArray[np.float64] = np.exp(-(((other + steps) / _CROWDING) ** 2))
     return result

@@ -120,7 +120,7 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     box: dict[str, BaseDistribution] = {}
     for options in space.options:
         name = options.subtask.name
-        box[f"{name}.model"] = CategoricalDistribution([model.name for model in options.subtask.models])
+        box[f"{name}.model"] = CategoricalDistribution([pairing.name for pairing in options.subtask.pairings])
         counts = _listed(options)
         box[f"{name}.samples"] = (
             IntDistribution(1, int(options.samples.max()), log=True)
@@ -140,7 +140,7 @@ def _allocation(space: SearchSpace, parameters: dict[str, Any]) -> Allocation:
     for options in space.options:
         name, counts = options.subtask.name, _listed(options)
         drawn = parameters[f"{name}.samples"]
-        choices[name] = Choice(parameters[f"{name}.model"], drawn if counts is None else counts[drawn])
+        choices[name] = Choice.of(parameters[f"{name}.model"], drawn if counts is None else counts[drawn])
     return Allocation(choices)
 
 
@@ -153,7 +153,7 @@ def _frozen(space: SearchSpace, box: dict[str, BaseDistribution], allocation: Al
         # Another budget's study may hold more samples than fit here; Optuna accepts no value outside its box.
         samples = min(allocation[name].samples, int(options.samples.max()))
         drawn = samples if counts is None else bisect_left(counts, samples)
-        parameters |= {f"{name}.model": allocation[name].model, f"{name}.samples": drawn}
+        parameters |= {f"{name}.model": allocation[name].pairing, f"{name}.samples": drawn}
     excess = space.cost(allocation) - space.limit
     if excess <= 0 and allocation not in space:
         excess = abs(space.budget) or 1.0  # it fits, but a table lacks it

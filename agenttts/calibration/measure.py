@@ -84,7 +84,7 @@ async def measure(
                 f"environment {environment.name!r} has nothing to measure: its answers are {entered.recorded}"
             )
         for name in dict.fromkeys(model.name for model in environment.pipeline.models):
-            load = await _Load.create(environment, name)
+            load = await _Traffic.create(environment, name)
             for batch in batches:
                 runs = await load.runs(batch, repeats)
                 found.append(_fitted(name, environment.gpus(load.model), batch, runs))
@@ -102,7 +102,7 @@ def _fitted(name: str, gpus: int, batch: int, runs: Sequence[Measurement]) -> Me
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Load:
+class _Traffic:
     """What one model is asked."""
 
     completer: Completer
@@ -114,7 +114,7 @@ class _Load:
     """Not seeded: a server that was measured before has none of these prompts."""
 
     @classmethod
-    async def create(cls, environment: LiveEnvironment, name: str) -> _Load:
+    async def create(cls, environment: LiveEnvironment, name: str) -> _Traffic:
         """At the lengths of the model's longest subtask; its first request wakes the server and shows its tokens."""
         subtask, model = _longest(environment.pipeline, name)
         rows = [environment.example(example) for example in environment.examples]

@@ -123,11 +123,17 @@ class DeployedPipeline:
         if self._serving is not None:
             self.client.route(await self._serving.start())
         try:
-            for model in dict.fromkeys(s.model(self.allocation[s.name].model) for s in self.pipeline.subtasks):
+            for model in self._used_models:
                 await self._check(model)
         except BaseException:
             await self._stop()  # whatever stopped the check must not leave servers running
             raise
+
+    @property
+    def _used_models(self) -> tuple[Model, ...]:
+        """What the allocation asks: its models, and those of its operators."""
+        pairings = [s.pairing(self.allocation[s.name].pairing) for s in self.pipeline.subtasks]
+        return tuple(dict.fromkeys(m for each in pairings for m in (each.model, *each.operator.models)))
 
     async def _stop(self) -> None:
         await self.client.close()
@@ -232,14 +238,22 @@ class DeployedPipeline:
         return self._rested.get(model.name, 0.0) > time.monotonic()
 
     def fallback(self, allocation: Allocation, subtask: Subtask) -> Allocation | None:
-        """The allocation with the largest other model of a subtask that fits and is not resting; None without any."""
-        awake = [model for model in subtask.models if not self.resting(model)]
-        samples = {model: self.space.most_samples(allocation, subtask.name, model.name) for model in awake}
-        left = [model for model in awake if samples[model] and model.name != allocation[subtask.name].model]
+        """The allocation with the largest other model of a subtask that fits and is not resting; None without any.
+
+        What is done with the samples stays the same.
+        """
+        now = allocation[subtask.name]
+        others = [
+            each
+            for each in subtask.pairings
+            if each.operator_name == now.operator and each.model.name != now.model and not self.resting(each.model)
+        ]
+        samples = {each.name: self.space.most_samples(allocation, subtask.name, each.name) for each in others}
+        left = [each for each in others if samples[each.name]]
         if not left:
             return None
-        best = max(left, key=lambda model: subtask.sizes[model.name])
-        return allocation.replaced(subtask.name, best.name, samples[best])
+        best = max(left, key=lambda each: subtask.sizes[each.model.name])
+        return allocation.replaced(subtask.name, best.name, samples[best.name])
 
 
 class _DeployedRun(ExampleRun):
@@ -275,9 +289,18 @@ class _DeployedRun(ExampleRun):
         )
 
     async def draw(
-        self, subtask: Subtask, messages: Sequence[Message], sampling: Sampling, samples: int | None, *, own: bool
+        self,
+        subtask: Subtask,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        samples: int | None,
+        *,
+        model: Model | None = None,
+        own: bool,
     ) -> Draw:
-        """As in a search, of the first model that answers."""
+        """As in a search, of the first model that answers; an operator's other model has no fallback."""
+        if model is not None:
+            return await super().draw(subtask, messages, sampling, samples, model=model, own=own)
         model = subtask.model(self.allocation[subtask.name].model)
         if self._owner.resting(model):
             self._replace(subtask, f"model {model.name!r} failed less than {REST_S:g} s ago")

@@ -39,6 +39,8 @@ _NOT_RUN = {"the metric"}
 class _FileChoice(BaseModel):
     model: str
     samples: Count
+    operator: str = ""
+    """What is done with the samples, where it is not the subtask's first operator."""
 
 
 class _FileThroughput(BaseModel):
@@ -127,7 +129,9 @@ def deployed(
     given = _LoadedFile(file, where, folder, trust)
     runner = _runner(given, pipeline, data)
     _require_same(file, runner.pipeline, where)
-    allocation = Allocation({name: (choice.model, choice.samples) for name, choice in file.allocation.items()})
+    allocation = Allocation(
+        {name: (choice.model, choice.samples, choice.operator) for name, choice in file.allocation.items()}
+    )
     measured = {name: Throughput(**dict(each)) for name, each in file.cost.throughput.items()}
     priced = with_throughput(runner.pipeline, measured)
     space = SearchSpace(priced, cost_model(file.cost.cost_model), file.cost.budget)

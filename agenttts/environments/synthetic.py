@@ -275,7 +275,7 @@ def _joined(
     rows = np.repeat(np.arange(len(costs)), len(options.costs))
     columns = np.tile(np.arange(len(options.costs)), len(costs))
     return (
-        np.concatenate([models[rows], options.models[columns, None]], axis=1),
+        np.concatenate([models[rows], options.pairings[columns, None]], axis=1),
         np.concatenate([samples[rows], options.samples[columns, None]], axis=1),
         costs[rows] + options.costs[columns],
     )

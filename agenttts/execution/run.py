@@ -17,17 +17,25 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agenttts._util.text import storable, storable_data
-from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ParseError, StoreError
+from agenttts.errors import (
+    AgentTTSError,
+    ConfigError,
+    EndpointError,
+    LimitReached,
+    NoUsableSample,
+    ParseError,
+    StoreError,
+)
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
-from agenttts.pipeline.aggregators import MajorityVote
+from agenttts.pipeline.operators import Drawn
+from agenttts.pipeline.subtask import Pairing
 from agenttts.space.allocation import Allocation
 
 T = TypeVar("T")
-_DEFAULT_AGGREGATOR = MajorityVote()
 
 
 @dataclass
@@ -63,6 +71,8 @@ class ExampleRun:
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     outputs: dict[str, Any] = field(default_factory=dict)
     """Outputs of the subtasks that are done, in the order in which they were."""
+    _counted: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Subtask and prompt -> how many of its samples are counted."""
     unmet: dict[tuple[str, str], AgentTTSError] = field(default_factory=dict)
     """Draws that got no samples -> why: a function of the user's may go on without them, a score may not."""
 
@@ -94,35 +104,48 @@ class ExampleRun:
         self.outputs[subtask.name] = output
 
     async def draw(
-        self, subtask: Subtask, messages: Sequence[Message], sampling: Sampling, samples: int | None, *, own: bool
+        self,
+        subtask: Subtask,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        samples: int | None,
+        *,
+        model: Model | None = None,
+        own: bool,
     ) -> Draw:
-        """Draw through the pool; `own` draws are the subtask's, the others its aggregator's: cost models part them.
+        """Draw through the pool; `own` draws are the subtask's, the others its operator's: cost models part them.
 
         Args:
-            subtask: Its model is asked.
+            subtask: Whose draw it is.
             messages: The prompt.
             sampling: How to sample.
             samples: How many; the allocation's number when None.
-            own: Whose draw it is.
+            model: Who is asked; the allocation's model when None.
+            own: Whether the subtask's token lengths are measured by it.
         """
         choice = self.allocation[subtask.name]
-        model, wanted = subtask.model(choice.model), choice.samples if samples is None else samples
-        with self._met(subtask.name, repr(messages)):
+        model, wanted = model or subtask.model(choice.model), choice.samples if samples is None else samples
+        with self._met(subtask.name, repr((model.name, messages))):
             drawn = await self.pool.draw(
                 self.completer or self.client, model, storable_data(messages), sampling, wanted
             )
         self.spend += drawn.spend
-        tally = self.tallies[subtask.name]
-        tally.refused += sum(sample.ended == "refused" for sample in drawn.samples)
-        tally.cut += sum(sample.ended in ("cut", "unfinished") for sample in drawn.samples)
-        tally.empty += sum(sample.ended == "empty" for sample in drawn.samples)
-        if not own or not drawn.samples:
-            return drawn
-        tally.requests += 1
-        tally.prompt_tokens += drawn.prompt_tokens
-        tally.samples += len(drawn.samples)
-        tally.completion_tokens += sum(sample.completion_tokens for sample in drawn.samples)
+        self._count(subtask, drawn, (subtask.name, repr((model.name, messages, sampling))), own=own)
         return drawn
+
+    def _count(self, subtask: Subtask, drawn: Draw, prompt: tuple[str, str], *, own: bool) -> None:
+        """Count the samples of a draw that no draw of the same prompt has brought before."""
+        fresh = drawn.samples[self._counted.get(prompt, 0) :]
+        self._counted[prompt] = max(self._counted.get(prompt, 0), len(drawn.samples))
+        tally = self.tallies[subtask.name]
+        tally.refused += sum(sample.ended == "refused" for sample in fresh)
+        tally.cut += sum(sample.ended in ("cut", "unfinished") for sample in fresh)
+        tally.empty += sum(sample.ended == "empty" for sample in fresh)
+        if own and fresh:
+            tally.requests += 1
+            tally.prompt_tokens += drawn.prompt_tokens
+            tally.samples += len(fresh)
+            tally.completion_tokens += sum(sample.completion_tokens for sample in fresh)
 
     async def embed(self, text: str) -> tuple[float, ...]:
         """Request an embedding through the pool."""
@@ -162,8 +185,10 @@ class StageRun:
         self.subtask = subtask
         self.input = given
         self.messages: Sequence[Message] = render(subtask, given) if messages is None else messages
-        self._usable: list[tuple[str, Any]] = []
-        """The samples that could be parsed, with their values."""
+        self._answers: list[Drawn] = []
+        """The samples that were parsed."""
+        self._read: set[tuple[str, int]] = set()
+        """Which they are, by prompt and position: what is looked at again is counted once."""
 
     @property
     def model(self) -> Model:
@@ -175,40 +200,40 @@ class StageRun:
         """The allocation's number of samples."""
         return self._owner.allocation[self.subtask.name].samples
 
+    @property
+    def pairing(self) -> Pairing:
+        """The allocation's model and operator."""
+        return self.subtask.pairing(self._owner.allocation[self.subtask.name].pairing)
+
     async def output(self) -> Any:
         """The subtask's one output."""
-        if self.subtask.run is not None:
-            return await self.subtask.run(self)
-        samples = await self._drawn(self.messages)
-        drawn = [(sample, self._parsed(sample)) for sample in samples]
-        usable = [(sample, value) for sample, value in drawn if value is not None]
-        whole = [(sample.text, value) for sample, value in usable if not sample.ended]
-        # Where an answer was cut off, what it seems to say may be another than what it would have said.
-        self._usable = whole or [(sample.text, value) for sample, value in usable]
-        if not self._usable and self.subtask.default is not None:
+        try:
+            return await self.pairing.operator.run(self)
+        except NoUsableSample:
+            if self.subtask.default is None:
+                raise
             return self.subtask.default
-        if not self._usable:
-            raise ParseError(
-                f"subtask {self.subtask.name!r}: none of {self.samples} samples could be parsed{_why(samples)}"
-            )
-        parsed = [value for _, value in self._usable]
-        return await (self.subtask.aggregator or _DEFAULT_AGGREGATOR).aggregate(parsed, self)
 
     def text_of(self, output: Any) -> str:
         """The whole first sample that was parsed as this output; the output itself where none was."""
-        for text, value in self._usable:
-            if value == output:
-                return text
+        for drawn in self._answers:
+            if drawn.value is not None and drawn.value == output:
+                return drawn.text
         return output if isinstance(output, str) else json.dumps(output, default=str)
 
-    def _parsed(self, sample: Sample) -> Any:
+    def _answer(self, sample: Sample, place: tuple[str, int]) -> Drawn:
+        """A sample, parsed."""
         try:
             value = self.subtask.parser(sample.text, self.input) if sample.ended in ("", "unfinished") else None
         except ParseError:
             value = None
-        if value is None:
-            self.count_unparsable()
-        return value
+        if place not in self._read:
+            self._read.add(place)
+            if value is None:
+                self.count_unparsable()
+        answer = _as_drawn(sample, value)
+        self._answers.append(answer)
+        return answer
 
     def count_unparsable(self) -> None:
         """See `pipeline.SubtaskRun`."""
@@ -220,24 +245,63 @@ class StageRun:
         """See `pipeline.SubtaskRun`; a sample that holds nothing to parse has an empty text."""
         return [each.said for each in await self._drawn(messages, samples, sampling)]
 
+    async def sample(
+        self,
+        messages: Sequence[Message] | None = None,
+        samples: int | None = None,
+        *,
+        model: Model | None = None,
+        sampling: Sampling | None = None,
+        parse: bool = True,
+    ) -> list[Drawn]:
+        """See `pipeline.SubtaskRun`."""
+        prompt = self.messages if messages is None else messages
+        drawn = await self._drawn(prompt, samples, sampling, model)
+        if not parse:
+            return [_as_drawn(each, None) for each in drawn]
+        asked = repr((model and model.name, prompt))
+        return [self._answer(each, (asked, position)) for position, each in enumerate(drawn)]
+
+    async def usable(self, samples: int | None = None, *, model: Model | None = None) -> list[Drawn]:
+        """See `pipeline.SubtaskRun`."""
+        return self.require_usable(await self.sample(samples=samples, model=model))
+
+    def require_usable(self, drawn: Sequence[Drawn]) -> list[Drawn]:
+        """See `pipeline.SubtaskRun`."""
+        usable = [each for each in drawn if each.value is not None]
+        if not usable:
+            raise NoUsableSample(
+                f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{_why(drawn)}"
+            )
+        # Where an answer was cut off, what it seems to say may be another than what it would have said.
+        return [each for each in usable if not each.ended] or usable
+
     async def _drawn(
-        self, messages: Sequence[Message], samples: int | None = None, sampling: Sampling | None = None
+        self,
+        messages: Sequence[Message],
+        samples: int | None = None,
+        sampling: Sampling | None = None,
+        model: Model | None = None,
     ) -> Sequence[Sample]:
-        own = not self.messages or messages is self.messages
-        drawn = await self._owner.draw(self.subtask, messages, sampling or self.subtask.sampling, samples, own=own)
-        return drawn.samples
+        own = model is None and (not self.messages or messages is self.messages)
+        how = sampling or self.subtask.sampling
+        return (await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)).samples
 
     async def embed(self, text: str) -> tuple[float, ...]:
         """See `pipeline.SubtaskRun`."""
         return await self._owner.embed(text)
 
 
-def _why(samples: Sequence[Sample]) -> str:
+def _as_drawn(sample: Sample, value: Any) -> Drawn:
+    return Drawn(sample.said, value, sample.completion_tokens, sample.ended)
+
+
+def _why(drawn: Sequence[Drawn]) -> str:
     """How many samples had nothing to parse, in words."""
     counts = {
-        "refused": sum(sample.ended == "refused" for sample in samples),
-        "used up max_tokens before saying anything": sum(sample.ended == "cut" for sample in samples),
-        "empty": sum(sample.ended == "empty" for sample in samples),
+        "refused": sum(each.ended == "refused" for each in drawn),
+        "used up max_tokens before saying anything": sum(each.ended == "cut" for each in drawn),
+        "empty": sum(each.ended == "empty" for each in drawn),
     }
     named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f" ({named})" if named else ""

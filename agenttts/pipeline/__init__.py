@@ -1,6 +1,7 @@
 """What a user declares: models, subtasks, and the pipeline that joins them. Pure values: nothing here asks a model."""
 
 from agenttts.pipeline.model import Example, Message, Model, Sampling
+from agenttts.pipeline.operator import Operator, SubtaskRun
 from agenttts.pipeline.pipeline import Pipeline
 from agenttts.pipeline.subtask import (
     Aggregator,
@@ -10,7 +11,6 @@ from agenttts.pipeline.subtask import (
     StepRun,
     Subtask,
     SubtaskInput,
-    SubtaskRun,
 )
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Message",
     "Metric",
     "Model",
+    "Operator",
     "Parser",
     "Pipeline",
     "Sampling",

@@ -23,7 +23,9 @@ import numpy as np
 from agenttts.errors import ParseError
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Sampling
-from agenttts.pipeline.subtask import MAJORITY_VOTE, SubtaskRun
+from agenttts.pipeline.operator import SubtaskRun
+from agenttts.pipeline.operators.ballots import winner
+from agenttts.pipeline.subtask import MAJORITY_VOTE
 
 __all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote"]
 
@@ -75,10 +77,7 @@ class MajorityVote(_Free):
     name: str = "majority"
 
     async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
-        # Counter keeps first-seen order among equal counts, and parsed values need not be hashable.
-        votes = Counter(_identity(value) for value in parsed)
-        winner = max(votes, key=lambda key: votes[key])
-        return next(value for value in parsed if _identity(value) == winner)
+        return winner(parsed)
 
 
 @identified("aggregators.id_vote", version=1, unscored=("name",))
@@ -180,12 +179,3 @@ def _candidates(run: SubtaskRun, instruction: str, parsed: Sequence[Any]) -> lis
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _identity(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """Sets have no order of their own: equal ones must count as one vote."""
-    return sorted(map(_identity, value)) if isinstance(value, set | frozenset) else repr(value)

@@ -8,7 +8,7 @@ after it receive. Everything is validated on construction, so a mistake surfaces
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -72,7 +72,7 @@ class Pipeline:
         """Make sure that a name is one model: endpoints, prices and tables go by the name."""
         known: dict[str, tuple[str, Model]] = {}
         for subtask in self.subtasks:
-            for model in subtask.models:
+            for model in subtask.every_model:
                 owner, first = known.setdefault(model.name, (subtask.name, model))
                 odd = next((f.name for f in fields(Model) if getattr(model, f.name) != getattr(first, f.name)), None)
                 if odd is not None:
@@ -143,13 +143,13 @@ class Pipeline:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """Every distinct model that some subtask can use."""
-        return tuple(dict.fromkeys(model for subtask in self.subtasks for model in subtask.models))
+        """Every distinct model that some subtask, or one of its operators, can ask."""
+        return tuple(dict.fromkeys(model for subtask in self.subtasks for model in subtask.every_model))
 
     @property
     def sizes(self) -> dict[str, dict[str, float]]:
-        """Subtask -> model -> parameter count, or what stands for it (`Subtask.sizes`), in declared order."""
-        return {s.name: s.sizes for s in self.subtasks}
+        """Subtask -> pairing (a model, and its operator where that is not the first) -> size (`Subtask.sizes`)."""
+        return {s.name: {each.name: s.sizes[each.model.name] for each in s.pairings} for s in self.subtasks}
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:
@@ -187,9 +187,8 @@ class Pipeline:
 
     def with_revision(self, revision: str) -> Pipeline:
         """A copy whose models all have this revision."""
-        return replace(
-            self,
-            subtasks=tuple(
-                replace(s, models=tuple(replace(model, revision=revision) for model in s.models)) for s in self.subtasks
-            ),
-        )
+        return self.with_models(lambda model: replace(model, revision=revision))
+
+    def with_models(self, change: Callable[[Model], Model]) -> Pipeline:
+        """A copy with every one of its models changed."""
+        return replace(self, subtasks=tuple(subtask.with_models(change) for subtask in self.subtasks))

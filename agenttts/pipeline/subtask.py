@@ -6,8 +6,9 @@ import inspect
 import re
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from agenttts._util.checks import (
     COUNT,
@@ -24,6 +25,8 @@ from agenttts._util.checks import (
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import Identity, identified
 from agenttts.pipeline.model import Example, Message, Model, Sampling
+from agenttts.pipeline.operator import Lengths, Operator, SubtaskRun
+from agenttts.pipeline.short_forms import Aggregated, Programmed
 
 MAJORITY_VOTE = Identity("aggregators.majority_vote", version=1)
 """What `aggregator=None` means."""
@@ -43,41 +46,6 @@ class SubtaskInput:
 
     example: Example
     inputs: Mapping[str, Any] = field(default_factory=dict)
-
-
-class SubtaskRun(Protocol):
-    """The metered handle through which a subtask draws samples while it runs.
-
-    A user's coroutine (`Subtask.run`) and the aggregators receive it; every draw goes through the sample pool, so it
-    is recorded, counted, reused and never paid for twice.
-    """
-
-    @property
-    def subtask(self) -> Subtask: ...
-    @property
-    def model(self) -> Model: ...
-    @property
-    def samples(self) -> int: ...
-    @property
-    def input(self) -> SubtaskInput: ...
-    @property
-    def messages(self) -> Sequence[Message]:
-        """The rendered prompt; empty when the whole stage is a coroutine."""
-        ...
-
-    def count_unparsable(self) -> None:
-        """Count one sample that could not be used."""
-        ...
-
-    async def draw(
-        self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
-    ) -> list[str]:
-        """Return the first `samples` completions of these messages (the allocation's number when None)."""
-        ...
-
-    async def embed(self, text: str) -> Sequence[float]:
-        """Return the text's embedding by the environment's embedding model."""
-        ...
 
 
 class StepRun(SubtaskRun, Protocol):
@@ -141,20 +109,50 @@ def text(sample: str, _: SubtaskInput) -> str:
     return sample.strip()
 
 
+class Pairing(NamedTuple):
+    """A model of a subtask and the operator that puts its samples to use: what a search chooses beside their number.
+
+    Examples:
+        >>> answer = at.Subtask("answer", (small,), "...", operators=(at.operators.Vote(), at.operators.Revise()))
+        >>> [pairing.name for pairing in answer.pairings]
+        ['small', 'small by revise(width=1)']
+    """
+
+    model: Model
+    operator: Operator
+    operator_name: str
+    """As in allocations: empty for the subtask's first operator."""
+
+    @property
+    def name(self) -> str:
+        """As in tables and statistics: the model's name, and the operator's where it is not the first."""
+        return paired(self.model.name, self.operator_name)
+
+    @property
+    def least_samples(self) -> int:
+        """Fewer samples than this are another operator's business."""
+        return self.operator.least_samples if self.operator_name else 1
+
+
+def paired(model: str, operator: str) -> str:
+    """The name of a pairing; neither part holds a space."""
+    return f"{model} by {operator}" if operator else model
+
+
 @identified(
     "subtask",
     version=1,
-    # `after` counts by the names that it stands for (`Pipeline.fingerprints`).
-    unscored=("after", "prompt_tokens", "completion_tokens", "max_samples", "sample_counts"),
+    # `after` counts by the names that it stands for (`Pipeline.fingerprints`), `operators` where there are any.
+    unscored=("after", "prompt_tokens", "completion_tokens", "max_samples", "sample_counts", "operators"),
 )
 @dataclass(frozen=True)
 class Subtask:
     """One stage of a pipeline.
 
-    Give either a `prompt` (with `parser` and `aggregator`) or `run`, a coroutine that is the whole stage and draws
-    through its handle; or neither, where the whole pipeline is one function (`Pipeline.run`). A string prompt is a
-    Jinja template over the example's fields and the names of the subtasks before it; a callable returns the user
-    message or a list of messages.
+    Give either a `prompt` (with `parser` and `operators`, or one `aggregator`) or `run`, a coroutine that is the whole
+    stage and draws through its handle; or neither, where the whole pipeline is one function (`Pipeline.run`). A string
+    prompt is a Jinja template over the example's fields and the names of the subtasks before it; a callable returns the
+    user message or a list of messages.
 
     Examples:
         >>> prompt, parser = "{{ question }} End with 'Answer: ...'.", at.parsers.tagged("Answer:")
@@ -176,6 +174,9 @@ class Subtask:
     """Sample -> value; raises `errors.ParseError` (or returns None) for an unusable sample, a counted non-vote."""
     aggregator: Aggregator | None = None
     """Samples -> output; majority vote when None. Of a `run` coroutine it prices the calls beyond the first turn's."""
+    operators: tuple[Operator | Aggregator, ...] = ()
+    """How samples may be put to use, one of which the search chooses; an allocation that names none means the first.
+    Empty: the one that `aggregator` or `run` is short for."""
     default: Any = None
     """Output when none of the samples is usable; None makes the example fail."""
     metric: Metric | AsyncMetric | None = None
@@ -210,6 +211,16 @@ class Subtask:
         if self.run is not None and not inspect.iscoroutinefunction(self.run):
             raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
         require_fields(self, where, _SUBTASK_FIELDS)
+        object.__setattr__(self, "operators", members(self.operators, _OPERATOR, f"{where}: operators"))
+        if self.operators and (self.aggregator is not None or self.run is not None):
+            short = "aggregator" if self.run is None else "run coroutine"
+            raise ConfigError(f"{where} has both operators and its short form, the {short}: give it one of them")
+        for operator in self.operators:
+            if not _OPERATOR_NAME.fullmatch(operator.name):
+                raise ConfigError(
+                    f"{where}: the operator name {operator.name!r} must be non-empty, without spaces or any of * ; @"
+                )
+        reject_duplicates(f"{where} lists the operator", [operator.name for operator in self.operators])
         if self.sample_counts is not None:
             object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
 
@@ -226,7 +237,56 @@ class Subtask:
 
     def _identity(self) -> dict[str, Any]:
         """No aggregator is the majority vote, but to a coroutine, which may take it as it likes."""
+        if self.operators:
+            return {"aggregator": None, "operators": self.operators}
         return {"aggregator": MAJORITY_VOTE} if self.aggregator is None and self.run is None else {}
+
+    @cached_property
+    def pairings(self) -> tuple[Pairing, ...]:
+        """Every model with the first operator, then with the second, and so on."""
+        found = []
+        for number, operator in enumerate(self.operators or (self._short_form(),)):
+            used = operator if isinstance(operator, Operator) else Aggregated(operator)
+            found += [Pairing(model, used, used.name if number else "") for model in self.models]
+        return tuple(found)
+
+    def _short_form(self) -> Operator | Aggregator:
+        if self.run is not None:
+            return Programmed(self.run, self.aggregator)
+        from agenttts.pipeline.operators.votes import Vote  # not above: a command that runs nothing needs no numpy
+
+        return self.aggregator or Vote()
+
+    def pairing(self, name: str) -> Pairing:
+        """The pairing of this name (`Pairing.name`); the first operator may be named or not.
+
+        Raises:
+            ConfigError: When the subtask has no such pairing; the message lists those it has.
+        """
+        model, _, operator = name.partition(" by ")
+        wanted = paired(model, "" if operator == self.pairings[0].operator.name else operator)
+        for pairing in self.pairings:
+            if pairing.name == wanted:
+                return pairing
+        self.model(model)
+        known = ", ".join(dict.fromkeys(each.operator.name for each in self.pairings))
+        raise ConfigError(f"subtask {self.name!r} has no operator {operator!r}; it has {known}")
+
+    @property
+    def lengths(self) -> Lengths:
+        """Mean lengths of its prompt and of one sample, in tokens."""
+        return Lengths(self.prompt_tokens, self.completion_tokens)
+
+    @property
+    def every_model(self) -> tuple[Model, ...]:
+        """Its candidate models, and those that its operators ask."""
+        others = [model for each in self.operators if isinstance(each, Operator) for model in each.models]
+        return tuple(dict.fromkeys((*self.models, *others)))
+
+    def with_models(self, change: Callable[[Model], Model]) -> Subtask:
+        """A copy with every one of its models changed, its operators' included."""
+        changed = tuple(each.with_models(change) if isinstance(each, Operator) else each for each in self.operators)
+        return replace(self, models=tuple(map(change, self.models)), operators=changed)
 
     @property
     def sizes(self) -> dict[str, float]:
@@ -273,6 +333,11 @@ class Subtask:
 
 
 _MODEL = instance(Model, "Model objects")
+_OPERATOR = Kind(
+    "operators such as at.operators.Vote()",
+    lambda value: isinstance(value, Operator | Aggregator) and not isinstance(value, type),
+)
+_OPERATOR_NAME = re.compile(r"[^\s*;@]+")
 _NAME = TEXT._replace(words="names of subtasks")
 _SUBTASK_FIELDS = {
     "prompt": Kind(

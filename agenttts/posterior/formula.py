@@ -6,7 +6,9 @@
 One sample of a model has the quality a: a logistic curve of the model's relative log size, and a deviation of its own
 (Insight 1). S samples lift it along a curve that flattens, a power law where k = 1, and that may fall behind a knee
 (Insight 2): the sooner, the better the subtasks before it are, u = exp(their mean quality - 1/2) (Insight 3). w is how
-much of the score a failure costs. So few parameters, all under wide priors, learn from every trial, near or far.
+much of the score a failure costs. Every operator but a subtask's first has deviations of its own, in a, lift and half,
+so that one that nobody has tried is expected to do as its subtask does. So few parameters, all under wide priors, learn
+from every trial, near or far.
 
 The parameters are standard normal coordinates. The most probable ones are found by Gauss-Newton steps; around them
 the formula is taken as linear (Laplace's approximation). That makes it a Gaussian process, to which `surrogate` adds
@@ -24,7 +26,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _COMMON = 8
-"""Parameters of a subtask beside the deviations of its models."""
+"""Parameters of a subtask beside the deviations of its models and operators."""
+_OF_AN_OPERATOR = 3
 _STARTS = 2
 _STEPS = 20
 _LONGEST = 3.0
@@ -35,6 +38,13 @@ _ENOUGH = 1e-3
 """A step that gains less log posterior is the last."""
 _DIFFERENCE = 1e-5
 _LEAST_QUALITY = 0.01
+
+
+class PairingIndices(NamedTuple):
+    """What the pairings of a subtask are made of, as indices of shape (pairings,)."""
+
+    models: NDArray[np.int64]
+    operators: NDArray[np.int64]
 
 
 class Linear(NamedTuple):
@@ -50,29 +60,39 @@ class Formula:
     """The formula for some subtasks.
 
     Args:
-        sizes: Relative log sizes of each subtask's models, each of shape (models,), in [0, 1].
+        sizes: Relative log sizes of the models of each subtask's pairings, each of shape (pairings,), in [0, 1].
+        parts: Which models and operators these are.
     """
 
-    def __init__(self, sizes: Sequence[Floats]) -> None:
-        self._sizes = sizes
-        self.parameters = sum(_COMMON + len(each) for each in sizes)
+    def __init__(self, sizes: Sequence[Floats], parts: Sequence[PairingIndices]) -> None:
+        self._sizes, self._parts = sizes, parts
+        self._widths = [
+            _COMMON + int(each.models.max()) + 1 + _OF_AN_OPERATOR * int(each.operators.max()) for each in parts
+        ]
+        self.parameters = sum(self._widths)
 
-    def scores(self, parameters: Floats, models: NDArray[np.int64], samples: Floats) -> Floats:
+    def scores(self, parameters: Floats, pairings: NDArray[np.int64], samples: Floats) -> Floats:
         """Scores under several settings of the parameters.
 
         Args:
             parameters: Shape (settings, parameters).
-            models: Indices, shape (allocations, subtasks).
+            pairings: Indices, shape (allocations, subtasks).
             samples: Numbers of samples, shape (allocations, subtasks).
 
         Returns:
             Shape (settings, allocations).
         """
-        score, before = np.ones((len(parameters), len(models))), np.zeros((len(parameters), len(models)))
-        for i, (size, z) in enumerate(zip(self._sizes, self._by_subtask(parameters), strict=True)):
+        score, before = np.ones((len(parameters), len(pairings))), np.zeros((len(parameters), len(pairings)))
+        by_subtask = zip(self._sizes, self._parts, self._by_subtask(parameters), strict=True)
+        for i, (size, parts, z) in enumerate(by_subtask):
             upstream = np.exp(before / i - 0.5) if i else 1.0
             base, gain, lift, half, late, fall, knee, weight = z[:, :_COMMON].T[:, :, None]
-            single = _logistic(0.7 * base + (0.9 + 0.7 * gain) * size + 0.1 * z[:, _COMMON:])[:, models[:, i]]
+            chosen, own = pairings[:, i], 0.1 * z[:, _COMMON + parts.models]
+            if parts.operators.any():
+                level, more, sooner = _operator_deviations(z, parts)
+                own = own + 0.3 * level
+                lift, half = (lift + more)[:, chosen], (half + 0.7 * sooner)[:, chosen]
+            single = _logistic(0.7 * base + (0.9 + 0.7 * gain) * size + own)[:, chosen]
             doublings = np.log2(samples[:, i])
             halfway = 1.8 * np.exp(0.6 * half) / upstream
             gained = 1 - 2 ** -((doublings / halfway) ** np.exp(0.1 + 0.3 * late))
@@ -82,18 +102,18 @@ class Formula:
             before += quality
         return score
 
-    def linear(self, parameters: Floats, models: NDArray[np.int64], samples: Floats) -> Linear:
+    def linear(self, parameters: Floats, pairings: NDArray[np.int64], samples: Floats) -> Linear:
         """The formula around these parameters, of shape (parameters,)."""
         steps = np.vstack([np.zeros(self.parameters), _DIFFERENCE * np.eye(self.parameters)])
-        scores = self.scores(parameters + steps, models, samples)
+        scores = self.scores(parameters + steps, pairings, samples)
         slope = (scores[1:] - scores[0]).T / _DIFFERENCE
         return Linear(scores[0] - slope @ parameters, slope)
 
-    def most_probable(self, models: NDArray[np.int64], samples: Floats, scores: Floats, covariance: Floats) -> Floats:
+    def most_probable(self, pairings: NDArray[np.int64], samples: Floats, scores: Floats, covariance: Floats) -> Floats:
         """The parameters with the highest posterior that is found, shape (parameters,).
 
         Args:
-            models: Indices of the trials' models, shape (trials, subtasks).
+            pairings: Indices of the trials' pairings, shape (trials, subtasks).
             samples: Their numbers of samples.
             scores: Their mean scores.
             covariance: Of what the scores have beside the formula: noise, and what the formula misses.
@@ -102,13 +122,13 @@ class Formula:
 
         def losses(settings: Floats) -> Floats:
             """Negative log posterior, up to a constant."""
-            missed = (scores - self.scores(settings, models, samples)) @ whitener.T
+            missed = (scores - self.scores(settings, pairings, samples)) @ whitener.T
             result: Floats = ((missed**2).sum(axis=1) + (settings**2).sum(axis=1)) / 2
             return result
 
         def step(parameters: Floats) -> Floats:
             """To the optimum of the linear formula around these parameters."""
-            constant, slope = self.linear(parameters, models, samples)
+            constant, slope = self.linear(parameters, pairings, samples)
             whitened = whitener @ slope
             precision = whitened.T @ whitened + np.eye(len(parameters))
             found = np.linalg.solve(precision, whitened.T @ (whitener @ (scores - constant))) - parameters
@@ -131,9 +151,17 @@ class Formula:
         return min((descended(start) for start in starts), key=lambda found: found[0])[1]
 
     def _by_subtask(self, parameters: Floats) -> Iterator[Floats]:
-        ends = np.cumsum([_COMMON + len(size) for size in self._sizes])
+        ends = np.cumsum(self._widths)
         # Nothing lies beyond six standard deviations, but powers that overflow.
         return iter(np.split(np.clip(parameters, -6, 6), ends[:-1], axis=1))
+
+
+def _operator_deviations(z: Floats, parts: PairingIndices) -> Floats:
+    """Of quality, lift and half, each of shape (settings, pairings); the first operator has none."""
+    own = z[:, _COMMON + int(parts.models.max()) + 1 :].reshape(len(z), -1, _OF_AN_OPERATOR)
+    padded = np.concatenate([np.zeros((len(z), 1, _OF_AN_OPERATOR)), own], axis=1)
+    result: Floats = np.moveaxis(padded[:, parts.operators], 2, 0)
+    return result
 
 
 def _logistic(z: Floats) -> Floats:

@@ -89,7 +89,7 @@ def frontier(sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float]) ->
     """The frontier of some trials, not yet checked on held-out examples.
 
     Args:
-        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one, of one study.
         budgets: Ascending, in the unit of the trials' costs.
     """

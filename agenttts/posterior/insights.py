@@ -94,7 +94,7 @@ def posterior(sizes: Sizes, trials: Sequence[Trial]) -> Surrogate:
     """The surrogate without the assumptions that the trials speak against, fitted to the `representative` ones.
 
     Args:
-        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one.
     """
     return weighed_posterior(sizes, trials, Structure())[0]
@@ -128,7 +128,7 @@ def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
     """The trial with the highest posterior mean over all trials: never merely the luckiest.
 
     Args:
-        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one.
     """
     return posterior(sizes, trials).best(representative(trials))

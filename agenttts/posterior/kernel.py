@@ -7,8 +7,8 @@ that data can overrule and that can be switched off one by one (`Structure`):
 2. saturating  the effect of samples flattens: it is smooth in S^(-1/2), not in S
 3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
 
-The kernel is a sum over subtasks of (model kernel x sample kernel), plus products of pairs of subtasks. With the
-formula (`formula`), it is that formula's, and a hundredth of the sum for what the formula misses.
+The kernel is a sum over subtasks of (model kernel x operator kernel x sample kernel), plus products of pairs of
+subtasks. With the formula (`formula`), it is that formula's, and a hundredth of the sum for what the formula misses.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _LEVEL_SD = 0.3
+_COMMON_TO_OPERATORS = 0.7
+"""Share of a subtask's effect that does not depend on what is done with its samples."""
 _MISSED = 0.1
 """What the formula is expected to miss, as a share of what there is to know without it."""
 
@@ -39,9 +41,10 @@ class Structure:
 
 
 class Rows(NamedTuple):
-    """The distinct (model, samples) of one subtask among some allocations; the first three of shape (options,)."""
+    """The distinct choices of one subtask among some allocations; all but the last of shape (options,)."""
 
     model: NDArray[np.int64]
+    operator: NDArray[np.int64]
     size: Floats
     samples: Floats
     which: NDArray[np.int64]
@@ -53,6 +56,7 @@ class Encoded:
     """Allocations as arrays of shape (allocations, subtasks)."""
 
     model: NDArray[np.int64]
+    operator: NDArray[np.int64]
     size: Floats
     """Log size of the model within its subtask, scaled to [0, 1]."""
     samples: Floats
@@ -73,10 +77,12 @@ class Encoded:
         return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
 
     def _distinct(self, subtask: int) -> Rows:
-        options = np.stack([self.model[:, subtask], self.samples[:, subtask]], axis=1)
+        options = np.stack([each[:, subtask] for each in (self.model, self.operator, self.samples)], axis=1)
         _, first, which = np.unique(options, axis=0, return_index=True, return_inverse=True)
-        model, size, samples = (each[first, subtask] for each in (self.model, self.size, self.samples))
-        return Rows(model, size, samples, which.ravel())
+        model, operator, size, samples = (
+            each[first, subtask] for each in (self.model, self.operator, self.size, self.samples)
+        )
+        return Rows(model, operator, size, samples, which.ravel())
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -134,11 +140,13 @@ class Pairs:
         self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
 
     @staticmethod
-    def _likeness(left: Rows, right: Rows) -> tuple[Floats, Floats, Floats, Rows, Rows]:
+    def _likeness(left: Rows, right: Rows) -> tuple[Floats, Floats, Floats, Floats, Rows, Rows]:
         same = left.model[:, None] == right.model[None, :]
+        operator = left.operator[:, None] == right.operator[None, :]
+        used_alike = _COMMON_TO_OPERATORS + (1 - _COMMON_TO_OPERATORS) * operator
         size = (left.size[:, None] - right.size[None, :]) ** 2
         samples = (left.samples[:, None] - right.samples[None, :]) ** 2
-        return same.astype(float), size, samples, left, right
+        return same.astype(float), used_alike, size, samples, left, right
 
     def kernel(self, hyper: Hyper) -> Floats:
         """Prior covariance under these hyperparameters, shape (left, right)."""
@@ -169,10 +177,10 @@ class Pairs:
         return result
 
     def _term(self, hyper: Hyper, subtask: int) -> Floats:
-        same, size, samples, left, right = self._subtasks[subtask]
+        same, used_alike, size, samples, left, right = self._subtasks[subtask]
         # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
         alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
-        model = hyper.own_share * same + (1 - hyper.own_share) * alike
+        model = (hyper.own_share * same + (1 - hyper.own_share) * alike) * used_alike
         judged, variance = subtask in self._qualities, hyper.amplitude[subtask] ** 2
         share = hyper.quality_share if judged else 0.0
         options = (1 - share) * variance * model * np.exp(-0.5 * samples / hyper.samples_scale**2)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.posterior.formula import Formula
+from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
 from agenttts.posterior.noise import noise_covariance
 from agenttts.space.allocation import Allocation
@@ -61,48 +61,52 @@ class Encoder:
     def __init__(self, sizes: Sizes, structure: Structure, judges: Mapping[int, Surrogate]) -> None:
         self._structure, self._judges = structure, judges
         self._subtasks = list(sizes)
-        self._models = [{name: i for i, name in enumerate(models)} for models in sizes.values()]
-        self._sizes = [_size_ranks(list(models.values())) for models in sizes.values()]
-        self._formula = Formula(self._sizes)
+        self._pairings = [{name: i for i, name in enumerate(row)} for row in sizes.values()]
+        self._parts = [_parts(list(row)) for row in sizes.values()]
+        self._sizes = [_size_ranks(list(row.values())) for row in sizes.values()]
+        self._formula = Formula(self._sizes, self._parts)
         self._parameters: Floats | None = None
 
     def allocations(self, allocations: Sequence[Allocation]) -> Encoded:
         """Encode allocation objects."""
         return self.arrays(*self.choices(allocations))
 
-    def learn(self, data: Encoded, samples: Floats, scores: Floats, noise: Floats) -> None:
+    def learn(self, pairings: NDArray[np.int64], samples: Floats, scores: Floats, noise: Floats) -> None:
         """From now on, take the formula as linear around the parameters that are most probable after these trials."""
+        data = self.arrays(pairings, samples)
         missed = Pairs(data, data, self._structure).kernel(hyper_of(np.zeros(data.model.shape[1] + SHARED)))
-        self._parameters = self._formula.most_probable(data.model, samples, scores, missed + noise)
+        self._parameters = self._formula.most_probable(pairings, samples, scores, missed + noise)
 
     def choices(self, allocations: Sequence[Allocation]) -> tuple[NDArray[np.int64], Floats]:
-        """Model indices and sample counts, both of shape (allocations, subtasks)."""
+        """Indices of pairings and sample counts, both of shape (allocations, subtasks)."""
         shape = (len(allocations), len(self._subtasks))
-        models, samples = np.zeros(shape, dtype=np.int64), np.ones(shape)
+        pairings, samples = np.zeros(shape, dtype=np.int64), np.ones(shape)
         for row, allocation in enumerate(allocations):
             for column, name in enumerate(self._subtasks):
-                models[row, column] = self._models[column][allocation[name].model]
+                pairings[row, column] = self._pairings[column][allocation[name].pairing]
                 samples[row, column] = allocation[name].samples
-        return models, samples
+        return pairings, samples
 
-    def arrays(self, models: NDArray[np.int64], samples: NDArray[np.float64]) -> Encoded:
-        """Encode model indices and sample counts, both of shape (allocations, subtasks)."""
-        sizes = np.stack([ranks[models[:, i]] for i, ranks in enumerate(self._sizes)], axis=1)
+    def arrays(self, pairings: NDArray[np.int64], samples: NDArray[np.float64]) -> Encoded:
+        """Encode indices of pairings and sample counts, both of shape (allocations, subtasks)."""
+        models = np.stack([each.models[pairings[:, i]] for i, each in enumerate(self._parts)], axis=1)
+        operators = np.stack([each.operators[pairings[:, i]] for i, each in enumerate(self._parts)], axis=1)
+        sizes = np.stack([each[pairings[:, i]] for i, each in enumerate(self._sizes)], axis=1)
         axis = 1 - samples**-0.5 if self._structure.saturating else np.log2(samples) / 6
-        quality = np.full(models.shape, np.nan)
+        quality = np.full(pairings.shape, np.nan)
         for i, judge in self._judges.items():
-            quality[:, i] = judge.quality(models[:, : i + 1], samples[:, : i + 1])
-        expected, slope = np.zeros(len(models)), np.zeros((len(models), 0))
+            quality[:, i] = judge.quality(pairings[:, : i + 1], samples[:, : i + 1])
+        expected, slope = np.zeros(len(pairings)), np.zeros((len(pairings), 0))
         if self._parameters is not None:
-            expected, slope = self._formula.linear(self._parameters, models, samples)
-        return Encoded(models, sizes, axis, quality, expected, slope)
+            expected, slope = self._formula.linear(self._parameters, pairings, samples)
+        return Encoded(models, operators, sizes, axis, quality, expected, slope)
 
 
 class Surrogate:
     """The posterior after some trials.
 
     Args:
-        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        sizes: Subtask -> pairing -> its model's parameter count (`Pipeline.sizes`).
         trials: At least one.
         structure: Which insights to assume.
         judged: What `judges` makes of them, where that is known.
@@ -124,8 +128,8 @@ class Surrogate:
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
         self._level, known = float(scores.mean()), np.ix_(some, some)
         if self.structure.formula:
-            models, samples = self.encoder.choices([allocations[i] for i in some])
-            self.encoder.learn(self.encoder.arrays(models, samples), samples, scores[some], self._noise[known])
+            pairings, samples = self.encoder.choices([allocations[i] for i in some])
+            self.encoder.learn(pairings, samples, scores[some], self._noise[known])
             self._level = 0.0
         self._data = self.encoder.allocations(allocations)
         self._residuals = scores - self._level - self._data.expected
@@ -168,10 +172,10 @@ class Surrogate:
         """`predict` for allocation objects."""
         return self.predict(self.encoder.allocations(allocations))
 
-    def quality(self, models: NDArray[np.int64], samples: NDArray[np.float64]) -> Floats:
+    def quality(self, pairings: NDArray[np.int64], samples: NDArray[np.float64]) -> Floats:
         """Posterior means of allocations as arrays, of which many are the same: each is predicted once."""
-        rows, inverse = np.unique(np.hstack([models, samples]), axis=0, return_inverse=True)
-        split = models.shape[1]
+        rows, inverse = np.unique(np.hstack([pairings, samples]), axis=0, return_inverse=True)
+        split = pairings.shape[1]
         posterior = self.predict(self.encoder.arrays(rows[:, :split].astype(np.int64), rows[:, split:]))
         result: Floats = posterior.mean[inverse.ravel()]
         return result
@@ -253,6 +257,14 @@ def normal_density(z: float | Floats) -> Floats:
     """Standard normal density."""
     result: Floats = np.exp(-0.5 * np.asarray(z, dtype=float) ** 2) / math.sqrt(2 * math.pi)
     return result
+
+
+def _parts(names: Sequence[str]) -> PairingIndices:
+    """Which model and which operator each pairing is of."""
+    split = [name.partition(" by ")[::2] for name in names]
+    models, operators = (list(dict.fromkeys(column)) for column in zip(*split, strict=True))
+    indices = [(models.index(model), operators.index(operator)) for model, operator in split]
+    return PairingIndices(*np.array(indices, dtype=np.int64).T)
 
 
 def _size_ranks(parameters: Sequence[float]) -> Floats:

@@ -25,7 +25,7 @@ from agenttts.study.trial import Proposal, Trial
 
 SYSTEM = (
     "You are an expert in hyper-parameter optimisation. You tune the test-time compute of a pipeline of LLM calls: "
-    "for each subtask, which model it uses and how many samples it draws from that model before they are merged. "
+    "for each subtask, which model it uses, how many samples it draws from that model, and how they are merged. "
     "The whole pipeline has one compute budget per query. Maximise the final score within the budget."
 )
 
@@ -49,6 +49,8 @@ EXPLORATION = (
 )
 
 _MOST_LISTED = 100
+_PRICED_WITH = 8
+"""Samples with which the prices of operators are compared."""
 _MOST_PROPOSALS = 200
 """What a reply holds beyond that is not looked at."""
 _MOST_QUOTED = 50
@@ -81,6 +83,22 @@ def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
         lines.append(
             f"    {model.name}, {_size(model)}: costs {one:.4g} {unit} with 1 sample, "
             f"{two:.4g} with 2, and {three - two:.4g} more per further sample"
+        )
+    return lines + _operators(space, subtask)
+
+
+def _operators(space: SearchSpace, subtask: Subtask) -> list[str]:
+    """One line for each operator, where there are several."""
+    if len(subtask.operators) < 2:
+        return []
+    lines = [f"    operators, of which {subtask.pairings[0].operator.name!r} is meant where none is named:"]
+    smallest = min(subtask.models, key=lambda model: subtask.sizes[model.name])
+    for operator in {pairing.operator.name: pairing.operator for pairing in subtask.pairings}.values():
+        count = max(_PRICED_WITH, operator.least_samples)
+        cost = float(space.cost_model.cost(subtask, smallest, count, operator))
+        lines.append(
+            f"      {operator.name}: costs {cost:.4g} {space.cost_model.unit} with {count} samples of {smallest.name}, "
+            f"takes {operator.least_samples} or more"
         )
     return lines
 
@@ -125,14 +143,19 @@ def allocation_request(space: SearchSpace, count: int, rejected: Sequence[Reject
         lines = [*dict.fromkeys(f"- {each}" for each in rejected)][-_MOST_QUOTED:]
         parts.append("These proposals were rejected; fix or replace them:\n" + "\n".join(lines))
     such = ", following the guideline and not among the trials above" if guided else ""
-    fewest = {subtask.name: subtask.least_samples for subtask in space.pipeline.subtasks}
-    choices = ", ".join(f'"{name}": {{"model": "...", "samples": {samples}}}' for name, samples in fewest.items())
+    choices = ", ".join(map(_form, space.pipeline.subtasks))
     parts.append(
         f"Propose {count} new allocation{'s' * (count > 1)} within the budget{such}. Work out each cost with the "
         "formula before you answer. Reply with JSON alone:\n"
         f'{{"candidates": [{{"rationale": "...", "allocation": {{{choices}}}}}]}}'
     )
     return "\n\n".join(parts)
+
+
+def _form(subtask: Subtask) -> str:
+    """How a reply is to state a choice."""
+    operator = ', "operator": "..."' if len(subtask.operators) > 1 else ""
+    return f'"{subtask.name}": {{"model": "...", "samples": {subtask.least_samples}{operator}}}'
 
 
 @dataclass(frozen=True)
@@ -170,12 +193,19 @@ def _schema(space: SearchSpace) -> dict[str, Any]:
             {
                 "model": {"type": "string", "enum": [model.name for model in s.models]},
                 "samples": {"type": "integer", **_samples_schema(s)},
+                **_operator_schema(s),
             }
         )
         for s in space.pipeline.subtasks
     }
     candidate = _object({"rationale": {"type": "string"}, "allocation": _object(subtasks)})
     return _object({"candidates": {"type": "array", "items": candidate}})
+
+
+def _operator_schema(subtask: Subtask) -> dict[str, Any]:
+    if len(subtask.operators) < 2:
+        return {}
+    return {"operator": {"type": "string", "enum": [operator.name for operator in subtask.operators]}}
 
 
 def _samples_schema(subtask: Subtask) -> dict[str, Any]:
@@ -191,6 +221,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 class _ReplyChoice(BaseModel):
     model: str
     samples: int = Field(ge=1, le=_MOST_SAMPLES)
+    operator: str = ""
 
 
 class _ReplyCandidate(BaseModel):
@@ -231,7 +262,11 @@ def _object_of(reply: str) -> dict[str, Any]:
 
 
 def _allocation(candidate: _ReplyCandidate, space: SearchSpace) -> Allocation:
-    chosen = {name: (choice.model, choice.samples) for name, choice in candidate.allocation.items()}
+    first = {s.name: s.pairings[0].operator.name for s in space.pipeline.subtasks}
+    chosen = {
+        name: (choice.model, choice.samples, "" if choice.operator == first.get(name) else choice.operator)
+        for name, choice in candidate.allocation.items()
+    }
     # Known subtasks in the pipeline's order; unknown ones stay, for the check to name them.
     names = [subtask.name for subtask in space.pipeline.subtasks]
     ordered = sorted(chosen, key=lambda name: (name not in names, names.index(name) if name in names else 0))

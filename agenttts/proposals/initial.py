@@ -5,9 +5,14 @@ gets as many samples as fit), while the other subtasks run their largest model o
 are fixed: the comparison with the remaining budget has a tolerance, so that the paper's own default budget (exactly
 the sum) keeps the largest models elsewhere; and where the budget does not allow that, the other subtasks step down one
 at a time, the dearest first, instead of all to the smallest. Duplicates are dropped.
+
+Where a subtask lists several operators, each but the first gets one trial more, at the same equal budget.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
 
 from agenttts.pipeline import Subtask
 from agenttts.space import SearchSpace
@@ -24,17 +29,27 @@ def initial_allocations(space: SearchSpace) -> list[Allocation]:
         for model in sorted(subtask.models, key=lambda model: subtask.sizes[model.name])
         if (allocation := _equal_budget(space, subtask, model.name)) is not None
     ]
+    proposed += [allocation for subtask in space.pipeline.subtasks for allocation in _by_operator(space, subtask)]
     return list(dict.fromkeys(map(space.nearest, proposed)))
 
 
+def _by_operator(space: SearchSpace, subtask: Subtask) -> Iterator[Allocation]:
+    """For every operator but the first, the largest model with which it can have enough samples."""
+    by_size = sorted(subtask.pairings, key=lambda pairing: -subtask.sizes[pairing.model.name])
+    for name in dict.fromkeys(pairing.operator_name for pairing in subtask.pairings if pairing.operator_name):
+        tried = (_equal_budget(space, subtask, each.name) for each in by_size if each.operator_name == name)
+        yield from islice((allocation for allocation in tried if allocation is not None), 1)
+
+
 def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocation | None:
-    """The model with as many samples as one pass of the subtask's largest model costs; None when not even one fits."""
+    """The pairing with as many samples as one pass of the subtask's largest model costs; None when none fits."""
     cheapest = space.subtask_costs(space.cheapest)
     others = sum(cost for name, cost in cheapest.items() if name != subtask.name)
     largest = space.subtask_costs(space.largest_once)[subtask.name]
     share = min(largest, space.budget - others)
     affordable = space.samples_within(subtask, model, share)
-    samples = min(affordable, max(subtask.samples_up_to(_MOST_SAMPLES), subtask.least_samples))
+    least = subtask.pairing(model).least_samples
+    samples = min(affordable, max(subtask.samples_up_to(_MOST_SAMPLES), subtask.least_samples, least))
     if samples < 1:
         return None
     return _step_down(space, space.largest_once.replaced(subtask.name, model, samples), subtask.name)
@@ -50,7 +65,7 @@ def _step_down(space: SearchSpace, allocation: Allocation, fixed: str) -> Alloca
             if s.name != fixed and (next_smaller := _next_smaller(space, s, allocation[s.name].model))
         }
         if not smaller:
-            return space.cheapest.replaced(fixed, allocation[fixed].model, allocation[fixed].samples)
+            return space.cheapest.replaced(fixed, allocation[fixed].pairing, allocation[fixed].samples)
         dearest = max(smaller, key=lambda name: costs[name])
         fewest = space.pipeline.subtask(dearest).least_samples
         allocation = allocation.replaced(dearest, smaller[dearest], fewest)

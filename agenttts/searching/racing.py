@@ -53,7 +53,7 @@ class Racing:
 
         Args:
             archive: The study so far.
-            sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+            sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
             total: Examples that a complete trial has seen.
             count: Looks to give.
         """

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.pipeline import Model, Pipeline
 
 GIB = 2**30
 USABLE = 0.92
@@ -121,17 +121,12 @@ def contexts(pipeline: Pipeline) -> dict[Model, int]:
     longest: dict[Model, int] = defaultdict(lambda: _FEWEST_TOKENS)
     for subtask in pipeline.subtasks:
         most = subtask.sampling.max_tokens or _LONGEST_OF_MEAN * subtask.completion_tokens
-        tokens = 2 * _prompt_tokens(subtask) + most
-        for model in subtask.models:
-            longest[model] = max(longest[model], 1 << int(tokens - 1).bit_length())
+        for pairing in subtask.pairings:
+            for load in pairing.operator.loads(_FUSED_SAMPLES, subtask.lengths):
+                tokens = 2 * float(max(load.prompt, subtask.prompt_tokens)) + most
+                model = load.model or pairing.model
+                longest[model] = max(longest[model], 1 << int(tokens - 1).bit_length())
     return dict(longest)
-
-
-def _prompt_tokens(subtask: Subtask) -> float:
-    if subtask.aggregator is None:
-        return subtask.prompt_tokens
-    fused, _ = subtask.aggregator.extra_tokens(_FUSED_SAMPLES, subtask.prompt_tokens, subtask.completion_tokens)
-    return max(subtask.prompt_tokens, float(fused))
 
 
 def demand(model: Model, context: int, *, weights_bytes: float | None = None) -> Demand:

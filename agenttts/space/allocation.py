@@ -1,4 +1,4 @@
-"""Allocations: which model each subtask gets, and how many samples."""
+"""Allocations: which model each subtask gets, how many samples, and what is done with them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,48 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenttts.errors import ConfigError
+from agenttts.pipeline.subtask import paired
 
-_CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)")
+_CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)(@(?P<operator>[^;]+))?")
 _NAME = re.compile(r"\w+")
 _MODEL = re.compile(r"[^\s*;=,]+")
+_OPERATOR = re.compile(r"[^\s*;@]*")
 _SHOWN = 100
 
 
 @dataclass(frozen=True, order=True)
 class Choice:
-    """What one subtask gets: a model and a number of samples.
+    """What one subtask gets: a model, a number of samples, and an operator that turns them into its output.
 
     Examples:
         >>> print(at.Choice("8b", 4))
         8b x4
+        >>> print(at.Choice("8b", 4, "revise(width=2)"))
+        8b x4 by revise(width=2)
     """
 
     model: str
     samples: int
+    operator: str = ""
+    """Name of the operator; empty for the subtask's first."""
 
     def __str__(self) -> str:
-        return f"{self.model} x{self.samples}"
+        return paired(f"{self.model} x{self.samples}", self.operator)
+
+    @property
+    def pairing(self) -> str:
+        """Model and operator (`Pairing.name`)."""
+        return paired(self.model, self.operator)
+
+    @classmethod
+    def of(cls, pairing: str, samples: int) -> Choice:
+        """So many samples of a pairing."""
+        model, _, operator = pairing.partition(" by ")
+        return cls(model, samples, operator)
 
 
 class Allocation(Mapping[str, Choice]):
-    """Subtask -> (model, samples). Immutable and hashable; `key` is its one canonical text.
+    """Subtask -> (model, samples, operator). Immutable and hashable; `key` is its one canonical text.
 
     Examples:
         >>> allocation = at.Allocation({"find": ("small", 4), "answer": ("large", 1)})
@@ -47,17 +64,21 @@ class Allocation(Mapping[str, Choice]):
 
     __slots__ = ("_choices", "key")
 
-    def __init__(self, choices: Mapping[str, Choice | tuple[str, int]]) -> None:
+    def __init__(self, choices: Mapping[str, Choice | tuple[str, int] | tuple[str, int, str]]) -> None:
         if not choices:
             raise ConfigError("an allocation needs at least one subtask")
-        self._choices = {name: Choice(*_pair(choice)) for name, choice in choices.items()}
+        self._choices = {
+            name: choice if isinstance(choice, Choice) else Choice(*choice) for name, choice in choices.items()
+        }
         for name, choice in self._choices.items():
             if not _NAME.fullmatch(name) or not _MODEL.fullmatch(choice.model):
                 shown = f"{repr(name)[:_SHOWN]} with model {repr(choice.model)[:_SHOWN]}"
                 raise ConfigError(f"{shown} cannot be part of an allocation")
             if isinstance(choice.samples, bool) or not isinstance(choice.samples, int) or choice.samples < 1:
                 raise ConfigError(f"subtask {name!r}: samples must be a whole number >= 1, not {choice.samples!r}")
-        self.key = ";".join(f"{name}={c.model}*{c.samples}" for name, c in sorted(self._choices.items()))
+            if not isinstance(choice.operator, str) or not _OPERATOR.fullmatch(choice.operator):
+                raise ConfigError(f"subtask {name!r}: {repr(choice.operator)[:_SHOWN]} is no name of an operator")
+        self.key = ";".join(f"{name}={_key(choice)}" for name, choice in sorted(self._choices.items()))
 
     def __getitem__(self, subtask: str) -> Choice:
         return self._choices[subtask]
@@ -80,9 +101,15 @@ class Allocation(Mapping[str, Choice]):
     def __str__(self) -> str:
         return ", ".join(f"{name}: {choice}" for name, choice in self._choices.items())
 
-    def replaced(self, subtask: str, model: str, samples: int) -> Allocation:
-        """A copy that differs in one subtask."""
-        return Allocation({**self._choices, subtask: Choice(model, samples)})
+    def replaced(self, subtask: str, pairing: str, samples: int) -> Allocation:
+        """A copy that differs in one subtask.
+
+        Args:
+            subtask: Its name.
+            pairing: The name of a model, or of a model and an operator (`Pairing.name`).
+            samples: Its number of samples.
+        """
+        return Allocation({**self._choices, subtask: Choice.of(pairing, samples)})
 
     def in_order(self, subtasks: Iterable[str]) -> Allocation:
         """The same allocation with its subtasks listed in this order (equality and key ignore the order)."""
@@ -90,7 +117,7 @@ class Allocation(Mapping[str, Choice]):
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Plain data, as in allocation files and the agent's prompts."""
-        return {name: {"model": c.model, "samples": c.samples} for name, c in self._choices.items()}
+        return {name: _plain(choice) for name, choice in self._choices.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Allocation:
@@ -102,7 +129,12 @@ class Allocation(Mapping[str, Choice]):
         for name, entry in data.items():
             if not isinstance(entry, Mapping) or not {"model", "samples"} <= set(entry):
                 raise ConfigError(f"subtask {name!r} of an allocation needs a model and samples, not {entry!r}")
-        return cls({name: Choice(str(entry["model"]), entry["samples"]) for name, entry in data.items()})
+        return cls(
+            {
+                name: Choice(str(entry["model"]), entry["samples"], str(entry.get("operator") or ""))
+                for name, entry in data.items()
+            }
+        )
 
     @classmethod
     def from_key(cls, key: str) -> Allocation:
@@ -110,8 +142,13 @@ class Allocation(Mapping[str, Choice]):
         matches = [_CHOICE.fullmatch(part) for part in key.split(";")]
         if not all(matches):
             raise ConfigError(f"{key!r} is not the key of an allocation")
-        return cls({m["subtask"]: Choice(m["model"], int(m["samples"])) for m in matches if m})
+        return cls({m["subtask"]: Choice(m["model"], int(m["samples"]), m["operator"] or "") for m in matches if m})
 
 
-def _pair(choice: Choice | tuple[str, int]) -> tuple[str, int]:
-    return (choice.model, choice.samples) if isinstance(choice, Choice) else choice
+def _key(choice: Choice) -> str:
+    return f"{choice.model}*{choice.samples}" + (f"@{choice.operator}" if choice.operator else "")
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    operator = {"operator": choice.operator} if choice.operator else {}
+    return {"model": choice.model, "samples": choice.samples, **operator}

@@ -26,17 +26,17 @@ _FAR = 8
 
 @dataclass(frozen=True)
 class Options:
-    """Every (model, samples) of one subtask that can be part of a feasible allocation, models in declared order."""
+    """Every choice of one subtask that can be part of a feasible allocation, in the order of its pairings."""
 
     subtask: Subtask
-    models: NDArray[np.int64]
-    """Index of the model in `subtask.models`."""
+    pairings: NDArray[np.int64]
+    """Index of model and operator in `subtask.pairings`."""
     samples: NDArray[np.int64]
     costs: NDArray[np.float64]
 
     def choice(self, index: int) -> Choice:
         """The option at this position."""
-        return Choice(self.subtask.models[self.models[index]].name, int(self.samples[index]))
+        return Choice.of(self.subtask.pairings[self.pairings[index]].name, int(self.samples[index]))
 
 
 @dataclass(frozen=True)
@@ -141,4 +141,4 @@ def walk(options: Sequence[Options], remaining: float, chosen: dict[str, Choice]
 
 def restrict(options: Options, kept: NDArray[np.bool_]) -> Options:
     """The options at the positions that are kept."""
-    return Options(options.subtask, options.models[kept], options.samples[kept], options.costs[kept])
+    return Options(options.subtask, options.pairings[kept], options.samples[kept], options.costs[kept])

@@ -1,12 +1,14 @@
 """Cost of ONE query of the deployed pipeline; a budget is an upper bound on it.
 
-A cost model prices a subtask as a function of (model, samples); an allocation costs the sum over its subtasks. What
-the search itself spends is another thing (`evaluation.Spend`) and never enters here.
+A cost model prices the requests that an operator makes (`Load`); a subtask costs the sum over its operator's loads, an
+allocation the sum over its subtasks. What the search itself spends is another thing (`evaluation.Spend`) and never
+enters here.
 
     paper        the paper's unit formula (section A.2), kept exact:  (M / 3e9) * (Np + S * Nd) / 64 - 2
-                 Its defects are kept too: no attention, fusion is free, -2 once per subtask.
+                 Its defects are kept too: no attention, -2 once per subtask, and what an operator asks of the stage's
+                 own model beyond its first samples is free, as the paper's fusion is.
     flops        MFLOP: 2 M per token, attention where the model's shape is known, the prompt encoded once per
-                 request (all S samples share it), and the aggregator's own calls
+                 request (all its samples share it)
     usd          US dollars, by the models' prices per million prompt and completion tokens; the prompt is paid
                  once per request of S samples, as `n=` is billed
     gpu_seconds  seconds of GPU time, by the models' measured prefill and decode throughput in a full batch: a query's
@@ -17,13 +19,14 @@ the search itself spends is another thing (`evaluation.Spend`) and never enters 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
+from agenttts.pipeline.operators import Load, Operator
 
 _MFLOP = 1e6
 _MILLION = 1e6
@@ -48,18 +51,41 @@ class Budget(NamedTuple):
 
 
 class CostModel(ABC):
-    """(subtask, model, samples) -> cost of that subtask for one query. Non-decreasing in samples."""
+    """What requests cost, and so what a subtask costs for one query. Non-decreasing in samples."""
 
     name: str
     unit: str
 
     @abstractmethod
-    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
-        """Cost in `unit`, vectorised: a float for a number of samples, an array for an array.
+    def price(self, model: Model, load: Load) -> Any:
+        """Cost of a load in `unit`, vectorised: a float, or an array where the load has arrays.
+
+        Args:
+            model: Who is asked; `load.model` where that is set.
+            load: What is asked.
 
         Raises:
             ConfigError: When the model lacks a figure that this cost model needs.
         """
+
+    def cost(self, subtask: Subtask, model: Model, samples: Any, operator: Operator | None = None) -> Any:
+        """Cost of a subtask for one query, in the mean over queries.
+
+        Args:
+            subtask: The subtask.
+            model: One of its models.
+            samples: How many, or an array of numbers.
+            operator: What is done with them; the subtask's first operator when None.
+
+        Raises:
+            ConfigError: As `price`.
+        """
+        used = operator or subtask.pairings[0].operator
+        return self.total(model, used.loads(samples, subtask.lengths))
+
+    def total(self, model: Model, loads: Sequence[Load]) -> Any:
+        """Cost of some loads of one subtask, whose own model is given."""
+        return sum(self.price(load.model or model, load) for load in loads)
 
     def inverse(self, subtask: Subtask, model: Model, cost: float) -> float:
         """The largest real number of samples whose cost does not exceed `cost`; 0 when not even one fits."""
@@ -79,8 +105,12 @@ def paper_cost(parameters: float, prompt_tokens: float, completion_tokens: float
 
     B = beta3 * (alpha * beta2 / beta1 * (beta1 + S) - 1) of section A.2, in closed form.
     """
+    return _paper_passes(parameters, prompt_tokens, completion_tokens, samples) - _PAPER_OFFSET
+
+
+def _paper_passes(parameters: float, prompt_tokens: Any, completion_tokens: Any, samples: Any) -> Any:
     per_token = parameters / _PAPER_PARAMETERS / _PAPER_COMPLETION_TOKENS
-    return per_token * (prompt_tokens + np.multiply(samples, completion_tokens)) - _PAPER_OFFSET
+    return per_token * (prompt_tokens + np.multiply(samples, completion_tokens))
 
 
 def paper_samples(cost: float, parameters: float, prompt_tokens: float, completion_tokens: float) -> float:
@@ -95,9 +125,14 @@ class PaperCost(CostModel):
     name = "paper"
     unit = "unit"
 
-    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+    def price(self, model: Model, load: Load) -> Any:
         parameters = _needed(model, "parameters", self.name)
-        return paper_cost(parameters, subtask.prompt_tokens, subtask.completion_tokens, samples)
+        return load.requests * _paper_passes(parameters, load.prompt, load.completion, load.choices)
+
+    def total(self, model: Model, loads: Sequence[Load]) -> Any:
+        own, *further = loads
+        first = self.price(own.model or model, own) - _PAPER_OFFSET
+        return first + sum(self.price(load.model, load) for load in further if load.model is not None)
 
     def inverse(self, subtask: Subtask, model: Model, cost: float) -> float:
         parameters = _needed(model, "parameters", self.name)
@@ -115,10 +150,8 @@ class FlopsCost(CostModel):
     name = "flops"
     unit = "MFLOP"
 
-    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
-        own = self._request(model, subtask.prompt_tokens, samples, subtask.completion_tokens)
-        prompt, completion = _aggregator_tokens(subtask, samples)
-        return (own + self._request(model, prompt, 1, completion)) / _MFLOP
+    def price(self, model: Model, load: Load) -> Any:
+        return load.requests * self._request(model, load.prompt, load.choices, load.completion) / _MFLOP
 
     def _request(self, model: Model, prompt: Any, samples: Any, completion: Any) -> Any:
         dense = 2 * _needed(model, "parameters", self.name) * (prompt + np.multiply(samples, completion))
@@ -135,13 +168,11 @@ class UsdCost(CostModel):
     name = "usd"
     unit = "USD"
 
-    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+    def price(self, model: Model, load: Load) -> Any:
         prompt_price = _needed(model, "usd_per_million_prompt_tokens", self.name)
         completion_price = _needed(model, "usd_per_million_completion_tokens", self.name)
-        prompt, completion = _aggregator_tokens(subtask, samples)
-        prompts = subtask.prompt_tokens + prompt
-        completions = np.multiply(samples, subtask.completion_tokens) + completion
-        return (prompts * prompt_price + completions * completion_price) / _MILLION
+        completions = np.multiply(load.choices, load.completion)
+        return load.requests * (load.prompt * prompt_price + completions * completion_price) / _MILLION
 
 
 class GpuSecondsCost(CostModel):
@@ -154,12 +185,10 @@ class GpuSecondsCost(CostModel):
     name = "gpu_seconds"
     unit = "GPU s"
 
-    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+    def price(self, model: Model, load: Load) -> Any:
         prefill = _needed(model, "prefill_tokens_per_s", self.name)
         decode = _needed(model, "decode_tokens_per_s", self.name)
-        prompt, completion = _aggregator_tokens(subtask, samples)
-        completions = np.multiply(samples, subtask.completion_tokens) + completion
-        return (subtask.prompt_tokens + prompt) / prefill + completions / decode
+        return load.requests * (load.prompt / prefill + np.multiply(load.choices, load.completion) / decode)
 
 
 class KineticsCost(CostModel):
@@ -180,10 +209,8 @@ class KineticsCost(CostModel):
     name = "kinetics"
     unit = "eMFLOP"
 
-    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
-        own = self._request(model, subtask.prompt_tokens, samples, subtask.completion_tokens)
-        prompt, completion = _aggregator_tokens(subtask, samples)
-        return (own + self._request(model, prompt, 1, completion)) / _MFLOP
+    def price(self, model: Model, load: Load) -> Any:
+        return load.requests * self._request(model, load.prompt, load.choices, load.completion) / _MFLOP
 
     def _request(self, model: Model, prompt: Any, samples: Any, completion: Any) -> Any:
         layers, hidden = _needed(model, "layers", self.name), _needed(model, "hidden_size", self.name)
@@ -212,15 +239,6 @@ def cost_model(name: str) -> CostModel:
     if name not in COST_MODELS:
         raise ConfigError(f"there is no cost model {name!r}; choose one of {', '.join(COST_MODELS)}")
     return COST_MODELS[name]()
-
-
-def _aggregator_tokens(subtask: Subtask, samples: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if subtask.aggregator is None:
-        zero = np.zeros_like(np.asarray(samples, dtype=float))
-        return zero, zero
-    return subtask.aggregator.extra_tokens(
-        np.asarray(samples, dtype=float), subtask.prompt_tokens, subtask.completion_tokens
-    )
 
 
 def _needed(model: Model, figure: str, cost_name: str) -> float:

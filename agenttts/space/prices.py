@@ -1,20 +1,24 @@
 """What each model costs at each subtask, taken apart: kept with a study, so that a reader needs no pipeline.
 
-Every cost model is affine in the number of samples but for what the aggregator's own calls take:
-cost(S) = prompt + S * sample + aggregation(S).
+The cost of one prompt and its samples is affine in their number in every cost model, what an operator asks beyond that
+need not be: cost(S) = prompt + S * sample + aggregation(S).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from agenttts.pipeline import Model, Subtask
+from agenttts.pipeline import Subtask
+from agenttts.pipeline.operators import Vote
+from agenttts.pipeline.subtask import Pairing
 from agenttts.space.limit import limit
 from agenttts.space.space import SearchSpace
+
+_ROUNDING = 1e-12
 
 
 class Parts(NamedTuple):
@@ -24,12 +28,12 @@ class Parts(NamedTuple):
     """What does not grow with the samples: encoding the prompt (in the paper's unit less its constant 2)."""
     generation: float
     aggregation: float
-    """The aggregator's own calls."""
+    """What the operator asks beyond one prompt's samples; all that it asks, where it does not draw them at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """One model at one subtask."""
+    """One model, with one operator, at one subtask."""
 
     most: int
     """Most samples that fit the budget beside the other subtasks at their cheapest."""
@@ -52,15 +56,17 @@ class Price:
 
 
 PriceList = Mapping[str, Mapping[str, Price]]
-"""Subtask -> model -> price; models of which not one sample fits the budget are left out."""
+"""Subtask -> pairing (a model, and its operator where that is not the first) -> price; those that do not fit the budget
+are left out."""
 
 
 def price_list(space: SearchSpace) -> dict[str, dict[str, Price]]:
     """The prices of a space."""
     prices: dict[str, dict[str, Price]] = {}
     for subtask in space.pipeline.subtasks:
-        most = {model: space.most_samples(space.cheapest, subtask.name, model.name) for model in subtask.models}
-        prices[subtask.name] = {model.name: _price(space, subtask, model, n) for model, n in most.items() if n}
+        most = [space.most_samples(space.cheapest, subtask.name, each.name) for each in subtask.pairings]
+        fitting = [(each, n) for each, n in zip(subtask.pairings, most, strict=True) if n]
+        prices[subtask.name] = {each.name: _price(space, subtask, each, n) for each, n in fitting}
     return prices
 
 
@@ -74,17 +80,25 @@ def read_prices(rows: Mapping[str, Any]) -> dict[str, dict[str, Price]]:
     return {subtask: {model: _read(row) for model, row in models.items()} for subtask, models in rows.items()}
 
 
-def _price(space: SearchSpace, subtask: Subtask, model: Model, most: int) -> Price:
-    cost, alone = space.cost_model.cost, replace(subtask, aggregator=None)
-    one, two = float(cost(alone, model, 1)), float(cost(alone, model, 2))
+def _price(space: SearchSpace, subtask: Subtask, pairing: Pairing, most: int) -> Price:
+    cost, model = space.cost_model.cost, pairing.model
     every = np.arange(1, most + 1)
-    extra = (cost(subtask, model, every) - cost(alone, model, every)).tolist()
+    totals = np.broadcast_to(cost(subtask, model, every, pairing.operator), every.shape)
+    one, two = (float(cost(subtask, model, count, Vote())) for count in (1, 2))
+    prompt, sample = 2 * one - two, two - one
+    extra = totals - (prompt + sample * every)
+    if (extra < -_ROUNDING * abs(totals)).any():
+        prompt, sample, extra = 0.0, 0.0, totals
+    extra = np.where(np.abs(extra) <= _ROUNDING * np.abs(totals), 0.0, extra)
+    counts = subtask.sample_counts
+    if counts is None and pairing.least_samples > 1:
+        counts = tuple(range(pairing.least_samples, most + 1))
     return Price(
         most=most,
-        counts=subtask.sample_counts,
-        prompt=2 * one - two,
-        sample=two - one,
-        aggregation=tuple(extra) if any(extra) else (),
+        counts=counts if counts is None else tuple(each for each in counts if each >= pairing.least_samples),
+        prompt=prompt,
+        sample=sample,
+        aggregation=tuple(extra.tolist()) if extra.any() else (),
     )
 
 

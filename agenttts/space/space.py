@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from functools import cached_property
 from numbers import Real
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.pipeline import Pipeline, Subtask
+from agenttts.pipeline.subtask import Pairing
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.combinations import Combinations, Options, restrict, walk
 from agenttts.space.cost import CostModel
@@ -52,7 +53,8 @@ class SearchSpace:
         self.cost_model = cost_model
         self.budget = _finite(budget)
         least = {
-            s.name: min(float(cost_model.cost(s, m, s.least_samples)) for m in s.models) for s in pipeline.subtasks
+            s.name: min(self._raw(s, each, count) for each in s.pairings if (count := _least_of(s, each)))
+            for s in pipeline.subtasks
         }
         self._grid = Grid.of(self._largest(subtask, sum(map(abs, least.values()))) for subtask in pipeline.subtasks)
         self._cheapest_costs = {name: float(self._grid.nearest(cost)) for name, cost in least.items()}
@@ -69,7 +71,7 @@ class SearchSpace:
     def _largest(self, subtask: Subtask, least: float) -> float:
         """The largest size of a cost that the subtask can have within the budget."""
         counts = [subtask.least_samples, _most_of(subtask)]
-        costs = [abs(float(self.cost_model.cost(subtask, m, count))) for m in subtask.models for count in counts]
+        costs = [abs(self._raw(subtask, each, count)) for each in subtask.pairings for count in counts]
         return min(max(costs), abs(self.budget) + least)
 
     def _on_grid(self, most: float) -> float:
@@ -86,10 +88,10 @@ class SearchSpace:
     def _require_bounds(self) -> None:
         for subtask in self.pipeline.subtasks:
             most = self.limit - sum(self._cheapest_costs.values()) + self._cheapest_costs[subtask.name]
-            for model in subtask.models:
-                if _bound(subtask) is None and self._price(subtask, model, _MOST_SAMPLES) <= most:
+            for pairing in subtask.pairings:
+                if _bound(subtask) is None and self._price(subtask, pairing, _MOST_SAMPLES) <= most:
                     raise ConfigError(
-                        f"the budget allows more than {_MOST_SAMPLES:,} samples of model {model.name!r} in subtask "
+                        f"the budget allows more than {_MOST_SAMPLES:,} samples of model {pairing.name!r} in subtask "
                         f"{subtask.name!r}: give the subtask max_samples"
                     )
 
@@ -116,20 +118,32 @@ class SearchSpace:
     def subtask_costs(self, allocation: Allocation) -> dict[str, float]:
         """Cost of each subtask for one query."""
         return {
-            s.name: self._price(s, s.model(allocation[s.name].model), allocation[s.name].samples)
+            s.name: self._price(s, s.pairing(allocation[s.name].pairing), allocation[s.name].samples)
             for s in self.pipeline.subtasks
         }
 
-    def _price(self, subtask: Subtask, model: Model, samples: int) -> float:
-        return float(self._grid.nearest(self.cost_model.cost(subtask, model, samples)))
+    def worst_cost(self, allocation: Allocation) -> float:
+        """Cost of the dearest query: more than `cost`, which is a mean, where an operator stops early or escalates."""
+        return sum(self._worst(s, allocation[s.name]) for s in self.pipeline.subtasks)
+
+    def _worst(self, subtask: Subtask, choice: Choice) -> float:
+        pairing = subtask.pairing(choice.pairing)
+        loads = pairing.operator.worst_loads(choice.samples, subtask.lengths)
+        return float(self.cost_model.total(pairing.model, loads))
+
+    def _price(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:
+        return float(self._grid.nearest(self._raw(subtask, pairing, samples)))
+
+    def _raw(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:
+        return float(self.cost_model.cost(subtask, pairing.model, samples, pairing.operator))
 
     @cached_property
     def pricing(self) -> str:
-        """Hash of the cost of 1, 2 and 3 samples of every model of every subtask."""
+        """Hash of the cost of 1, 2 and 3 samples of every model of every subtask, with every operator."""
         curves = [
-            [s.name, m.name, [float(f"{float(self.cost_model.cost(s, m, n)):.9g}") for n in (1, 2, 3)]]
+            [s.name, each.name, [float(f"{self._raw(s, each, n):.9g}") for n in _priced_counts(each)]]
             for s in self.pipeline.subtasks
-            for m in s.models
+            for each in s.pairings
         ]
         return hashlib.sha256(json.dumps(curves).encode()).hexdigest()[:16]
 
@@ -162,6 +176,8 @@ class SearchSpace:
             faults.append(f"subtask {subtask.name!r} has no model {choice.model!r}; choose one of {', '.join(models)}")
         if subtask.samples_up_to(choice.samples) != choice.samples:
             faults.append(f"subtask {subtask.name!r} takes {samples_in_words(subtask)}, not {choice.samples}")
+        if choice.operator:
+            faults += _operator_faults(subtask, choice)
         return faults
 
     def _budget_faults(self, allocation: Allocation) -> list[str]:
@@ -176,29 +192,30 @@ class SearchSpace:
         hint = "; with the rest unchanged, " + " or ".join(fixes) if fixes else "; use smaller models"
         return [f"it costs {cost:.6g} {unit}, over the budget of {self.budget:g} {unit}{hint}"]
 
-    def most_samples(self, allocation: Allocation, subtask: str, model: str | None = None) -> int:
+    def most_samples(self, allocation: Allocation, subtask: str, pairing: str | None = None) -> int:
         """Most samples of a subtask that fit when the other subtasks stay as they are; 0 when no number fits.
 
         Args:
             allocation: Fixes the other subtasks.
             subtask: The subtask whose samples may vary.
-            model: Its model; the allocation's when None.
+            pairing: Its model and operator (`Pairing.name`); the allocation's when None.
         """
         others = sum(cost for name, cost in self.subtask_costs(allocation).items() if name != subtask)
         target = self.pipeline.subtask(subtask)
-        return self._fitting(target, target.model(model or allocation[subtask].model), self.limit - others)
+        return self._fitting(target, target.pairing(pairing or allocation[subtask].pairing), self.limit - others)
 
-    def samples_within(self, subtask: Subtask, model: str, cost: float) -> int:
-        """Most samples of a model that a subtask can have for this cost, of those it takes; 0 when no number fits."""
-        return self._fitting(subtask, subtask.model(model), cost + max(tolerance(self.budget), self._grid.noise))
+    def samples_within(self, subtask: Subtask, pairing: str, cost: float) -> int:
+        """Most samples of a pairing that a subtask can have for this cost, of those it takes; 0 when no number fits."""
+        return self._fitting(subtask, subtask.pairing(pairing), cost + max(tolerance(self.budget), self._grid.noise))
 
-    def _fitting(self, subtask: Subtask, model: Model, most: float) -> int:
+    def _fitting(self, subtask: Subtask, pairing: Pairing, most: float) -> int:
         """The largest number of samples that costs at most `most`."""
         fitting, over = 0, _most_of(subtask) + 1
         while over - fitting > 1:
             middle = (fitting + over) // 2
-            fitting, over = (middle, over) if self._price(subtask, model, middle) <= most else (fitting, middle)
-        return subtask.samples_up_to(fitting)
+            fitting, over = (middle, over) if self._price(subtask, pairing, middle) <= most else (fitting, middle)
+        taken = subtask.samples_up_to(fitting)
+        return taken if taken >= pairing.least_samples else 0
 
     # The feasible set as a whole
 
@@ -254,17 +271,19 @@ class SearchSpace:
         return Combinations(options, least, self.limit, tolerance=tolerance(self.budget))
 
     def _subtask_options(self, subtask: Subtask, most_cost: float) -> Options:
-        models, samples, costs = [], [], []
-        for index, model in enumerate(subtask.models):
-            most = self._fitting(subtask, model, most_cost)
-            counts = np.arange(1, most + 1, dtype=np.int64)
+        pairings, samples, costs = [], [], []
+        for index, pairing in enumerate(subtask.pairings):
+            most = self._fitting(subtask, pairing, most_cost)
+            counts = np.arange(pairing.least_samples, most + 1, dtype=np.int64)
             if subtask.sample_counts is not None:
                 counts = counts[np.isin(counts, subtask.sample_counts)]
-            models.append(np.full(len(counts), index, dtype=np.int64))
+            if not len(counts):
+                continue
+            pairings.append(np.full(len(counts), index, dtype=np.int64))
             samples.append(counts)
-            price = self._grid.nearest(self.cost_model.cost(subtask, model, counts))
+            price = self._grid.nearest(self.cost_model.cost(subtask, pairing.model, counts, pairing.operator))
             costs.append(np.broadcast_to(price, counts.shape).astype(float))
-        return Options(subtask, np.concatenate(models), np.concatenate(samples), np.concatenate(costs))
+        return Options(subtask, np.concatenate(pairings), np.concatenate(samples), np.concatenate(costs))
 
     @cached_property
     def size(self) -> int:
@@ -294,25 +313,29 @@ class SearchSpace:
 
     @property
     def cheapest(self) -> Allocation:
-        """As few samples as a subtask takes of the model that is then cheapest, everywhere; the cheapest listed one
+        """As few samples as a subtask takes of what is then cheapest, everywhere; the cheapest listed one
         where not every combination can be tried.
         """
         if self.listed is not None:
             return min(self.listed, key=self.cost)
-        return self._fewest(lambda s: min(s.models, key=lambda m: self._price(s, m, s.least_samples)).name)
+        return Allocation({s.name: self._cheapest_choice(s) for s in self.pipeline.subtasks})
+
+    def _cheapest_choice(self, subtask: Subtask) -> Choice:
+        fewest = [(each, count) for each in subtask.pairings if (count := _least_of(subtask, each))]
+        cheapest, count = min(fewest, key=lambda pair: self._price(subtask, *pair))
+        return Choice.of(cheapest.name, count)
 
     @property
     def largest_once(self) -> Allocation:
         """As few samples as a subtask takes (one) of its model with most parameters, everywhere: the paper's default
         budget. May be infeasible.
         """
-        return self._fewest(lambda s: max(s.sizes, key=s.sizes.__getitem__))
-
-    def _fewest(self, pick: Callable[[Subtask], str]) -> Allocation:
-        return Allocation({s.name: Choice(pick(s), s.least_samples) for s in self.pipeline.subtasks})
+        largest = {s.name: max(s.sizes, key=s.sizes.__getitem__) for s in self.pipeline.subtasks}
+        return Allocation({s.name: Choice(largest[s.name], s.least_samples) for s in self.pipeline.subtasks})
 
     def neighbours(self, allocation: Allocation) -> list[Allocation]:
-        """Feasible allocations one step away: another model, or samples one step more or fewer, doubled or halved.
+        """Feasible allocations one step away: another model or operator, or samples one step more or fewer, doubled or
+        halved.
 
         Where a subtask takes only some numbers of samples, a step is to the next of them, and doubling or halving is
         rounded down to one of them. Where not every combination can be tried, every listed one that differs in one
@@ -323,13 +346,13 @@ class SearchSpace:
             return sorted((each for count, each in apart if count == 1), key=lambda each: each.key)
         steps = set()
         for subtask in self.pipeline.subtasks:
-            model, samples = allocation[subtask.name].model, allocation[subtask.name].samples
+            now, samples = allocation[subtask.name].pairing, allocation[subtask.name].samples
             counts = _steps(subtask, samples) - {0}
-            steps |= {allocation.replaced(subtask.name, model, count) for count in counts}
-            for other in subtask.models:
-                if other.name != model:
+            steps |= {allocation.replaced(subtask.name, now, count) for count in counts}
+            for other in subtask.pairings:
+                if other.name != now:
                     most = self.most_samples(allocation, subtask.name, other.name)
-                    kept = {subtask.samples_up_to(min(samples, most)), most} - {0}
+                    kept = {max(subtask.samples_up_to(min(samples, most)), min(most, other.least_samples)), most} - {0}
                     steps |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
         steps.discard(allocation)
         return sorted((step for step in steps if step in self), key=lambda step: step.key)
@@ -356,13 +379,35 @@ def _bound(subtask: Subtask) -> int | None:
     return subtask.sample_counts[-1] if subtask.sample_counts else subtask.max_samples
 
 
+def _least_of(subtask: Subtask, pairing: Pairing) -> int:
+    """The smallest number of samples that the subtask takes with this pairing; 0 where it takes none."""
+    if subtask.sample_counts is not None:
+        return next((count for count in subtask.sample_counts if count >= pairing.least_samples), 0)
+    return pairing.least_samples if pairing.least_samples <= _most_of(subtask) else 0
+
+
+def _priced_counts(pairing: Pairing) -> range:
+    return range(pairing.least_samples, pairing.least_samples + 3)
+
+
+def _operator_faults(subtask: Subtask, choice: Choice) -> list[str]:
+    known = {each.operator_name or each.operator.name: each for each in subtask.pairings}
+    if choice.operator not in known:
+        return [f"subtask {subtask.name!r} has no operator {choice.operator!r}; choose one of {', '.join(known)}"]
+    if not known[choice.operator].operator_name:
+        return [f"operator {choice.operator!r} is the first of subtask {subtask.name!r}: leave it out"]
+    if choice.samples < (least := known[choice.operator].least_samples):
+        return [f"operator {choice.operator!r} of subtask {subtask.name!r} takes {least} samples or more"]
+    return []
+
+
 def _most_of(subtask: Subtask) -> int:
     return _bound(subtask) or _MOST_SAMPLES
 
 
 def _distance(one: Allocation, other: Allocation) -> tuple[int, float]:
-    """Subtasks with another model, and how far the numbers of samples are apart, in doublings."""
-    models = sum(one[name].model != other[name].model for name in one)
+    """Subtasks with another model or operator, and how far the numbers of samples are apart, in doublings."""
+    models = sum(one[name].pairing != other[name].pairing for name in one)
     return models, sum(abs(math.log2(one[name].samples / other[name].samples)) for name in one)
 
 

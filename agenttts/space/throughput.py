@@ -66,11 +66,7 @@ def throughput(runs: Sequence[Measurement]) -> Throughput:
 
 def with_throughput(pipeline: Pipeline, measured: Mapping[str, Throughput]) -> Pipeline:
     """A copy of the pipeline whose models declare their measured throughput, by name."""
-    subtasks = [
-        replace(subtask, models=tuple(_declared(model, measured.get(model.name)) for model in subtask.models))
-        for subtask in pipeline.subtasks
-    ]
-    return replace(pipeline, subtasks=tuple(subtasks))
+    return pipeline.with_models(lambda model: _declared(model, measured.get(model.name)))
 
 
 def _declared(model: Model, measured: Throughput | None) -> Model:

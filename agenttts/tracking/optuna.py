@@ -81,7 +81,7 @@ def _frozen(store: Store, study: Study, trial: Trial, distributions: dict[str, B
 
     params: dict[str, Any] = {}
     for stage, choice in trial.allocation.items():
-        params |= {f"{stage}.model": choice.model, f"{stage}.samples": choice.samples}
+        params |= {f"{stage}.model": choice.pairing, f"{stage}.samples": choice.samples}
     check = store.validation(study, trial.allocation)
     told = {
         "trial": trial.number,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.pipeline.operators import Load
 from agenttts.posterior.frontier import within
 from agenttts.proposals.initial import initial_allocations
 from agenttts.searching.methods import searcher
@@ -36,10 +37,10 @@ class Priced(CostModel):
     name = "priced"
     unit = "coins"
 
-    def cost(self, subtask: Subtask, model: Model, samples: Any) -> Any:
+    def price(self, model: Model, load: Load) -> Any:
         fixed, each = PRICES[model.name]
         size = model.parameters or 0.0
-        return fixed * size + np.multiply(samples, each * size)
+        return fixed * size + np.multiply(load.choices, each * size)
 
 
 PRICES = {"a": (0.1, 0.2), "b": (-2.0, 1 / 3), "c": (0.3, 0.1), "d": (1.0, 0.0), "e": (-0.7, 0.7), "f": (0.0, 1.0)}

@@ -119,6 +119,8 @@ def test_log_records_are_plain(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     import logging
 
     with monkeypatch.context() as patch:
+        # pytest's own handler would keep the record, which no text of a report between its processes may hold.
+        patch.setattr(logging.getLogger("agenttts"), "propagate", False)
         patch.setattr("agenttts.cli.read.open_store", lambda _: logging.getLogger("agenttts.x").warning(NASTY))
         ended = run("--log warning studies", monkeypatch)
     assert "\\x1b]0;owned" in ended.err and is_plain(ended.err)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.posterior.formula import Formula
+from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.insights import ALL_INSIGHTS, weighed_posterior
 from agenttts.posterior.kernel import Structure
 from agenttts.posterior.surrogate import Surrogate
@@ -16,7 +16,7 @@ from agenttts.space.cost import cost_model
 from tests.agent.test_evidence import trials_on
 
 SIZES = [np.array([0.0, 0.4, 1.0]), np.array([0.0, 1.0])]
-FORMULA = Formula(SIZES)
+FORMULA = Formula(SIZES, [PairingIndices(np.arange(len(each)), np.zeros(len(each), dtype=int)) for each in SIZES])
 MODELS = np.array([[m, n] for m in range(3) for n in range(2) for _ in range(4)])
 SAMPLES = np.array([[s, t] for _ in range(6) for s, t in ((1, 1), (3, 10), (20, 4), (100, 50))], dtype=float)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def trials_frame(found: Findings) -> DataFrame:
     """One row per trial: `<stage>.model`, `<stage>.samples`, cost, expected and observed score, spend, origin.
 
+    A stage whose operator was varied has the column `<stage>.operator` too.
+
     Examples:
         >>> from agenttts import report
         >>> report.trials_frame(found)[["trial", "find.model", "find.samples", "cost", "score"]].head(2)
@@ -96,10 +98,12 @@ def samples_frame(store: Store) -> DataFrame:
 def _trial(found: Findings, trial: Trial) -> dict[str, Any]:
     row, expected = evaluation_row(trial.evaluation), found.expected[trial.number]
     check = found.checks.get(trial.allocation.key)
+    varied = {stage for each in found.trials for stage, choice in each.allocation.items() if choice.operator}
     choices = {
         f"{stage}.{name}": value
         for stage, choice in trial.allocation.items()
-        for name, value in (("model", choice.model), ("samples", choice.samples))
+        for name, value in (("model", choice.model), ("samples", choice.samples), ("operator", choice.operator))
+        if name != "operator" or stage in varied
     }
     return {
         "trial": trial.number,

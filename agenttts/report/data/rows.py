@@ -99,7 +99,7 @@ def stage_rows(trial: Trial, prices: PriceList) -> list[dict[str, Any]]:
     """
     rows = []
     for stage, choice in trial.allocation.items():
-        price = prices.get(stage, {}).get(choice.model)
+        price = prices.get(stage, {}).get(choice.pairing)
         parts = {} if price is None else price.parts(choice.samples)._asdict()
         usage = trial.evaluation.usage.get(stage)
         used = {} if usage is None else asdict(usage)
@@ -109,6 +109,7 @@ def stage_rows(trial: Trial, prices: PriceList) -> list[dict[str, Any]]:
                 "stage": stage,
                 "model": choice.model,
                 "samples": choice.samples,
+                "operator": choice.operator,
                 "score": trial.evaluation.subtask_scores.get(stage),
                 "prompt_tokens": used.get("prompt_tokens"),
                 "completion_tokens": used.get("completion_tokens"),

@@ -61,7 +61,7 @@ def budget_figure(found: Findings) -> Figure:
         >>> report.budget_figure(found).write_html("budget.html")
     """
     figure, best = graph_objects().Figure(), found.best.allocation
-    parts = {name: found.prices[name][best[name].model].parts(best[name].samples) for name in best if found.prices}
+    parts = {name: found.prices[name][best[name].pairing].parts(best[name].samples) for name in best if found.prices}
     for place, part in enumerate(_PARTS):
         costs = [each[place] for each in parts.values()]
         if any(costs):

@@ -7,6 +7,7 @@ from typing import Any
 
 from agenttts.posterior.frontier import Expected, bounded
 from agenttts.report.findings.findings import Findings
+from agenttts.space.allocation import Choice
 from agenttts.study.trial import Guideline
 
 
@@ -28,7 +29,7 @@ class WeighedModel:
     @property
     def choice(self) -> str:
         """Model and samples."""
-        return f"{self.model} x{self.samples}"
+        return str(Choice.of(self.model, self.samples))
 
     def __str__(self) -> str:
         score, (low, high) = self.expected
@@ -61,7 +62,7 @@ def weighed_models(found: Findings) -> list[WeighedModel]:
 
 
 def _weighed(found: Findings, subtask: str, option: dict[str, Any], chance: float | None) -> WeighedModel:
-    mine = [trial.evaluation for trial in found.trials if trial.allocation[subtask].model == option["model"]]
+    mine = [trial.evaluation for trial in found.trials if trial.allocation[subtask].pairing == option["model"]]
     return WeighedModel(
         subtask=subtask,
         model=option["model"],

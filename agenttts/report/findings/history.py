@@ -37,7 +37,7 @@ def history(sizes: Sizes, trials: Sequence[Trial]) -> tuple[Moment, ...]:
     """The moments of a study in their order; none where some trial does not tell when it saw what.
 
     Args:
-        sizes: Subtask -> candidate model -> parameter count (`Pipeline.sizes`).
+        sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: Those of one study.
     """
     looks = _looks(trials)

@@ -68,7 +68,7 @@ def scaling_curves(found: Findings, subtask: str) -> list[Curve]:
 
 def _cost(found: Findings, allocation: Allocation, subtask: str) -> float:
     choice = allocation[subtask]
-    return sum(found.prices[subtask][choice.model].parts(choice.samples))
+    return sum(found.prices[subtask][choice.pairing].parts(choice.samples))
 
 
 def _shown(fitting: Sequence[int], listed: Sequence[int] | None) -> list[int]:
@@ -81,7 +81,7 @@ def _curve(found: Findings, best: Allocation, subtask: str, model: str, counts: 
     posterior = found.surrogate.predict_allocations(line)
     encoded = found.surrogate.encoder.allocations(line)
     draws = found.surrogate.draws(encoded, _DRAWS, found.archive.rng(0))
-    mine = [trial for trial in found.trials if trial.allocation[subtask].model == model]
+    mine = [trial for trial in found.trials if trial.allocation[subtask].pairing == model]
     keys = {allocation.key for allocation in line} | {
         trial.allocation.key
         for trial in mine

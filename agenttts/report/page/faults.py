@@ -37,7 +37,7 @@ def unparsable_table(found: Findings) -> PageTable:
     drawn, unusable = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for trial in found.trials:
         for stage, usage in trial.evaluation.usage.items():
-            place = stage, trial.allocation[stage].model
+            place = stage, trial.allocation[stage].pairing
             drawn[place] += usage.samples
             unusable[place] += usage.unparsable
     rows = [

@@ -108,7 +108,7 @@ def progress_picture(found: Findings) -> Picture:
 def budget_picture(found: Findings) -> Picture:
     """Where the budget goes."""
     best, budget = found.best, found.study.spec.budget
-    parts = {name: found.prices[name][choice.model].parts(choice.samples) for name, choice in best.allocation.items()}
+    parts = {name: found.prices[name][choice.pairing].parts(choice.samples) for name, choice in best.allocation.items()}
     totals = {name: sum(each) for name, each in parts.items()}
     taken = {name: percent(total / best.cost) if best.cost > 0 else amount(total) for name, total in totals.items()}
     shares = ", ".join(f"{name} takes {share}" for name, share in taken.items())

@@ -12,13 +12,14 @@ from agenttts._util.numbers import amount, counted, duration
 from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
+from agenttts.pipeline.subtask import paired
 from agenttts.posterior.insights import Hypothesis
 from agenttts.report.findings.evidence import told_evidence, told_guideline
 from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
 from agenttts.report.page.pictures import PageTable, percent, scored
 from agenttts.report.terminal.lines import cache_uses, nothing_bought, priced
-from agenttts.space.allocation import Allocation
+from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import verb_for
 from agenttts.study.trial import Trial
@@ -178,10 +179,10 @@ def interaction_table(found: Findings) -> PageTable:
     """Insight 3 as a guideline states it."""
     rows = []
     for each in told_evidence(found).get("interactions", ()):
-        option, model = each["best"], each["choice"].rpartition(" x")[0]
+        option, model = each["best"], _pairing(each["choice"])
         quality = "" if each["quality"] is None else f"{each['quality']:.3f}"
         spread = f"{option['score']:.3f} ± {1.96 * option['sd']:.3f}"
-        best = f"{option['model']} x{option['samples']}"
+        best = str(Choice.of(option["model"], option["samples"]))
         behind = _behind(found, each["upstream"], model)
         choices = [f"{each['upstream']}: {each['choice']}", quality, f"{each['downstream']}: {best}"]
         rows.append([*choices, spread, *behind])
@@ -189,8 +190,14 @@ def interaction_table(found: Findings) -> PageTable:
     return PageTable(headings=[*headings, "their example evaluations"], rows=rows, words=3)
 
 
+def _pairing(choice: str) -> str:
+    """Model and operator of a choice that was written out."""
+    model, _, operator = choice.partition(" by ")
+    return paired(model.rpartition(" x")[0], operator)
+
+
 def _behind(found: Findings, stage: str, model: str) -> list[str]:
-    mine = [trial.evaluation for trial in found.trials if trial.allocation[stage].model == model]
+    mine = [trial.evaluation for trial in found.trials if trial.allocation[stage].pairing == model]
     return [str(len(mine)), f"{sum(len(evaluation.results) for evaluation in mine):,}"]
 
 

@@ -15,6 +15,7 @@ from agenttts.report.data.rows import stage_rows
 from agenttts.report.findings.history import new_bests
 from agenttts.report.findings.spending import study_prices
 from agenttts.searching.progress import SearchResult
+from agenttts.space.allocation import Choice
 from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation, ExampleResult
 from agenttts.study.spec import verb_for
@@ -190,7 +191,7 @@ def _details(trial: Trial, study: Study, check: Evaluation | None) -> list[tuple
 
 
 def _stage_line(row: Mapping[str, Any], unit: str) -> str:
-    parts = [f"{row['stage']}: {row['model']} x{row['samples']}"]
+    parts = [f"{row['stage']}: {Choice(row['model'], row['samples'], row['operator'])}"]
     if row["score"] is not None:
         parts.append(f"its own score {row['score']:.3f}")
     if row["samples_drawn"] is not None:

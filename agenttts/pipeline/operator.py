@@ -1,0 +1,218 @@
+"""What an operator is: how a stage turns samples into its one output, and what requests that takes.
+
+`samples` is how much, the operator is how. An operator draws through the handle of its stage (`SubtaskRun`), which
+alone counts, pays and reuses; it states what it will draw as `Load`s, the one currency of operators and cost models.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+from agenttts.pipeline.model import Message, Model, Sampling
+
+if TYPE_CHECKING:
+    from agenttts.pipeline.subtask import Subtask, SubtaskInput
+
+Amount = Any
+"""A number, or an array with an entry for each number of samples."""
+
+
+class Lengths(NamedTuple):
+    """Mean lengths of a stage, in tokens."""
+
+    prompt: float
+    """Of its prompt (the paper's Np)."""
+    completion: float
+    """Of one sample (the paper's Nd)."""
+
+
+class Load(NamedTuple):
+    """One kind of request that an operator makes for one query.
+
+    Examples:
+        >>> at.operators.Load(requests=1, prompt=1024, choices=8, completion=256)
+        Load(requests=1, prompt=1024, choices=8, completion=256, model=None)
+    """
+
+    requests: Amount
+    """How many; a mean where that depends on the query."""
+    prompt: Amount
+    """Tokens of each prompt."""
+    choices: Amount
+    """Samples that each request asks for."""
+    completion: Amount
+    """Tokens of each sample."""
+    model: Model | None = None
+    """Who is asked; None means the stage's own model."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One sample, as an operator sees it."""
+
+    text: str
+    value: Any
+    """What the stage's parser makes of it; None for a sample that cannot be used."""
+    tokens: int
+    ended: str = ""
+    """Why it holds no answer ("refused", "cut" at the token limit before it said anything, "empty"), or not a whole one
+    ("unfinished"); empty for a whole one."""
+
+
+class SubtaskRun(Protocol):
+    """The metered handle through which a subtask draws samples while it runs.
+
+    A user's coroutine (`Subtask.run`), the operators and the aggregators receive it; every draw goes through the sample
+    pool, so it is recorded, counted, reused and never paid for twice.
+    """
+
+    @property
+    def subtask(self) -> Subtask: ...
+    @property
+    def model(self) -> Model:
+        """The allocation's model."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """The allocation's number of samples."""
+        ...
+
+    @property
+    def input(self) -> SubtaskInput: ...
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The rendered prompt; empty when the whole stage is a coroutine."""
+        ...
+
+    async def draw(
+        self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
+    ) -> list[str]:
+        """Return the first `samples` completions of these messages (the allocation's number when None)."""
+        ...
+
+    async def embed(self, text: str) -> Sequence[float]:
+        """Return the text's embedding by the environment's embedding model."""
+        ...
+
+    async def sample(
+        self,
+        messages: Sequence[Message] | None = None,
+        samples: int | None = None,
+        *,
+        model: Model | None = None,
+        sampling: Sampling | None = None,
+        parse: bool = True,
+    ) -> list[Drawn]:
+        """The first `samples` completions of a prompt, in the order in which they were drawn.
+
+        Args:
+            messages: The prompt; the stage's own when None.
+            samples: How many; the allocation's number when None.
+            model: Who is asked; the allocation's model when None.
+            sampling: How; the subtask's when None.
+            parse: Whether they are answers, which the stage's parser reads. What it cannot read is counted.
+        """
+        ...
+
+    async def usable(self, samples: int | None = None, *, model: Model | None = None) -> list[Drawn]:
+        """Those of `sample(samples=samples, model=model)` that can be used: at least one.
+
+        Raises:
+            NoUsableSample: When there is none.
+        """
+        ...
+
+    def require_usable(self, drawn: Sequence[Drawn]) -> list[Drawn]:
+        """Those of some answers that can be used: at least one.
+
+        Raises:
+            NoUsableSample: When there is none. The stage's output is then the subtask's default.
+        """
+        ...
+
+    def count_unparsable(self) -> None:
+        """Count one sample that could not be used."""
+        ...
+
+
+class Operator(ABC):
+    """How a stage turns samples into one output.
+
+    An operator of one's own is a frozen dataclass with `name`, `run` and `loads`. What it does may depend on nothing
+    but the stage and the samples that it draws, so that a repeated run gives the same output.
+    """
+
+    @property
+    def least_samples(self) -> int:
+        """With fewer samples it is the same as another operator, or makes no sense."""
+        return 1
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As in allocations and tables, with the settings that part it from others of its kind (see `named`)."""
+
+    @abstractmethod
+    async def run(self, stage: SubtaskRun) -> Any:
+        """The stage's output.
+
+        Raises:
+            NoUsableSample: When no sample can be used.
+        """
+
+    @abstractmethod
+    def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
+        """What it asks for one query, in the mean over queries; never less for more samples.
+
+        Args:
+            samples: The allocation's number, or an array of such numbers.
+            lengths: Of the stage.
+        """
+
+    def worst_loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
+        """What it asks for the dearest query."""
+        return self.loads(samples, lengths)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that it asks beside the stage's own."""
+        return tuple(dict.fromkeys(_models_in(self)))
+
+    def with_models(self, change: Callable[[Model], Model]) -> Self:
+        """A copy with every one of its `models` changed."""
+        return _changed(self, change) if self.models else self
+
+
+def named(kind: str, **settings: Any) -> str:
+    """The name of an operator: its kind, and the settings that are not None.
+
+    Examples:
+        >>> at.operators.named("revise", width=2, verifier=None)
+        'revise(width=2)'
+    """
+    shown = [f"{name}={_shown(value)}" for name, value in settings.items() if value is not None]
+    return f"{kind}({','.join(shown)})" if shown else kind
+
+
+def _shown(setting: Any) -> str:
+    text = getattr(setting, "name", None) or getattr(setting, "__name__", None) or f"{setting!r}"
+    return "".join(character for character in str(text) if character not in " ;*")
+
+
+def _models_in(value: Any) -> list[Model]:
+    if isinstance(value, Model):
+        return [value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return []
+    return [model for each in fields(value) for model in _models_in(getattr(value, each.name))]
+
+
+def _changed(value: Any, change: Callable[[Model], Model]) -> Any:
+    if isinstance(value, Model):
+        return change(value)
+    parts = {each.name: getattr(value, each.name) for each in fields(value) if each.init}
+    return replace(value, **{name: _changed(part, change) for name, part in parts.items() if _models_in(part)})

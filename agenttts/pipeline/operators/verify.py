@@ -1,0 +1,276 @@
+"""Operators that judge candidates: the verified best one, and the vote that verification weighs.
+
+    BestOf         the candidate that a verifier likes best (best-of-n; GenRM, arXiv 2408.15240)
+    WeightedVote   the answer whose samples have most of the verifier's trust
+
+A verifier is a function of the user's (unit tests, a reward function, a program that is run), or a model that is asked
+whether a candidate is right: `Verifier`, which a model alone is short for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agenttts._util.checks import COUNT, FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
+from agenttts.errors import ConfigError
+from agenttts.pipeline.fingerprint import identified
+from agenttts.pipeline.model import Message, Model, Sampling
+from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
+from agenttts.pipeline.operators.ballots import Key, identity, winner
+
+if TYPE_CHECKING:
+    from agenttts.pipeline.subtask import SubtaskInput
+
+_ASKED = (
+    "A request and a proposed response follow. Check whether the response is correct: reason step by step, briefly. "
+    "End with a line that says Yes if it is correct, and No if it is not."
+)
+_YES_OR_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+
+VerifierPrompt = Callable[["SubtaskInput", str], Sequence[Message]]
+"""What the stage sees, and a candidate's text -> the messages that ask whether it is right."""
+Check = Callable[[Any, "SubtaskInput"], float | Awaitable[float]]
+"""A candidate's parsed value, and what the stage sees -> how good it is; the higher, the better."""
+
+
+@identified("operators.verifier", version=1, unscored=("prompt_tokens", "tokens"))
+@dataclass(frozen=True)
+class Verifier:
+    """A model that is asked whether a candidate is right, and answers Yes or No at the end.
+
+    Examples:
+        >>> at.operators.Verifier(small, tokens=64).name
+        'small'
+    """
+
+    model: Model
+    prompt: VerifierPrompt | None = None
+    """Asks for a verdict; in general words when None."""
+    prompt_tokens: float | None = None
+    """Mean length of that prompt; the stage's prompt, a sample, and 60 more when None."""
+    tokens: int = 128
+    """Mean length of a verdict; `sampling` bounds it."""
+    sampling: Sampling = Sampling(temperature=0.7, max_tokens=512)
+    """How verdicts are sampled."""
+
+    def __post_init__(self) -> None:
+        kinds = {"model": instance(Model, "a Model"), "prompt": FUNCTION.or_none, "prompt_tokens": POSITIVE.or_none}
+        sampling = instance(Sampling, "a Sampling")
+        require_fields(self, "Verifier", {**kinds, "tokens": COUNT, "sampling": sampling})
+
+    @property
+    def name(self) -> str:
+        """As in the names of operators."""
+        return self.model.name
+
+    def messages(self, stage: SubtaskRun, candidate: str) -> Sequence[Message]:
+        """The request for a verdict on a candidate."""
+        if self.prompt is not None:
+            return self.prompt(stage.input, candidate)
+        request = "\n\n".join(message["content"] for message in stage.messages)
+        asked = f"Request:\n{request}\n\nProposed response:\n{candidate}"
+        return [{"role": "system", "content": _ASKED}, {"role": "user", "content": asked}]
+
+    async def score(self, stage: SubtaskRun, candidate: Drawn, votes: int) -> float:
+        """The share of verdicts that say yes; one that says neither is counted as unparsable, and is half a yes."""
+        drawn = await stage.sample(
+            self.messages(stage, candidate.text), votes, model=self.model, sampling=self.sampling, parse=False
+        )
+        return sum(_verdict(each, stage) for each in drawn) / len(drawn)
+
+    def load(self, candidates: Amount, lengths: Lengths, votes: int) -> Load:
+        """What verdicts on so many candidates take."""
+        prompt = self.prompt_tokens or lengths.prompt + lengths.completion + 60
+        return Load(candidates, prompt, votes, self.tokens, self.model)
+
+
+def _verdict(drawn: Drawn, stage: SubtaskRun) -> float:
+    said = _YES_OR_NO.findall(drawn.text)
+    if not said:
+        stage.count_unparsable()
+        return 0.5
+    return float(said[-1].lower() == "yes")
+
+
+_VERIFIER = Kind(
+    "a Model, a Verifier, or a function of a candidate's value and the stage's input",
+    lambda given: isinstance(given, Model | Verifier) or (callable(given) and not isinstance(given, type)),
+)
+
+
+@dataclass(frozen=True)
+class _Verified(Operator):
+    """What operators with a verifier share: distinct candidates are scored once each."""
+
+    verifier: Model | Verifier | Check
+    votes: int = 1
+    """Verdicts on each candidate, where the verifier is a model."""
+    key: Key | None = None
+    """As of `Vote`: candidates that it makes equal are one."""
+
+    def __post_init__(self) -> None:
+        where = type(self).__name__
+        require_fields(self, where, {"verifier": _VERIFIER, "votes": COUNT, "key": FUNCTION.or_none})
+        if self.votes > 1 and not isinstance(self.verifier, Model | Verifier):
+            raise ConfigError(f"{where}: votes={self.votes} takes a model as the verifier: a function is asked once")
+
+    @property
+    def least_samples(self) -> int:
+        return 2
+
+    async def run(self, stage: SubtaskRun) -> Any:
+        usable = await stage.usable()
+        candidates = {identity(each.value, self.key): each for each in reversed(usable)}  # the first of equal ones
+        if len(candidates) == 1:
+            return usable[0].value
+        scores = await asyncio.gather(*(self.score(stage, each) for each in candidates.values()))
+        scored = dict(zip(candidates, scores, strict=True))
+        return self._chosen(usable, [scored[identity(each.value, self.key)] for each in usable])
+
+    @abstractmethod
+    def _chosen(self, usable: Sequence[Drawn], scores: Sequence[float]) -> Any:
+        """The output, of samples with the scores of their answers."""
+
+    def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
+        """Of as many candidates as samples: how many are distinct depends on the query."""
+        own = Load(1, lengths.prompt, samples, lengths.completion)
+        verifier = self._model
+        many = np.asarray(samples) * (np.asarray(samples) > 1)
+        return [own, verifier.load(many, lengths, self.votes)] if verifier else [own]
+
+    @property
+    def _model(self) -> Verifier | None:
+        if isinstance(self.verifier, Model):
+            return Verifier(self.verifier)
+        return self.verifier if isinstance(self.verifier, Verifier) else None
+
+    async def score(self, stage: SubtaskRun, candidate: Drawn) -> float:
+        """What the verifier says of a candidate."""
+        if (model := self._model) is not None:
+            return await model.score(stage, candidate, self.votes)
+        found = self.verifier(candidate.value, stage.input)  # type: ignore[operator]  # a function: `_VERIFIER` says so
+        return float(await found if inspect.isawaitable(found) else found)
+
+    def _named(self, kind: str) -> str:
+        return named(kind, verifier=self.verifier, votes=self.votes if self.votes > 1 else None, key=self.key)
+
+
+@identified("operators.best_of", version=1)
+@dataclass(frozen=True)
+class BestOf(_Verified):
+    """The candidate that the verifier scores highest; among equals the one drawn first.
+
+    Examples:
+        >>> at.operators.BestOf(large, votes=2).name
+        'best-of(verifier=large,votes=2)'
+        >>> [int(load.requests) for load in at.operators.BestOf(large).loads(4, at.operators.Lengths(100, 20))]
+        [1, 4]
+    """
+
+    @property
+    def name(self) -> str:
+        return self._named("best-of")
+
+    def _chosen(self, usable: Sequence[Drawn], scores: Sequence[float]) -> Any:
+        return max(zip(usable, scores, strict=True), key=lambda pair: pair[1])[0].value
+
+
+@identified("operators.weighted_vote", version=1)
+@dataclass(frozen=True)
+class WeightedVote(_Verified):
+    """A vote in which every sample counts as much as the verifier trusts its answer.
+
+    Examples:
+        >>> at.operators.WeightedVote(large).name
+        'weighted-vote(verifier=large)'
+    """
+
+    @property
+    def name(self) -> str:
+        return self._named("weighted-vote")
+
+    def _chosen(self, usable: Sequence[Drawn], scores: Sequence[float]) -> Any:
+        return winner([each.value for each in usable], self.key, scores)
+
+
+@identified("operators.listwise", version=1)
+@dataclass(frozen=True, kw_only=True)
+class Listwise(Operator):
+    """A judge reads all candidates at once, in shuffled order, and names the best one.
+
+    The order is drawn from the candidates themselves: the same for the same samples, and without a favoured place.
+    A verdict that names no candidate is a counted unparsable sample, and the answer with most votes is taken.
+
+    Examples:
+        >>> at.operators.Listwise(judge=large).name
+        'listwise(judge=large)'
+    """
+
+    judge: Model | None = None
+    """Who judges; the stage's own model when None."""
+    instruction: str = (
+        "Several candidate responses to the same request follow. Judge which one answers the request best. "
+        "Reply with the number of that candidate alone."
+    )
+    key: Key | None = None
+    """As of `Vote`."""
+
+    def __post_init__(self) -> None:
+        judge = instance(Model, "a Model").or_none
+        require_fields(self, "Listwise", {"judge": judge, "instruction": TEXT, "key": FUNCTION.or_none})
+
+    @property
+    def least_samples(self) -> int:
+        return 2
+
+    @property
+    def name(self) -> str:
+        return named("listwise", judge=self.judge, key=self.key)
+
+    async def run(self, stage: SubtaskRun) -> Any:
+        usable = await stage.usable()
+        distinct = list({identity(each.value, self.key): each for each in reversed(usable)}.values())
+        if len(distinct) == 1:
+            return usable[0].value
+        shuffled = _shuffled(distinct)
+        (verdict,) = await stage.sample(
+            self._messages(stage, shuffled), 1, model=self.judge, sampling=_VERDICT, parse=False
+        )
+        said = re.search(r"\d+", verdict.text[:_MOST_READ])
+        if said and 1 <= int(said[0]) <= len(shuffled):
+            return shuffled[int(said[0]) - 1].value
+        stage.count_unparsable()
+        return winner([each.value for each in usable], self.key)
+
+    def _messages(self, stage: SubtaskRun, candidates: Sequence[Drawn]) -> Sequence[Message]:
+        request = "\n\n".join(message["content"] for message in stage.messages)
+        listed = "\n\n".join(f"[{number}] {each.text}" for number, each in enumerate(candidates, start=1))
+        asked = f"Request:\n{request}\n\nCandidates:\n{listed}"
+        return [{"role": "system", "content": self.instruction}, {"role": "user", "content": asked}]
+
+    def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
+        prompt = lengths.prompt + np.multiply(samples, lengths.completion)
+        many = np.asarray(samples) > 1
+        return [
+            Load(1, lengths.prompt, samples, lengths.completion),
+            Load(many * 1.0, prompt, 1, _VERDICT.max_tokens, self.judge),
+        ]
+
+
+_VERDICT = Sampling(temperature=0.0, max_tokens=8)
+_MOST_READ = 100
+
+
+def _shuffled(candidates: Sequence[Drawn]) -> list[Drawn]:
+    """In an order that is a function of the candidates' texts."""
+    seed = [ord(character) for each in candidates for character in each.text]
+    order = np.random.default_rng(seed or [0]).permutation(len(candidates))
+    return [candidates[int(i)] for i in order]
