@@ -73,6 +73,8 @@ class ExampleRun:
     """Outputs of the subtasks that are done, in the order in which they were."""
     _counted: dict[tuple[str, str], int] = field(default_factory=dict)
     """Subtask and prompt -> how many of its samples are counted."""
+    refusals: dict[str, EndpointError] = field(default_factory=dict)
+    """Subtask -> the last error of a draw from its own model."""
     unmet: dict[tuple[str, str], AgentTTSError] = field(default_factory=dict)
     """Draws that got no samples -> why: a function of the user's may go on without them, a score may not."""
 
@@ -126,9 +128,14 @@ class ExampleRun:
         choice = self.allocation[subtask.name]
         model, wanted = model or subtask.model(choice.model), choice.samples if samples is None else samples
         with self._met(subtask.name, repr((model.name, messages))):
-            drawn = await self.pool.draw(
-                self.completer or self.client, model, storable_data(messages), sampling, wanted
-            )
+            try:
+                drawn = await self.pool.draw(
+                    self.completer or self.client, model, storable_data(messages), sampling, wanted
+                )
+            except EndpointError as error:
+                if model.name == choice.model:
+                    self.refusals[subtask.name] = error
+                raise
         self.spend += drawn.spend
         self._count(subtask, drawn, (subtask.name, repr((model.name, messages, sampling))), own=own)
         return drawn

@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Choices:
+class _AtOnce:
     """How many choices a model returns at once."""
 
     accepted: int = 1
@@ -84,7 +84,7 @@ class _Served:
 
     asker: Asker
     dialect: Dialect = field(default_factory=Dialect)
-    choices: _Choices = field(default_factory=_Choices)
+    choices: _AtOnce = field(default_factory=_AtOnce)
     miscounts: bool = False
     """Its usage counts one choice only (llama.cpp)."""
     tells_cache: bool = True
@@ -159,7 +159,7 @@ class OpenAIClient:
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
         drawn, served = model.sampling(sampling), self._served(model)
-        request = _Request(served, model, _body(model, messages, drawn), drawn.stop, seed + start)
+        request = _Asking(served, model, _body(model, messages, drawn), drawn.stop, seed + start)
         choices = await served.asker.persist(_who(model), lambda: request.answered(samples))
         return await self._counted(served, model, choices, messages, most_tokens(drawn.max_tokens, drawn.extra))
 
@@ -265,7 +265,7 @@ class OpenAIClient:
     async def _one_token(self, model: Model) -> Choices:
         """Ask a model for one token, which is charged to nobody."""
         body = _body(model, [{"role": "user", "content": _PROBE}], model.sampling(_ONE_TOKEN))
-        return await _Request(self._served(model), model, body).answered(1)
+        return await _Asking(self._served(model), model, body).answered(1)
 
     async def prefix_cache(self, model: Model) -> CacheUse | None:
         """What a model's server has counted of its prefix cache; None where it does not tell."""
@@ -309,7 +309,7 @@ class OpenAIClient:
 
 
 @dataclass(frozen=True)
-class _Request:
+class _Asking:
     """A request for completions of one prompt, made until the server takes it."""
 
     served: _Served

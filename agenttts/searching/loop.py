@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from agenttts.db import Store, Study
-from agenttts.errors import EndpointError, LimitReached
+from agenttts.errors import EndpointError, LimitReached, ModelRefused
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import VALIDATION, SamplePool
 from agenttts.posterior.frontier import Frontier, estimates, frontier_of, within
@@ -27,6 +27,7 @@ from agenttts.protocols import Environment
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Phase, Progress, SearchResult
 from agenttts.searching.racing import Racing
+from agenttts.searching.ruling_out import archive_without, failed_evaluation, ruled_out, space_without
 from agenttts.searching.scoring import evaluated, missing_in_words, unusable_in_words
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
@@ -126,7 +127,9 @@ class SearchLoop:
         """Proposals that may be evaluated; the others are recorded as rejected."""
         count = min(self.plan.parallel, self.plan.limits.trials - len(self.archive.trials))
         accepted: dict[str, Proposal] = {}
-        for proposal in await self.plan.searcher.propose(self.archive, space, count):
+        out = ruled_out(self.archive.trials)
+        space, seen = space_without(space, out), archive_without(self.archive, out)
+        for proposal in await self.plan.searcher.propose(seen, space, count):
             reasons = self._faults(proposal, accepted, space)
             if reasons:
                 self._reject(proposal, reasons)
@@ -161,7 +164,12 @@ class SearchLoop:
         tried = self._trial(proposal.allocation)
         if tried is not None:
             return await self._extend(tried, self._examples_for(proposal))
-        evaluation = await self._scored(proposal.allocation, self._examples_for(proposal))
+        examples = self._examples_for(proposal)
+        try:
+            evaluation = await self._scored(proposal.allocation, examples)
+        except ModelRefused as refusal:
+            _log.warning("%s: it is ruled out for this study", refusal)
+            evaluation = failed_evaluation(examples, refusal)
         trial = self.store.add_trial(
             self.study,
             proposal,
@@ -209,7 +217,8 @@ class SearchLoop:
     async def _look_again(self, space: SearchSpace, count: int) -> None:
         """Show more examples to the trials within a budget, at most `count`, where that is worth most."""
         if self.plan.racing is not None:
-            rivals, total = within(self.archive.trials, space.budget), len(self.environment.examples)
+            answered = [trial for trial in self.archive.trials if not trial.evaluation.refused]
+            rivals, total = within(answered, space.budget), len(self.environment.examples)
             worthy = self.plan.racing.worth_another(rivals, self.plan.space.pipeline.sizes, total, count)
             await _all(self._try_to_extend(trial, self._remaining(trial, self.plan.racing)) for trial in worthy)
 
@@ -246,6 +255,8 @@ class SearchLoop:
         chosen, found = self._recommended(stuck)
         best, checks = chosen[0], await self._validate_all(chosen)
         _log.info("study %s recommends trial %d: %s", self.study.name, best.number, best.allocation)
+        for (subtask, model), why in ruled_out(self.archive.trials).items():
+            self._say(f"model {model!r} was ruled out for subtask {subtask!r} ({why})")
         for sentence in unusable_in_words(self.archive.trials):
             self._say(sentence)
         return SearchResult(
@@ -277,7 +288,10 @@ class SearchLoop:
         Raises:
             EndpointError: When no trial can be completed.
         """
-        trials = tuple(trial for trial in self.archive.trials if trial.number not in stuck)
+        answered = [trial for trial in self.archive.trials if not trial.evaluation.refused]
+        trials = tuple(trial for trial in answered if trial.number not in stuck)
+        if not answered:
+            raise EndpointError(next(iter(ruled_out(self.archive.trials).values())))
         if not trials:
             last = self.archive.trials[-1]
             raise EndpointError(

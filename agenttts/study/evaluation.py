@@ -140,6 +140,8 @@ class Evaluation:
     usage: Mapping[str, SubtaskUsage] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     """Example that got no answer -> why. That says nothing of the allocation: it is no result, and is asked again."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Subtask whose model refused every example -> why: the trial failed, and the study goes on without the model."""
 
     def __post_init__(self) -> None:
         seen = Counter(result.example for result in self.results)
@@ -165,6 +167,7 @@ class Evaluation:
             spend=self.spend + other.spend,
             usage={name: self.usage.get(name, none) + other.usage.get(name, none) for name in names},
             missing={example: reason for example, reason in missing.items() if example not in answered},
+            refused={**self.refused, **other.refused},
         )
 
     def extended(self, further: Evaluation) -> Evaluation:

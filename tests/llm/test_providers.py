@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -634,3 +635,49 @@ async def test_how_many_samples_were_cut_is_told_at_the_end() -> None:
     cut, samples = sum(each.cut for each in drawn_), sum(each.samples for each in drawn_)
     assert cut and f"subtask 'answer': {cut} of {samples} samples were cut at max_tokens" in result.stopped
     assert result.best.evaluation.score == 1
+
+
+# One bad candidate.
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+@pytest.mark.parametrize("method", ["grid", "random", "agent", "tpe"])
+async def test_one_bad_candidate_is_not_the_end(status: int, method: str, tmp_path: Path) -> None:
+    """It is listed, and refuses whatever it is asked."""
+
+    def chat(body: dict[str, Any]) -> Said:
+        return refusal("this model takes no chat", status) if body["model"] == "bad" else completion(body)
+
+    async def search(trials: int) -> at.SearchResult:
+        known = [model(provider, name=name, parameters=size) for name, size in (("good", 1e6), ("bad", 2e6))]
+        searched = environment(*known, retries=0)
+        space = at.SearchSpace(searched.pipeline, at.cost_model("flops"), 1e9)
+        how = at.searcher(method, llm="none")
+        limits = at.Limits(trials=trials)
+        return await at.search(searched, how, space, path, study_name="s", limits=limits, parallel=2)
+
+    path = str(tmp_path / "runs.db")
+    with Provider(replace(CLASSIC, chat=chat, models=listing("good", "bad"))) as provider:
+        result = await search(5)
+        failed = [trial for trial in result.archive.trials if trial.evaluation.refused]
+        assert result.best.allocation["answer"].model == "good" and result.best.evaluation.score == 1
+        assert all(trial.allocation["answer"].model == "bad" and trial.evaluation.failures for trial in failed)
+        again = await search(7)
+    assert len(again.archive.trials) == 7 and len(failed) <= 2  # both of one round, at most
+    later = [trial for trial in again.archive.trials if trial.evaluation.refused]
+    assert len(later) <= 2
+    if failed:
+        assert (
+            "model 'bad' was ruled out for subtask 'answer' (model 'bad' of subtask 'answer' refused" in result.stopped
+        )
+        assert "this model takes no chat" in result.stopped and "was ruled out" in again.stopped
+
+
+async def test_a_study_without_any_good_candidate_says_why() -> None:
+    with Provider(replace(CLASSIC, chat=lambda body: refusal("takes no chat", 404))) as provider:
+        searched = environment(model(provider, parameters=1e6), retries=0)
+        space = at.SearchSpace(searched.pipeline, at.cost_model("flops"), 1e9)
+        with pytest.raises(
+            EndpointError, match="every model of subtask 'answer' is ruled out: model 'gpt-4o-mini' .*takes"
+        ):
+            await at.search(searched, at.searcher("grid"), space, at.Store(), study_name="s")
