@@ -7,7 +7,7 @@ demo: .venv/local
 	$(BIN)/agenttts search minihop --llm none --trials 24 --store demo.db
 
 test: .venv/dev check
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: .venv/dev
 	$(BIN)/ruff check .

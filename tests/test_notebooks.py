@@ -11,9 +11,14 @@ import pytest
 from tests.notebooks import FOLDER, PLOTLY, run_cell
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+LONG = ("04_compare_methods", "05_scaling_curves")
+"""Those that take minutes."""
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS],
+)
 async def test_a_notebook_runs_and_its_saved_outputs_match(path: Path) -> None:
     cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
     names: dict[str, Any] = {}

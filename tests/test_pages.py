@@ -40,6 +40,8 @@ COURSES = [
     [DOCS / "ray.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
+LONG = ("compare", "paper-tasks")
+"""Those that take minutes."""
 
 
 @pytest.fixture
@@ -66,7 +68,10 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("course", COURSES, ids=lambda course: course[-1].stem)
+@pytest.mark.parametrize(
+    "course",
+    [pytest.param(each, id=each[-1].stem, marks=[pytest.mark.slow] * (each[-1].stem in LONG)) for each in COURSES],
+)
 def test_pages_work_from_top_to_bottom(
     course: list[Path], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

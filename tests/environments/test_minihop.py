@@ -76,6 +76,7 @@ async def test_more_than_was_recorded_is_an_error_not_an_invention() -> None:
         await environment.evaluate(both(("xs", 65), ("xs", 1)))
 
 
+@pytest.mark.slow
 async def test_the_landscape_rewards_mixing_models() -> None:
     environment = minihop_recorded()
     everything = [*environment.examples, *environment.held_out]

@@ -64,7 +64,8 @@ def _outcome(folder: Path) -> list[tuple[str, list[tuple[str, float]]]]:
     store = Store(str(folder / "killed.db"))
     try:
         trials = store.archive(store.study("s")).trials
-        return [(t.allocation.key, sorted((r.example, r.score) for r in t.evaluation.results)) for t in trials]
+        # Of two trials at once, the one that ends first has the lower number: their order is no outcome.
+        return sorted((t.allocation.key, sorted((r.example, r.score) for r in t.evaluation.results)) for t in trials)
     finally:
         store.close()
 

@@ -158,11 +158,12 @@ async def test_what_is_no_program_scores_zero_and_is_counted(served: FakeEndpoin
     assert evaluation.results[0].error == "subtask 'coding': none of 2 samples was a program"
 
 
-async def test_what_has_no_embedding_scores_zero_and_is_counted(served: FakeEndpoint) -> None:
+async def test_what_got_no_embedding_is_missing(served: FakeEndpoint) -> None:
     served.embedding = lambda text: [] if "seed" in text else counted(text)
     evaluation = await evaluated(examples=2)
-    assert [result.score > 0 for result in evaluation.results] == [True, False]
-    assert evaluation.failures == 1 and "answered without an embedding" in (evaluation.results[1].error or "")
+    assert [result.score > 0 for result in evaluation.results] == [True]
+    (reason,) = evaluation.missing.values()
+    assert "no embedding" in reason
 
 
 async def test_quality_can_be_searched_for_instead(served: FakeEndpoint) -> None:
@@ -196,7 +197,7 @@ async def test_missing_embeddings_are_one_sentence_before_anything_is_bought(ser
     with pytest.raises(ConfigError, match="no embeddings from model 'text-embedding-ada-002'.*answered 404"):
         await evaluated()
     served.embedding = lambda text: []
-    with pytest.raises(ConfigError, match="no embeddings .*answered without an embedding"):
+    with pytest.raises(ConfigError, match="no embeddings from model .*no embedding; name a model and an endpoint"):
         await evaluated()
     assert not any("messages" in body for body in served.requests)
 
