@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ import typer
 import agenttts
 from agenttts.cli.app import app
 from tests.endpoint import FakeEndpoint
+from tests.llm.providers import HOSTS, KEY, SHAPES, Provider
 from tests.pages import DOCS, NOT_RUN, PAGES, README, ROOT, UNTIL, blocks, commands, follow
 from tests.postgresql import find_programs
 from tests.reader import furnish, serve_models, variables
@@ -31,6 +34,7 @@ COURSES = [
     [GUIDES / "compare.md"],
     [GUIDES / "operators.md"],
     [GUIDES / "paper-tasks.md"],
+    [GUIDES / "providers.md"],
     [GUIDES / "serving-and-stores.md"],
     [DOCS / "paper-on-gpus.md"],
     [DOCS / "ray.md"],
@@ -54,6 +58,15 @@ def folder(endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return tmp_path
 
 
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """What the guide's servers are called there -> local ones that answer in the same shapes; and keys for them."""
+    for name in re.findall(r"\w+_(?:API_)?KEY\b", (GUIDES / "providers.md").read_text()):
+        monkeypatch.setenv(name, KEY)
+    with ExitStack() as running:
+        yield {host: running.enter_context(Provider(SHAPES[name])).host for name, host in HOSTS.items()}
+
+
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "course",
@@ -64,7 +77,8 @@ def test_pages_work_from_top_to_bottom(
 ) -> None:
     if any("POSTGRESQL_URL" in page.read_text() for page in course) and find_programs() is not None:
         monkeypatch.setenv("POSTGRESQL_URL", request.getfixturevalue("postgresql").new_schema())
-    lacking = [what for page in course for what in follow(page)]
+    hosts = request.getfixturevalue("providers") if GUIDES / "providers.md" in course else {}
+    lacking = [what for page in course for what in follow(page, hosts)]
     if lacking:
         pytest.skip(f"all was run but what needs {', '.join(dict.fromkeys(lacking))}")
 

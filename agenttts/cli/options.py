@@ -69,6 +69,16 @@ GiveUpOption = Annotated[
     float,
     typer.Option("--give-up-after", help="Minutes without any answer after which an endpoint is given up."),
 ]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds that one request may take, its answer included: 120.")
+]
+InFlightOption = Annotated[
+    int | None,
+    typer.Option("--max-in-flight", min=1, help="Requests under way at once: 64, fewer where a server is too slow."),
+]
+RetriesOption = Annotated[
+    int | None, typer.Option("--retries", min=0, help="Further attempts of a request that got no answer: 5.")
+]
 RacingOption = Annotated[
     bool, typer.Option("--racing/--no-racing", help="Stop a trial early that is surely worse than the best.")
 ]

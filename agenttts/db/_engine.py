@@ -30,7 +30,7 @@ from sqlalchemy.pool import StaticPool
 from agenttts._util.text import scrubbed, storable_data
 from agenttts.errors import StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 _BUSY_TIMEOUT_MS = 2_000
 _LOCKED_S = 300.0
 """How long a SQLite file that another process has locked is tried again."""

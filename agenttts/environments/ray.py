@@ -40,7 +40,8 @@ from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.asking import Patience
-from agenttts.llm.openai import MAX_IN_FLIGHT, OpenAIClient
+from agenttts.llm.lanes import MAX_IN_FLIGHT
+from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.pulse import Pulse
 from agenttts.llm.samples import Spend

@@ -58,7 +58,8 @@ class Drawn:
     """What the stage's parser makes of it; None for a sample that cannot be used."""
     tokens: int
     ended: str = ""
-    """Why it holds no answer: "refused", "cut" at the token limit before it said anything, or empty."""
+    """Why it holds no answer ("refused", "cut" at the token limit before it said anything, "empty"), or not a whole one
+    ("unfinished"); empty for a whole one."""
 
 
 class SubtaskRun(Protocol):
