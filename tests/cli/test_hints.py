@@ -9,93 +9,108 @@ import shlex
 import shutil
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from agenttts._util.hints import install, program
-from tests.cli.conftest import SEARCH, Shell
+from agenttts.cli.app import app
+from agenttts.cli.run import print_next_steps
+from agenttts.errors import ConfigError
 
 SCRIPT = f"#!{sys.executable}\nfrom agenttts.cli import main\nmain()\n"
+SEARCH = ".venv/bin/agenttts search minihop-recorded --trials 2 --method random --study 'my study' --store 'my store'"
 BARE = os.pathsep.join(["/usr/bin", "/bin"])
 """A path on which no `agenttts` is."""
 
 
-class Clone:
-    """A folder with `.venv/bin/agenttts`, as `make demo` leaves it, and a shell there."""
-
-    def __init__(self, shell: Shell) -> None:
-        self.folder = shell.folder
-        self.script = self.folder / ".venv" / "bin" / "agenttts"
-        self.script.parent.mkdir(parents=True)
-        self.script.write_text(SCRIPT)
-        self.script.chmod(0o755)
-
-    def __call__(self, command: str, path: str = BARE, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What a person gets who pastes a command."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "AGENTTTS_"))}
-        return subprocess.run(
-            ["bash", "-c", command], cwd=self.folder, env=kept | {"PATH": path} | variables,
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-
-    def paste(self, printed: str, path: str = BARE, **variables: str) -> list[str]:
-        """The commands that a search ended with, each of them run."""
-        commands = re.findall(r"^(?:See why|Keep it):  (.*)$", printed, re.M)
-        assert len(commands) == 2, printed
-        for command in commands:
-            done = self(command, path, **variables)
-            assert done.returncode == 0, f"{command}\n{done.stderr}"
-        return commands
+def paste(command: str, folder: Path) -> str:
+    """What a person gets who pastes a command in a folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "AGENTTTS_"))}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=kept | {"PATH": BARE}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return done.stdout
 
 
-@pytest.fixture
-def clone(shell: Shell) -> Clone:
-    return Clone(shell)
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `.venv/bin/agenttts`, as `make demo` leaves it."""
+    folder = tmp_path_factory.mktemp("clone")
+    script = folder / ".venv" / "bin" / "agenttts"
+    script.parent.mkdir(parents=True)
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    return folder
 
 
-def test_what_a_search_ends_with_can_be_pasted(clone: Clone) -> None:
-    done = clone(f".venv/bin/agenttts {SEARCH} --study 'my study' --store 'a store.db'")
-    trace, best = clone.paste(done.stdout)
-    assert trace == ".venv/bin/agenttts trace 'my study' --store 'a store.db'"
-    assert best == ".venv/bin/agenttts best 'my study' --store 'a store.db' > allocation.yaml"
+@pytest.fixture(scope="module")
+def printed(clone: Path) -> str:
+    """What a search in the clone printed."""
+    return paste(SEARCH, clone)
 
 
-def test_an_activated_environment_needs_no_path(clone: Clone) -> None:
-    path = f"{clone.script.parent}{os.pathsep}{BARE}"
-    done = clone(f"agenttts {SEARCH} --study mine", path)
-    assert clone.paste(done.stdout, path)[0] == "agenttts trace mine"
+def test_what_a_search_ends_with_can_be_pasted(clone: Path, printed: str) -> None:
+    commands = re.findall(r"^(?:See why|Keep it):  (.*)$", printed, re.M)
+    assert commands == [
+        ".venv/bin/agenttts trace 'my study' --store 'my store'",
+        ".venv/bin/agenttts best 'my study' --store 'my store' > allocation.yaml",
+    ]
+    for command in commands:
+        paste(command, clone)
 
 
-def test_a_store_of_the_environment_is_not_named_again(clone: Clone) -> None:
-    done = clone(f".venv/bin/agenttts {SEARCH} --study mine", AGENTTTS_STORE="own.db")
-    assert clone.paste(done.stdout, AGENTTTS_STORE="own.db")[0] == ".venv/bin/agenttts trace mine"
-    done = clone(f".venv/bin/agenttts {SEARCH} --study mine --store agenttts.db", AGENTTTS_STORE="own.db")
-    assert clone.paste(done.stdout, AGENTTTS_STORE="own.db")[0].endswith("--store agenttts.db")
+@pytest.mark.parametrize(
+    ("store", "variable", "named"),
+    [
+        ("agenttts.db", None, ""),
+        ("own.db", "own.db", ""),
+        ("agenttts.db", "own.db", " --store agenttts.db"),
+        ("postgresql://host/runs", None, " --store postgresql://host/runs"),
+        ("postgresql://ann:secret@host/runs", "postgresql://ann:secret@host/runs", ""),
+        ("postgresql://ann:secret@host/runs", None, ""),
+    ],
+)
+def test_hints_name_the_store_where_it_would_not_be_found(
+    store: str, variable: str | None, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AGENTTTS_STORE", raising=False)
+    if variable:
+        monkeypatch.setenv("AGENTTTS_STORE", variable)
+    console = Console(file=StringIO(), width=200)
+    print_next_steps(console, "mine", store)
+    assert isinstance(console.file, StringIO)
+    *before, trace, best = console.file.getvalue().splitlines()
+    assert trace == f"See why:  {program()} trace mine{named}"
+    assert best == f"Keep it:  {program()} best mine{named} > allocation.yaml"
+    assert len(before) == ("secret" in store and variable is None) and "secret" not in str(before)
 
 
+@pytest.mark.usefixtures("printed")
 @pytest.mark.parametrize("command", ["studies", "trials", "trace", "best", "frontier", "watch --once"])
-def test_a_store_that_was_just_written_is_found(shell: Shell, command: str) -> None:
-    older, newer = shell.folder / "older.db", shell.folder / "newer"
-    shell(f"{SEARCH} --study first --store {older.name}")
-    shutil.copy(older, newer)
-    shell(f"{SEARCH.replace('random', 'grid')} --study second --store {newer.name}")
-    (shell.folder / "foreign.db").write_bytes(b"SQLite format 3\0 and nothing that fits")
-    before = {path.name for path in shell.folder.iterdir()}
-    with shell.start(command) as process:
-        printed, told = process.communicate(timeout=120)
-    assert process.returncode == 0, told
-    assert told == "reading newer, as there is no agenttts.db (--store names another)\n"
-    assert "first" not in printed or command == "studies"
-    assert {path.name for path in shell.folder.iterdir()} == before
+def test_a_store_that_was_just_written_is_found(
+    clone: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, written_s in (("older.db", 1_000), ("newer", 2_000)):
+        shutil.copy(clone / "my store", tmp_path / name)
+        os.utime(tmp_path / name, (written_s, written_s))
+    (tmp_path / "foreign.db").write_bytes(b"SQLite format 3\0 and nothing that fits")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AGENTTTS_STORE", raising=False)
+    app(command.split(), standalone_mode=False)
+    assert capsys.readouterr().err == "reading newer, as there is no agenttts.db (--store names another)\n"
 
 
-def test_without_a_store_the_hint_makes_one(clone: Clone) -> None:
-    error = clone(".venv/bin/agenttts trace").stderr
-    (command,) = re.findall(r"`(.*?)`", error)
-    assert command.startswith(".venv/bin/agenttts search ")
-    assert clone(f"{command} --trials 1").returncode == 0
-    assert clone(".venv/bin/agenttts trace").returncode == 0
+def test_without_any_store_the_hint_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AGENTTTS_STORE", raising=False)
+    with pytest.raises(ConfigError, match=r"there is no store 'agenttts\.db': run a search first") as raised:
+        app(["trace"], standalone_mode=False)
+    assert f"`{program()} search minihop-recorded --llm none`" in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 ORIGINS = [
@@ -128,14 +143,13 @@ def test_an_extra_is_installed_from_where_the_package_came(
 
 
 def test_the_program_that_was_started_is_named_not_another_one(
-    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "elsewhere" / "agenttts"
-    other.parent.mkdir()
-    shutil.copy(clone.script, other)
+    started, other = clone / ".venv" / "bin" / "agenttts", tmp_path / "agenttts"
+    shutil.copy(started, other)
     monkeypatch.setenv("PATH", str(other.parent))
-    for started, shown in ((clone.script, str(clone.script)), (other, "agenttts")):
-        monkeypatch.setattr(sys, "argv", [str(started)])
+    for script, shown in ((started, str(started)), (other, "agenttts")):
+        monkeypatch.setattr(sys, "argv", [str(script)])
         assert program() == shown
     monkeypatch.chdir(other.parent)
     monkeypatch.setenv("PATH", BARE)
