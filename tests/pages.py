@@ -74,7 +74,7 @@ _FENCE = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.M | re.S)
 _SHELL = f"""set -euo pipefail
 agenttts() {{ {shlex.quote(sys.executable)} -c 'from agenttts.cli import main; main()' "$@"; }}
 python() {{ {shlex.quote(sys.executable)} "$@"; }}
-make() (cd clone && command make -o .venv/local -o .venv/dev BIN={shlex.quote(str(Path(sys.executable).parent))} "$@")
+make() (cd clone && PATH=/usr/bin:/bin command make -o .venv/local -o .venv/dev "$@")
 """
 _RUN_S, _START_S, _END_S = 900.0, 180.0, 120.0  # many times what they take: the machine may be busy
 _VARYING = re.compile(r"[\w.-]+ x\d+|\d[\d.,]* (?:s|min|h)\b|\d[\d.,]*")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +38,13 @@ COURSES = [
     [GUIDES / "paper-tasks.md"],
     [GUIDES / "providers.md"],
     [GUIDES / "serving-and-stores.md"],
+    [GUIDES / "what-you-have.md"],
+    [DOCS / "benchmarks.md"],
+    [DOCS / "commands.md"],
+    [DOCS / "gpus.md"],
+    [DOCS / "how-it-works.md"],
     [DOCS / "paper-on-gpus.md"],
+    [DOCS / "paper-tables.md"],
     [DOCS / "ray.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
@@ -104,6 +112,18 @@ def test_the_pipeline_of_the_readme_is_short() -> None:
     assert len([line for line in rag.code.splitlines() if line.strip()]) <= 25
 
 
+def test_the_readme_is_read_in_minutes() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) <= 150 and len(text.split()) <= 1_000
+
+
+def test_the_picture_and_the_table_of_the_readme_show_the_same_figures() -> None:
+    rows = json.loads((DOCS / "images" / "largest_once.json").read_text())
+    drawn = runpy.run_path(str(ROOT / "benchmarks" / "largest_once.py"))
+    assert drawn["picture"](rows) == (DOCS / "images" / "largest_once.svg").read_text()
+    assert drawn["table"](rows) in README.read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_a_page_parses(page: Path) -> None:
     group = typer.main.get_group(app)
@@ -117,8 +137,8 @@ def test_every_command_of_a_page_parses(page: Path) -> None:
 
 def test_no_command_is_overlooked() -> None:
     """The reader of commands finds them behind variables, in lists, over several lines, and in the text."""
-    assert ["best", "--budget", "400"] in list(commands(README))
-    assert ["report", "-o", "report.html"] in list(commands(README))
+    assert ["best", "--budget", "400"] in list(commands(DOCS / "commands.md"))
+    assert ["report", "-o", "report.html"] in list(commands(DOCS / "commands.md"))
     paper = list(commands(DOCS / "paper-on-gpus.md"))
     assert any(
         "Llama-3.2-3B=http://localhost:8004/v1" in words for words in paper if words[:2] == ["search", "chatdev"]

@@ -39,6 +39,15 @@ GpusOption = Annotated[
 StoreOption = Annotated[
     str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or postgresql:// URL of the store.")
 ]
+ReadStoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="AGENTTTS_STORE",
+        help=f"SQLite file or postgresql:// URL of the store; else {DEFAULT_STORE}, or the store that was last written "
+        "in this folder.",
+    ),
+]
 StudyArgument = Annotated[str | None, typer.Argument(help="Name of a study; the newest when left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BudgetOption = Annotated[

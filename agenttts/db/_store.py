@@ -138,7 +138,7 @@ class Store:
         """
         known = self.studies()
         if not known:
-            raise ConfigError(f"the store {self.location} has no study yet: run `agenttts search` first")
+            raise ConfigError(f"the store {self.location} has no study yet: run a search first")
         if name is None:
             return known[-1]
         for study in known:

@@ -379,7 +379,7 @@ def _require_answer(address: str) -> None:
 def _connected(address: str, workers: int | None) -> Any:
     """The module, connected."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray: Any = imported("ray", "a search on Ray needs Ray: pip install 'agenttts[ray]'")
+    ray: Any = imported("ray", "a search on Ray needs Ray", extra="ray")
     local = address == LOCAL
     try:
         ray.init(

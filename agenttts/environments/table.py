@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import IO, Any
 
 from agenttts._util.files import replacing
+from agenttts._util.hints import install
 from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
@@ -279,6 +280,6 @@ def _parquet() -> ModuleType:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ConfigError("Parquet files need pyarrow: pip install 'agenttts[report]', or use .csv") from error
+        raise ConfigError(f"Parquet files need pyarrow: {install('report')}, or use .csv") from error
     module: ModuleType = pyarrow
     return module

@@ -21,7 +21,7 @@ _INSTRUCTION = (
     "An earlier attempt at this request follows, with how good it was found to be, from 0 to 1. Work out what is wrong "
     "with it, and write a better response in the form that the request asks for, without mentioning the attempt."
 )
-_MISSING = "the operator 'tree' needs treequest: pip install 'agenttts[tree]'"
+_NEED = "the operator 'tree' needs treequest"
 
 
 @identified("operators.tree", version=1)
@@ -44,7 +44,7 @@ class Tree(Operator):
 
     def __post_init__(self) -> None:
         BestOf(self.verifier)  # checks it
-        imported("treequest", _MISSING)
+        imported("treequest", _NEED, extra="tree")
 
     @property
     def least_samples(self) -> int:
@@ -55,7 +55,7 @@ class Tree(Operator):
         return named("tree", verifier=self.verifier)
 
     async def run(self, stage: SubtaskRun) -> Any:
-        search = imported("treequest", _MISSING).ABMCTSA()
+        search = imported("treequest", _NEED, extra="tree").ABMCTSA()
         tree, random = search.init_tree(), np.random.RandomState(_seed(stage.messages))
         attempts: list[tuple[float, Drawn]] = []
         drawn: Counter[str] = Counter()
