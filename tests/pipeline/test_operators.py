@@ -232,6 +232,20 @@ def test_a_function_can_verify_and_may_be_a_coroutine() -> None:
     assert output(BestOf(lambda value, given: -float(value)), 4, reply)[0] == "1"
 
 
+def test_a_verifier_that_gives_no_number_is_named() -> None:
+    with pytest.raises(ConfigError, match="subtask 's': the verifier of best-of.* gave NaN"):
+        output(BestOf(lambda value, given: float("nan")), 3, answers("1", "2"))
+
+
+def test_a_name_is_the_same_in_every_process() -> None:
+    class Reward:
+        def __call__(self, value: Any, given: at.SubtaskInput) -> float:
+            return 1.0
+
+    assert BestOf(Reward()).name == "best-of(verifier=Reward)"
+    assert Cascade(to=at.Model("a@1", 1e9)).name == "cascade(to=a1,samples=1,agree=0.6)"
+
+
 def test_a_judge_reads_the_candidates_in_an_order_that_favours_none() -> None:
     def first(model: Model, messages: Sequence[Message], position: int) -> str:
         if model is JUDGE:

@@ -100,10 +100,8 @@ async def one_each(stage: SubtaskRun, prompts: Sequence[Sequence[Message]]) -> l
     alike = [[i for i, other in enumerate(prompts) if other == prompt] for prompt in prompts]
     groups = [group for i, group in enumerate(alike) if group[0] == i]
     drawn = await asyncio.gather(*(stage.sample(prompts[group[0]], len(group)) for group in groups))
-    found = {
-        i: each for group, samples in zip(groups, drawn, strict=True) for i, each in zip(group, samples, strict=True)
-    }
-    return [found[i] for i in range(len(prompts))]
+    left = {group[0]: iter(samples) for group, samples in zip(groups, drawn, strict=True)}
+    return [next(left[group[0]]) for group in alike]
 
 
 @identified("operators.refine", version=1)
