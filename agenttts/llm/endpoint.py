@@ -43,7 +43,8 @@ def http_transport(url: str, *, timeout_s: float) -> Any:
     # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
     # a key beside a user and password in the URL.
     return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(
-        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CHECK_TIMEOUT_S))
+        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CHECK_TIMEOUT_S)),
+        follow_redirects=False,  # prompts and keys go to the endpoint that was named, and nowhere else
     )
 
 
