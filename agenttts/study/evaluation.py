@@ -124,8 +124,8 @@ class Evaluation:
     """Scores of one allocation on some examples, and what obtaining them took.
 
     Raises:
-        ConfigError: On two results of one example, one that is missing too, a field of another type, or a spend or usage
-            that is no number from 0 up.
+        ConfigError: On two results of one example, one that is missing too, a field of another type, or a spend or
+            usage that is no number from 0 up.
 
     Examples:
         >>> results = [at.ExampleResult(example="e1", score=1), at.ExampleResult(example="e2", score=0)]

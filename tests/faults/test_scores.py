@@ -117,7 +117,7 @@ async def test_every_number_is_one(score: Any, toy_space: SearchSpace, store: St
         (lambda names: ExampleResult(example=1, score=0), "has the example 1: it must be a text"),  # type: ignore[arg-type]
         (scores(0.5, error=7), "has the error 7"),
         (
-            lambda names: Evaluation(results=({"example": "a"},)),
+            lambda names: untyped.Evaluation(results=({"example": "a"},)),
             "results of an evaluation must be a list of Exam",
         ),
         (lambda names: untyped.Evaluation(results=5), "results of an evaluation must be a list of Exam"),
