@@ -73,6 +73,8 @@ def open_engine(url: str) -> Engine:
             f"cannot open the store {shown(address)}: a PostgreSQL store needs psycopg, "
             "pip install 'agenttts[postgres]'"
         ) from error
+    except OSError as error:  # there is no working folder that a path could be relative to
+        raise StoreError(f"cannot open the store {shown(address)}: {error.strerror}") from error
     try:
         _prepare(engine)
     except BaseException:
