@@ -71,8 +71,9 @@ def members(value: Any, kind: Kind, what: str) -> tuple[Any, ...]:
     """
     listed = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
     found = tuple(value) if listed else (value,)
+    one_of = Kind(f"a list of {kind.words}", lambda one: listed and kind.holds(one))
     for each in found:
-        require(Kind(f"a list of {kind.words}", lambda one: listed and kind.holds(one)), each, what)
+        require(one_of, each, what)
     return found
 
 

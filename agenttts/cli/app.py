@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from importlib.metadata import version
@@ -12,10 +13,12 @@ from typer.exceptions import TyperException
 
 from agenttts._util.text import one_line
 from agenttts.cli import read, search, serve
-from agenttts.errors import AgentTTSError
+from agenttts.errors import AgentTTSError, ConfigError
 
 _INTERRUPTED = 130
 """What typer makes of a KeyboardInterrupt."""
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+"""What writing to a full disk, or to a terminal that is gone, raises; files of ours say more themselves."""
 
 app = typer.Typer(
     name="agenttts",
@@ -83,8 +86,9 @@ for _command in (  # in the order of `--help`
 
 def main() -> None:
     """Entry point: errors are one sentence and an exit code, ours as well as typer's own."""
-    from agenttts.cli.console import escape_unencodable, write_line
+    from agenttts.cli.console import discard_output, escape_unencodable, open_closed, write_line
 
+    open_closed()
     escape_unencodable()
     try:
         code = app(standalone_mode=False)
@@ -94,7 +98,11 @@ def main() -> None:
         usage = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         # Without arguments it has printed the help already, and has no more to say.
         _fail(f"{usage}; --help tells more" if usage else "", error.exit_code)
-    except Exception:  # a bug of ours, whose traceback may quote what others wrote
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_OUTPUT and error.filename is None:
+            discard_output()
+            _fail(f"cannot write to standard output: {error.strerror}", ConfigError.exit_code)
+        # A bug of ours, whose traceback may quote what others wrote.
         write_line(traceback.format_exc().rstrip(), stderr=True)
         sys.exit(1)
     if code == _INTERRUPTED:

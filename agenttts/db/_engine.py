@@ -75,6 +75,8 @@ def open_engine(url: str) -> Engine:
         raise StoreError(
             f"cannot open the store {shown(address)}: a PostgreSQL store needs psycopg, {install('postgres')}"
         ) from error
+    except OSError as error:  # there is no working folder that a path could be relative to
+        raise StoreError(f"cannot open the store {shown(address)}: {error.strerror}") from error
     try:
         _prepare(engine)
     except BaseException:

@@ -105,7 +105,7 @@ def application(pipeline: DeployedPipeline) -> Starlette:
         except Exception as error:  # the pipeline's own functions may raise anything
             status, message = _said(error)
             message = storable(message)
-            return JSONResponse({"error": {"message": message, "type": type(error).__name__, "code": status}}, status)
+            return JSONResponse({"error": {"message": message, "type": _kind(status), "code": status}}, status)
 
     routes = [Route("/v1/models", models), Route("/v1/chat/completions", completions, methods=["POST"])]
     return Starlette(routes=routes)
@@ -127,7 +127,7 @@ def _asked(body: bytes, name: str) -> _Body:
         raise _UnanswerableRequest(400, f"not a chat completion request: {error}") from error
     if asked.model != name:
         raise _UnanswerableRequest(404, f"there is no model {asked.model[:_SHOWN]!r} here; there is {name!r}")
-    if (asked.n or 1) > 1:
+    if asked.n not in (None, 1):
         raise _UnanswerableRequest(400, "a pipeline gives one answer: leave n out")
     return asked
 
@@ -180,6 +180,11 @@ def _said(error: Exception) -> tuple[int, str]:
     if isinstance(error, AgentTTSError):
         return 500, str(error)
     return 500, f"a function of the pipeline failed with {type(error).__name__}"
+
+
+def _kind(status: int) -> str:
+    """What OpenAI's servers call an error with this status."""
+    return "server_error" if status >= 500 else "invalid_request_error"
 
 
 def _completion(answer: PipelineAnswer, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@
 | a refusal, or ends by `content_filter` | a completion that is a refusal: there is nothing to parse |
 | no text, and ends by `length` | a completion whose tokens were used up by reasoning: nothing to parse |
 | empty text, a call of a tool, or reasoning and no text | an empty completion: nothing to parse |
-| none of these (null, no message, another type), or an error | no completion: it is asked for again |
+| none of these, an error, or ends by `error` or `abort` | no completion: it is asked for again |
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from agenttts.llm.asking import ErrorAnswer, NotAnAnswer
 from agenttts.llm.samples import Ended
 
 _TOOLS = ("tool_calls", "function_call")
+_BROKEN_OFF = ("error", "abort")
+"""How servers end a choice that they broke off themselves; its text is a part of one."""
 _REASONING = ("reasoning_content", "reasoning")
 _THOUGHT = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.I | re.S)
 _BEFORE = re.compile(r"^.*?</(?:think|thinking|thought)>", re.I | re.S)
@@ -72,9 +74,11 @@ def read_choices(answer: Any, most: int) -> Choices:
     """
     if not isinstance(answer, Mapping):
         raise NotAnAnswer(f"{type(answer).__name__} instead of an object")
+    if answer.get("error"):
+        raise ErrorAnswer(answer)
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise ErrorAnswer(answer) if answer.get("error") or answer.get("detail") else NotAnAnswer("no choices")
+        raise ErrorAnswer(answer) if answer.get("detail") else NotAnAnswer("no choices")
     found = [_choice(each) for each in _in_order(choices)[:most]]
     usable = [each for each in found if each is not None]
     if not usable:
@@ -104,6 +108,8 @@ def _choice(choice: Any) -> ReadChoice | None:
         return None
     reason = choice.get("finish_reason")
     reason = reason if isinstance(reason, str) else ""
+    if reason in _BROKEN_OFF:
+        return None
     content, refusal = _texts(message.get("content"))
     given = message.get("refusal")
     refusal = given if isinstance(given, str) and given else refusal

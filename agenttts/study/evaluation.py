@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from agenttts._util.checks import Kind, instance, members, require_fields
 from agenttts._util.stats import Interval, wilson_interval
-from agenttts._util.text import storable
+from agenttts._util.text import bounded, storable
 from agenttts.errors import ConfigError
 from agenttts.llm.samples import Spend
 
@@ -47,7 +48,7 @@ class ExampleResult:
                 )
         for name in ("example", "error", "output"):  # what is in memory is what a store gives back
             if isinstance(text := getattr(self, name), str):
-                object.__setattr__(self, name, storable(text))
+                object.__setattr__(self, name, storable(text) if name == "example" else bounded(storable(text)))
         object.__setattr__(self, "score", _checked(self.score, f"the score of example {self.example!r}"))
         if self.subtask_scores:
             where = f"of example {self.example!r}"
@@ -126,7 +127,8 @@ class Evaluation:
     """Scores of one allocation on some examples, and what obtaining them took.
 
     Raises:
-        ConfigError: On two results of one example, or a spend or usage that is no number from 0 up.
+        ConfigError: On two results of one example, one that is missing too, a field of another type, or a spend or
+            usage that is no number from 0 up.
 
     Examples:
         >>> results = [at.ExampleResult(example="e1", score=1), at.ExampleResult(example="e2", score=0)]
@@ -144,9 +146,15 @@ class Evaluation:
     """Subtask whose model refused every example -> why: the trial failed, and the study goes on without the model."""
 
     def __post_init__(self) -> None:
+        if type(self.results) is not tuple or not all(isinstance(each, ExampleResult) for each in self.results):
+            object.__setattr__(self, "results", members(self.results, _RESULT, "the results of an evaluation"))
         seen = Counter(result.example for result in self.results)
         if len(seen) < len(self.results):
             raise ConfigError(f"the evaluation has two results of example {seen.most_common(1)[0][0]!r}")
+        require_fields(self, "an evaluation", _FIELDS)
+        if both := [example for example in self.missing if example in seen]:
+            raise ConfigError(f"example {both[0]!r} of the evaluation has a result and is missing")
+        object.__setattr__(self, "missing", {name: bounded(storable(why)) for name, why in self.missing.items()})
         _require_amounts("the spend", self.spend)
         for name, usage in self.usage.items():
             _require_amounts(f"the usage of {name!r}", usage)
@@ -211,3 +219,19 @@ class Evaluation:
         """Mean score of each subtask that declares a metric, a failed example counting as 0."""
         names = dict.fromkeys(name for result in self.results for name in result.subtask_scores)
         return {n: float(np.mean([result.subtask_scores.get(n, 0.0) for result in self.results])) for n in names}
+
+
+_RESULT = instance(ExampleResult, "ExampleResult objects")
+_FIELDS = {
+    "spend": instance(Spend, "a Spend"),
+    "usage": Kind(
+        "a mapping of SubtaskUsage objects",
+        lambda usage: isinstance(usage, Mapping) and all(isinstance(each, SubtaskUsage) for each in usage.values()),
+    ),
+    "missing": Kind(
+        "a mapping of example ids to reasons, both texts",
+        lambda missing: (
+            isinstance(missing, Mapping) and all(isinstance(each, str) for each in (*missing, *missing.values()))
+        ),
+    ),
+}

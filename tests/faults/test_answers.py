@@ -58,6 +58,13 @@ NO_COMPLETION: dict[str, Answer] = {
     "content null": completion(choices=[{"message": {"content": None}, "finish_reason": "stop"}]),
     "content a number": completion(choices=[{"message": {"content": 7}, "finish_reason": "stop"}]),
     "content an object": completion(choices=[{"message": {"content": {"text": "x"}}, "finish_reason": "stop"}]),
+    "an error beside choices": completion("wrong", error={"message": "upstream", "code": 502}),
+    "ended by an error": completion(choices=[{"message": {"content": "half a"}, "finish_reason": "error"}]),
+    "aborted": completion(choices=[{"message": {"content": "half a"}, "finish_reason": "abort"}]),
+    "text without message": completion(choices=[{"index": 0, "text": "word", "finish_reason": "stop"}]),
+    "XML": http("<Error><Code>SlowDown</Code></Error>", kind="application/xml"),
+    "packed, but is not": http(b"not gzip", Content_Encoding="gzip"),
+    "two objects": http(json.dumps(completion("x")) * 2),
     "204": http(b"", status="204 No Content"),
     "empty": http(b""),
     "cut JSON": http(json.dumps(completion("word"))[:-20]),
@@ -73,6 +80,9 @@ STATUSES: dict[str, Answer] = {
         f"{status}": http('{"error": {"message": "no"}}', status=f"{status} No")
         for status in (400, 401, 403, 404, 408, 409, 425, 429, 500, 502, 503, 504, 529)
     },
+    "307": http("", status="307 Moved", Location="http://127.0.0.1:1/v1/chat/completions"),
+    "308": http("", status="308 Moved", Location="/v1/chat/completions"),
+    "202": http('{"status": "queued"}', status="202 Accepted"),
     "429 at once": http("slow down", status="429 No", Retry_After="0"),
     "429 with NaN": http("slow down", status="429 No", Retry_After="nan"),
     "429 before": http("slow down", status="429 No", Retry_After="-5"),
@@ -84,6 +94,8 @@ CONNECTIONS: dict[str, Answer] = {
     "closed in the head": b"HTTP/1.1 200 OK\r\nContent-",
     "closed in the body": http(json.dumps(completion("word")))[:-10],
     "no HTTP": b"hello\r\n\r\n",
+    "a bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    "a huge header": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\nContent-Length: 0\r\n\r\n",
 }
 EVERYTHING = {**NO_COMPLETION, **STATUSES, **CONNECTIONS}
 
@@ -202,3 +214,12 @@ async def test_a_search_recommends_only_what_is_whole_and_a_resumed_one_complete
     assert second.validation is not None and len(second.validation.results) == 3
     assert "got no answer" not in second.stopped
     assert len(server.requests) - before <= len(incomplete) + 3
+
+
+async def test_nothing_is_sent_to_where_a_server_redirects() -> None:
+    with RawServer(right) as other:
+        moved = http("", status="307 Moved", Location=f"{other.url}/chat/completions")
+        with RawServer(on_question("word5", moved)) as server:
+            async with environment(server.url) as searched:
+                evaluation = await searched.evaluate(ONE)
+    assert set(evaluation.missing) == {"e5"} and "answered 307" in evaluation.missing["e5"] and not other.requests

@@ -6,6 +6,8 @@
 | the same as the score of a subtask | the same |
 | numpy's numbers, True, 1 + 1e-12 | a float in [0, 1] |
 | an example twice, one too many, one too few, nothing, no Evaluation | ConfigError |
+| results, spend, usage or missing of another type; an example with a result that is missing too | ConfigError |
+| an output, an error or a reason of 10 MB | 64 KiB of it |
 | a spend or usage of NaN, infinity or below 0 | ConfigError |
 | a row that the database rejects | StoreError, at once |
 """
@@ -29,6 +31,8 @@ from agenttts.searching import Limits
 from agenttts.space import Allocation, SearchSpace
 from agenttts.study import Evaluation, ExampleResult, Proposal, SubtaskUsage
 
+untyped: Any = at
+"""What a user without a type checker may write."""
 Make = Callable[[Sequence[str]], Any]
 
 
@@ -51,6 +55,11 @@ def scores(score: Any, **more: Any) -> Make:
 
 def results(*names: str) -> Make:
     return lambda _: Evaluation(results=tuple(ExampleResult(example=name, score=0.5) for name in names))
+
+
+def with_(**fields: Any) -> Evaluation:
+    """One result of two, and other fields as they should not be."""
+    return Evaluation(results=(ExampleResult(example="a", score=0.5),), **fields)
 
 
 async def searched(make: Make, space: SearchSpace, store: Store) -> at.SearchResult:
@@ -107,6 +116,17 @@ async def test_every_number_is_one(score: Any, toy_space: SearchSpace, store: St
         (lambda names: Evaluation(results=(), missing=dict.fromkeys(names, "dead")), "every example failed with"),
         (lambda names: ExampleResult(example=1, score=0), "has the example 1: it must be a text"),  # type: ignore[arg-type]
         (scores(0.5, error=7), "has the error 7"),
+        (
+            lambda names: untyped.Evaluation(results=({"example": "a"},)),
+            "results of an evaluation must be a list of Exam",
+        ),
+        (lambda names: untyped.Evaluation(results=5), "results of an evaluation must be a list of Exam"),
+        (lambda names: with_(spend=3), "an evaluation: spend must be a Spend, not 3"),
+        (lambda names: with_(usage={"find": None}), "an evaluation: usage must be a mapping of SubtaskUsage"),
+        (lambda names: with_(usage=[]), "an evaluation: usage must be a mapping of SubtaskUsage"),
+        (lambda names: with_(missing={"b": 5}), "an evaluation: missing must be a mapping of example ids to reasons"),
+        (lambda names: with_(missing=["b"]), "an evaluation: missing must be a mapping of example ids to reasons"),
+        (lambda names: with_(missing={"a": "dead"}), "example 'a' of the evaluation has a result and is missing"),
     ],
 )
 async def test_results_are_of_the_examples_asked_for(
@@ -114,6 +134,24 @@ async def test_results_are_of_the_examples_asked_for(
 ) -> None:
     with pytest.raises(AgentTTSError, match=message):
         await searched(make, toy_space, store)
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+async def test_any_list_of_results_will_do(kind: Any, toy_space: SearchSpace, store: Store) -> None:
+    def make(names: Sequence[str]) -> Evaluation:
+        return Evaluation(results=kind([ExampleResult(example=name, score=0.5) for name in names]))
+
+    result = await searched(make, toy_space, store)
+    assert result.best.evaluation == store.archive(result.study).trials[result.best.number - 1].evaluation
+
+
+async def test_long_texts_are_kept_in_part(toy_space: SearchSpace, store: Store) -> None:
+    long = "x" * 10**7
+    result = await searched(scores(0, output=long, error=long), toy_space, store)
+    for each in result.best.evaluation.results:
+        assert len(each.output) == len(each.error or "") == 64 * 1024
+        assert each.output.endswith(" [cut off: 10,000,000 characters]")
+    assert len(with_(missing={"b": long}).missing["b"]) == 64 * 1024
 
 
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), -1, "3", None], ids=repr)
