@@ -208,6 +208,9 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("ablate mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --trials 0", "trials must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --parallel 0", "parallel must be at least 1, not 0"),
+        ("search mine.py:environment --budget 100 --timeout 0", "--timeout must be seconds, more than 0, not 0"),
+        ("search mine.py:environment --budget 100 --timeout nan", "--timeout must be seconds, more than 0, not nan"),
+        ("search mine.py:environment --budget 100 --give-up-after -1", "--give-up-after must be minutes, more than 0"),
         ("search mine.py:environment --budget 100 --method magic", "there is no method 'magic'"),
         ("search mine.py:environment --budget 100 --cost usd", "needs usd_per_million_prompt_tokens of model 'small'"),
         ("search mine.py:environment --budget 100 --max-usd 1", "needs the prices of model 'small'"),
@@ -412,3 +415,9 @@ def test_examples_and_endpoints_are_the_users(shell: Shell, endpoint: FakeEndpoi
         ("--data rows.jsonl", "takes no data"),
     ]:
         assert message in shell(f"{SEARCH} {option}", code=2)
+
+
+def test_patience_is_an_option_and_a_time_out_names_it(shell: Shell, endpoint: FakeEndpoint) -> None:
+    endpoint.delay_s = 1.0
+    said = shell(f"{SEARCH} --timeout 0.2 --retries 0 --max-in-flight 2", code=3)
+    assert "did not answer within 0.2 s; more time is had with --timeout" in said
