@@ -2,7 +2,7 @@
 
 | tried | must be |
 |---|---|
-| a search, a table and an allocation file with locale C and no HOME, from a copy of the package | done, the copy as it was |
+| a search, a table and an allocation file with locale C and no HOME, from a copy | done, the copy as it was |
 | standard output or error closed | as with them |
 | standard output on a full disk | one sentence |
 | a working folder that is gone, or cannot be written | one sentence |
