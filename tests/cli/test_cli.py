@@ -278,7 +278,9 @@ def test_a_model_that_is_not_served_is_named(shell: Shell, endpoint: FakeEndpoin
     endpoint.models = ["small", "medium"]
     said = shell(SEARCH, code=2)
     assert "does not serve the model 'large'; it serves small, medium" in said
-    assert endpoint.requests == [] and shell.files == set()
+    # A list of models does not settle it (routers and tags are not listed): one token is asked for.
+    assert [(body["model"], body["max_tokens"]) for body in endpoint.requests] == [("large", 1)]
+    assert shell.files == set()
 
 
 def test_an_endpoint_that_cannot_be_reached_is_named(shell: Shell) -> None:
