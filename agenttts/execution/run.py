@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
 from agenttts._util.text import storable, storable_data
@@ -192,10 +193,8 @@ class StageRun:
         self.subtask = subtask
         self.input = given
         self.messages: Sequence[Message] = render(subtask, given) if messages is None else messages
-        self._answers: list[Drawn] = []
-        """The samples that were parsed."""
-        self._read: set[tuple[str, int]] = set()
-        """Which they are, by prompt and position: what is looked at again is counted once."""
+        self._answers: dict[str, list[Drawn]] = {}
+        """Model, prompt and sampling -> its samples, parsed: what is looked at again is parsed and counted once."""
 
     @property
     def model(self) -> Model:
@@ -223,24 +222,20 @@ class StageRun:
 
     def text_of(self, output: Any) -> str:
         """The whole first sample that was parsed as this output; the output itself where none was."""
-        for drawn in self._answers:
+        for drawn in chain.from_iterable(self._answers.values()):
             if drawn.value is not None and drawn.value == output:
                 return drawn.text
         return output if isinstance(output, str) else json.dumps(output, default=str)
 
-    def _answer(self, sample: Sample, place: tuple[str, int]) -> Drawn:
+    def _answer(self, sample: Sample) -> Drawn:
         """A sample, parsed."""
         try:
             value = self.subtask.parser(sample.text, self.input) if sample.ended in ("", "unfinished") else None
         except ParseError:
             value = None
-        if place not in self._read:
-            self._read.add(place)
-            if value is None:
-                self.count_unparsable()
-        answer = _as_drawn(sample, value)
-        self._answers.append(answer)
-        return answer
+        if value is None:
+            self.count_unparsable()
+        return _as_drawn(sample, value)
 
     def count_unparsable(self) -> None:
         """See `pipeline.SubtaskRun`."""
@@ -266,8 +261,9 @@ class StageRun:
         drawn = await self._drawn(prompt, samples, sampling, model)
         if not parse:
             return [_as_drawn(each, None) for each in drawn]
-        asked = repr((model and model.name, prompt))
-        return [self._answer(each, (asked, position)) for position, each in enumerate(drawn)]
+        answers = self._answers.setdefault(repr((model and model.name, prompt, sampling)), [])
+        answers += map(self._answer, drawn[len(answers) :])
+        return answers[: len(drawn)]
 
     async def usable(self, samples: int | None = None, *, model: Model | None = None) -> list[Drawn]:
         """See `pipeline.SubtaskRun`."""

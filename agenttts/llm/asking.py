@@ -36,8 +36,7 @@ from agenttts.llm.endpoint import (
     sent_secrets,
     shown_url,
 )
-from agenttts.llm.events import are_events
-from agenttts.llm.events import joined as joined_events
+from agenttts.llm.events import answer_of, are_events
 from agenttts.llm.lanes import Lanes
 from agenttts.llm.pulse import GIVE_UP_AFTER_S, Pulse
 
@@ -283,7 +282,7 @@ async def _beginning(response: Any) -> str:
 def _json(where: str, content: bytes) -> Any:
     try:
         if are_events(content):
-            return joined_events(content.decode("utf-8", "replace"))
+            return answer_of(content.decode("utf-8", "replace"))
         return json.loads(content.decode("utf-8-sig", "replace"), parse_int=_bounded)
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise EndpointError(f"{where} answered something that is not JSON", status=200) from error

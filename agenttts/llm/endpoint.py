@@ -1,7 +1,7 @@
 """Where an endpoint is, how it is shown, and what is sent with every request: its key, and further headers.
 
 Keys come from the environment and appear in no message; URLs are shown without user, password and query. A base URL is
-mended where it is plain what is meant: blanks around it, a missing scheme, the whole path of the chat API. A query
+corrected where it is plain what is meant: blanks around it, a missing scheme, the whole path of the chat API. A query
 (`?api-version=...`) goes with every request.
 """
 

@@ -14,7 +14,7 @@ def are_events(content: bytes) -> bool:
     return content.lstrip()[:8].startswith((b"data:", b"event:", b":"))
 
 
-def joined(text: str) -> dict[str, Any]:
+def answer_of(text: str) -> dict[str, Any]:
     """The answer of the chat API that its chunks add up to.
 
     Raises:

@@ -25,7 +25,7 @@ from agenttts.errors import ParseError
 from agenttts.pipeline.ballots import winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Sampling
-from agenttts.pipeline.operator import SubtaskRun
+from agenttts.pipeline.operator import SubtaskRun, request_text
 from agenttts.pipeline.subtask import MAJORITY_VOTE
 
 __all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote", "Union"]
@@ -186,7 +186,7 @@ class BestOf:
 
 
 def _candidates(run: SubtaskRun, instruction: str, parsed: Sequence[Any]) -> list[Message]:
-    request = "\n\n".join(message["content"] for message in run.messages)
+    request = request_text(run)
     listing = "\n\n".join(f"[{number}] {_shown(value)}" for number, value in enumerate(parsed, start=1))
     return [
         {"role": "system", "content": instruction},

@@ -187,6 +187,11 @@ class Operator(ABC):
         return _changed(self, change) if self.models else self
 
 
+def request_text(stage: SubtaskRun) -> str:
+    """The stage's prompt as one text, for a prompt that is about it."""
+    return "\n\n".join(message["content"] for message in stage.messages)
+
+
 def named(kind: str, **settings: Any) -> str:
     """The name of an operator: its kind, and the settings that are not None.
 
@@ -209,6 +214,8 @@ def _shown(setting: Any) -> str:
 def _models_in(value: Any) -> list[Model]:
     if isinstance(value, Model):
         return [value]
+    if type(value) in (tuple, list):
+        return [model for each in value for model in _models_in(each)]
     if not is_dataclass(value) or isinstance(value, type):
         return []
     return [model for each in fields(value) for model in _models_in(getattr(value, each.name))]
@@ -217,5 +224,7 @@ def _models_in(value: Any) -> list[Model]:
 def _changed(value: Any, change: Callable[[Model], Model]) -> Any:
     if isinstance(value, Model):
         return change(value)
+    if type(value) in (tuple, list):
+        return type(value)(_changed(each, change) if _models_in(each) else each for each in value)
     parts = {each.name: getattr(value, each.name) for each in fields(value) if each.init}
     return replace(value, **{name: _changed(part, change) for name, part in parts.items() if _models_in(part)})

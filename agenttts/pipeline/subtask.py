@@ -140,6 +140,12 @@ def paired(model: str, operator: str) -> str:
     return f"{model} by {operator}" if operator else model
 
 
+def parted(pairing: str) -> tuple[str, str]:
+    """The model and the operator that `paired` has joined."""
+    model, _, operator = pairing.partition(" by ")
+    return model, operator
+
+
 @identified(
     "subtask",
     version=1,
@@ -264,7 +270,7 @@ class Subtask:
         Raises:
             ConfigError: When the subtask has no such pairing; the message lists those it has.
         """
-        model, _, operator = name.partition(" by ")
+        model, operator = parted(name)
         wanted = paired(model, "" if operator == self.pairings[0].operator.name else operator)
         for pairing in self.pairings:
             if pairing.name == wanted:

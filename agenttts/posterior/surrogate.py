@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agenttts.pipeline.subtask import parted
 from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
 from agenttts.posterior.noise import noise_covariance
@@ -261,7 +262,7 @@ def normal_density(z: float | Floats) -> Floats:
 
 def _parts(names: Sequence[str]) -> PairingIndices:
     """Which model and which operator each pairing is of."""
-    split = [name.partition(" by ")[::2] for name in names]
+    split = list(map(parted, names))
     models, operators = (list(dict.fromkeys(column)) for column in zip(*split, strict=True))
     indices = [(models.index(model), operators.index(operator)) for model, operator in split]
     return PairingIndices(*np.array(indices, dtype=np.int64).T)

@@ -20,7 +20,7 @@ from agenttts.pipeline.parsers import json_object
 from agenttts.proposals.checking import Rejected
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
-from agenttts.space.space import samples_in_words
+from agenttts.space.counts import samples_in_words
 from agenttts.study.trial import Proposal, Trial
 
 SYSTEM = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline.subtask import paired
+from agenttts.pipeline.subtask import paired, parted
 
 _CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)(@(?P<operator>[^;]+))?")
 _NAME = re.compile(r"\w+")
@@ -44,7 +44,7 @@ class Choice:
     @classmethod
     def of(cls, pairing: str, samples: int) -> Choice:
         """So many samples of a pairing."""
-        model, _, operator = pairing.partition(" by ")
+        model, operator = parted(pairing)
         return cls(model, samples, operator)
 
 

@@ -22,10 +22,9 @@ from agenttts.pipeline.subtask import Pairing
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.combinations import Combinations, Options, restrict, walk
 from agenttts.space.cost import CostModel
+from agenttts.space.counts import MOST_SAMPLES, bound, least_of, most_of, next_counts, samples_in_words
 from agenttts.space.limit import Grid, limit, tolerance
 
-_MOST_SAMPLES = 1_000_000
-"""Samples that a subtask without a bound of its own may have."""
 _SHOWN = 100
 
 
@@ -53,7 +52,7 @@ class SearchSpace:
         self.cost_model = cost_model
         self.budget = _finite(budget)
         least = {
-            s.name: min(self._raw(s, each, count) for each in s.pairings if (count := _least_of(s, each)))
+            s.name: min(self._raw(s, each, count) for each in s.pairings if (count := least_of(s, each)))
             for s in pipeline.subtasks
         }
         self._grid = Grid.of(self._largest(subtask, sum(map(abs, least.values()))) for subtask in pipeline.subtasks)
@@ -70,7 +69,7 @@ class SearchSpace:
 
     def _largest(self, subtask: Subtask, least: float) -> float:
         """The largest size of a cost that the subtask can have within the budget."""
-        counts = [subtask.least_samples, _most_of(subtask)]
+        counts = [subtask.least_samples, most_of(subtask)]
         costs = [abs(self._raw(subtask, each, count)) for each in subtask.pairings for count in counts]
         return min(max(costs), abs(self.budget) + least)
 
@@ -89,9 +88,9 @@ class SearchSpace:
         for subtask in self.pipeline.subtasks:
             most = self.limit - sum(self._cheapest_costs.values()) + self._cheapest_costs[subtask.name]
             for pairing in subtask.pairings:
-                if _bound(subtask) is None and self._price(subtask, pairing, _MOST_SAMPLES) <= most:
+                if bound(subtask) is None and self._price(subtask, pairing, MOST_SAMPLES) <= most:
                     raise ConfigError(
-                        f"the budget allows more than {_MOST_SAMPLES:,} samples of model {pairing.name!r} in subtask "
+                        f"the budget allows more than {MOST_SAMPLES:,} samples of model {pairing.name!r} in subtask "
                         f"{subtask.name!r}: give the subtask max_samples"
                     )
 
@@ -210,7 +209,7 @@ class SearchSpace:
 
     def _fitting(self, subtask: Subtask, pairing: Pairing, most: float) -> int:
         """The largest number of samples that costs at most `most`."""
-        fitting, over = 0, _most_of(subtask) + 1
+        fitting, over = 0, most_of(subtask) + 1
         while over - fitting > 1:
             middle = (fitting + over) // 2
             fitting, over = (middle, over) if self._price(subtask, pairing, middle) <= most else (fitting, middle)
@@ -321,7 +320,7 @@ class SearchSpace:
         return Allocation({s.name: self._cheapest_choice(s) for s in self.pipeline.subtasks})
 
     def _cheapest_choice(self, subtask: Subtask) -> Choice:
-        fewest = [(each, count) for each in subtask.pairings if (count := _least_of(subtask, each))]
+        fewest = [(each, count) for each in subtask.pairings if (count := least_of(subtask, each))]
         cheapest, count = min(fewest, key=lambda pair: self._price(subtask, *pair))
         return Choice.of(cheapest.name, count)
 
@@ -344,18 +343,18 @@ class SearchSpace:
         if self.listed is not None:
             apart = [(sum(each[name] != allocation[name] for name in each), each) for each in self.listed]
             return sorted((each for count, each in apart if count == 1), key=lambda each: each.key)
-        steps = set()
+        found = set()
         for subtask in self.pipeline.subtasks:
             now, samples = allocation[subtask.name].pairing, allocation[subtask.name].samples
-            counts = _steps(subtask, samples) - {0}
-            steps |= {allocation.replaced(subtask.name, now, count) for count in counts}
+            counts = next_counts(subtask, samples) - {0}
+            found |= {allocation.replaced(subtask.name, now, count) for count in counts}
             for other in subtask.pairings:
                 if other.name != now:
                     most = self.most_samples(allocation, subtask.name, other.name)
                     kept = {max(subtask.samples_up_to(min(samples, most)), min(most, other.least_samples)), most} - {0}
-                    steps |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
-        steps.discard(allocation)
-        return sorted((step for step in steps if step in self), key=lambda step: step.key)
+                    found |= {allocation.replaced(subtask.name, other.name, count) for count in kept}
+        found.discard(allocation)
+        return sorted((step for step in found if step in self), key=lambda step: step.key)
 
 
 def _finite(budget: Any) -> float:
@@ -374,18 +373,6 @@ def _finite(budget: Any) -> float:
     return number
 
 
-def _bound(subtask: Subtask) -> int | None:
-    """The largest number of samples that a subtask takes."""
-    return subtask.sample_counts[-1] if subtask.sample_counts else subtask.max_samples
-
-
-def _least_of(subtask: Subtask, pairing: Pairing) -> int:
-    """The smallest number of samples that the subtask takes with this pairing; 0 where it takes none."""
-    if subtask.sample_counts is not None:
-        return next((count for count in subtask.sample_counts if count >= pairing.least_samples), 0)
-    return pairing.least_samples if pairing.least_samples <= _most_of(subtask) else 0
-
-
 def _priced_counts(pairing: Pairing) -> range:
     return range(pairing.least_samples, pairing.least_samples + 3)
 
@@ -401,28 +388,7 @@ def _operator_faults(subtask: Subtask, choice: Choice) -> list[str]:
     return []
 
 
-def _most_of(subtask: Subtask) -> int:
-    return _bound(subtask) or _MOST_SAMPLES
-
-
 def _distance(one: Allocation, other: Allocation) -> tuple[int, float]:
     """Subtasks with another model or operator, and how far the numbers of samples are apart, in doublings."""
     models = sum(one[name].pairing != other[name].pairing for name in one)
     return models, sum(abs(math.log2(one[name].samples / other[name].samples)) for name in one)
-
-
-def samples_in_words(subtask: Subtask) -> str:
-    """The numbers of samples that a subtask takes, as in "1, 4 or 16 samples" or "at most 100 samples"."""
-    if subtask.sample_counts is None:
-        return "any number of samples" if subtask.max_samples is None else f"at most {subtask.max_samples} samples"
-    *others, last = map(str, subtask.sample_counts)
-    listed = f"{', '.join(others)} or {last}" if others else last
-    return f"{listed} sample{'s' * (listed != '1')}"
-
-
-def _steps(subtask: Subtask, samples: int) -> set[int]:
-    """Numbers of samples one step from this one; 0 where there is none."""
-    if subtask.sample_counts is None:
-        return {samples + 1, samples - 1, samples * 2, samples // 2}
-    above = min((count for count in subtask.sample_counts if count > samples), default=samples)
-    return {subtask.samples_up_to(count) for count in (above, samples - 1, samples * 2, samples // 2)}

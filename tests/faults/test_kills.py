@@ -81,9 +81,10 @@ def _asked(endpoint: FakeEndpoint) -> Counter[str]:
 
 @pytest.mark.parametrize("kills", [2, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_search_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path: Path, kills: int) -> None:
-    luck, killed = random.Random(kills), 0
+    luck, killed, searches = random.Random(kills), 0, 0
     while killed < kills:
-        whole, pieces = tmp_path / f"whole{killed}", tmp_path / f"pieces{killed}"
+        searches += 1
+        whole, pieces = tmp_path / f"whole{searches}", tmp_path / f"pieces{searches}"
         with FakeEndpoint() as sound, FakeEndpoint() as endpoint:
             for folder, server in ((whole, sound), (pieces, endpoint)):
                 folder.mkdir()

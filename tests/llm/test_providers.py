@@ -317,7 +317,7 @@ async def test_a_token_that_is_refused_for_another_reason_says_nothing_of_the_mo
 
 
 @pytest.mark.parametrize(
-    "mend",
+    "write",
     [
         lambda provider: provider.url + "/",
         lambda provider: f" {provider.url}\n",
@@ -329,9 +329,9 @@ async def test_a_token_that_is_refused_for_another_reason_says_nothing_of_the_mo
         lambda provider: provider.host + "/",
     ],
 )
-async def test_an_address_is_mended_where_it_is_plain_what_is_meant(mend: Callable[[Provider], str]) -> None:
+async def test_an_address_is_corrected_where_it_is_plain_what_is_meant(write: Callable[[Provider], str]) -> None:
     with Provider(CLASSIC) as provider:
-        assert await score(environment(model(provider, base_url=mend(provider)))) == 1
+        assert await score(environment(model(provider, base_url=write(provider)))) == 1
 
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "http://", "http://host:port/v1", "http://a b/v1", "://x"])

@@ -17,7 +17,7 @@ from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.execution.run import ExampleRun
 from agenttts.pipeline import Message, Model, Operator, Subtask
-from agenttts.pipeline.operator import Amount, Lengths, Load, SubtaskRun
+from agenttts.pipeline.operator import Amount, Lengths, Load, SubtaskRun, named
 from agenttts.pipeline.operators import (
     AdaptiveVote,
     BestOf,
@@ -69,6 +69,24 @@ class Debate(Operator):
         return [first, Load(self.rounds - 1, read, samples, lengths.completion)]
 
 
+@dataclass(frozen=True)
+class Panel(Operator):
+    """An operator of a user's own that asks several models, each once."""
+
+    panel: tuple[at.Model, ...]
+
+    @property
+    def name(self) -> str:
+        return named("panel", models="+".join(model.name for model in self.panel))
+
+    async def run(self, stage: SubtaskRun) -> Any:
+        said = [drawn for model in self.panel for drawn in await stage.sample(samples=1, model=model)]
+        return at.operators.winner([each.value for each in stage.require_usable(said)])
+
+    def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
+        return [Load(1, lengths.prompt, 1, lengths.completion, model) for model in self.panel]
+
+
 MADE = [
     Vote(),
     Vote(key=str.lower),
@@ -91,6 +109,7 @@ MADE = [
     Tree(JUDGE),
     Tree(lambda value, given: 1 / len(str(value))),
     Debate(),
+    Panel((LARGE, JUDGE)),
 ]
 
 
@@ -466,3 +485,9 @@ def test_the_models_of_operators_are_models_of_the_pipeline() -> None:
     assert {model.revision for model in pipeline.with_revision("r2").models} == {"r2"}
     with pytest.raises(ConfigError, match="model 'small' has"):
         alone((Cascade(to=at.Model("small", 2e9)),))
+
+
+def test_the_models_of_an_operator_may_stand_in_a_list() -> None:
+    pipeline = alone((Panel((LARGE, JUDGE)),))
+    assert [model.name for model in pipeline.models] == ["small", "large", "judge"]
+    assert {model.revision for model in pipeline.with_revision("r2").models} == {"r2"}

@@ -25,7 +25,7 @@ from agenttts.errors import ConfigError
 from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model, Sampling
-from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
+from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named, request_text
 
 if TYPE_CHECKING:
     from agenttts.pipeline.subtask import SubtaskInput
@@ -76,8 +76,7 @@ class Verifier:
         """The request for a verdict on a candidate."""
         if self.prompt is not None:
             return self.prompt(stage.input, candidate)
-        request = "\n\n".join(message["content"] for message in stage.messages)
-        asked = f"Request:\n{request}\n\nProposed response:\n{candidate}"
+        asked = f"Request:\n{request_text(stage)}\n\nProposed response:\n{candidate}"
         return [{"role": "system", "content": _ASKED}, {"role": "user", "content": asked}]
 
     async def score(self, stage: SubtaskRun, candidate: Drawn, votes: int) -> float:
@@ -255,9 +254,8 @@ class Listwise(Operator):
         return winner([each.value for each in usable], self.key)
 
     def _messages(self, stage: SubtaskRun, candidates: Sequence[Drawn]) -> Sequence[Message]:
-        request = "\n\n".join(message["content"] for message in stage.messages)
         listed = "\n\n".join(f"[{number}] {each.text}" for number, each in enumerate(candidates, start=1))
-        asked = f"Request:\n{request}\n\nCandidates:\n{listed}"
+        asked = f"Request:\n{request_text(stage)}\n\nCandidates:\n{listed}"
         return [{"role": "system", "content": self.instruction}, {"role": "user", "content": asked}]
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:

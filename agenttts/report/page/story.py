@@ -12,7 +12,7 @@ from agenttts._util.numbers import amount, counted, duration
 from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.pipeline.subtask import paired
+from agenttts.pipeline.subtask import paired, parted
 from agenttts.posterior.insights import Hypothesis
 from agenttts.report.findings.evidence import told_evidence, told_guideline
 from agenttts.report.findings.findings import Findings, Round
@@ -192,7 +192,7 @@ def interaction_table(found: Findings) -> PageTable:
 
 def _pairing(choice: str) -> str:
     """Model and operator of a choice that was written out."""
-    model, _, operator = choice.partition(" by ")
+    model, operator = parted(choice)
     return paired(model.rpartition(" x")[0], operator)
 
 
