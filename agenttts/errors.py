@@ -3,6 +3,7 @@
     AgentTTSError
     ├── ConfigError        the user can fix it; the command line prints the sentence and exits with 2
     ├── EndpointError      a model server rejected a request, failed or could not be reached (exit 3)
+    │   └── ModelRefused   a model refused every example: a failed trial, and the model is ruled out
     ├── ParseError         a sample held nothing usable: a counted non-vote, never a crash
     │   └── NoUsableSample no sample of a subtask could be used: its default takes their place, if it has one
     ├── LimitReached       the search's own spending limit stopped a request (exit 0: what was paid for is kept)
@@ -39,6 +40,7 @@ class EndpointError(AgentTTSError):
         timed_out: Whether the answer was waited for in vain.
         lasting: Whether the endpoint has been silent for so long that it was given up.
         retry_after_s: After how many seconds the server asks to be tried again.
+        refused: The field of the request that the server does not take; empty where it says nothing of one.
     """
 
     exit_code = 3
@@ -53,6 +55,7 @@ class EndpointError(AgentTTSError):
         timed_out: bool = False,
         lasting: bool = False,
         retry_after_s: float | None = None,
+        refused: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -61,6 +64,7 @@ class EndpointError(AgentTTSError):
         self.timed_out = timed_out
         self.lasting = lasting
         self.retry_after_s = retry_after_s
+        self.refused = refused
 
     @property
     def unavailable(self) -> bool:
@@ -71,6 +75,20 @@ class EndpointError(AgentTTSError):
     def final(self) -> bool:
         """Whether the server is gone or given up: there is no use in asking it anything else."""
         return self.unreachable or self.lasting
+
+
+class ModelRefused(EndpointError):
+    """A stage's model refused every example: it is not there, or takes no request of this kind.
+
+    Args:
+        message: One sentence that names the model, the endpoint and the reason.
+        subtask: The stage.
+        status: The HTTP status.
+    """
+
+    def __init__(self, message: str, *, subtask: str, status: int | None) -> None:
+        super().__init__(message, status=status)
+        self.subtask = subtask
 
 
 class LimitReached(AgentTTSError):

@@ -90,6 +90,8 @@ class FakeEndpoint:
             return fault
         if "input" in body:
             return self._embedded(body)
+        if body["model"] not in self.models:
+            return Fault(404, f"The model `{body['model']}` does not exist")
         n = body.get("n", 1)
         if self.most_n is not None and n > self.most_n:
             return Fault(400, f"n must be at most {self.most_n}")

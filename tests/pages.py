@@ -74,7 +74,7 @@ _FENCE = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.M | re.S)
 _SHELL = f"""set -euo pipefail
 agenttts() {{ {shlex.quote(sys.executable)} -c 'from agenttts.cli import main; main()' "$@"; }}
 python() {{ {shlex.quote(sys.executable)} "$@"; }}
-make() (cd clone && command make -o .venv/local -o .venv/dev BIN={shlex.quote(str(Path(sys.executable).parent))} "$@")
+make() (cd clone && PATH=/usr/bin:/bin command make -o .venv/local -o .venv/dev "$@")
 """
 _RUN_S, _START_S, _END_S = 900.0, 180.0, 120.0  # many times what they take: the machine may be busy
 _VARYING = re.compile(r"[\w.-]+ x\d+|\d[\d.,]* (?:s|min|h)\b|\d[\d.,]*")
@@ -106,8 +106,12 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in _FENCE.findall(page.read_text())]
 
 
-def follow(page: Path) -> list[str]:
+def follow(page: Path, hosts: Mapping[str, str] | None = None) -> list[str]:
     """Do in the current folder what a page says; AssertionError where it prints something else than the page.
+
+    Args:
+        page: The page.
+        hosts: What stands for servers that it names, as both are written in a URL.
 
     Returns:
         What this machine lacks for the blocks that were left out.
@@ -116,7 +120,7 @@ def follow(page: Path) -> list[str]:
     lacking: list[str] = []
     differing: list[str] = []
     with ExitStack() as running:
-        for number, block in enumerate(_elsewhere(blocks(page))):
+        for number, block in enumerate(_at_hosts(_elsewhere(blocks(page)), hosts or {})):
             if block.language == "text":
                 if block.title in ("", ONE_RUN) and printed is not None:
                     differing += _differing(block, printed)
@@ -140,6 +144,14 @@ def _elsewhere(page: Sequence[Block]) -> list[Block]:
     free = (base for base in bases if not any(_listens(base + place) for place in range(_ROOM)))
     moved = {port: str(next(free)) for port in served}
     return [block._replace(code=re.sub(r"\b\d+\b", lambda n: moved.get(n[0], n[0]), block.code)) for block in page]
+
+
+def _at_hosts(page: Sequence[Block], hosts: Mapping[str, str]) -> Iterator[Block]:
+    """The blocks of a page, each server that it names exchanged for what stands for it."""
+    for block in page:
+        for host, ours in hosts.items():
+            block = block._replace(code=block.code.replace(host, ours))
+        yield block
 
 
 def _run_python(code: str, file: Path) -> str:

@@ -100,6 +100,7 @@ def _clone(folder: Path) -> None:
     for name in ("Makefile", "pyproject.toml"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text((ROOT / name).read_text())
+    (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
     for name, code in _SMALL.items():
         (folder / name).parent.mkdir()
         (folder / name).write_text(code)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +23,7 @@ import typer
 import agenttts
 from agenttts.cli.app import app
 from tests.endpoint import FakeEndpoint
+from tests.llm.providers import HOSTS, KEY, SHAPES, Provider
 from tests.pages import DOCS, NOT_RUN, PAGES, README, ROOT, UNTIL, blocks, commands, follow
 from tests.postgresql import find_programs
 from tests.reader import furnish, serve_models, variables
@@ -31,8 +36,15 @@ COURSES = [
     [GUIDES / "compare.md"],
     [GUIDES / "operators.md"],
     [GUIDES / "paper-tasks.md"],
+    [GUIDES / "providers.md"],
     [GUIDES / "serving-and-stores.md"],
+    [GUIDES / "what-you-have.md"],
+    [DOCS / "benchmarks.md"],
+    [DOCS / "commands.md"],
+    [DOCS / "gpus.md"],
+    [DOCS / "how-it-works.md"],
     [DOCS / "paper-on-gpus.md"],
+    [DOCS / "paper-tables.md"],
     [DOCS / "ray.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
@@ -54,6 +66,15 @@ def folder(endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return tmp_path
 
 
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """What the guide's servers are called there -> local ones that answer in the same shapes; and keys for them."""
+    for name in re.findall(r"\w+_(?:API_)?KEY\b", (GUIDES / "providers.md").read_text()):
+        monkeypatch.setenv(name, KEY)
+    with ExitStack() as running:
+        yield {host: running.enter_context(Provider(SHAPES[name])).host for name, host in HOSTS.items()}
+
+
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "course",
@@ -64,7 +85,8 @@ def test_pages_work_from_top_to_bottom(
 ) -> None:
     if any("POSTGRESQL_URL" in page.read_text() for page in course) and find_programs() is not None:
         monkeypatch.setenv("POSTGRESQL_URL", request.getfixturevalue("postgresql").new_schema())
-    lacking = [what for page in course for what in follow(page)]
+    hosts = request.getfixturevalue("providers") if GUIDES / "providers.md" in course else {}
+    lacking = [what for page in course for what in follow(page, hosts)]
     if lacking:
         pytest.skip(f"all was run but what needs {', '.join(dict.fromkeys(lacking))}")
 
@@ -90,6 +112,18 @@ def test_the_pipeline_of_the_readme_is_short() -> None:
     assert len([line for line in rag.code.splitlines() if line.strip()]) <= 25
 
 
+def test_the_readme_is_read_in_minutes() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) <= 150 and len(text.split()) <= 1_000
+
+
+def test_the_picture_and_the_table_of_the_readme_show_the_same_figures() -> None:
+    rows = json.loads((DOCS / "images" / "largest_once.json").read_text())
+    drawn = runpy.run_path(str(ROOT / "benchmarks" / "largest_once.py"))
+    assert drawn["picture"](rows) == (DOCS / "images" / "largest_once.svg").read_text()
+    assert drawn["table"](rows) in README.read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_a_page_parses(page: Path) -> None:
     group = typer.main.get_group(app)
@@ -103,8 +137,8 @@ def test_every_command_of_a_page_parses(page: Path) -> None:
 
 def test_no_command_is_overlooked() -> None:
     """The reader of commands finds them behind variables, in lists, over several lines, and in the text."""
-    assert ["best", "--budget", "400"] in list(commands(README))
-    assert ["report", "-o", "report.html"] in list(commands(README))
+    assert ["best", "--budget", "400"] in list(commands(DOCS / "commands.md"))
+    assert ["report", "-o", "report.html"] in list(commands(DOCS / "commands.md"))
     paper = list(commands(DOCS / "paper-on-gpus.md"))
     assert any(
         "Llama-3.2-3B=http://localhost:8004/v1" in words for words in paper if words[:2] == ["search", "chatdev"]

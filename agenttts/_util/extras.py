@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from agenttts._util.hints import install
 from agenttts.errors import ConfigError
 
 
@@ -19,20 +20,21 @@ def installed(package: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-def imported(package: str, missing: str) -> ModuleType:
+def imported(package: str, need: str, *, extra: str) -> ModuleType:
     """Import a top-level package.
 
     Args:
         package: Its name.
-        missing: What needs it and how it is installed, in a sentence.
+        need: What needs it, in a sentence: "frames need pandas".
+        extra: The extra that has it.
 
     Raises:
-        ConfigError: With that sentence, when the package or one that it needs is not installed.
+        ConfigError: With that sentence and how it is installed, when the package or one that it needs is not installed.
     """
     try:
         module = import_module(package)
     except ImportError as error:
-        raise ConfigError(missing) from error
+        raise ConfigError(f"{need}: {install(extra)}") from error
     if module.__file__ is None:
-        raise ConfigError(missing)
+        raise ConfigError(f"{need}: {install(extra)}")
     return module

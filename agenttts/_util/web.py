@@ -49,7 +49,7 @@ class WebServer:
         within: AbstractAsyncContextManager[Any] | None = None,
         token: str | None = None,
     ) -> None:
-        uvicorn: Any = imported("uvicorn", "serving needs uvicorn: pip install 'agenttts[deploy]'")
+        uvicorn: Any = imported("uvicorn", "serving needs uvicorn", extra="deploy")
         quiet: dict[str, Any] = {"log_level": "critical", "access_log": False, "server_header": False}
         self._host, self._socket = host, _bound(host, port)
         address = ipaddress.ip_address(self._socket.getsockname()[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agenttts._util.hints import install
 from agenttts.errors import ConfigError
 from agenttts.execution.run import current_step
 from agenttts.pipeline import Message
@@ -18,7 +19,7 @@ try:
     from dspy.lm15 import Message as DspyMessage
     from dspy.lm15 import Request, Response, TextPart, Usage
 except ImportError as error:
-    raise ConfigError("the DSPy adapter needs DSPy 3.4: pip install 'agenttts[dspy]'") from error
+    raise ConfigError(f"the DSPy adapter needs DSPy 3.4: {install('dspy')}") from error
 
 
 @identified("adapters.dspy.engine", version=1, scored=("step",))

@@ -29,14 +29,14 @@ class LLMPlanner:
     Args:
         model: Its name at the endpoint; the paper's search model by default.
         base_url: The endpoint; the environment variable OPENAI_BASE_URL, or OpenAI's own, when None.
-        api_key_env: Environment variable that holds the key.
+        api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
 
     Raises:
-        ConfigError: When OpenAI's endpoint is meant and the key is not set.
+        ConfigError: When a key is needed and not set.
     """
 
     def __init__(
-        self, model: str = DEFAULT_MODEL, *, base_url: str | None = None, api_key_env: str = "OPENAI_API_KEY"
+        self, model: str = DEFAULT_MODEL, *, base_url: str | None = None, api_key_env: str | None = None
     ) -> None:
         self.name = model
         self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env)

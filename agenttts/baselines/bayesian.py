@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agenttts._util.extras import installed
+from agenttts._util.hints import install
 from agenttts.baselines.random import RandomSearcher
 from agenttts.errors import ConfigError
 from agenttts.protocols import Searcher
@@ -106,7 +107,7 @@ class GPSearcher(_OptunaSearcher):
         super().__init__(seed=seed)
         for package in ("torch", "scipy"):
             if not installed(package):
-                raise ConfigError(f"the method 'gp' needs {package}: pip install 'agenttts[gp]'")
+                raise ConfigError(f"the method 'gp' needs {package}: {install('gp')}")
 
     def _sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import GPSampler

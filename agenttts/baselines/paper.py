@@ -52,7 +52,7 @@ def published_initial_allocations(space: SearchSpace) -> list[Allocation]:
     found = [
         _with_largest_others(space, subtask, model.name, samples)
         for subtask in space.pipeline.subtasks
-        for model in sorted(subtask.models, key=lambda model: model.parameters)
+        for model in sorted(subtask.models, key=lambda model: subtask.sizes[model.name])
         if (samples := space.samples_within(subtask, model.name, _equal_budget(space, subtask))) >= 1
     ]
     return list(dict.fromkeys(map(space.nearest, found)))  # where a table lacks them
@@ -61,7 +61,7 @@ def published_initial_allocations(space: SearchSpace) -> list[Allocation]:
 def _equal_budget(space: SearchSpace, subtask: Subtask) -> float:
     """Cost of one pass of the largest model that fits when every other subtask is at its cheapest."""
     fewest = subtask.least_samples
-    by_size = sorted(subtask.models, key=lambda model: -model.parameters)
+    by_size = sorted(subtask.models, key=lambda model: -subtask.sizes[model.name])
     others = space.cost(space.cheapest) - space.subtask_costs(space.cheapest)[subtask.name]
     fits = (model for model in by_size if space.samples_within(subtask, model.name, space.budget - others))
     return float(space.cost_model.cost(subtask, next(fits), fewest))
@@ -84,6 +84,6 @@ def _with_largest_others(space: SearchSpace, fixed: Subtask, model: str, samples
 
 def _smaller(subtask: Subtask, model: str) -> str:
     """The next smaller model of a subtask; empty when there is none."""
-    sizes = {each.name: each.parameters for each in subtask.models}
+    sizes = subtask.sizes
     below = [name for name in sizes if sizes[name] < sizes[model]]
     return max(below, key=lambda name: sizes[name], default="")

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from agenttts._util.files import write_whole
+from agenttts._util.hints import program
 from agenttts._util.yaml_file import Count, Positive, read_checked, written
 from agenttts.calibration.measure import Measured
 from agenttts.errors import ConfigError
@@ -102,14 +103,14 @@ def read_throughput(path: Path, pipeline: Pipeline, *, at_most: int) -> Calibrat
     if missing := [name for name in wanted if name not in file.models]:
         raise ConfigError(
             f"{where} has no model {missing[0]!r}, it has {', '.join(file.models) or 'none'}: measure this pipeline's "
-            "with `agenttts calibrate`"
+            f"with `{program()} calibrate`"
         )
     rows = {name: {row.requests_at_once: row for row in file.models[name].measured} for name in wanted}
     shared = set.intersection(*(set(each) for each in rows.values()))
     if not any(batch <= at_most for batch in shared):
         raise ConfigError(
             f"{where} has no number of requests at once, up to the {at_most} of this search, that all models were "
-            f"measured with: measure them with `agenttts calibrate --batches {at_most}`"
+            f"measured with: measure them with `{program()} calibrate --batches {at_most}`"
         )
     batch = max(each for each in shared if each <= at_most)
     throughputs = {name: _per_gpu(rows[name][batch], file.models[name].gpus) for name in wanted}

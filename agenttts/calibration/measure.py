@@ -20,7 +20,7 @@ import numpy as np
 
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
-from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.lanes import MAX_IN_FLIGHT
 from agenttts.llm.protocols import Completer
 from agenttts.llm.samples import Completions
 from agenttts.pipeline import Model, Pipeline, Sampling, Subtask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +52,7 @@ def run_calibration(
         console.print(f"{each.model}, {each.requests_at_once} at once: measured", soft_wrap=True)
 
     asyncio.run(measure(found, numbers, repeats=repeats, on_measured=keep))
-    console.print(f"wrote {output}: agenttts search ... --cost gpu_seconds --throughput {output}", soft_wrap=True)
+    console.print(f"wrote {output}, for --cost gpu_seconds --throughput {shlex.quote(str(output))}", soft_wrap=True)
     return measured
 
 

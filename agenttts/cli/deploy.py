@@ -24,7 +24,7 @@ from agenttts.report import recommendation
 def run_pipeline(
     source: str,
     *,
-    store: str,
+    store: str | None,
     data: str | None,
     endpoints: Sequence[str],
     timeout_s: float,
@@ -37,7 +37,7 @@ def run_pipeline(
 
     Args:
         source: An allocation file, or the name of a study in the store.
-        store: Path or URL of the store.
+        store: Path or URL of the store; see `open_store`.
         data: Where the environment's examples are, if not where the file says.
         endpoints: Texts MODEL=URL.
         timeout_s: Seconds that one answer may take.

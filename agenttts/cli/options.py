@@ -39,6 +39,15 @@ GpusOption = Annotated[
 StoreOption = Annotated[
     str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or postgresql:// URL of the store.")
 ]
+ReadStoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="AGENTTTS_STORE",
+        help=f"SQLite file or postgresql:// URL of the store; else {DEFAULT_STORE}, or the store that was last written "
+        "in this folder.",
+    ),
+]
 StudyArgument = Annotated[str | None, typer.Argument(help="Name of a study; the newest when left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BudgetOption = Annotated[
@@ -68,6 +77,16 @@ MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when
 GiveUpOption = Annotated[
     float,
     typer.Option("--give-up-after", help="Minutes without any answer after which an endpoint is given up."),
+]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds that one request may take, its answer included: 120.")
+]
+InFlightOption = Annotated[
+    int | None,
+    typer.Option("--max-in-flight", min=1, help="Requests under way at once: 64, fewer where a server is too slow."),
+]
+RetriesOption = Annotated[
+    int | None, typer.Option("--retries", min=0, help="Further attempts of a request that got no answer: 5.")
 ]
 RacingOption = Annotated[
     bool, typer.Option("--racing/--no-racing", help="Stop a trial early that is surely worse than the best.")

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from agenttts.environments import environment
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
-from agenttts.llm.openai import MAX_IN_FLIGHT
+from agenttts.llm.lanes import MAX_IN_FLIGHT
 from agenttts.pipeline import Pipeline
 from agenttts.posterior.frontier import require_budgets
 from agenttts.protocols import Environment
@@ -27,6 +28,35 @@ from agenttts.space.cost import GpuSecondsCost, cost_model
 from agenttts.space.throughput import with_throughput
 
 _DEFAULT_COST = "flops"
+
+
+class Waiting(NamedTuple):
+    """How the environment's endpoints are waited for; None leaves it as it is."""
+
+    give_up_after: float | None = None
+    """Minutes without any answer."""
+    timeout: float | None = None
+    """Seconds of one request."""
+    max_in_flight: int | None = None
+    retries: int | None = None
+
+    def apply(self, environment: Environment) -> None:
+        """Let the environment's client wait so.
+
+        Raises:
+            ConfigError: On a time that is none.
+        """
+        for option, what, value in (("--give-up-after", "minutes", self.give_up_after),
+                                    ("--timeout", "seconds", self.timeout)):  # fmt: skip
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{option} must be {what}, more than 0, not {value:g}")
+        if isinstance(environment, LiveEnvironment):
+            environment.wait(
+                timeout_s=self.timeout,
+                max_retries=self.retries,
+                max_in_flight=self.max_in_flight,
+                give_up_after_s=None if self.give_up_after is None else 60 * self.give_up_after,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +89,13 @@ class Problem:
         serving: Callable[[Pipeline], Serving] | None = None,
         throughput: Path | None = None,
         parallel: int = 1,
-        give_up_after: float | None = None,
+        waiting: Waiting | None = None,
     ) -> Problem:
         """Find the environment and work out the space.
 
         Raises:
-            ConfigError: On an unknown environment or cost model, a budget that is missing or too small, or minutes
-                (`give_up_after`) that are no time.
+            ConfigError: On an unknown environment or cost model, a budget that is missing or too small, or a
+                time that is none.
         """
         several = () if budgets is None else _parse_budgets(budgets)
         if several and budget is not None:
@@ -73,8 +103,8 @@ class Problem:
         budget = several[-1] if several else budget
         urls = parse_endpoints(endpoints)
         found = environment(env, data=data, endpoints=urls, serving=serving)
-        if give_up_after is not None:
-            _wait_at_most(found, give_up_after)
+        if waiting is not None:
+            waiting.apply(found)
         default = found.default_budget
         if budget is None and (default is None or cost not in (None, default.cost_model)):
             raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
@@ -120,13 +150,6 @@ class Problem:
         if self.calibration is not None:
             yield "throughput", str(self.calibration)
         yield from more
-
-
-def _wait_at_most(environment: Environment, minutes: float) -> None:
-    if not 0 < minutes < math.inf:
-        raise ConfigError(f"--give-up-after must be minutes, more than 0, not {minutes:g}")
-    if isinstance(environment, LiveEnvironment):
-        environment.give_up_after(60 * minutes)
 
 
 def _parse_budgets(text: str) -> tuple[float, ...]:

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from agenttts.cli.options import DEFAULT_STORE, JsonOption, StoreOption, StudyArgument
+from agenttts.cli.options import JsonOption, ReadStoreOption, StudyArgument
 from agenttts.cli.store import open_store
 from agenttts.errors import ConfigError
 
 
-def studies(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+def studies(store: ReadStoreOption = None, as_json: JsonOption = False) -> None:
     """List the studies of a store."""
     from agenttts.cli.console import show
     from agenttts.report import studies_table, study_row
@@ -25,7 +25,7 @@ def studies(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> 
 def trials(
     study: StudyArgument = None,
     by_score: Annotated[bool, typer.Option("--by-score", help="Best first instead of in order.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadStoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the trials of a study."""
@@ -49,7 +49,7 @@ def trace(
         int | None, typer.Option("--trial", help="Only this trial: what led to it, its stages and its examples.")
     ] = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="With the planner's prompts and replies.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadStoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show why each trial was tried: the agent's graph, node by node, with what came of it and what was rejected."""
@@ -81,7 +81,7 @@ def best(
     ] = None,
     form: Annotated[Literal["yaml", "json"], typer.Option("--format", help="yaml or json.")] = "yaml",
     as_json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadStoreOption = None,
 ) -> None:
     """Print the recommended allocation of a study, ready to be kept in a file."""
     from agenttts._util.yaml_file import written
@@ -100,7 +100,7 @@ def watch(
         float, typer.Option("--every", min=0.1, help="Seconds between looks at the store.", metavar="SECONDS")
     ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once; as without a terminal.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadStoreOption = None,
 ) -> None:
     """Watch a study that another process searches: best, spend, newest trials, last guideline. Ctrl-C ends it."""
     from agenttts.cli.watch import run_watch
@@ -113,7 +113,7 @@ def export(
     optuna: Annotated[
         str, typer.Option("--optuna", help="An Optuna storage, as for optuna-dashboard.", metavar="URL")
     ] = "sqlite:///optuna.db",
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadStoreOption = None,
 ) -> None:
     """Write a study into an Optuna storage, in place of an earlier export, so that optuna-dashboard shows it."""
     from agenttts.cli.console import write_line
@@ -126,7 +126,7 @@ def export(
     write_line(f"wrote {count} trials of study {found.name} to {shown_url(optuna)}")
 
 
-def frontier(study: StudyArgument = None, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+def frontier(study: StudyArgument = None, store: ReadStoreOption = None, as_json: JsonOption = False) -> None:
     """Show what each budget of a study affords, and its Pareto-optimal trials."""
     from rich.console import Group
     from rich.text import Text
@@ -152,7 +152,7 @@ def report(
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.", metavar="FILE")] = Path("report.html"),
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadStoreOption = None,
 ) -> None:
     """Write what was found, how sure it is and why each trial was tried, as one HTML file that needs nothing else."""
     from agenttts._util.files import write_whole

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from agenttts._util.hints import program
 from agenttts._util.numbers import duration
 from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.live import print_heading
@@ -43,7 +44,7 @@ def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_t
     console.print(f"    pipeline = at.environment({problem.env!r}{data}).pipeline", soft_wrap=True)
     console.print(f"    environment = at.RecordedEnvironment(pipeline, {str(output)!r})\n", soft_wrap=True)
     cost, budget = problem.space.cost_model.name, f"{problem.space.budget:.12g}"
-    console.print(f"    agenttts search recorded.py:environment --cost {cost} --budget {budget}", soft_wrap=True)
+    console.print(f"    {program()} search recorded.py:environment --cost {cost} --budget {budget}", soft_wrap=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Everything that can be rejected without a store is rejected before one is opened
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shlex
 from collections import Counter
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
+from rich.console import Console
+
+from agenttts._util.hints import program
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
 from agenttts.cli.live import print_heading, show_progress
 from agenttts.cli.options import DEFAULT_STORE
@@ -121,10 +125,26 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = ()) ->
     if result.frontier is not None:
         console.print()
         console.print(frontier_table(result.frontier, problem.space.cost_model.unit))
-    where = "" if location == DEFAULT_STORE else f" --store {shlex.quote(location)}"
-    # Commands are there to be copied: they are not broken into lines.
-    console.print(f"See why:  agenttts trace {result.study.name}{where}", soft_wrap=True)
-    console.print(f"Keep it:  agenttts best {result.study.name}{where} > allocation.yaml", soft_wrap=True)
+    print_next_steps(console, result.study.name, str(plan.store))
+
+
+def print_next_steps(console: Console, study: str, store: str) -> None:
+    """Commands that go on from a search: there to be copied, so they are not broken into lines.
+
+    Args:
+        console: Where they are printed.
+        study: Name of the study.
+        store: As the search was given it; what may be a secret of it is not shown.
+    """
+    where = ""
+    if store != os.environ.get("AGENTTTS_STORE", DEFAULT_STORE):
+        if location(store) == store:
+            where = f" --store {shlex.quote(store)}"
+        else:
+            print_wrapped(console, "Set AGENTTTS_STORE to the store's URL, not shown as it may hold a password; then:")
+    name = shlex.quote(study)
+    console.print(f"See why:  {program()} trace {name}{where}", soft_wrap=True)
+    console.print(f"Keep it:  {program()} best {name}{where} > allocation.yaml", soft_wrap=True)
 
 
 def _location(plan: SearchPlan) -> str:

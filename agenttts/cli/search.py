@@ -21,6 +21,7 @@ from agenttts.cli.options import (
     ExperienceOption,
     GiveUpOption,
     GpusOption,
+    InFlightOption,
     InsightsOption,
     JsonOption,
     LlmOption,
@@ -29,11 +30,13 @@ from agenttts.cli.options import (
     MethodOption,
     ParallelOption,
     RacingOption,
+    RetriesOption,
     SeedsOption,
     ServeOption,
     StoreOption,
     StudyOption,
     ThroughputOption,
+    TimeoutOption,
     TrackOption,
     TrialsOption,
     WeightsOption,
@@ -71,6 +74,9 @@ def search(
     max_tokens: MaxTokensOption = None,
     max_usd: MaxUsdOption = None,
     give_up_after: GiveUpOption = 10.0,
+    timeout: TimeoutOption = None,
+    max_in_flight: InFlightOption = None,
+    retries: RetriesOption = None,
     racing: RacingOption = True,
     llm: LlmOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
@@ -80,7 +86,7 @@ def search(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
-    from agenttts.cli.problem import Problem
+    from agenttts.cli.problem import Problem, Waiting
     from agenttts.cli.run import plan, run_search
     from agenttts.searching.progress import Limits
 
@@ -94,7 +100,7 @@ def search(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
-        give_up_after=give_up_after,
+        waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
     planned = plan(
         problem,
@@ -128,6 +134,9 @@ def compare(
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
     give_up_after: GiveUpOption = 10.0,
+    timeout: TimeoutOption = None,
+    max_in_flight: InFlightOption = None,
+    retries: RetriesOption = None,
     racing: RacingOption = True,
     llm: LlmOption = None,
     experience: ExperienceOption = None,
@@ -136,7 +145,7 @@ def compare(
 ) -> None:
     """Run several methods with several seeds on one environment, and print one table."""
     from agenttts.cli.console import show
-    from agenttts.cli.problem import Problem
+    from agenttts.cli.problem import Problem, Waiting
     from agenttts.cli.run import plan, run_comparison
     from agenttts.report import comparison_table
     from agenttts.searching.progress import Limits
@@ -150,7 +159,7 @@ def compare(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
-        give_up_after=give_up_after,
+        waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
     limits = Limits(trials=trials)
     planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, racing=racing)
@@ -180,10 +189,13 @@ def record(
         int | None, typer.Option("--max-tokens", min=1, help="Stop when this run has paid for as many.")
     ] = None,
     give_up_after: GiveUpOption = 10.0,
+    timeout: TimeoutOption = None,
+    max_in_flight: InFlightOption = None,
+    retries: RetriesOption = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Record every allocation on sample levels as a table to search. Running the same command again resumes it."""
-    from agenttts.cli.problem import Problem
+    from agenttts.cli.problem import Problem, Waiting
     from agenttts.cli.record import run_record
 
     problem = Problem.create(
@@ -194,7 +206,7 @@ def record(
         budget=budget,
         cost=cost,
         throughput=throughput,
-        give_up_after=give_up_after,
+        waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
     run_record(problem, levels, output, store=store, max_tokens=max_tokens)
 
@@ -220,7 +232,7 @@ def ablate(
     """Run the agent as it is and without each of its parts, with the same seeds, and print one table."""
     from agenttts.cli.ablation import ABLATION_NOTES, run_ablations
     from agenttts.cli.console import show
-    from agenttts.cli.problem import Problem
+    from agenttts.cli.problem import Problem, Waiting
     from agenttts.cli.run import plan
     from agenttts.report import comparison_table
     from agenttts.searching.progress import Limits
@@ -234,7 +246,7 @@ def ablate(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
-        give_up_after=give_up_after,
+        waiting=Waiting(give_up_after),
     )
     planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
     comparisons = run_ablations(problem, planned, seeds, llm=llm, quiet=as_json)

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from agenttts.cli.options import (
-    DEFAULT_STORE,
     DataOption,
     EndpointOption,
     Env,
     GpusOption,
     JsonOption,
-    StoreOption,
+    ReadStoreOption,
     WeightsOption,
 )
 from agenttts.errors import ConfigError
@@ -98,7 +97,7 @@ def serve_pipeline(
     ] = False,
     data: DataOption = None,
     endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadStoreOption = None,
 ) -> None:
     """Serve a recommended allocation as an OpenAI-compatible endpoint."""
     from agenttts.cli.deploy import run_pipeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from agenttts._util.hints import program
 from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.live import print_heading
 from agenttts.simulation import Simulation, SimulationServer
@@ -22,6 +23,6 @@ def run_simulation(simulation: Simulation, data: str, *, port: int) -> None:
             ("serving", f"{server.url} until Ctrl-C"),
         ],
     )
-    command = f"agenttts search {simulation.task} --data {shlex.quote(data)} --llm none"
+    command = f"{program()} search {simulation.task} --data {shlex.quote(data)} --llm none"
     console.print(f"rehearse     OPENAI_BASE_URL={server.url} {command}", soft_wrap=True)
     server.run()

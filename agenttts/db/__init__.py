@@ -1,7 +1,8 @@
 """The store: studies, trials, traces and the sample pool, in SQLite or PostgreSQL."""
 
 from agenttts.db._engine import location
+from agenttts.db._files import stores_in
 from agenttts.db._samples import SampleTable
 from agenttts.db._store import Store, Study
 
-__all__ = ["SampleTable", "Store", "Study", "location"]
+__all__ = ["SampleTable", "Store", "Study", "location", "stores_in"]

@@ -27,10 +27,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from agenttts._util.hints import install
 from agenttts._util.text import scrubbed, storable_data
 from agenttts.errors import StoreError
 
-HEAD = "0004"
+HEAD = "0005"
+TABLES = {"alembic_version", "studies", "samples"}
+"""Tables that every store of ours has, whatever its version."""
 _BUSY_TIMEOUT_MS = 2_000
 _LOCKED_S = 300.0
 """How long a SQLite file that another process has locked is tried again."""
@@ -70,8 +73,7 @@ def open_engine(url: str) -> Engine:
         engine = _connect(address)
     except ImportError as error:
         raise StoreError(
-            f"cannot open the store {shown(address)}: a PostgreSQL store needs psycopg, "
-            "pip install 'agenttts[postgres]'"
+            f"cannot open the store {shown(address)}: a PostgreSQL store needs psycopg, {install('postgres')}"
         ) from error
     except OSError as error:  # there is no working folder that a path could be relative to
         raise StoreError(f"cannot open the store {shown(address)}: {error.strerror}") from error
@@ -189,7 +191,7 @@ def _revision(connection: Connection) -> str | None:
     where, tables = shown(connection.engine.url), set(inspect(connection).get_table_names())
     if not tables:
         return None
-    if not {"alembic_version", "studies", "samples"} <= tables:
+    if not tables >= TABLES:
         raise StoreError(f"{where} is a database, but not an agenttts store: give another --store")
     revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
     if revision > HEAD:

@@ -143,6 +143,9 @@ def _ledger_row(model: str, spend: Spend, study_id: int | None) -> dict[str, Any
         "requests": spend.requests,
         "prompt_tokens": spend.prompt_tokens,
         "completion_tokens": spend.completion_tokens,
+        "cached_prompt_tokens": spend.cached_prompt_tokens,
+        "reasoning_tokens": spend.reasoning_tokens,
+        "estimated_tokens": spend.estimated_tokens,
         "usd": spend.usd,
         "created": datetime.now(UTC),
     }

@@ -91,6 +91,9 @@ purchases = Table(
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     Column("usd", Float, nullable=False),
+    Column("cached_prompt_tokens", Integer, nullable=False, server_default="0"),
+    Column("reasoning_tokens", Integer, nullable=False, server_default="0"),
+    Column("estimated_tokens", Integer, nullable=False, server_default="0"),
     Column("created", UtcTime, nullable=False),
 )
 

@@ -31,7 +31,8 @@ _EVALUATION = TypeAdapter(Evaluation)
 _LOOKS = TypeAdapter(tuple[Look, ...])
 _SPEND = TypeAdapter(Spend)
 _SPEC = TypeAdapter(StudySpec)
-_BOUGHT = ("requests", "prompt_tokens", "completion_tokens", "usd")
+_TOKEN_KINDS = ("cached_prompt_tokens", "reasoning_tokens", "estimated_tokens")
+_BOUGHT = ("requests", "prompt_tokens", "completion_tokens", *_TOKEN_KINDS, "usd")
 _UNBOUGHT = ("reused_prompt_tokens", "reused_completion_tokens", "seconds")
 """What the ledger of purchases does not hold of a trial's spend."""
 
@@ -137,7 +138,7 @@ class Store:
         """
         known = self.studies()
         if not known:
-            raise ConfigError(f"the store {self.location} has no study yet: run `agenttts search` first")
+            raise ConfigError(f"the store {self.location} has no study yet: run a search first")
         if name is None:
             return known[-1]
         for study in known:

@@ -252,7 +252,7 @@ class DeployedPipeline:
         left = [each for each in others if samples[each.name]]
         if not left:
             return None
-        best = max(left, key=lambda each: each.model.parameters)
+        best = max(left, key=lambda each: subtask.sizes[each.model.name])
         return allocation.replaced(subtask.name, best.name, samples[best.name])
 
 

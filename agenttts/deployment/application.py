@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from agenttts._util.hints import install
 from agenttts._util.strict_json import UnfitJSON, read_json
 from agenttts._util.text import one_line, storable, storable_data
 from agenttts.deployment.answer import PipelineAnswer
@@ -86,7 +87,7 @@ def application(pipeline: DeployedPipeline) -> Starlette:
         from starlette.responses import JSONResponse, StreamingResponse
         from starlette.routing import Route
     except ImportError as error:
-        raise ConfigError("an endpoint needs a web server: pip install 'agenttts[deploy]'") from error
+        raise ConfigError(f"an endpoint needs a web server: {install('deploy')}") from error
     name = pipeline.pipeline.name
 
     async def models(_: Request) -> Response:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from agenttts._util.hints import program
 from agenttts._util.yaml_file import Count, Number, Positive, read_checked
 from agenttts.deployment.answering import TIMEOUT_S, DeployedPipeline
 from agenttts.environments.live import LiveEnvironment
@@ -257,7 +258,7 @@ def _require_same(file: _AllocationFile, pipeline: Pipeline, where: str) -> None
     if missing := [part for part in now if part not in file.fingerprints]:
         raise ConfigError(
             f"{where} has no fingerprint of {missing[0]}, so that it cannot be told whether it fits: write it anew "
-            "with `agenttts best`"
+            f"with `{program()} best`"
         )
     changed = [part for part, value in now.items() if file.fingerprints[part] != value]
     if changed or set(file.allocation) != {subtask.name for subtask in pipeline.subtasks}:

@@ -148,10 +148,22 @@ class LiveEnvironment(Environment):
                 )
         self.client.route({served[name]: url for name, url in endpoints.items()})
 
-    def give_up_after(self, seconds: float) -> None:
-        """Give an endpoint up after so many seconds without any answer, and end the search; before it is entered."""
+    def wait(
+        self,
+        *,
+        timeout_s: float | None = None,
+        max_retries: int | None = None,
+        max_in_flight: int | None = None,
+        give_up_after_s: float | None = None,
+    ) -> None:
+        """Change how endpoints are waited for, before the environment is entered; see `OpenAIClient.wait`."""
         if isinstance(self.client, OpenAIClient):
-            self.client.give_up_after(seconds)
+            self.client.wait(
+                timeout_s=timeout_s,
+                max_retries=max_retries,
+                max_in_flight=max_in_flight,
+                give_up_after_s=give_up_after_s,
+            )
 
     @property
     def waiting(self) -> str:

@@ -40,7 +40,8 @@ from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.asking import Patience
-from agenttts.llm.openai import MAX_IN_FLIGHT, OpenAIClient
+from agenttts.llm.lanes import MAX_IN_FLIGHT
+from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.pulse import Pulse
 from agenttts.llm.samples import Spend
@@ -378,7 +379,7 @@ def _require_answer(address: str) -> None:
 def _connected(address: str, workers: int | None) -> Any:
     """The module, connected."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray: Any = imported("ray", "a search on Ray needs Ray: pip install 'agenttts[ray]'")
+    ray: Any = imported("ray", "a search on Ray needs Ray", extra="ray")
     local = address == LOCAL
     try:
         ray.init(

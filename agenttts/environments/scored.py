@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agenttts.environments.scoring import checked_score
-from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, StoreError
+from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ModelRefused, StoreError
 from agenttts.execution.run import ExampleRun, Tally
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Pipeline, Subtask
@@ -17,6 +17,10 @@ from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 
 _OUTPUT_LIMIT = 500
+_REFUSALS = (400, 403, 404, 422)
+"""Statuses by which a server may say that it will never answer a model's requests."""
+_OF_THE_MODEL = (403, 404)
+"""Those that say so with a single request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,8 @@ class ExampleOutcome:
     """It failed because a server gave no completion."""
     missing: bool
     """... and the server was at fault, not the request: that says nothing of the allocation, and is no result."""
+    refused: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
+    """Subtask whose model refused it -> the status and the reason."""
 
 
 @dataclass
@@ -53,6 +59,9 @@ class ScoredRun(ExampleRun):
             broken=self.broken,
             unanswered=self.unanswered,
             missing=self.missing,
+            refused={
+                name: (error.status, str(error)) for name, error in self.refusals.items() if error.status in _REFUSALS
+            },
         )
 
     async def result(self) -> ExampleResult:
@@ -129,13 +138,27 @@ def require_answers(runs: Sequence[ExampleOutcome], allocation: Allocation) -> N
     """Reject an evaluation that says nothing of the allocation.
 
     Raises:
+        ModelRefused: When one stage's model refused every example.
         EndpointError: When no example was answered.
         ConfigError: When the user's own functions raised for every example.
     """
     if len(runs) > 1 and all(run.broken for run in runs):
         raise ConfigError(f"the pipeline's own functions failed for every example: {runs[0].result.error}")
     if runs and all(run.unanswered for run in runs):
+        _require_no_refusal(runs, allocation)
         raise EndpointError(f"every example failed with {allocation}; the first said: {runs[0].result.error}")
+
+
+def _require_no_refusal(runs: Sequence[ExampleOutcome], allocation: Allocation) -> None:
+    for subtask, (status, reason) in runs[0].refused.items():
+        alike = all(subtask in run.refused for run in runs)
+        if alike and (len(runs) > 1 or status in _OF_THE_MODEL):
+            model = allocation[subtask].model
+            raise ModelRefused(
+                f"model {model!r} of subtask {subtask!r} refused every example; the first time it said: {reason}",
+                subtask=subtask,
+                status=status,
+            )
 
 
 def usage_by_subtask(pipeline: Pipeline, runs: Sequence[ExampleOutcome]) -> dict[str, SubtaskUsage]:
@@ -152,6 +175,7 @@ def _usage(tallies: Sequence[Tally]) -> SubtaskUsage:
         unparsable=sum(t.unparsable for t in tallies),
         refused=sum(t.refused for t in tallies),
         cut=sum(t.cut for t in tallies),
+        empty=sum(t.empty for t in tallies),
     )
 
 

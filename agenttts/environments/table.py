@@ -1,10 +1,10 @@
 """Tables of recorded scores: CSV (plain or .gz) and Parquet files, and rows in memory.
 
 A row holds the columns `<subtask>.model` and `<subtask>.samples` of an allocation and its `score` in [0, 1]; with
-`example` it is the score of one example, without it the score of the allocation itself. Optional are `held_out` (true
-or false: an example that no search sees), `<subtask>.score`, and `simulated` (true where no real model gave the
-outcome). Other columns are ignored. Every fault is one sentence that names the file, the line (in Parquet and in memory
-the row, from 1) and the column.
+`example` it is the score of one example, without it the score of the allocation itself. Optional are
+`<subtask>.operator` (its first one where it is empty), `held_out` (true or false: an example that no search sees),
+`<subtask>.score`, and `simulated` (true where no real model gave the outcome). Other columns are ignored. Every fault
+is one sentence that names the file, the line (in Parquet and in memory the row, from 1) and the column.
 
 Tables are written whole or not at all. In CSV a text that a spreadsheet would run as a formula has a quote before it.
 """
@@ -22,10 +22,12 @@ from types import ModuleType
 from typing import IO, Any
 
 from agenttts._util.files import replacing
+from agenttts._util.hints import install
 from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
-from agenttts.space.allocation import Allocation
+from agenttts.pipeline.subtask import paired
+from agenttts.space.allocation import Allocation, Choice
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 WHOLE = "all"
@@ -77,7 +79,7 @@ def write_table(path: Path, pipeline: Pipeline, outcomes: Iterable[RecordedOutco
     """
     require_writable(path)
     stages = [subtask.name for subtask in pipeline.subtasks if subtask.metric is not None]
-    rows = [_row(outcome, stages) for outcome in outcomes]
+    rows = [_row(outcome, pipeline, stages) for outcome in outcomes]
     if path.suffix == ".parquet":
         pyarrow = _parquet()
         with replacing(path) as draft:
@@ -112,10 +114,15 @@ def require_writable(path: Path) -> None:
         _parquet()
 
 
-def _row(outcome: RecordedOutcome, stages: Sequence[str]) -> dict[str, Any]:
-    choices = outcome.allocation.as_dict().items()
+def _row(outcome: RecordedOutcome, pipeline: Pipeline, stages: Sequence[str]) -> dict[str, Any]:
+    choices: dict[str, Any] = {}
+    for subtask in pipeline.subtasks:
+        choice = outcome.allocation[subtask.name]
+        choices |= {f"{subtask.name}.model": choice.model, f"{subtask.name}.samples": choice.samples}
+        if len(subtask.operators) > 1:
+            choices[f"{subtask.name}.operator"] = subtask.pairing(choice.pairing).operator.name
     return {
-        **{f"{name}.{key}": value for name, choice in choices for key, value in choice.items()},
+        **choices,
         "example": outcome.example,
         "held_out": outcome.held_out,
         "score": outcome.score,
@@ -157,9 +164,12 @@ class _Columns:
         )
 
     def _allocation(self, place: str, row: Mapping[str, Any]) -> Allocation:
-        values = tuple(_value(place, row, name) for name in self._choices)
+        operators = tuple(row.get(f"{subtask.name}.operator") for subtask in self.pipeline.subtasks)
+        values = (*(_value(place, row, name) for name in self._choices), *map(str, operators))
         if values not in self.allocations:
-            choices = {s.name: (_model(place, row, s), _samples(place, row, s)) for s in self.pipeline.subtasks}
+            choices = {
+                s.name: Choice.of(_pairing(place, row, s), _samples(place, row, s)) for s in self.pipeline.subtasks
+            }
             self.allocations[values] = Allocation(choices)
         return self.allocations[values]
 
@@ -173,10 +183,12 @@ def _value(place: str, row: Mapping[str, Any], column: str) -> Any:
     return value
 
 
-def _model(place: str, row: Mapping[str, Any], subtask: Subtask) -> str:
+def _pairing(place: str, row: Mapping[str, Any], subtask: Subtask) -> str:
     column = f"{subtask.name}.model"
     try:
-        return subtask.model(str(row[column])).name
+        model = subtask.model(str(row[column])).name
+        column = f"{subtask.name}.operator"
+        return subtask.pairing(paired(model, str(row.get(column) or ""))).name
     except ConfigError as error:
         raise ConfigError(f"{place}, column {column!r}: {error}") from error
 
@@ -268,6 +280,6 @@ def _parquet() -> ModuleType:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ConfigError("Parquet files need pyarrow: pip install 'agenttts[report]', or use .csv") from error
+        raise ConfigError(f"Parquet files need pyarrow: {install('report')}, or use .csv") from error
     module: ModuleType = pyarrow
     return module

@@ -1,10 +1,10 @@
 """The sample pool: every completion ever paid for, addressed by content, reused by every trial.
 
-A key is the hash of (namespace, served model and revision, messages, sampling parameters); the samples of a key are an
-ordered list. A draw of S samples returns the first S and requests only those missing, in one request, once: coroutines
-of this process wait for one another, processes that share the store wait for one another's claims. So S = 5 after
-S = 20 is free, an unchanged upstream output makes downstream free, and a repeated study is free. Fresh draws, for an
-honest check of the winner, use another namespace.
+A key is the hash of (namespace, served model and revision, messages, sampling parameters with the model's own fields);
+the samples of a key are an ordered list. A draw of S samples returns the first S and requests only those missing, in
+one request, once: coroutines of this process wait for one another, processes that share the store wait for one
+another's claims. So S = 5 after S = 20 is free, an unchanged upstream output makes downstream free, and a repeated
+study is free. Fresh draws, for an honest check of the winner, use another namespace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient
 from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
-from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens
+from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens
 from agenttts.pipeline import Message, Model, Sampling
 
 SEARCH = "search"
@@ -193,15 +193,15 @@ class SamplePool:
     async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
         """One request: what it cost, and what it brought."""
         key, model, messages, sampling = order.key, order.model, order.messages, order.sampling
-        most = most_prompt_tokens(messages) + most_completion_tokens(sampling.max_tokens, samples)
+        drawn = model.sampling(sampling)
+        limit = most_tokens(drawn.max_tokens, drawn.extra)
+        most = most_prompt_tokens(messages) + most_completion_tokens(limit, samples)
         async with self.meter.reserved(most):
             bought = await order.client.complete(
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
-            spend = _spend_of(model, bought.prompt_tokens, bought.samples)
-            prompt = StoredPrompt(
-                key, model.served_name, self.namespace, messages, asdict(sampling), bought.prompt_tokens
-            )
+            spend = _spend_of(model, bought)
+            prompt = StoredPrompt(key, model.served_name, self.namespace, messages, asdict(drawn), bought.prompt_tokens)
             self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
             self.meter.add(spend)
         return spend, bought
@@ -239,15 +239,25 @@ class _Embedded:
 
 def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
     """Content hash of everything that decides what a sample looks like."""
-    content = [namespace, model.served_name, model.revision, list(messages), asdict(sampling)]
+    content = [namespace, model.served_name, model.revision, list(messages), asdict(model.sampling(sampling))]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _spend_of(model: Model, prompt_tokens: int, samples: Sequence[Sample]) -> Spend:
+def _spend_of(model: Model, bought: Completions) -> Spend:
     # A request of several choices pays its prompt once.
-    completions = sum(sample.completion_tokens for sample in samples)
+    completions, cached = sum(sample.completion_tokens for sample in bought.samples), bought.cached_prompt_tokens
+    price, cached_price = model.usd_per_million_prompt_tokens or 0, model.usd_per_million_cached_prompt_tokens
     usd = (
-        prompt_tokens * (model.usd_per_million_prompt_tokens or 0)
+        (bought.prompt_tokens - cached) * price
+        + cached * (price if cached_price is None else cached_price)
         + completions * (model.usd_per_million_completion_tokens or 0)
     ) / _MILLION
-    return Spend(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completions, usd=usd)
+    return Spend(
+        requests=1,
+        prompt_tokens=bought.prompt_tokens,
+        completion_tokens=completions,
+        cached_prompt_tokens=cached,
+        reasoning_tokens=bought.reasoning_tokens,
+        estimated_tokens=bought.estimated_tokens,
+        usd=usd,
+    )

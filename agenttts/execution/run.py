@@ -50,7 +50,9 @@ class Tally:
     refused: int = 0
     """Samples in which the model refused, or a content filter did."""
     cut: int = 0
-    """Samples whose tokens were used up before they said anything."""
+    """Samples that were cut at `max_tokens`."""
+    empty: int = 0
+    """Samples that held no text."""
 
 
 @dataclass
@@ -71,6 +73,8 @@ class ExampleRun:
     """Outputs of the subtasks that are done, in the order in which they were."""
     _counted: dict[tuple[str, str], int] = field(default_factory=dict)
     """Subtask and prompt -> how many of its samples are counted."""
+    refusals: dict[str, EndpointError] = field(default_factory=dict)
+    """Subtask -> the last error of a draw from its own model."""
     unmet: dict[tuple[str, str], AgentTTSError] = field(default_factory=dict)
     """Draws that got no samples -> why: a function of the user's may go on without them, a score may not."""
 
@@ -124,9 +128,14 @@ class ExampleRun:
         choice = self.allocation[subtask.name]
         model, wanted = model or subtask.model(choice.model), choice.samples if samples is None else samples
         with self._met(subtask.name, repr((model.name, messages))):
-            drawn = await self.pool.draw(
-                self.completer or self.client, model, storable_data(messages), sampling, wanted
-            )
+            try:
+                drawn = await self.pool.draw(
+                    self.completer or self.client, model, storable_data(messages), sampling, wanted
+                )
+            except EndpointError as error:
+                if model.name == choice.model:
+                    self.refusals[subtask.name] = error
+                raise
         self.spend += drawn.spend
         self._count(subtask, drawn, (subtask.name, repr((model.name, messages, sampling))), own=own)
         return drawn
@@ -137,7 +146,8 @@ class ExampleRun:
         self._counted[prompt] = max(self._counted.get(prompt, 0), len(drawn.samples))
         tally = self.tallies[subtask.name]
         tally.refused += sum(sample.ended == "refused" for sample in fresh)
-        tally.cut += sum(sample.ended == "cut" for sample in fresh)
+        tally.cut += sum(sample.ended in ("cut", "unfinished") for sample in fresh)
+        tally.empty += sum(sample.ended == "empty" for sample in fresh)
         if own and fresh:
             tally.requests += 1
             tally.prompt_tokens += drawn.prompt_tokens
@@ -221,7 +231,7 @@ class StageRun:
     def _answer(self, sample: Sample, place: tuple[str, int]) -> Drawn:
         """A sample, parsed."""
         try:
-            value = None if sample.ended else self.subtask.parser(sample.text, self.input)
+            value = self.subtask.parser(sample.text, self.input) if sample.ended in ("", "unfinished") else None
         except ParseError:
             value = None
         if place not in self._read:
@@ -239,8 +249,8 @@ class StageRun:
     async def draw(
         self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
     ) -> list[str]:
-        """See `pipeline.SubtaskRun`; a sample that is a refusal has an empty text."""
-        return ["" if each.ended else each.text for each in await self._drawn(messages, samples, sampling)]
+        """See `pipeline.SubtaskRun`; a sample that holds nothing to parse has an empty text."""
+        return [each.said for each in await self._drawn(messages, samples, sampling)]
 
     async def sample(
         self,
@@ -270,7 +280,8 @@ class StageRun:
             raise NoUsableSample(
                 f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{_why(drawn)}"
             )
-        return usable
+        # Where an answer was cut off, what it seems to say may be another than what it would have said.
+        return [each for each in usable if not each.ended] or usable
 
     async def _drawn(
         self,
@@ -289,7 +300,7 @@ class StageRun:
 
 
 def _as_drawn(sample: Sample, value: Any) -> Drawn:
-    return Drawn("" if sample.ended else sample.text, value, sample.completion_tokens, sample.ended)
+    return Drawn(sample.said, value, sample.completion_tokens, sample.ended)
 
 
 def _why(drawn: Sequence[Drawn]) -> str:
@@ -297,6 +308,7 @@ def _why(drawn: Sequence[Drawn]) -> str:
     counts = {
         "refused": sum(each.ended == "refused" for each in drawn),
         "used up max_tokens before saying anything": sum(each.ended == "cut" for each in drawn),
+        "empty": sum(each.ended == "empty" for each in drawn),
     }
     named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f" ({named})" if named else ""

@@ -2,28 +2,34 @@
 
 | a choice has | it is |
 |---|---|
-| text, or a list of parts with text | a completion; the parts are joined |
+| text, or a list of parts with text | a completion; the parts are joined, what was thought (`<think>`) is left out |
+| text, and ends by `length` | a completion that is unfinished: it counts where no whole one can be used |
+| a thought that does not end | a completion whose tokens were used up: nothing to parse |
 | a refusal, or ends by `content_filter` | a completion that is a refusal: there is nothing to parse |
 | no text, and ends by `length` | a completion whose tokens were used up by reasoning: nothing to parse |
-| empty text, a call of a tool, or reasoning and no text | an empty completion |
-| none of these (null, no message, another type), or ends by `error` or `abort` | no completion: it is asked for again |
+| empty text, a call of a tool, or reasoning and no text | an empty completion: nothing to parse |
+| none of these, an error, or ends by `error` or `abort` | no completion: it is asked for again |
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agenttts._util.text import storable
-from agenttts.llm.asking import NotAnAnswer
-from agenttts.llm.endpoint import complaint
+from agenttts.llm.asking import ErrorAnswer, NotAnAnswer
 from agenttts.llm.samples import Ended
 
 _TOOLS = ("tool_calls", "function_call")
 _BROKEN_OFF = ("error", "abort")
 """How servers end a choice that they broke off themselves; its text is a part of one."""
 _REASONING = ("reasoning_content", "reasoning")
+_THOUGHT = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.I | re.S)
+_BEFORE = re.compile(r"^.*?</(?:think|thinking|thought)>", re.I | re.S)
+"""A thought whose beginning is part of the prompt's template."""
+_BEGUN = re.compile(r"<(?:think|thinking|thought)>", re.I)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,13 @@ class ReadChoice:
     text: str
     finish_reason: str
     ended: Ended = ""
+    thought: str = ""
+    """What was generated beside the text."""
+
+    @property
+    def generated(self) -> str:
+        """All that was generated, by which tokens are counted."""
+        return self.thought + self.text
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,10 @@ class Choices:
     timed: bool = False
     """Whether it tells timings, as llama.cpp does."""
 
+    def stopped(self, stop: Sequence[str]) -> Choices:
+        """As if the server had stopped at the first of these texts, for one that does not."""
+        return replace(self, usable=[replace(each, text=_until(each.text, stop)) for each in self.usable])
+
 
 def read_choices(answer: Any, most: int) -> Choices:
     """The completions of an answer, at most so many.
@@ -58,15 +75,20 @@ def read_choices(answer: Any, most: int) -> Choices:
     if not isinstance(answer, Mapping):
         raise NotAnAnswer(f"{type(answer).__name__} instead of an object")
     if answer.get("error"):
-        raise NotAnAnswer(complaint(storable(str(answer["error"]))))
+        raise ErrorAnswer(answer)
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise NotAnAnswer("no choices")
+        raise ErrorAnswer(answer) if answer.get("detail") else NotAnAnswer("no choices")
     found = [_choice(each) for each in _in_order(choices)[:most]]
     usable = [each for each in found if each is not None]
     if not usable:
-        raise NotAnAnswer("choices without content")
+        errors = [choice["error"] for choice in choices if isinstance(choice, Mapping) and choice.get("error")]
+        raise ErrorAnswer({"error": errors[0]}) if errors else NotAnAnswer("choices without content")
     return Choices(usable, len(choices), answer.get("usage"), "timings" in answer)
+
+
+def _until(text: str, stop: Sequence[str]) -> str:
+    return text[: min((place for each in stop if (place := text.find(each)) >= 0), default=len(text))]
 
 
 def _in_order(choices: list[Any]) -> list[Any]:
@@ -81,23 +103,43 @@ def _has_place(choice: Any) -> bool:
 
 def _choice(choice: Any) -> ReadChoice | None:
     """A completion; None where it is none."""
-    message = choice.get("message") if isinstance(choice, Mapping) else None
+    message = choice.get("message") if isinstance(choice, Mapping) and not choice.get("error") else None
     if not isinstance(message, Mapping):
         return None
     reason = choice.get("finish_reason")
     reason = reason if isinstance(reason, str) else ""
     if reason in _BROKEN_OFF:
         return None
-    text, refusal = _texts(message.get("content"))
+    content, refusal = _texts(message.get("content"))
     given = message.get("refusal")
     refusal = given if isinstance(given, str) and given else refusal
+    aside = next((each for name in _REASONING if isinstance(each := message.get(name), str) and each), "")
     if refusal or reason == "content_filter":
-        return ReadChoice(storable(text or refusal or ""), reason, "refused")
-    if reason == "length" and not (text or "").strip():
-        return ReadChoice("", reason, "cut")
-    if text is None and (reason in _TOOLS or any(message.get(name) for name in (*_TOOLS, *_REASONING))):
-        text = ""
-    return None if text is None else ReadChoice(storable(text), reason)
+        return ReadChoice(storable(content or refusal or ""), reason, "refused", storable(aside))
+    if content is None and not (reason in (*_TOOLS, "length") or any(message.get(n) for n in (*_TOOLS, *_REASONING))):
+        return None
+    said, thought = _answered(content or "")
+    return ReadChoice(storable(said or ""), reason, _ended(said, reason), storable(aside + thought))
+
+
+def _ended(said: str | None, reason: str) -> Ended:
+    """Why there is nothing, or not all, to parse."""
+    if said is None or (reason == "length" and not said.strip()):
+        return "cut"
+    if not said.strip():
+        return "empty"
+    return "unfinished" if reason == "length" else ""
+
+
+def _answered(text: str) -> tuple[str | None, str]:
+    """A text without what was thought, and that; None where a thought does not end, and nothing is an answer."""
+    said = _THOUGHT.sub("", text)
+    begun, closed = _BEGUN.search(said), _BEFORE.match(said)
+    if closed and not (begun and begun.start() < closed.end()):
+        said = said[closed.end() :]
+    elif begun:
+        return None, text
+    return (said, "") if said == text else (said.lstrip(), text[: len(text) - len(said)])
 
 
 def _texts(content: Any) -> tuple[str | None, str]:

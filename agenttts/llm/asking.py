@@ -3,8 +3,10 @@
 A request has a total time-out that includes reading the answer, and an answer at most 8 MiB. Whatever is no answer to
 the question (a fault of the server, a connection that breaks, a page of HTML, JSON of another kind) is asked for
 again, after a pause that grows; a server's Retry-After is honoured up to `LONGEST_PAUSE_S`. A refused key is final
-until the endpoint has answered once; after that it is a fault like others. A request that is declined (400) is put
-once more to an endpoint that has answered others: a proxy may have declined it.
+until the endpoint has answered once; after that it is a fault like others. An account that is used up is final. A
+request that is declined (400) is put once more to an endpoint that has answered others: a proxy may have declined it.
+
+An error that comes with status 200 counts by its code. An endpoint whose requests time out is asked for fewer at once.
 """
 
 from __future__ import annotations
@@ -12,17 +14,31 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from agenttts._util.text import scrubbed
 from agenttts.errors import EndpointError
-from agenttts.llm.endpoint import MOST_SHOWN, complaint, http_transport, openai_client, sent_secrets, shown_url
+from agenttts.llm.complaints import Complaint, read_complaint
+from agenttts.llm.connection import in_words
+from agenttts.llm.endpoint import (
+    KEY,
+    MOST_SHOWN,
+    Address,
+    endpoint_url,
+    http_transport,
+    joined,
+    sent_secrets,
+    shown_url,
+)
+from agenttts.llm.events import are_events
+from agenttts.llm.events import joined as joined_events
+from agenttts.llm.lanes import Lanes
 from agenttts.llm.pulse import GIVE_UP_AFTER_S, Pulse
 
 T = TypeVar("T")
@@ -34,10 +50,28 @@ _FIRST_PAUSE_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
 _MOST_TIMED_OUT = 2
 """Retries of a request whose time is up: each may take minutes."""
 _MOST_DIGITS = 20
+_OF_A_FIELD = (400, 404, 422, 500, 501)
+"""Statuses by which servers say that they do not take a field; those of 500 are of gateways."""
+
+
+_OUT_OF_MONEY = "; its account is used up: fill it up and run again to go on (what has been paid for is kept)"
+_HINT = "; more time is had with --timeout, fewer requests at once with --max-in-flight, more attempts with --retries"
 
 
 class NotAnAnswer(ValueError):
     """What a server sent does not answer the question; the message says in words what it is."""
+
+
+class ErrorAnswer(NotAnAnswer):
+    """An error that came with status 200.
+
+    Args:
+        body: What was sent, as JSON has been read.
+    """
+
+    def __init__(self, body: Any) -> None:
+        self.complaint = read_complaint(body)
+        super().__init__(self.complaint.text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,27 +88,31 @@ class Patience:
 
 @dataclass
 class Asker:
-    """One endpoint, with its connections."""
+    """One endpoint, with its connections.
 
-    url: str
-    key_env: str
+    Raises:
+        ConfigError: When a key or a header's value is needed and not set.
+    """
+
+    address: Address
+    who: str
+    """Who is asked first, as errors of its key name it."""
     patience: Patience
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(64))
-    """Requests under way at once; shared with other endpoints."""
+    lanes: Lanes = field(default_factory=Lanes)
 
     def __post_init__(self) -> None:
-        seconds = self.patience.timeout_s
-        self._http = http_transport(self.url, timeout_s=seconds)
-        self.client = openai_client(self.url, self.key_env, self._http, timeout_s=seconds)
+        self.url = self.address.url
+        """Where it is asked: with /v1, where the address lacks it and the server has it."""
+        self._headers = self.address.sent(self.who)
+        self._key = self.address.key(self.who)
+        self._http = http_transport(self.url, timeout_s=self.patience.timeout_s)
         self.shown = shown_url(self.url)
         self.pulse = Pulse(self.shown, self.patience.give_up_after_s)
-        self._headers = {name: value for name, value in self.client.default_headers.items() if isinstance(value, str)}
-        self._headers |= {"Authorization": f"Bearer {self.client.api_key}", "Content-Type": "application/json"}
 
     async def close(self) -> None:
         """Close every connection."""
         self.pulse.close()
-        await self.client.close()
+        await self._http.aclose()
 
     async def persist(self, who: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """What an attempt returns, which is made again while that may help.
@@ -94,6 +132,7 @@ class Asker:
                 if failed >= self._retries(error):
                     raise
                 pause = _pause_s(failed, error.retry_after_s)
+                self.pulse.reason = str(error)
             failed += 1
             async with self.pulse.waited_for(who):
                 await asyncio.sleep(pause)
@@ -109,7 +148,7 @@ class Asker:
 
     def _may_pass(self, status: int) -> bool:
         """Whether a status below 500 may be another one in a moment."""
-        return status < 400 or status in (408, 409, 425, 429) or self.pulse.alive
+        return status < 300 or status in (408, 409, 425, 429) or self.pulse.alive
 
     async def once(self, who: str, path: str, body: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """What one request is answered.
@@ -124,69 +163,100 @@ class Asker:
             EndpointError: When no answer comes, or another than was asked for.
         """
         where, seconds = f"{who} at {self.shown}", self.patience.timeout_s
-        async with self.slots, self.pulse.waited_for(who):
-            with _in_words(where):
-                try:
-                    async with asyncio.timeout(seconds):
-                        content = await self._exchange(where, path, body)
-                except TimeoutError as error:
-                    raise EndpointError(f"{where} did not answer within {seconds:g} s", timed_out=True) from error
+        async with self.lanes.one(), self.pulse.waited_for(who):
+            started = time.monotonic()
+            try:
+                content = await self._within(where, seconds, "POST", joined(self.url, path), body)
+            except EndpointError as error:
+                if error.timed_out:
+                    self.lanes.narrow(started)
+                raise
         answer = _json(where, content)
         try:
             found = read(answer)
+        except ErrorAnswer as error:
+            raise self._declined(where, error.complaint.status or 200, error.complaint, body) from error
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             reason = f": {self._quoted(str(error))}" if isinstance(error, NotAnAnswer) else ""
             raise EndpointError(f"{where} answered without a completion{reason}", status=200) from error
         self.pulse.answered()
+        self.lanes.widen()
         return found
 
-    async def _exchange(self, where: str, path: str, body: Mapping[str, Any]) -> bytes:
+    async def fetch(self, who: str, url: str, *, timeout_s: float, body: Mapping[str, Any] | None = None) -> bytes:
+        """What the endpoint's server has at a URL, for a question that is not retried and that nobody waits for.
+
+        Raises:
+            EndpointError: When it does not come.
+        """
+        where = f"{who} at {self.shown}"
+        return await self._within(where, timeout_s, "GET" if body is None else "POST", url, body)
+
+    async def _within(self, where: str, seconds: float, method: str, url: str, body: Mapping[str, Any] | None) -> bytes:
+        """An exchange that takes no longer, its faults in words."""
+        with in_words(where, url):
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._exchange(where, method, url, body)
+            except TimeoutError as error:
+                raise EndpointError(f"{where} did not answer within {seconds:g} s{_HINT}", timed_out=True) from error
+
+    async def _exchange(self, where: str, method: str, url: str, body: Mapping[str, Any] | None) -> bytes:
         """Send, and read the answer's body."""
-        url = self.client.base_url.copy_with(raw_path=self.client.base_url.raw_path.rstrip(b"/") + path.encode())
-        sent = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        async with self._http.stream("POST", url, content=sent, headers=self._headers) as response:
+        sent = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        async with self._http.stream(method, url, content=sent, headers=self._headers) as response:
             if response.status_code < 300:
                 return await _read(where, response, MOST_BYTES)
             if not EndpointError("", status=response.status_code).unavailable:
                 self.pulse.heard()
-            text = await _beginning(response)
-            reason = self._quoted(complaint(text))
-            request = self._scrubbed(response.headers.get("x-request-id", ""))[:100]
-            raise EndpointError(
-                f"{where} answered {response.status_code}: {reason}" + (f" (request {request})" if request else ""),
-                status=response.status_code,
-                retry_after_s=_retry_after_s(response.headers),
-            )
+            complaint = read_complaint(await _beginning(response))
+            raise self._declined(where, response.status_code, complaint, body or {}, response.headers)
+
+    def _declined(
+        self,
+        where: str,
+        status: int,
+        complaint: Complaint,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> EndpointError:
+        """The error of a request that was answered by a complaint."""
+        headers = headers or {}
+        request = self.scrubbed(headers.get("x-request-id", ""))[:100]
+        named = f" (request {request})" if request else ""
+        spent = complaint.out_of_money(status)
+        hint = _OUT_OF_MONEY if spent else self._hint(status, headers)
+        return EndpointError(
+            f"{where} answered {status}: {self._quoted(complaint.text)}{named}{hint}",
+            status=status,
+            lasting=spent,
+            retry_after_s=_retry_after_s(headers),
+            refused=complaint.refused(body) if status in _OF_A_FIELD and not spent else "",
+        )
+
+    def _hint(self, status: int, headers: Mapping[str, str]) -> str:
+        """How to get round it, where that is known."""
+        if 300 <= status < 400:
+            target = self.scrubbed(headers.get("location", "elsewhere"))[:200]
+            return f"; it redirects to {shown_url(target)}: give the base URL that it means"
+        if status in (401, 403) and self._key is None and self.address.key_env is None and not self.address.headers:
+            owner = shown_url(endpoint_url(None))
+            return f"; no key was sent ({KEY} is for {owner}): name the variable that holds one with api_key_env"
+        if status in (404, 405) and not self.pulse.alive and not self.url.partition("?")[0].endswith("/v1"):
+            return "; a base URL usually ends in /v1"
+        return ""
 
     def _quoted(self, text: str) -> str:
         """The first line of what a server says, without any secret that it was sent."""
-        lines = self._scrubbed(text).strip().splitlines()
+        lines = self.scrubbed(text).strip().splitlines()
         return (lines[0] if lines else "no reason given")[:300]
 
-    def _scrubbed(self, text: str) -> str:
-        return scrubbed(text[:MOST_SHOWN], sent_secrets(self.url, self.client.api_key))
-
-
-@contextmanager
-def _in_words(where: str) -> Iterator[None]:
-    """Whatever the connection does wrong becomes one sentence that names the model and the endpoint."""
-    try:
-        yield
-    except EndpointError:
-        raise
-    except Exception as error:
-        # httpx and its successor httpx2, whichever the official client brings, name their errors alike; that of aiohttp
-        # is the cause, and says more: the transport calls a connection that was cut a ConnectTimeout.
-        cause = error.__cause__ or error
-        names = {each.__name__ for one in (error, cause) for each in type(one).__mro__}
-        if not names & {"RequestError", "InvalidURL", "OSError", "ClientError"}:
-            raise
-        cut = bool(names & {"ServerDisconnectedError", "ClientOSError"}) and "ClientConnectorError" not in names
-        # Who takes no connection is not there; who takes one and says nothing may be busy.
-        gone = bool(names & {"ConnectError", "ConnectTimeout", "UnsupportedProtocol", "InvalidURL"}) and not cut
-        slow = "TimeoutException" in names and not gone and not cut
-        reason = f"{where} did not answer: {type(cause).__name__}"
-        raise EndpointError(reason, unreachable=gone, cut=not gone and not slow, timed_out=slow) from error
+    def scrubbed(self, text: str) -> str:
+        """What a server wrote, without any secret that it was sent."""
+        values = [self._headers[header] for header, _ in self.address.headers]
+        return scrubbed(
+            text[:MOST_SHOWN], sent_secrets(self.address.url, self._key or "", os.environ.get(KEY, "").strip(), *values)
+        )
 
 
 async def _read(where: str, response: Any, most: int) -> bytes:
@@ -212,8 +282,10 @@ async def _beginning(response: Any) -> str:
 
 def _json(where: str, content: bytes) -> Any:
     try:
+        if are_events(content):
+            return joined_events(content.decode("utf-8", "replace"))
         return json.loads(content.decode("utf-8-sig", "replace"), parse_int=_bounded)
-    except (ValueError, RecursionError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise EndpointError(f"{where} answered something that is not JSON", status=200) from error
 
 

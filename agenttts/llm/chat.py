@@ -8,16 +8,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from agenttts._util.text import bounded, storable
-from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.answers import Choices, read_choices
 from agenttts.llm.asking import Asker, Patience
-from agenttts.llm.endpoint import REFUSED, endpoint_url, lacks_key, require_served, served_models
+from agenttts.llm.dialect import Dialect
+from agenttts.llm.endpoint import address
 from agenttts.llm.samples import Spend
+from agenttts.llm.served import require_served, served_models
 from agenttts.llm.token_counts import (
     completion_tokens_by_length,
     prompt_tokens_by_length,
+    told_cached_tokens,
     told_completion_tokens,
     told_prompt_tokens,
+    told_reasoning_tokens,
 )
 
 DEFAULT_MODEL = "o3-mini"
@@ -42,23 +45,19 @@ class ChatModel:
     Args:
         name: Its name at the endpoint.
         base_url: The endpoint; that of the environment variable OPENAI_BASE_URL, or OpenAI's own, when None.
-        api_key_env: Environment variable that holds the key.
+        api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
 
     Raises:
-        ConfigError: When OpenAI's endpoint is meant and the key is not set.
+        ConfigError: When a key is needed and not set.
     """
 
     def __init__(
-        self, name: str = DEFAULT_MODEL, *, base_url: str | None = None, api_key_env: str = "OPENAI_API_KEY"
+        self, name: str = DEFAULT_MODEL, *, base_url: str | None = None, api_key_env: str | None = None
     ) -> None:
         self.name = name
-        self._url = endpoint_url(base_url)
-        self._key_env = api_key_env
-        self._takes_schema = True
-        if lacks_key(self._url, api_key_env):
-            raise ConfigError(
-                f"{self._who} needs a key: set {api_key_env}, or OPENAI_BASE_URL for an endpoint of your own"
-            )
+        self._address = address(base_url, api_key_env)
+        self._address.key(self._who)
+        self._dialect = Dialect()
 
     async def __aenter__(self) -> Self:
         await self.check()
@@ -70,16 +69,17 @@ class ChatModel:
         """Nothing to close: no connection outlives its question."""
 
     async def check(self) -> None:
-        """Make sure, without paying for anything, that the model can be asked.
+        """Make sure that the model can be asked: by the endpoint's list, else by one token that is charged to nobody.
 
         Raises:
-            ConfigError: When the endpoint does not serve the model; the message lists those it does.
+            ConfigError: When the endpoint does not serve the model; the message names some that it does.
             EndpointError: When the endpoint cannot be reached or does not accept the key.
         """
         asker = self._asker()
+        body = {"model": self.name, "messages": [{"role": "user", "content": "ready"}], "max_tokens": 1}
         try:
-            served = await served_models(asker.client, self._url, who=self._who)
-            require_served(self.name, served, self._url, asker.client.api_key)
+            served = await served_models(asker, self._who)
+            await require_served(asker, self._who, self.name, served, lambda: self._asked(asker, body))
         finally:
             await asker.close()
 
@@ -98,18 +98,23 @@ class ChatModel:
         messages = [{"role": "system", "content": storable(system)}, {"role": "user", "content": storable(prompt)}]
         asker = self._asker()
         try:
-            choices = await self._complete(asker, messages, schema if self._takes_schema else None)
+            choices = await self._complete(asker, messages, schema)
         finally:
             await asker.close()
-        text = choices.usable[0].text
+        text, generated = choices.usable[0].text, choices.usable[0].generated
         asked = told_prompt_tokens(choices.usage, messages)
-        completion = told_completion_tokens(choices.usage, [text], _MOST_TOKENS)
+        completion = told_completion_tokens(choices.usage, [generated], _MOST_TOKENS)
+        estimated = 0 if asked is not None else prompt_tokens_by_length(messages)
         if completion is None:
-            completion = completion_tokens_by_length(text, _MOST_TOKENS, cut=False)
+            completion = completion_tokens_by_length(generated, _MOST_TOKENS, cut=False)
+            estimated += completion
         spend = Spend(
             requests=1,
             prompt_tokens=prompt_tokens_by_length(messages) if asked is None else asked,
             completion_tokens=completion,
+            cached_prompt_tokens=told_cached_tokens(choices.usage, asked or 0),
+            reasoning_tokens=min(told_reasoning_tokens(choices.usage, 1), completion),
+            estimated_tokens=estimated,
             seconds=time.perf_counter() - started,
         )
         return Answer(bounded(text), spend)
@@ -120,20 +125,18 @@ class ChatModel:
             form = {"name": "reply", "strict": True, "schema": schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
 
-        async def attempt() -> Choices:
-            return await asker.once(self._who, "/chat/completions", body, lambda answer: read_choices(answer, 1))
+        return await asker.persist(self._who, lambda: self._asked(asker, body))
 
-        try:
-            return await asker.persist(self._who, attempt)
-        except EndpointError as error:
-            if schema is None or error.status not in REFUSED:
-                raise
-        choices = await self._complete(asker, messages, None)
-        self._takes_schema = False  # since without it the server answered
-        return choices
+    async def _asked(self, asker: Asker, body: dict[str, Any]) -> Choices:
+        """One request, put as the model takes it."""
+
+        async def ask(request: dict[str, Any]) -> Choices:
+            return await asker.once(self._who, "/chat/completions", request, lambda answer: read_choices(answer, 1))
+
+        return await self._dialect.spoken(f"{self._who} at {asker.shown}", body, ask)
 
     def _asker(self) -> Asker:
-        return Asker(self._url, self._key_env, _PATIENCE)
+        return Asker(self._address, self._who, _PATIENCE)
 
     @property
     def _who(self) -> str:

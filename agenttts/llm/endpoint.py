@@ -1,144 +1,173 @@
-"""What all clients of an OpenAI-compatible endpoint share: its HTTP client, its errors, the models it serves.
+"""Where an endpoint is, how it is shown, and what is sent with every request: its key, and further headers.
 
-Keys come from the environment and appear in no message; URLs are shown without user, password and query.
+Keys come from the environment and appear in no message; URLs are shown without user, password and query. A base URL is
+mended where it is plain what is meant: blanks around it, a missing scheme, the whole path of the chat API. A query
+(`?api-version=...`) goes with every request.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import re
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from agenttts._util.text import scrubbed
-from agenttts.errors import ConfigError, EndpointError
-
-if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+from agenttts.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+KEY = "OPENAI_API_KEY"
+"""The variable of the key of the endpoint that OPENAI_BASE_URL names, else of OpenAI's own."""
 SIMULATION = "agenttts-simulation"
 """Owner of the models that a simulated server lists: by this it is recognised."""
-REFUSED = (400, 422)
-"""Statuses by which a server says that it understood a request and declines it."""
-NO_KEY = "none"
-"""Sent where there is no key."""
 MOST_SHOWN = 4000
 """Characters of what a server wrote that are looked at for an error."""
-_CHECK_TIMEOUT_S = 20.0
+_CONNECT_S = 20.0
+_NO_KEYS = ("sk-no-key-required", "sk-1234", "sk-none", "sk-dummy", "sk-xxx")
+"""Keys that servers of one's own are given where a client asks for one; so is EMPTY."""
+_OF_THE_API = re.compile(r"/(chat/completions|completions|responses|embeddings|models)/?$")
+_LOCAL = re.compile(r"(localhost|127\.|0\.0\.0\.0|10\.|192\.168\.|\[?::1|[\w-]+(:\d+)?(/|$))")
+_ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+
+
+class Address(NamedTuple):
+    """An endpoint, and where its secrets are."""
+
+    url: str
+    key_env: str | None = None
+    """Environment variable of the key; when None, `KEY` for the endpoint that it belongs to, and else no key."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers, and the environment variables of their values."""
+
+    @property
+    def variable(self) -> str | None:
+        """The environment variable whose key is sent there."""
+        return self.key_env or (KEY if _origin(self.url) == _origin(endpoint_url(None)) else None)
+
+    def key(self, who: str) -> str | None:
+        """The key that is sent; None for none.
+
+        Args:
+            who: Who needs it, as errors name it.
+
+        Raises:
+            ConfigError: When it is needed and not there, or cannot be sent.
+        """
+        value = None if self.variable is None else _read(self.variable)
+        if value is None and self.key_env is not None:
+            raise ConfigError(
+                f"{who} needs a key for {shown_url(self.url)}: set the environment variable {self.key_env}"
+            )
+        if value is None and is_openai(self.url):
+            raise ConfigError(
+                f"{who} needs a key: set {KEY}, or OPENAI_BASE_URL for an endpoint of your own"
+                if self.variable
+                else f"{who} needs a key for {shown_url(self.url)}, and {KEY} is for {shown_url(endpoint_url(None))} "
+                "(OPENAI_BASE_URL): name the variable that holds it with api_key_env"
+            )
+        return value
+
+    def sent(self, who: str) -> dict[str, str]:
+        """The headers that are sent with every request.
+
+        Raises:
+            ConfigError: As `key`, or when a header's variable is not set.
+        """
+        key = self.key(who)
+        found = {"Content-Type": "application/json", "Accept": "application/json"}
+        if key is not None:
+            found["Authorization"] = f"Bearer {key}"
+        if key is not None and self.variable == KEY:
+            found |= {header: value for header, name in _ACCOUNT.items() if (value := _read(name)) is not None}
+        for header, variable in self.headers:
+            value = _read(variable)
+            if value is None:
+                raise ConfigError(f"{who} sends the header {header!r}: set the environment variable {variable}")
+            found[header] = value
+        return found
+
+
+def address(base_url: str | None, key_env: str | None = None, headers: Mapping[str, str] | None = None) -> Address:
+    """The endpoint of this base URL: that of OPENAI_BASE_URL, else OpenAI's own, when None.
+
+    Raises:
+        ConfigError: When the URL is none.
+    """
+    return Address(endpoint_url(base_url), key_env, tuple((headers or {}).items()))
 
 
 def endpoint_url(base_url: str | None) -> str:
-    """The endpoint meant: the given one, else that of OPENAI_BASE_URL, else OpenAI's own."""
-    return base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+    """The endpoint meant: the given one, else that of OPENAI_BASE_URL, else OpenAI's own.
+
+    Raises:
+        ConfigError: When it is no URL of HTTP.
+    """
+    given = (base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL).strip()
+    if "://" not in given:
+        given = f"{'http' if _LOCAL.match(given) else 'https'}://{given}"
+    path, mark, query = given.partition("?")
+    found = f"{_OF_THE_API.sub('', path).rstrip('/')}{mark}{query}"
+    try:
+        parts = urlsplit(found)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid or re.search(r"\s", found):
+        raise ConfigError(f"the base URL {shown_url(given)!r} is none: it must be like http://localhost:8000/v1")
+    return found
+
+
+def joined(url: str, path: str) -> str:
+    """A path of an endpoint, before its query."""
+    base, mark, query = url.partition("?")
+    return f"{base}{path}{mark}{query}"
+
+
+def server_url(url: str) -> str:
+    """The endpoint's server, where what is no part of the API is found (metrics, a tokenizer)."""
+    return url.partition("?")[0].removesuffix("/v1")
+
+
+def is_openai(url: str) -> bool:
+    """Whether it is OpenAI's own endpoint, which needs a key."""
+    host = urlsplit(url).hostname or ""
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+
+def has_openai_key() -> bool:
+    """Whether OpenAI's own endpoint is meant where none is named, and there is a key that it may have given out."""
+    key = _read(KEY) or ""
+    return is_openai(endpoint_url(None)) and key.startswith("sk-") and key.lower() not in _NO_KEYS
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _read(variable: str) -> str | None:
+    """What an environment variable holds, without the blanks and line ends around it; None for nothing.
+
+    Raises:
+        ConfigError: When it cannot be sent.
+    """
+    value = os.environ.get(variable, "").strip()
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError(
+            f"the value of {variable} cannot be sent: it holds a line end, or a character that is not ASCII"
+        )
+    return value or None
 
 
 def http_transport(url: str, *, timeout_s: float) -> Any:
-    """The HTTP client through which the official one asks an endpoint: one of httpx, or of httpx2 as its successor."""
+    """The HTTP client through which an endpoint is asked: one of httpx, or of httpx2 as its successor."""
     from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient, Timeout
 
     # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
-    # a key beside a user and password in the URL.
+    # a key beside a user and password in the URL. A redirected POST loses its body, and its headers may go elsewhere.
     return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(
-        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CHECK_TIMEOUT_S)),
-        follow_redirects=False,  # prompts and keys go to the endpoint that was named, and nowhere else
+        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CONNECT_S)), follow_redirects=False
     )
-
-
-def openai_client(url: str, api_key_env: str, transport: Any, *, timeout_s: float) -> AsyncOpenAI:
-    """An official client of one endpoint, with the key from the environment; it does not retry by itself.
-
-    Raises:
-        ConfigError: When api.openai.com is meant and the key's environment variable is not set.
-    """
-    from openai import AsyncOpenAI
-
-    if lacks_key(url, api_key_env):
-        raise ConfigError(
-            f"no key for {shown_url(url)}: set the environment variable {api_key_env}, or name another endpoint with "
-            "base_url or OPENAI_BASE_URL"
-        )
-    # Servers of one's own need no key, but the official client refuses to start without one.
-    key = os.environ.get(api_key_env) or NO_KEY
-    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=0, http_client=transport)
-
-
-def lacks_key(url: str, api_key_env: str) -> bool:
-    """Whether a key is certainly needed and not there."""
-    return url == DEFAULT_BASE_URL and not os.environ.get(api_key_env)
-
-
-async def served_models(client: AsyncOpenAI, url: str, *, who: str) -> dict[str, str] | None:
-    """Names of the models that an endpoint serves, and their owners; None when it does not tell. Costs nothing.
-
-    Args:
-        client: Its client.
-        url: The endpoint.
-        who: Whom it is asked for, as errors name it.
-
-    Raises:
-        EndpointError: When it cannot be reached, rejects the key, or is no OpenAI-compatible endpoint.
-    """
-    from openai import APIStatusError, OpenAIError
-
-    try:
-        impatient = client.with_options(max_retries=1, timeout=_CHECK_TIMEOUT_S)
-        async with asyncio.timeout(2 * _CHECK_TIMEOUT_S):
-            return {served.id: served.owned_by async for served in impatient.models.list()}
-    except APIStatusError as error:
-        if error.status_code in (404, 405, 501):
-            return None
-        raise refusal(error, f"{who} at {shown_url(url)}", client.api_key, url) from error
-    except (OpenAIError, TimeoutError) as error:
-        raise EndpointError(
-            f"cannot reach {shown_url(url)}, the endpoint of {who}: "
-            "start its server, or correct base_url or OPENAI_BASE_URL"
-        ) from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise EndpointError(
-            f"{shown_url(url)} does not answer like an OpenAI-compatible endpoint: its base URL usually ends in /v1"
-        ) from error
-
-
-def require_served(name: str, served: Collection[str] | None, url: str, key: str = "") -> None:
-    """Make sure that a model is among those served, where the endpoint tells.
-
-    Raises:
-        ConfigError: When it is not; the message lists those served.
-    """
-    if served is not None and name not in served:
-        known = scrubbed(", ".join(served)[:MOST_SHOWN], sent_secrets(url, key)) or "none"
-        raise ConfigError(f"{shown_url(url)} does not serve the model {name!r}; it serves {known}")
-
-
-def refusal(error: APIStatusError, where: str, key: str, url: str) -> EndpointError:
-    """The error of a request that a server answered with a status: its complaint's first line, without any secret.
-
-    Args:
-        error: The official client's error.
-        where: The model and the endpoint that were asked, in words.
-        key: The key that was sent.
-        url: Where it was sent, with the user, the password and the query that were sent with it.
-    """
-    sent = sent_secrets(url, key)
-    lines = scrubbed(str(error.message)[:MOST_SHOWN], sent).strip().splitlines()
-    reason = (lines[0] if lines else "no reason given")[:300]
-    request = f" (request {scrubbed(error.request_id, sent)[:100]})" if error.request_id else ""
-    return EndpointError(f"{where} answered {error.status_code}: {reason}{request}", status=error.status_code)
-
-
-def complaint(body: str) -> str:
-    """What the body of a refusal says, in words: its error's message, or all of it where it has another form."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return body
-    for name in ("error", "message", "detail"):
-        said = said[name] if isinstance(said, dict) and said.get(name) else said
-    return said if isinstance(said, str) else body
 
 
 def shown_url(url: str) -> str:
@@ -157,14 +186,14 @@ def _parts(rest: str) -> tuple[str, str]:
     return authority.rpartition("@")[2], rest[len(authority) :]
 
 
-def sent_secrets(url: str, key: str) -> list[str]:
-    """Every secret that a server is told with a request: the key, and the URL's user, password and query."""
+def sent_secrets(url: str, *sent: str) -> list[str]:
+    """Every secret that a server is told with a request: these, and the URL's user, password and query."""
     rest = url.partition("://")[2]
     user_part = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[0]
     user, _, password = user_part.partition(":")
     query = re.split(r"[?#]", rest, maxsplit=1)[1:]
     values = [part.partition("=")[2] for text in query for part in re.split("[&;#]", text)]
-    # The official client writes "user:password" decoded, in base64.
+    # The transport writes "user:password" decoded, in base64.
     credential = f"{unquote(user)}:{unquote(password)}" if user_part else ""
-    found = [key, user_part, credential, user, password, *query, *values]
-    return [secret for secret in found if secret not in ("", NO_KEY)]
+    found = [*sent, user_part, credential, user, password, *query, *values]
+    return [secret for secret in found if secret]

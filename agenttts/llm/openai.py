@@ -1,8 +1,8 @@
 """The client of OpenAI-compatible endpoints: completions of one prompt, with honest token counts.
 
 How long is waited and what is asked for again is said in `llm.asking`. What servers differ in is learned once per
-endpoint: how many choices they return at once (`n=`), and whether their usage counts all of them. llama.cpp counts
-only one choice, so its completions are counted with its own tokenizer.
+endpoint and model: which fields they take (`llm.dialect`), how many choices they return at once (`n=`), and whether
+their usage counts all of them. llama.cpp counts only one choice, so its completions are counted with its own tokenizer.
 """
 
 from __future__ import annotations
@@ -18,17 +18,23 @@ from typing import Any
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.answers import Choices, read_choices
 from agenttts.llm.asking import Asker, NotAnAnswer, Patience
-from agenttts.llm.endpoint import DEFAULT_BASE_URL, REFUSED, SIMULATION, endpoint_url, require_served, served_models
+from agenttts.llm.dialect import Dialect
+from agenttts.llm.endpoint import SIMULATION, Address, address, endpoint_url, is_openai, server_url
+from agenttts.llm.lanes import MAX_IN_FLIGHT, Lanes
 from agenttts.llm.prefix_cache import CacheUse, read_metrics
 from agenttts.llm.pulse import GIVE_UP_AFTER_S
 from agenttts.llm.samples import Completions, Sample
+from agenttts.llm.served import Served, require_served, served_models
 from agenttts.llm.token_counts import (
     completion_tokens_by_length,
+    most_tokens,
     prompt_tokens_by_length,
     tokens_by_length,
     tokens_by_llama_cpp,
+    told_cached_tokens,
     told_completion_tokens,
     told_prompt_tokens,
+    told_reasoning_tokens,
 )
 from agenttts.pipeline import Message, Model, Sampling
 
@@ -36,7 +42,6 @@ SIMULATED = "simulated models; no LLM runs"
 """What is said of the answers of a simulated server."""
 TIMEOUT_S = 120.0
 MAX_RETRIES = 5
-MAX_IN_FLIGHT = 64
 _MAX_SEED = 2**31
 _METRICS_TIMEOUT_S = 5.0
 _PROBE = "ready"
@@ -44,42 +49,57 @@ _COMPLETIONS, _EMBEDDINGS = "/chat/completions", "/embeddings"
 _UNSUPPORTED = (200, 404, 405, 501)
 """Statuses of a server that has no embeddings, though they also mean that it is at fault."""
 _SHOWN = 200
+_REFUSED = (400, 422)
+"""Statuses by which a server says that it understood a request and declines it, as where `n` is too large."""
+_NOT_IMPLEMENTED, _FAULT = 501, 500
+_MOST_FAULTS = 2
+"""How often a server may fail with several choices, and answer with one, until it is asked for one only."""
+_ONE_TOKEN = Sampling(temperature=None, top_p=None, max_tokens=1)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Endpoint:
+class _AtOnce:
+    """How many choices a model returns at once."""
+
+    accepted: int = 1
+    """Most that it has returned."""
+    refused: int | None = None
+    """Fewest that it has rejected."""
+    faults: int = 0
+    """How often its server failed with several and answered with one."""
+    probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failed: list[EndpointError] = field(default_factory=list)
+    """Why probes failed, in their order: a failure is shared by all that waited for it."""
+
+    def may_take(self, n: int) -> bool:
+        """Whether it is unknown if it returns more than it ever has."""
+        return n > self.accepted and self.refused != self.accepted + 1
+
+
+@dataclass
+class _Served:
+    """One model at one endpoint."""
+
     asker: Asker
-    accepted_n: int = 1
-    """Most choices that the server has returned at once."""
-    refused_n: int | None = None
-    """Fewest choices that the server has rejected."""
+    dialect: Dialect = field(default_factory=Dialect)
+    choices: _AtOnce = field(default_factory=_AtOnce)
     miscounts: bool = False
     """Its usage counts one choice only (llama.cpp)."""
-    takes_seed: bool = True
     tells_cache: bool = True
     """Whether it may count the use of its prefix cache."""
     tells_usage: bool = True
     """Whether its usage has always been one that can be."""
-    cut: set[str] = field(default_factory=set)
-    """Models of which it has been said that their tokens were used up before they said anything."""
-    probing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def url(self) -> str:
-        return self.asker.url
-
-    def may_take(self, n: int) -> bool:
-        """Whether it is unknown if the server takes more choices than it ever has."""
-        return n > self.accepted_n and self.refused_n != self.accepted_n + 1
+    tells_cut: bool = True
+    """Whether it is still to be said that its tokens were used up before it said anything."""
 
 
 class OpenAIClient:
     """The official `openai` async client, one connection pool per endpoint.
 
     Args:
-        max_in_flight: Requests under way at once, over all endpoints.
+        max_in_flight: Requests under way at once, over all endpoints; fewer where an endpoint cannot keep up.
         timeout_s: Seconds that one request may take in all.
         max_retries: Retries of a request that got no answer (see `llm.asking`).
         give_up_after_s: Seconds without any answer after which an endpoint is given up.
@@ -96,28 +116,40 @@ class OpenAIClient:
         self.patience = Patience(timeout_s=timeout_s, max_retries=max_retries, give_up_after_s=give_up_after_s)
         self._max_in_flight = max_in_flight
         self._slots = asyncio.Semaphore(max_in_flight)
-        self._endpoints: dict[tuple[str, str], _Endpoint] = {}
+        self._askers: dict[Address, Asker] = {}
+        self._models: dict[tuple[Address, str], _Served] = {}
+        self._told: dict[tuple[Address, str], set[str]] = {}
         self._routes: dict[str, str] = {}
 
     def with_limits(self, *, timeout_s: float, max_retries: int) -> OpenAIClient:
         """A client with the same routes that waits for less, or for more."""
-        other = OpenAIClient(
-            max_in_flight=self._max_in_flight,
-            timeout_s=timeout_s,
-            max_retries=max_retries,
-            give_up_after_s=self.patience.give_up_after_s,
-        )
+        other = OpenAIClient(max_in_flight=self._max_in_flight, give_up_after_s=self.patience.give_up_after_s)
+        other.wait(timeout_s=timeout_s, max_retries=max_retries)
         other.route(self._routes)
         return other
 
-    def give_up_after(self, seconds: float) -> None:
-        """Give an endpoint up after so many seconds without any answer; for endpoints that have not been asked yet."""
-        self.patience = replace(self.patience, give_up_after_s=seconds)
+    def wait(
+        self,
+        *,
+        timeout_s: float | None = None,
+        max_retries: int | None = None,
+        max_in_flight: int | None = None,
+        give_up_after_s: float | None = None,
+    ) -> None:
+        """Change how endpoints are waited for, of those that have not been asked yet.
+
+        The figures are those of the constructor; None leaves one as it is.
+        """
+        given = {"timeout_s": timeout_s, "max_retries": max_retries, "give_up_after_s": give_up_after_s}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self.patience = replace(self.patience, **changes)
+        if max_in_flight is not None:
+            self._max_in_flight, self._slots = max_in_flight, asyncio.Semaphore(max_in_flight)
 
     @property
     def waiting(self) -> str:
         """What has been waited for for long, in words; empty where nothing is."""
-        return "; ".join(notice for each in self._endpoints.values() if (notice := each.asker.pulse.notice))
+        return "; ".join(notice for each in self._askers.values() if (notice := each.pulse.notice))
 
     def url(self, model: Model) -> str:
         """Where a model is asked."""
@@ -126,52 +158,16 @@ class OpenAIClient:
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
-        endpoint, body, seed = self._endpoint(model), _body(model, messages, sampling), seed + start
-
-        async def attempt() -> Choices:
-            if endpoint.may_take(samples):
-                async with endpoint.probing:
-                    if endpoint.may_take(samples):  # nobody else has found out meanwhile
-                        return await self._probe(endpoint, model, body, samples, seed)
-            return await self._request(endpoint, model, body, min(samples, endpoint.accepted_n), seed)
-
-        choices = await endpoint.asker.persist(_who(model), attempt)
-        return await self._counted(endpoint, model, choices, messages, _most_tokens(sampling))
-
-    async def _probe(self, endpoint: _Endpoint, model: Model, body: dict[str, Any], wanted: int, seed: int) -> Choices:
-        """Ask for more choices than ever before, for fewer when refused, and remember what the server takes."""
-        n = wanted if endpoint.refused_n is None else min(wanted, endpoint.refused_n - 1)
-        refused = endpoint.refused_n
-        while True:
-            try:
-                choices = await self._request(endpoint, model, body, n, seed)
-            except EndpointError as error:
-                if n <= endpoint.accepted_n or not _is_refusal(error):
-                    raise
-                refused, n = n, max(endpoint.accepted_n, n // 2)
-                continue
-            if choices.given < n:
-                refused = choices.given + 1
-            endpoint.accepted_n = max(endpoint.accepted_n, min(n, choices.given))
-            endpoint.refused_n = endpoint.accepted_n + 1 if refused else None
-            return choices
-
-    async def _request(self, endpoint: _Endpoint, model: Model, body: dict[str, Any], n: int, seed: int) -> Choices:
-        """One request, put once more where the server takes no seed."""
-        request = {**body, **({"n": n} if n > 1 else {}), **({"seed": seed % _MAX_SEED} if endpoint.takes_seed else {})}
-        try:
-            return await endpoint.asker.once(_who(model), _COMPLETIONS, request, lambda answer: read_choices(answer, n))
-        except EndpointError as error:
-            if not (endpoint.takes_seed and _is_refusal(error) and "seed" in str(error)):
-                raise
-            endpoint.takes_seed = False
-            return await self._request(endpoint, model, body, n, seed)
+        drawn, served = model.sampling(sampling), self._served(model)
+        request = _Asking(served, model, _body(model, messages, drawn), tuple(drawn.stop), seed + start)
+        choices = await served.asker.persist(_who(model), lambda: request.answered(samples))
+        return await self._counted(served, model, choices, messages, most_tokens(drawn.max_tokens, drawn.extra))
 
     async def _counted(
-        self, endpoint: _Endpoint, model: Model, choices: Choices, messages: Sequence[Message], most: int
+        self, endpoint: _Served, model: Model, choices: Choices, messages: Sequence[Message], most: int
     ) -> Completions:
         """The completions with their tokens: as the server tells them, else by length."""
-        texts = [choice.text for choice in choices.usable]
+        texts = [choice.generated for choice in choices.usable]
         prompt = told_prompt_tokens(choices.usage, messages)
         total = told_completion_tokens(choices.usage, texts, most)
         if prompt is None or total is None:
@@ -180,32 +176,40 @@ class OpenAIClient:
         counts = None
         if endpoint.miscounts and len(texts) > 1:
             stopped = [choice.finish_reason == "stop" for choice in choices.usable]
-            counts = await tokens_by_llama_cpp(endpoint.asker.client, endpoint.url, texts, stopped)
+            counts = await tokens_by_llama_cpp(endpoint.asker, _who(model), texts, stopped)
             total = None if total is None else min(total * len(texts), most * len(texts))
         if counts is None and total is not None:
             counts = tokens_by_length(total, texts)
         if counts is None:
             counts = [
-                completion_tokens_by_length(choice.text, most, cut=choice.finish_reason == "length")
+                completion_tokens_by_length(choice.generated, most, cut=choice.finish_reason == "length")
                 for choice in choices.usable
             ]
         if any(choice.ended == "cut" for choice in choices.usable):
             self._tell_of_cut(endpoint, model, most)
         samples = (
-            Sample(choice.text, min(max(count, 0), most + 1), choice.ended)
+            Sample(choice.text, max(count, 0), choice.ended)
             for choice, count in zip(choices.usable, counts, strict=True)
         )
-        return Completions(tuple(samples), prompt_tokens_by_length(messages) if prompt is None else prompt)
+        drawn, asked = tuple(samples), prompt_tokens_by_length(messages) if prompt is None else prompt
+        completions = sum(sample.completion_tokens for sample in drawn)
+        return Completions(
+            drawn,
+            asked,
+            cached_prompt_tokens=told_cached_tokens(choices.usage, asked),
+            reasoning_tokens=min(told_reasoning_tokens(choices.usage, len(texts)), completions),
+            estimated_tokens=(asked if prompt is None else 0) + (completions if total is None else 0),
+        )
 
-    def _tell_of_usage(self, endpoint: _Endpoint, model: Model, usage: Any) -> None:
+    def _tell_of_usage(self, endpoint: _Served, model: Model, usage: Any) -> None:
         if endpoint.tells_usage:
             endpoint.tells_usage = False
             told = "no usage" if usage is None else f"a usage that cannot be ({str(usage)[:_SHOWN]})"
             _log.warning("%s at %s tells %s: its tokens are counted by length", _who(model), endpoint.asker.shown, told)
 
-    def _tell_of_cut(self, endpoint: _Endpoint, model: Model, most: int) -> None:
-        if model.served_name not in endpoint.cut:
-            endpoint.cut.add(model.served_name)
+    def _tell_of_cut(self, endpoint: _Served, model: Model, most: int) -> None:
+        if endpoint.tells_cut:
+            endpoint.tells_cut = False
             _log.warning(
                 "%s used up max_tokens=%d before it said anything: such samples count as unparsable; give its subtask "
                 "a larger max_tokens",
@@ -222,7 +226,7 @@ class OpenAIClient:
 
     async def _embedding(self, model: Model, text: str) -> Mapping[str, Any]:
         """An answer that holds an embedding."""
-        asker = self._endpoint(model).asker
+        asker = self._asker(model)
         body = {"model": model.served_name, "input": text, "encoding_format": "float"}
 
         def read(answer: Any) -> Mapping[str, Any]:
@@ -247,46 +251,128 @@ class OpenAIClient:
         self._routes.update(urls)
 
     async def check(self, models: Sequence[Model]) -> str:
-        served: dict[str, dict[str, str] | None] = {}
+        listed: dict[Address, Served] = {}
+        for model in models:  # first of all what costs no request: keys, headers, addresses
+            self._asker(model)
         for model in models:
-            endpoint = self._endpoint(model)
-            if endpoint.url not in served:
-                served[endpoint.url] = await served_models(endpoint.asker.client, endpoint.url, who=_who(model))
-            require_served(model.served_name, served[endpoint.url], endpoint.url, endpoint.asker.client.api_key)
-        owners = {owner for names in served.values() for owner in (names or {}).values()}
+            asker, where = self._asker(model), self._address(model)
+            if where not in listed:
+                listed[where] = await served_models(asker, _who(model))
+            await require_served(asker, _who(model), model.served_name, listed[where], lambda: self._one_token(model))  # noqa: B023
+        owners = {owner for names in listed.values() for owner in names.values()}
         return SIMULATED if SIMULATION in owners else ""
+
+    async def _one_token(self, model: Model) -> Choices:
+        """Ask a model for one token, which is charged to nobody."""
+        body = _body(model, [{"role": "user", "content": _PROBE}], model.sampling(_ONE_TOKEN))
+        return await _Asking(self._served(model), model, body).answered(1)
 
     async def prefix_cache(self, model: Model) -> CacheUse | None:
         """What a model's server has counted of its prefix cache; None where it does not tell."""
-        from openai import OpenAIError
-
-        endpoint = self._endpoint(model)
-        if not endpoint.tells_cache or endpoint.url == DEFAULT_BASE_URL:
+        served = self._served(model)
+        if not served.tells_cache or is_openai(served.asker.url):
             return None
-        client = endpoint.asker.client.with_options(timeout=_METRICS_TIMEOUT_S, max_retries=0)
         try:
-            url = endpoint.url.removesuffix("/").removesuffix("/v1") + "/metrics"
-            async with asyncio.timeout(_METRICS_TIMEOUT_S):
-                use = read_metrics(await client.get(url, cast_to=str), model.served_name)
-        except (OpenAIError, ValueError, TimeoutError):
+            url = server_url(served.asker.url) + "/metrics"
+            metrics = await served.asker.fetch(_who(model), url, timeout_s=_METRICS_TIMEOUT_S)
+            use = read_metrics(metrics.decode("utf-8", "replace"), model.served_name)
+        except (EndpointError, ValueError):
             use = None
-        endpoint.tells_cache = use is not None
+        served.tells_cache = use is not None
         return use
 
     async def close(self) -> None:
-        for endpoint in self._endpoints.values():
-            await endpoint.asker.close()
-        self._endpoints.clear()
+        for asker in self._askers.values():
+            await asker.close()
+        self._askers.clear()
+        self._models.clear()
         # A semaphore belongs to the event loop it was first waited for in; the next run may have another.
         self._slots = asyncio.Semaphore(self._max_in_flight)
 
-    def _endpoint(self, model: Model) -> _Endpoint:
-        url = self.url(model)
-        known = self._endpoints.get((url, model.api_key_env))
-        if known is None:
-            asker = Asker(url, model.api_key_env, self.patience, self._slots)
-            known = self._endpoints[url, model.api_key_env] = _Endpoint(asker)
-        return known
+    def _address(self, model: Model) -> Address:
+        return address(self._routes.get(model.served_name) or model.base_url, model.api_key_env, model.headers)
+
+    def _asker(self, model: Model) -> Asker:
+        where = self._address(model)
+        if where not in self._askers:
+            lanes = Lanes(self._slots, self._max_in_flight)
+            self._askers[where] = Asker(where, _who(model), self.patience, lanes)
+        return self._askers[where]
+
+    def _served(self, model: Model) -> _Served:
+        """What is known of a model; of variants each by itself, for a server may take other fields of each."""
+        key = self._address(model), model.name
+        if key not in self._models:
+            told = self._told.setdefault((key[0], model.served_name), set())
+            self._models[key] = _Served(self._asker(model), Dialect(told=told))
+        return self._models[key]
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """A request for completions of one prompt, made until the server takes it."""
+
+    served: _Served
+    model: Model
+    body: Mapping[str, Any]
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+    async def answered(self, wanted: int) -> Choices:
+        """At least one choice, at most as many as are wanted."""
+        known = self.served.choices
+        if not known.may_take(wanted):
+            return await self._asked(min(wanted, known.accepted))
+        failed = len(known.failed)
+        async with known.probing:
+            if len(known.failed) > failed:
+                raise known.failed[-1]
+            if known.may_take(wanted):  # nobody else has found out meanwhile
+                return await self._probed(wanted)
+        return await self._asked(min(wanted, known.accepted))
+
+    async def _probed(self, wanted: int) -> Choices:
+        """Ask for more choices than ever before, for fewer when refused, and remember how many there are at once."""
+        known = self.served.choices
+        try:
+            return await self._probe(wanted if known.refused is None else min(wanted, known.refused - 1))
+        except EndpointError as error:
+            known.failed.append(error)
+            raise
+
+    async def _probe(self, n: int) -> Choices:
+        known = self.served.choices
+        refused, faults = known.refused, known.faults
+        while True:
+            try:
+                choices = await self._asked(n)
+            except EndpointError as error:
+                if n <= known.accepted or error.status not in (*_REFUSED, _FAULT, _NOT_IMPLEMENTED):
+                    raise
+                understood = error.status in _REFUSED
+                faults += not understood
+                # A fault may be of the moment: that it is of `n` shows when it comes again.
+                if understood or error.refused == "n" or error.status == _NOT_IMPLEMENTED or faults >= _MOST_FAULTS:
+                    refused = n if understood else known.accepted + 1
+                n = max(known.accepted, n // 2 if understood else 1)
+                continue
+            known.faults = faults
+            if choices.given < n:
+                refused = choices.given + 1
+            known.accepted = max(known.accepted, min(n, choices.given))
+            known.refused = known.accepted + 1 if refused else None
+            return choices
+
+    async def _asked(self, n: int) -> Choices:
+        """One request, put as the model takes it."""
+        who, asker = _who(self.model), self.served.asker
+        body = {**self.body, **({"n": n} if n > 1 else {}), "seed": self.seed % _MAX_SEED}
+
+        async def ask(request: dict[str, Any]) -> Choices:
+            return await asker.once(who, _COMPLETIONS, request, lambda answer: read_choices(answer, n))
+
+        choices = await self.served.dialect.spoken(f"{who} at {asker.shown}", body, ask, self.model.own_fields)
+        return choices.stopped(self.stop) if "stop" in self.served.dialect.left_out else choices
 
 
 def _vector(answer: Any) -> list[float]:
@@ -301,29 +387,19 @@ def _vector(answer: Any) -> list[float]:
     return numbers
 
 
-def _most_tokens(sampling: Sampling) -> int:
-    """Most tokens that a sample may have, where the request's further fields raise the limit, too."""
-    given = [sampling.extra.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    return max([sampling.max_tokens, *(number for number in given if type(number) is int)])
-
-
 def _who(model: Model) -> str:
     return f"model {model.name!r}"
 
 
 def _body(model: Model, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
-    body: dict[str, Any] = {
+    """A request; what is None is left out."""
+    body = {
         "model": model.served_name,
         "messages": list(messages),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
+        "stop": list(sampling.stop) or None,
+        **sampling.extra,
     }
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
-    return body | dict(sampling.extra)
-
-
-def _is_refusal(error: EndpointError) -> bool:
-    """Whether the server understood the request and rejected it, as it does when `n` is unknown or too large."""
-    return error.status in REFUSED
+    return {name: value for name, value in body.items() if value is not None}

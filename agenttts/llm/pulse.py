@@ -42,6 +42,8 @@ class Pulse:
         self._watcher: asyncio.Task[None] | None = None
         self.alive = False
         """Whether it has ever answered what was asked."""
+        self.reason = ""
+        """Why a request is being made again, the last one that is."""
 
     @property
     def silence_s(self) -> float:
@@ -55,14 +57,15 @@ class Pulse:
             return ""
         count = len(self._waiting)
         requests = "1 request is" if count == 1 else f"{count} requests are"
+        last = f" (the last one failed: {self.reason})" if self.reason else ""
         return (
             f"waiting for {next(iter(self._waiting.values()))} at {self._where}: no answer for {self.silence_s:.0f} s, "
-            f"{requests} under way"
+            f"{requests} under way{last}"
         ) + (f"; given up after {self.give_up_after_s:g} s" if self.give_up_after_s < math.inf else "")
 
     def answered(self) -> None:
         """Take note of what was asked for."""
-        self.alive = True
+        self.alive, self.reason = True, ""
         self.heard()
 
     def heard(self) -> None:
@@ -133,7 +136,8 @@ class Pulse:
 
     def _given_up(self, who: str) -> EndpointError:
         return EndpointError(
-            f"{who} at {self._where} has answered nothing for {self.give_up_after_s:g} s and was given up: look after "
-            "its server and run again, or wait longer with --give-up-after",
+            f"{who} at {self._where} has answered nothing for {self.give_up_after_s:g} s and was given up"
+            f"{f' (the last request failed: {self.reason})' if self.reason else ''}: look after its server and run "
+            "again, or wait longer with --give-up-after",
             lasting=True,
         )

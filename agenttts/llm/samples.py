@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol
 
-Ended = Literal["", "refused", "cut"]
-"""Why a completion holds nothing to parse: the model refused (or a content filter did), or its tokens were used up
-before it said anything."""
+Ended = Literal["", "refused", "cut", "empty", "unfinished"]
+"""Why a completion holds nothing to parse: the model refused (or a content filter did), its tokens were used up before
+it said anything, or it said nothing. An unfinished one has text, but its tokens were used up before its end: it counts
+where no whole one can be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,12 @@ class Spend:
     reused_prompt_tokens: int = 0
     """Prompt tokens of draws that the pool answered, as a fresh request would have counted them."""
     reused_completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    """Of the prompt tokens, those that the provider had in its cache, as it told: most have another price for them."""
+    reasoning_tokens: int = 0
+    """Of the completion tokens, those of reasoning, as the provider told."""
+    estimated_tokens: int = 0
+    """Of all tokens, those of which the provider told no count that can be: counted by the length of the texts."""
     usd: float = 0.0
     """By the models' declared prices; models without prices add nothing."""
     seconds: float = 0.0
@@ -47,7 +54,12 @@ class Sample:
     text: str
     completion_tokens: int
     ended: Ended = ""
-    """Why there is nothing to parse; empty where there is something."""
+    """Why there is nothing, or not all, to parse; empty where the whole text is there."""
+
+    @property
+    def said(self) -> str:
+        """What there is to parse; empty for nothing."""
+        return self.text if self.ended in ("", "unfinished") else ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,10 @@ class Completions:
     samples: tuple[Sample, ...]
     """At least one."""
     prompt_tokens: int
+    cached_prompt_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated_tokens: int = 0
+    """As in `Spend`."""
 
 
 class SampleStore(Protocol):

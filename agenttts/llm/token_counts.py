@@ -6,15 +6,21 @@ Anything else (absent, negative, NaN, a text, more than `max_tokens`, 4,300 digi
 
 from __future__ import annotations
 
-import asyncio
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from agenttts.errors import EndpointError
+from agenttts.llm.endpoint import server_url
+
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from agenttts.llm.asking import Asker
 
 _TOKENIZER_TIMEOUT_S = 10.0
+_LIMITS = ("max_tokens", "max_completion_tokens")
+UNLIMITED = 2**17
+"""Most tokens of a sample of a model whose requests have no limit: as many as models write at once."""
 _CHARACTERS_PER_TOKEN = 3
 _LONGEST_TOKEN = 128
 """Characters; the longest ones are runs of blanks."""
@@ -25,6 +31,14 @@ _FRAME, _MESSAGE_FRAME = 256, 64
 def most_prompt_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
     """Most tokens that a prompt can have: one for each byte, and what a server puts around it."""
     return _FRAME + sum(_MESSAGE_FRAME + _bytes(message) for message in messages)
+
+
+def most_tokens(max_tokens: int | None, extra: Mapping[str, Any]) -> int:
+    """Most tokens that one sample may have, where the request's further fields change the limit, too."""
+    limits = [max_tokens, *(extra[name] for name in _LIMITS if name in extra)]
+    if "max_tokens" in extra:
+        limits[0] = None  # it replaces the sampling's
+    return max((limit for limit in limits if type(limit) is int), default=UNLIMITED)
 
 
 def most_completion_tokens(max_tokens: int, choices: int) -> int:
@@ -38,10 +52,34 @@ def told_prompt_tokens(usage: Any, messages: Sequence[Mapping[str, Any]]) -> int
 
 
 def told_completion_tokens(usage: Any, texts: Sequence[str], max_tokens: int) -> int | None:
-    """Completion tokens of all choices as a server tells them; None where that cannot be."""
+    """Completion tokens of all choices as a server bills them, those of reasoning included; None where that cannot be.
+
+    Some servers tell reasoning apart, and count it only in the total; some do not bound it by `max_tokens`.
+    """
     characters = sum(map(len, texts))
     least = max(characters // _LONGEST_TOKEN, 1 if characters else 0)
-    return _between(_entry(usage, "completion_tokens"), least, most_completion_tokens(max_tokens, len(texts)))
+    reasoning = told_reasoning_tokens(usage, len(texts))
+    counts = [_entry(usage, name) for name in ("total_tokens", "prompt_tokens", "completion_tokens")]
+    if not all(type(count) is int for count in counts):
+        return _between(counts[2], least, most_completion_tokens(max_tokens, len(texts)) + reasoning)
+    total, prompt, completion = counts
+    beside = _between(total - prompt - completion, 0, UNLIMITED * len(texts)) or 0
+    most = most_completion_tokens(max_tokens, len(texts)) + max(reasoning, beside)
+    return _between(completion + beside, least, most)
+
+
+def told_reasoning_tokens(usage: Any, choices: int) -> int:
+    """Completion tokens that were spent on reasoning, as a server tells; 0 where it does not."""
+    return _between(_detail(usage, "completion_tokens_details", "reasoning_tokens"), 0, UNLIMITED * choices) or 0
+
+
+def told_cached_tokens(usage: Any, prompt_tokens: int) -> int:
+    """Prompt tokens that the server had in its cache, as it tells; 0 where it does not."""
+    return _between(_detail(usage, "prompt_tokens_details", "cached_tokens"), 0, prompt_tokens) or 0
+
+
+def _detail(usage: Any, details: str, name: str) -> Any:
+    return _entry(_entry(usage, details), name)
 
 
 def _entry(usage: Any, name: str) -> Any:
@@ -67,22 +105,19 @@ def _bytes(message: Mapping[str, Any]) -> int:
 
 
 async def tokens_by_llama_cpp(
-    client: AsyncOpenAI, url: str, texts: Sequence[str], stopped: Sequence[bool]
+    asker: Asker, who: str, texts: Sequence[str], stopped: Sequence[bool]
 ) -> list[int] | None:
     """Completion tokens per choice by llama.cpp's own tokenizer, a natural end being one more; None if it fails.
 
     One call counts them all, token 0 standing between the texts; where a text holds that token itself, the
     numbers do not add up.
     """
-    from openai import OpenAIError
-
     parts: list[str | int] = [part for text in texts for part in (text, 0)]
-    tokenizer = url.removesuffix("/").removesuffix("/v1") + "/tokenize"
+    url = server_url(asker.url) + "/tokenize"
     try:
-        async with asyncio.timeout(_TOKENIZER_TIMEOUT_S):
-            reply: Any = await client.post(tokenizer, cast_to=object, body={"content": parts})
+        reply = json.loads(await asker.fetch(who, url, timeout_s=_TOKENIZER_TIMEOUT_S, body={"content": parts}))
         tokens = [int(token) for token in reply["tokens"]]
-    except (OpenAIError, KeyError, TypeError, ValueError, TimeoutError):
+    except (EndpointError, KeyError, TypeError, ValueError):
         return None
     ends = [place for place, token in enumerate(tokens) if token == 0]
     if len(ends) != len(texts):

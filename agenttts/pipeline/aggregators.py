@@ -3,6 +3,7 @@
     First          the first usable sample
     MajorityVote   the most frequent value
     IdVote         the paper's retrieval rule (section A.4): vote on the list's length, then on its members
+    Union          whatever some sample lists
     Fuse           the subtask's own model merges the samples into one answer (the paper's eq. 1)
     BestOf         the subtask's own model judges which sample is best
 
@@ -14,20 +15,20 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from agenttts.errors import ParseError
+from agenttts.pipeline.ballots import winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Sampling
 from agenttts.pipeline.operator import SubtaskRun
-from agenttts.pipeline.operators.ballots import winner
 from agenttts.pipeline.subtask import MAJORITY_VOTE
 
-__all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote"]
+__all__ = ["BestOf", "First", "Fuse", "IdVote", "MajorityVote", "Union"]
 
 _FUSE = (
     "Several candidate responses to the same request follow. Some may be wrong. Weigh them critically and write the "
@@ -101,6 +102,22 @@ class IdVote(_Free):
         size = min(lengths, key=lambda length: (-lengths[length], length))
         votes = Counter(member for sample in lists for member in sample)
         return tuple(sorted(sorted(votes, key=lambda member: (-votes[member], member))[:size]))
+
+
+@identified("tasks.minihop.union", version=1, unscored=("name",))  # where it was declared first
+@dataclass(frozen=True)
+class Union(_Free):
+    """Whatever some sample lists, in ascending order.
+
+    Examples:
+        >>> asyncio.run(at.aggregators.Union().aggregate([(3, 1), (2, 1)], handle))
+        (1, 2, 3)
+    """
+
+    name: str = "union"
+
+    async def aggregate(self, parsed: Sequence[Iterable[Any]], run: SubtaskRun) -> tuple[Any, ...]:
+        return tuple(sorted({member for sample in parsed for member in sample}))
 
 
 @identified("aggregators.fuse", version=1, unscored=("name",))

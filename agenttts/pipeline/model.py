@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 from agenttts._util.checks import (
@@ -16,6 +16,7 @@ from agenttts._util.checks import (
     POSITIVE,
     TEXT,
     members,
+    reject_duplicates,
     require,
     require_fields,
 )
@@ -29,6 +30,8 @@ Example = Mapping[str, Any]
 """One labelled example: a mapping of fields, with an `id`."""
 
 _MODEL_NAME = re.compile(r"[^\s=*;,]+")
+_NOT_A_MODELS = ("model", "messages", "n", "seed", "stream")
+"""Fields of a request that are decided with each request."""
 
 
 @identified(
@@ -39,10 +42,13 @@ _MODEL_NAME = re.compile(r"[^\s=*;,]+")
             "parameters",
             "base_url",
             "api_key_env",
+            "headers",
             "usd_per_million_prompt_tokens",
             "usd_per_million_completion_tokens",
+            "usd_per_million_cached_prompt_tokens",
         ),
         *("layers", "hidden_size", "kv_width", "weight_bits", "prefill_tokens_per_s", "decode_tokens_per_s"),
+        *("effort", "request"),  # by `_identity`, where there are any
     ),
 )
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Model:
         >>> model = at.Model("8b", 8e9, served_name="meta-llama/Llama-3.1-8B-Instruct", base_url="http://localhost:8000/v1")
         >>> model.name, model.served_name
         ('8b', 'meta-llama/Llama-3.1-8B-Instruct')
+        >>> [variant.name for variant in at.Model("gpt-5-mini").efforts("low", "high")]
+        ['gpt-5-mini-low', 'gpt-5-mini-high']
 
     Raises:
         ConfigError: On an unusable name, or a field of another type or range.
@@ -60,19 +68,31 @@ class Model:
 
     name: str
     """Name in allocations, tables and prompts of the search agent."""
-    parameters: float
-    """Parameter count; the active parameters for mixtures of experts."""
+    parameters: float | None = None
+    """Parameter count; the active parameters for mixtures of experts. None where nobody publishes it: prices, or the
+    order in a subtask's list, then say which model is the larger one (see `Subtask.sizes`)."""
     _: KW_ONLY
     served_name: str = ""
     """Name the endpoint knows the model by; `name` when empty."""
     base_url: str | None = None
     """OpenAI-compatible endpoint; the environment variable OPENAI_BASE_URL when None."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key. The key itself is never part of a value."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key; the key itself is never part of a value. When None, OPENAI_API_KEY is
+    sent to the endpoint that it belongs to (that of OPENAI_BASE_URL, else OpenAI's own), and no key to any other."""
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Further headers of every request -> the environment variable that holds the value."""
+    effort: str | None = None
+    """How much a reasoning model is to think: `reasoning_effort` of its requests ("low", "high", ...)."""
+    request: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Fields of its requests that replace those of its subtask's sampling, and make it a variant of what is served:
+    {"temperature": 0.2}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}; None leaves a field out."""
     revision: str = ""
     """Which weights: part of the sample pool's key, so that retrained weights never reuse old samples."""
     usd_per_million_prompt_tokens: float | None = None
     usd_per_million_completion_tokens: float | None = None
+    """Those of reasoning included."""
+    usd_per_million_cached_prompt_tokens: float | None = None
+    """Of prompt tokens that the provider tells to have had in its cache; that of the others when None."""
     layers: int | None = None
     """Transformer layers; with `hidden_size`, what attention costs (`flops`, `kinetics`) and its cache needs."""
     hidden_size: int | None = None
@@ -89,16 +109,57 @@ class Model:
         require(NAME, self.name, "a model's name")
         if not _MODEL_NAME.fullmatch(self.name):
             raise ConfigError(f"model name {self.name!r} must be non-empty, without spaces or any of = * ; ,")
-        require_fields(self, f"model {self.name!r}", _MODEL_FIELDS)
+        where = f"model {self.name!r}"
+        require_fields(self, where, _MODEL_FIELDS)
+        for header, variable in self.headers.items():
+            require(TEXT, variable, f"{where}: the environment variable of header {header!r}")
+        if odd := next((name for name in _NOT_A_MODELS if name in self.request), None):
+            raise ConfigError(f"{where}: {odd!r} is decided with each request: leave it out of `request`")
         if not self.served_name:
             object.__setattr__(self, "served_name", self.name)
 
+    def _identity(self) -> dict[str, Any]:
+        """What makes it a variant counts; a model without counts as it did before there were variants."""
+        return {"variant": self.own_fields} if self.own_fields else {}
 
+    @property
+    def own_fields(self) -> dict[str, Any]:
+        """The fields of its requests that are its own."""
+        return {**({"reasoning_effort": self.effort} if self.effort is not None else {}), **self.request}
+
+    def efforts(self, *efforts: str) -> tuple[Model, ...]:
+        """One variant for each effort, named after it, to be listed from the least to the most.
+
+        Examples:
+            >>> low, high = at.Model("o4-mini").efforts("low", "high")
+            >>> high.name, high.served_name, high.effort
+            ('o4-mini-high', 'o4-mini', 'high')
+
+        Raises:
+            ConfigError: On no effort, or one that is given twice or is no name.
+        """
+        if not efforts:
+            raise ConfigError(f"model {self.name!r}: efforts() takes at least one, as in efforts('low', 'high')")
+        reject_duplicates(f"model {self.name!r} is given the effort", [str(effort) for effort in efforts])
+        return tuple(replace(self, name=f"{self.name}-{effort}", effort=effort) for effort in efforts)
+
+    def sampling(self, sampling: Sampling) -> Sampling:
+        """How its samples are drawn where its subtask says this: its own fields replace those."""
+        return replace(sampling, extra={**sampling.extra, **self.own_fields}) if self.own_fields else sampling
+
+
+_PRICES = (
+    "usd_per_million_prompt_tokens",
+    "usd_per_million_completion_tokens",
+    "usd_per_million_cached_prompt_tokens",
+)
 _MODEL_FIELDS = {
-    "parameters": POSITIVE,
-    **dict.fromkeys(("served_name", "api_key_env", "revision"), NAME),
+    "parameters": POSITIVE.or_none,
+    **dict.fromkeys(("served_name", "revision"), NAME),
+    **dict.fromkeys(("api_key_env", "effort"), NAME.or_none),
     "base_url": TEXT.or_none,
-    **dict.fromkeys(("usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"), NOT_NEGATIVE.or_none),
+    **dict.fromkeys(("headers", "request"), MAPPING),
+    **dict.fromkeys(_PRICES, NOT_NEGATIVE.or_none),
     **dict.fromkeys(("layers", "hidden_size", "kv_width"), COUNT.or_none),
     "weight_bits": COUNT,
     **dict.fromkeys(("prefill_tokens_per_s", "decode_tokens_per_s"), POSITIVE.or_none),
@@ -108,7 +169,9 @@ _MODEL_FIELDS = {
 @identified("sampling", version=1)
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4).
+    """How one sample is drawn. The defaults are the paper's (temperature 0.9, section A.4); None leaves a field out.
+
+    What a model does not take (a reasoning model takes no temperature) is left out of its requests, and told.
 
     Examples:
         >>> at.Sampling(temperature=0.7, max_tokens=64, extra={"top_k": 40})
@@ -118,9 +181,10 @@ class Sampling:
         ConfigError: On a field of another type or range.
     """
 
-    temperature: float = 0.9
-    top_p: float = 1.0
-    max_tokens: int = 512
+    temperature: float | None = 0.9
+    top_p: float | None = 1.0
+    max_tokens: int | None = 512
+    """Most tokens of one sample, those of its reasoning included; the server's own limit when None."""
     stop: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the request body that a server understands (top_k, min_p, ...)."""
@@ -130,4 +194,9 @@ class Sampling:
         object.__setattr__(self, "stop", members(self.stop, TEXT, "sampling: stop"))
 
 
-_SAMPLING_FIELDS = {"temperature": NOT_NEGATIVE, "top_p": FRACTION, "max_tokens": COUNT, "extra": MAPPING}
+_SAMPLING_FIELDS = {
+    "temperature": NOT_NEGATIVE.or_none,
+    "top_p": FRACTION.or_none,
+    "max_tokens": COUNT.or_none,
+    "extra": MAPPING,
+}

@@ -58,7 +58,8 @@ class Drawn:
     """What the stage's parser makes of it; None for a sample that cannot be used."""
     tokens: int
     ended: str = ""
-    """Why it holds no answer: "refused", "cut" at the token limit before it said anything, or empty."""
+    """Why it holds no answer ("refused", "cut" at the token limit before it said anything, "empty"), or not a whole one
+    ("unfinished"); empty for a whole one."""
 
 
 class SubtaskRun(Protocol):
@@ -198,8 +199,11 @@ def named(kind: str, **settings: Any) -> str:
 
 
 def _shown(setting: Any) -> str:
-    text = getattr(setting, "name", None) or getattr(setting, "__name__", None) or f"{setting!r}"
-    return "".join(character for character in str(text) if character not in " ;*")
+    if isinstance(setting, int | float | str):
+        text = str(setting)
+    else:  # a function or object of the user's: the text of one may hold an address, which changes with each run
+        text = getattr(setting, "name", None) or getattr(setting, "__name__", None) or type(setting).__name__
+    return "".join(character for character in str(text) if character not in " ;*@")
 
 
 def _models_in(value: Any) -> list[Model]:

@@ -149,8 +149,8 @@ class Pipeline:
 
     @property
     def sizes(self) -> dict[str, dict[str, float]]:
-        """Subtask -> pairing (a model, and its operator where that is not the first) -> the model's parameter count."""
-        return {s.name: {each.name: each.model.parameters for each in s.pairings} for s in self.subtasks}
+        """Subtask -> pairing (a model, and its operator where that is not the first) -> size (`Subtask.sizes`)."""
+        return {s.name: {each.name: s.sizes[each.model.name] for each in s.pairings} for s in self.subtasks}
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:

@@ -290,6 +290,24 @@ class Subtask:
         return replace(self, models=tuple(map(change, self.models)), operators=changed)
 
     @property
+    def sizes(self) -> dict[str, float]:
+        """Model -> a figure that says which is the larger one, in declared order.
+
+        It is the parameter count where that tells the models apart. Where one does not publish it, or several are
+        variants of one served model, only their order counts: by parameters, else by price where all have one, else as
+        they are listed. The figures are then powers of two.
+        """
+        counts = [model.parameters for model in self.models]
+        served = [model.served_name for model in self.models]
+        known = [count for count in counts if count is not None]
+        if len(known) == len(counts) and len(set(served)) == len(served):
+            return dict(zip((model.name for model in self.models), known, strict=True))
+        prices = [model.usd_per_million_completion_tokens for model in self.models]
+        figures = next((each for each in (counts, prices) if None not in each), [0.0] * len(counts))
+        order = sorted(range(len(counts)), key=lambda place: (figures[place] or 0.0, place))
+        return {model.name: 2.0 ** order.index(place) for place, model in enumerate(self.models)}
+
+    @property
     def least_samples(self) -> int:
         """Smallest number of samples the search may try."""
         return self.sample_counts[0] if self.sample_counts else 1

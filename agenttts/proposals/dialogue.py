@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from agenttts._util.text import MOST_KEPT, bounded
 from agenttts.errors import ConfigError, ParseError
 from agenttts.llm.chat import Answer, ChatModel
-from agenttts.pipeline import Subtask, SubtaskInput
+from agenttts.pipeline import Model, Subtask, SubtaskInput
 from agenttts.pipeline.parsers import json_object
 from agenttts.proposals.checking import Rejected
 from agenttts.space import SearchSpace
@@ -81,7 +81,7 @@ def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
     for model in subtask.models:
         one, two, three = (float(space.cost_model.cost(subtask, model, n)) for n in (1, 2, 3))
         lines.append(
-            f"    {model.name}, {model.parameters:.4g} parameters: costs {one:.4g} {unit} with 1 sample, "
+            f"    {model.name}, {_size(model)}: costs {one:.4g} {unit} with 1 sample, "
             f"{two:.4g} with 2, and {three - two:.4g} more per further sample"
         )
     return lines + _operators(space, subtask)
@@ -92,7 +92,7 @@ def _operators(space: SearchSpace, subtask: Subtask) -> list[str]:
     if len(subtask.operators) < 2:
         return []
     lines = [f"    operators, of which {subtask.pairings[0].operator.name!r} is meant where none is named:"]
-    smallest = min(subtask.models, key=lambda model: model.parameters)
+    smallest = min(subtask.models, key=lambda model: subtask.sizes[model.name])
     for operator in {pairing.operator.name: pairing.operator for pairing in subtask.pairings}.values():
         count = max(_PRICED_WITH, operator.least_samples)
         cost = float(space.cost_model.cost(subtask, smallest, count, operator))
@@ -101,6 +101,12 @@ def _operators(space: SearchSpace, subtask: Subtask) -> list[str]:
             f"takes {operator.least_samples} or more"
         )
     return lines
+
+
+def _size(model: Model) -> str:
+    known = "unknown size" if model.parameters is None else f"{model.parameters:.4g} parameters"
+    variant = ", ".join(f"{name} {value}" for name, value in model.own_fields.items())
+    return f"{known}, {variant}" if variant else known
 
 
 def trial_line(trial: Trial, *, interval: bool) -> str:

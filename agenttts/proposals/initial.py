@@ -26,7 +26,7 @@ def initial_allocations(space: SearchSpace) -> list[Allocation]:
     proposed = [
         allocation
         for subtask in space.pipeline.subtasks
-        for model in sorted(subtask.models, key=lambda model: model.parameters)
+        for model in sorted(subtask.models, key=lambda model: subtask.sizes[model.name])
         if (allocation := _equal_budget(space, subtask, model.name)) is not None
     ]
     proposed += [allocation for subtask in space.pipeline.subtasks for allocation in _by_operator(space, subtask)]
@@ -35,7 +35,7 @@ def initial_allocations(space: SearchSpace) -> list[Allocation]:
 
 def _by_operator(space: SearchSpace, subtask: Subtask) -> Iterator[Allocation]:
     """For every operator but the first, the largest model with which it can have enough samples."""
-    by_size = sorted(subtask.pairings, key=lambda pairing: -pairing.model.parameters)
+    by_size = sorted(subtask.pairings, key=lambda pairing: -subtask.sizes[pairing.model.name])
     for name in dict.fromkeys(pairing.operator_name for pairing in subtask.pairings if pairing.operator_name):
         tried = (_equal_budget(space, subtask, each.name) for each in by_size if each.operator_name == name)
         yield from islice((allocation for allocation in tried if allocation is not None), 1)

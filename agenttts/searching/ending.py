@@ -13,8 +13,9 @@ from agenttts.posterior.frontier import Frontier, estimates, frontier_of
 from agenttts.posterior.insights import posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.searching.progress import SearchResult
+from agenttts.searching.ruling_out import ruled_out
 from agenttts.searching.running import RunningSearch, all_of
-from agenttts.searching.scoring import evaluated, missing_in_words
+from agenttts.searching.scoring import evaluated, missing_in_words, unusable_in_words
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Trial
 
@@ -38,6 +39,10 @@ class SearchEnding:
         chosen, found = self._recommended(stuck)
         best, checks = chosen[0], await self._validate_all(chosen)
         _log.info("study %s recommends trial %d: %s", self.search.study.name, best.number, best.allocation)
+        for (subtask, model), why in ruled_out(self.search.archive.trials).items():
+            self._say(f"model {model!r} was ruled out for subtask {subtask!r} ({why})")
+        for sentence in unusable_in_words(self.search.archive.trials):
+            self._say(sentence)
         return SearchResult(
             study=self.search.study,
             archive=self.search.archive,
@@ -70,7 +75,10 @@ class SearchEnding:
         Raises:
             EndpointError: When no trial can be completed.
         """
-        trials = tuple(trial for trial in self.search.archive.trials if trial.number not in stuck)
+        answered = [trial for trial in self.search.archive.trials if not trial.evaluation.refused]
+        trials = tuple(trial for trial in answered if trial.number not in stuck)
+        if not answered:
+            raise EndpointError(next(iter(ruled_out(self.search.archive.trials).values())))
         if not trials:
             last = self.search.archive.trials[-1]
             raise EndpointError(

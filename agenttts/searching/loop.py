@@ -10,8 +10,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from agenttts.errors import LimitReached
+from agenttts.errors import LimitReached, ModelRefused
 from agenttts.posterior.frontier import within
+from agenttts.searching.ruling_out import archive_without, failed_evaluation, ruled_out, space_without
 from agenttts.searching.running import RunningSearch, all_of
 from agenttts.searching.scoring import missing_in_words
 from agenttts.space import SearchSpace
@@ -65,7 +66,9 @@ class SearchLoop:
         """Proposals that may be evaluated; the others are recorded as rejected."""
         count = min(self.search.plan.parallel, self.search.plan.limits.trials - len(self.search.archive.trials))
         accepted: dict[str, Proposal] = {}
-        for proposal in await self.search.plan.searcher.propose(self.search.archive, space, count):
+        out = ruled_out(self.search.archive.trials)
+        space, seen = space_without(space, out), archive_without(self.search.archive, out)
+        for proposal in await self.search.plan.searcher.propose(seen, space, count):
             reasons = self._faults(proposal, accepted, space)
             if reasons:
                 self._reject(proposal, reasons)
@@ -102,7 +105,12 @@ class SearchLoop:
         tried = self.search.trial(proposal.allocation)
         if tried is not None:
             return await self.search.extend(tried, self._examples_for(proposal))
-        evaluation = await self.search.scored(proposal.allocation, self._examples_for(proposal))
+        examples = self._examples_for(proposal)
+        try:
+            evaluation = await self.search.scored(proposal.allocation, examples)
+        except ModelRefused as refusal:
+            _log.warning("%s: it is ruled out for this study", refusal)
+            evaluation = failed_evaluation(examples, refusal)
         trial = self.search.store.add_trial(
             self.search.study,
             proposal,
@@ -124,7 +132,8 @@ class SearchLoop:
     async def _look_again(self, space: SearchSpace, count: int) -> None:
         """Show more examples to the trials within a budget, at most `count`, where that is worth most."""
         if self.search.plan.racing is not None:
-            rivals, total = within(self.search.archive.trials, space.budget), len(self.search.environment.examples)
+            answered = [trial for trial in self.search.archive.trials if not trial.evaluation.refused]
+            rivals, total = within(answered, space.budget), len(self.search.environment.examples)
             worthy = self.search.plan.racing.worth_another(rivals, self.search.plan.space.pipeline.sizes, total, count)
             await all_of(
                 self.search.try_to_extend(trial, self.search.remaining(trial, self.search.plan.racing))

@@ -6,13 +6,13 @@ Third parties register a name with the entry-point group `agenttts.searchers`; t
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import isclass
 from typing import Any, cast
 
 from agenttts.errors import ConfigError
+from agenttts.llm.endpoint import has_openai_key
 from agenttts.protocols import Searcher
 from agenttts.study.trial import Archive
 
@@ -82,8 +82,8 @@ def searcher(
     Args:
         name: A registered method.
         seed: Of its random choices.
-        llm: Model that is asked, by a method that asks one; when None, the paper's model if OPENAI_API_KEY is set.
-            "none" asks none: the agent then plans by rules, as it does when there is no key.
+        llm: Model that is asked, by a method that asks one; when None, the paper's model if there is a key for
+            OpenAI's own endpoint. "none" asks none: the agent then plans by rules, as it does when there is no key.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
         experience: The archive of a study of a similar task, from which 'mlcopilot' learns.
 
@@ -120,7 +120,7 @@ def _planner(name: str, kind: type[Searcher], llm: str | None) -> dict[str, Any]
     """The LLM of a method that asks one."""
     from agenttts.llm.chat import ChatModel
 
-    given = llm != NO_LLM and bool(llm or os.environ.get("OPENAI_API_KEY"))
+    given = llm != NO_LLM and (bool(llm) or has_openai_key())
     if kind.needs_llm and not given:
         raise ConfigError(
             f"the method {name!r} asks an LLM: name one with --llm MODEL, and its endpoint with OPENAI_BASE_URL, "
@@ -139,7 +139,7 @@ def _agent(seed: int, llm: str | None, insights_off: frozenset[int]) -> Searcher
     insights = Insights(
         model_preference=1 not in insights_off, saturation=2 not in insights_off, interaction=3 not in insights_off
     )
-    model = llm or (None if os.environ.get("OPENAI_API_KEY") else NO_LLM)
+    model = llm or (None if has_openai_key() else NO_LLM)
     if model == NO_LLM:
         return AgentSearcher(RulePlanner(), insights=insights, seed=seed)
     return AgentSearcher(LLMPlanner(model) if model else LLMPlanner(), insights=insights, seed=seed)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.pool import SamplePool
 from agenttts.protocols import Environment
 from agenttts.space import Allocation
-from agenttts.study.evaluation import Evaluation
+from agenttts.study.evaluation import Evaluation, SubtaskUsage
+from agenttts.study.trial import Trial
 
 
 async def evaluated(
@@ -42,3 +43,18 @@ def missing_in_words(*evaluations: Evaluation) -> str:
     """How many examples got no answer, and why the first did not."""
     reasons = [reason for each in evaluations for reason in each.missing.values()]
     return f"{len(reasons)} example{'s' if len(reasons) > 1 else ''} got no answer ({reasons[0]})"
+
+
+def unusable_in_words(trials: Iterable[Trial]) -> list[str]:
+    """Of each subtask with samples that were cut at `max_tokens` or held no text: how many, in one sentence."""
+    usage: dict[str, SubtaskUsage] = {}
+    for trial in trials:
+        for name, used in trial.evaluation.usage.items():
+            usage[name] = usage.get(name, SubtaskUsage()) + used
+    return [f"subtask {name!r}: {sentence}" for name, used in usage.items() if (sentence := _unusable(used))]
+
+
+def _unusable(used: SubtaskUsage) -> str:
+    kinds = [f"{used.cut:,} of {used.samples:,} samples were cut at max_tokens"] if used.cut else []
+    kinds += [f"{used.empty:,} of {used.samples:,} samples held no text"] if used.empty else []
+    return " and ".join(kinds)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from agenttts._util.extras import imported
+from agenttts._util.hints import program
 from agenttts.errors import ConfigError
 from agenttts.serving.placement import GIB, Card
 
@@ -51,13 +52,13 @@ def found_cards(limit: str | None = None) -> list[Card]:
 
 def _all_cards() -> list[tuple[str, Card]]:
     """UUID and memory of every NVIDIA GPU."""
-    pynvml: Any = imported("pynvml", "finding GPUs needs nvidia-ml-py: pip install 'agenttts[vllm]'")
+    pynvml: Any = imported("pynvml", "finding GPUs needs nvidia-ml-py", extra="vllm")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         raise ConfigError(
             f"there is no NVIDIA GPU to serve models on ({error}): run this where one is, attach servers by "
-            "--endpoint MODEL=URL, or plan for GPUs elsewhere by `agenttts serve ENV --plan --gpus 1x80`"
+            f"--endpoint MODEL=URL, or plan for GPUs elsewhere by `{program()} serve ENV --plan --gpus 1x80`"
         ) from error
     try:
         return [_card(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from agenttts._util.extras import installed
+from agenttts._util.hints import install
 from agenttts.errors import ConfigError, EndpointError
 
 _START_TIMEOUT_S = 60.0
@@ -39,7 +40,7 @@ class LlamaCppServing:
         """See `base.Serving.start`."""
         if not installed("xllamacpp"):
             raise ConfigError(
-                "local models need llama.cpp: pip install 'agenttts[local]' (its wheels exist for Linux, macOS and "
+                f"local models need llama.cpp: {install('local')} (its wheels exist for Linux, macOS and "
                 f"Windows on x86-64 and arm64; this is {platform.system()} on {platform.machine()})"
             )
         for path in self._models.values():

@@ -28,6 +28,8 @@ LEAST_SEQUENCES, MOST_SEQUENCES = 4, 256
 """Sequences of full context that a server's KV cache holds: at least, or it is not placed; and at most."""
 _FEWEST_TOKENS = 512
 _FUSED_SAMPLES = 16
+_LONGEST_OF_MEAN = 4
+"""Times the mean length that a sample without `max_tokens` is taken to have at most."""
 _MOST_UNNAMED = 0.8e9
 _VOCABULARY = 152_064
 """Qwen2.5's, the largest of the paper's models."""
@@ -118,9 +120,10 @@ def contexts(pipeline: Pipeline) -> dict[Model, int]:
     """Tokens that one sequence of each model may take: twice the declared mean prompt, and the longest completion."""
     longest: dict[Model, int] = defaultdict(lambda: _FEWEST_TOKENS)
     for subtask in pipeline.subtasks:
+        most = subtask.sampling.max_tokens or _LONGEST_OF_MEAN * subtask.completion_tokens
         for pairing in subtask.pairings:
             for load in pairing.operator.loads(_FUSED_SAMPLES, subtask.lengths):
-                tokens = 2 * float(max(load.prompt, subtask.prompt_tokens)) + subtask.sampling.max_tokens
+                tokens = 2 * float(max(load.prompt, subtask.prompt_tokens)) + most
                 model = load.model or pairing.model
                 longest[model] = max(longest[model], 1 << int(tokens - 1).bit_length())
     return dict(longest)
@@ -137,23 +140,24 @@ def demand(model: Model, context: int, *, weights_bytes: float | None = None) ->
     Raises:
         ConfigError: On a model of unknown shape.
     """
-    if model.layers is None or model.hidden_size is None:
+    if model.parameters is None or model.layers is None or model.hidden_size is None:
+        lacking = [name for name in ("parameters", "layers", "hidden_size") if getattr(model, name) is None]
         raise ConfigError(
-            f"the memory of model {model.name!r} cannot be worked out: declare layers and hidden_size (and kv_width) "
+            f"the memory of model {model.name!r} cannot be worked out: declare {' and '.join(lacking)} (and kv_width) "
             "on the Model"
         )
     kv_bytes = 2 * 2 * model.layers * (model.kv_width or model.hidden_size)
     return Demand(
         name=model.name,
         context=context,
-        weights_gib=(_weights_bytes(model) if weights_bytes is None else weights_bytes) / GIB,
+        weights_gib=(_weights_bytes(model, model.parameters) if weights_bytes is None else weights_bytes) / GIB,
         sequence_gib=context * kv_bytes / GIB,
         engine_gib=_CONTEXT_GIB + _ACTIVATION_BYTES * model.hidden_size / GIB,
     )
 
 
-def _weights_bytes(model: Model) -> float:
-    parameters = model.parameters + min(model.parameters / 10, _MOST_UNNAMED)
+def _weights_bytes(model: Model, named: float) -> float:
+    parameters = named + min(named / 10, _MOST_UNNAMED)
     if model.weight_bits >= 16:
         return parameters * model.weight_bits / 8
     embeddings = min(2 * _VOCABULARY * (model.hidden_size or 0), parameters)

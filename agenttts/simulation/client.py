@@ -26,7 +26,7 @@ class SimulatedClient:
             model=model.served_name,
             messages=list(messages),
             n=samples,
-            temperature=sampling.temperature,
+            temperature=1.0 if sampling.temperature is None else sampling.temperature,
             seed=seed + start,
             max_tokens=sampling.max_tokens,
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from agenttts._util.hints import install
 from agenttts._util.web import WebServer
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import SIMULATION
@@ -36,7 +37,7 @@ def application(simulation: Simulation) -> Starlette:
         from starlette.responses import JSONResponse
         from starlette.routing import Route
     except ImportError as error:
-        raise ConfigError("a simulation needs a web server: pip install 'agenttts[simulation]'") from error
+        raise ConfigError(f"a simulation needs a web server: {install('simulation')}") from error
 
     async def models(_: Request) -> Response:
         return JSONResponse(simulation.listing(), headers=_MARK)

@@ -69,6 +69,7 @@ class Ability:
 
 def decades(model: Model) -> float:
     """How many times ten the model is larger than 3B."""
+    assert model.parameters is not None, "the paper's models have published sizes"
     return math.log10(model.parameters / _SMALLEST)
 
 

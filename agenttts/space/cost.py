@@ -126,7 +126,8 @@ class PaperCost(CostModel):
     unit = "unit"
 
     def price(self, model: Model, load: Load) -> Any:
-        return load.requests * _paper_passes(model.parameters, load.prompt, load.completion, load.choices)
+        parameters = _needed(model, "parameters", self.name)
+        return load.requests * _paper_passes(parameters, load.prompt, load.completion, load.choices)
 
     def total(self, model: Model, loads: Sequence[Load]) -> Any:
         own, *further = loads
@@ -134,7 +135,8 @@ class PaperCost(CostModel):
         return first + sum(self.price(load.model, load) for load in further if load.model is not None)
 
     def inverse(self, subtask: Subtask, model: Model, cost: float) -> float:
-        samples = paper_samples(cost, model.parameters, subtask.prompt_tokens, subtask.completion_tokens)
+        parameters = _needed(model, "parameters", self.name)
+        samples = paper_samples(cost, parameters, subtask.prompt_tokens, subtask.completion_tokens)
         return max(samples, 0.0)
 
 
@@ -151,9 +153,8 @@ class FlopsCost(CostModel):
     def price(self, model: Model, load: Load) -> Any:
         return load.requests * self._request(model, load.prompt, load.choices, load.completion) / _MFLOP
 
-    @staticmethod
-    def _request(model: Model, prompt: Any, samples: Any, completion: Any) -> Any:
-        dense = 2 * model.parameters * (prompt + np.multiply(samples, completion))
+    def _request(self, model: Model, prompt: Any, samples: Any, completion: Any) -> Any:
+        dense = 2 * _needed(model, "parameters", self.name) * (prompt + np.multiply(samples, completion))
         if model.layers is None or model.hidden_size is None:
             return dense
         width = model.layers * model.hidden_size
@@ -214,7 +215,7 @@ class KineticsCost(CostModel):
     def _request(self, model: Model, prompt: Any, samples: Any, completion: Any) -> Any:
         layers, hidden = _needed(model, "layers", self.name), _needed(model, "hidden_size", self.name)
         attention = 2 * layers * hidden * (2 * prompt + completion) * completion
-        computed = np.multiply(samples, 2 * model.parameters * completion + attention)
+        computed = np.multiply(samples, 2 * _needed(model, "parameters", self.name) * completion + attention)
         width = model.kv_width or hidden
         read = 2 * layers * width * (2 * prompt + np.multiply(samples, completion)) * completion
         return computed + read * _B200_FLOP_PER_BYTE
@@ -244,7 +245,9 @@ def _needed(model: Model, figure: str, cost_name: str) -> float:
     value: float | None = getattr(model, figure)
     if value is None or not value >= 0 or (figure.endswith("per_s") and value == 0):
         measured = "give --throughput FILE (`agenttts calibrate` writes one), or " if figure.endswith("per_s") else ""
+        unknown = ", or take a budget in USD (--cost usd)" if figure == "parameters" else ""
         raise ConfigError(
             f"the cost model {cost_name!r} needs {figure} of model {model.name!r}: {measured}declare it on the Model"
+            f"{unknown}"
         )
     return value

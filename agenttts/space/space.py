@@ -330,8 +330,8 @@ class SearchSpace:
         """As few samples as a subtask takes (one) of its model with most parameters, everywhere: the paper's default
         budget. May be infeasible.
         """
-        largest = {s.name: max(s.models, key=lambda model: model.parameters) for s in self.pipeline.subtasks}
-        return Allocation({s.name: Choice(largest[s.name].name, s.least_samples) for s in self.pipeline.subtasks})
+        largest = {s.name: max(s.sizes, key=s.sizes.__getitem__) for s in self.pipeline.subtasks}
+        return Allocation({s.name: Choice(largest[s.name], s.least_samples) for s in self.pipeline.subtasks})
 
     def neighbours(self, allocation: Allocation) -> list[Allocation]:
         """Feasible allocations one step away: another model or operator, or samples one step more or fewer, doubled or

@@ -97,7 +97,9 @@ class SubtaskUsage:
     refused: int = 0
     """Of these, samples in which the model refused, or a content filter did."""
     cut: int = 0
-    """Of these, samples whose `max_tokens` were used up before they said anything."""
+    """Samples that were cut at `max_tokens`: those that said something are used where no whole one can be."""
+    empty: int = 0
+    """Of the unparsable ones, samples that held no text."""
 
     def __add__(self, other: SubtaskUsage) -> SubtaskUsage:
         samples = self.samples + other.samples
@@ -109,6 +111,7 @@ class SubtaskUsage:
             unparsable=self.unparsable + other.unparsable,
             refused=self.refused + other.refused,
             cut=self.cut + other.cut,
+            empty=self.empty + other.empty,
         )
 
 
@@ -139,6 +142,8 @@ class Evaluation:
     usage: Mapping[str, SubtaskUsage] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     """Example that got no answer -> why. That says nothing of the allocation: it is no result, and is asked again."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Subtask whose model refused every example -> why: the trial failed, and the study goes on without the model."""
 
     def __post_init__(self) -> None:
         if type(self.results) is not tuple or not all(isinstance(each, ExampleResult) for each in self.results):
@@ -170,6 +175,7 @@ class Evaluation:
             spend=self.spend + other.spend,
             usage={name: self.usage.get(name, none) + other.usage.get(name, none) for name in names},
             missing={example: reason for example, reason in missing.items() if example not in answered},
+            refused={**self.refused, **other.refused},
         )
 
     def extended(self, further: Evaluation) -> Evaluation:

@@ -5,6 +5,7 @@ A trial that has seen more examples is told again at its step, with what it scor
 
 from __future__ import annotations
 
+from agenttts._util.hints import install
 from agenttts.db import Study
 from agenttts.errors import ConfigError
 from agenttts.searching.progress import Progress, SearchResult
@@ -36,7 +37,7 @@ class MlflowTracker:
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
-            raise ConfigError("tracking with MLflow needs its client: pip install 'agenttts[mlflow]'") from error
+            raise ConfigError(f"tracking with MLflow needs its client: {install('mlflow')}") from error
         self._client = MlflowClient(tracking_uri=tracking_uri)
         self._experiment = experiment
         self._run = ""

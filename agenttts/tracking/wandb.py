@@ -32,7 +32,7 @@ class WandbTracker:
     """
 
     def __init__(self) -> None:
-        self._wandb: Any = imported("wandb", "tracking with W&B needs its client: pip install 'agenttts[wandb]'")
+        self._wandb: Any = imported("wandb", "tracking with W&B needs its client", extra="wandb")
         self._run: Any = None
         self._told = Told()
 

@@ -25,8 +25,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", ["a_folder_alone", "nowhere_to_be_found"])
 def test_a_folder_is_no_package(name: str) -> None:
     assert not installed(name)
-    with pytest.raises(ConfigError, match="^pip install it$"):
-        imported(name, "pip install it")
+    with pytest.raises(ConfigError, match="^it needs a package: .* install .*report"):
+        imported(name, "it needs a package", extra="report")
 
 
 def test_a_folder_hides_no_package(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,4 +34,4 @@ def test_a_folder_hides_no_package(folders: Path, monkeypatch: pytest.MonkeyPatc
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("FOUND = True\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(package.parent)])
-    assert installed(package.name) and imported(package.name, "").FOUND
+    assert installed(package.name) and imported(package.name, "", extra="report").FOUND

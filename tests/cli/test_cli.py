@@ -208,6 +208,9 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("ablate mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --trials 0", "trials must be at least 1, not 0"),
         ("search mine.py:environment --budget 100 --parallel 0", "parallel must be at least 1, not 0"),
+        ("search mine.py:environment --budget 100 --timeout 0", "--timeout must be seconds, more than 0, not 0"),
+        ("search mine.py:environment --budget 100 --timeout nan", "--timeout must be seconds, more than 0, not nan"),
+        ("search mine.py:environment --budget 100 --give-up-after -1", "--give-up-after must be minutes, more than 0"),
         ("search mine.py:environment --budget 100 --method magic", "there is no method 'magic'"),
         ("search mine.py:environment --budget 100 --cost usd", "needs usd_per_million_prompt_tokens of model 'small'"),
         ("search mine.py:environment --budget 100 --max-usd 1", "needs the prices of model 'small'"),
@@ -275,7 +278,9 @@ def test_a_model_that_is_not_served_is_named(shell: Shell, endpoint: FakeEndpoin
     endpoint.models = ["small", "medium"]
     said = shell(SEARCH, code=2)
     assert "does not serve the model 'large'; it serves small, medium" in said
-    assert endpoint.requests == [] and shell.files == set()
+    # A list of models does not settle it (routers and tags are not listed): one token is asked for.
+    assert [(body["model"], body["max_tokens"]) for body in endpoint.requests] == [("large", 1)]
+    assert shell.files == set()
 
 
 def test_an_endpoint_that_cannot_be_reached_is_named(shell: Shell) -> None:
@@ -412,3 +417,11 @@ def test_examples_and_endpoints_are_the_users(shell: Shell, endpoint: FakeEndpoi
         ("--data rows.jsonl", "takes no data"),
     ]:
         assert message in shell(f"{SEARCH} {option}", code=2)
+
+
+def test_patience_is_an_option_and_a_time_out_names_it(shell: Shell, endpoint: FakeEndpoint) -> None:
+    endpoint.delay_s = 1.0
+    with shell.start(f"{SEARCH} --timeout 0.2 --retries 0 --max-in-flight 2") as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 3 and err.startswith("error: ") and err.count("\n") == 1
+    assert "did not answer within 0.2 s; more time is had with --timeout" in err

@@ -95,7 +95,9 @@ async def test_the_landscape_rewards_mixing_models() -> None:
 def test_parameter_counts_are_those_of_the_weights() -> None:
     for model in MODELS:
         size = (HERE / "weights" / f"{model.name}.gguf").stat().st_size
-        assert 1.0 < size / model.parameters < 1.7  # Q8_0 takes 34 bytes for 32 weights, plus the tokenizer
+        assert (
+            model.parameters and 1.0 < size / model.parameters < 1.7
+        )  # Q8_0 takes 34 bytes for 32 weights, plus the tokenizer
 
 
 async def test_a_missing_model_file_is_named(tmp_path: Path) -> None:

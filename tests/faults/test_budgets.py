@@ -39,7 +39,8 @@ class Priced(CostModel):
 
     def price(self, model: Model, load: Load) -> Any:
         fixed, each = PRICES[model.name]
-        return fixed * model.parameters + np.multiply(load.choices, each * model.parameters)
+        size = model.parameters or 0.0
+        return fixed * size + np.multiply(load.choices, each * size)
 
 
 PRICES = {"a": (0.1, 0.2), "b": (-2.0, 1 / 3), "c": (0.3, 0.1), "d": (1.0, 0.0), "e": (-0.7, 0.7), "f": (0.0, 1.0)}

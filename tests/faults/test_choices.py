@@ -8,9 +8,9 @@
 | one null choice among four | three samples are kept, the fourth is asked for |
 | a refusal, beside text or alone, as a part, by `content_filter` | a refusal: counted, the same when reused |
 | `length` with no text or blanks only | counted as cut, told once with `max_tokens` |
-| `length` with text | a sample like others |
+| `length` with text | counted as cut; a vote only where no whole sample is one |
 | a list of parts, of texts and of parts of other kinds | the texts joined |
-| a tool's call, reasoning without text, an empty text | an empty sample |
+| a tool's call, reasoning without text, an empty text | an empty sample: no vote, counted |
 """
 
 from __future__ import annotations
@@ -157,10 +157,25 @@ async def test_contents_of_several_forms(content: Any, text: str) -> None:
 )
 async def test_an_empty_completion_is_one(given: dict[str, Any]) -> None:
     (sample,) = await drawn(completion(choices=[given]), 1)
-    assert (sample.text, sample.ended) == ("", "")
+    assert (sample.text, sample.ended) == ("", "empty")
 
 
-async def test_text_that_was_cut_off_is_a_sample(caplog: pytest.LogCaptureFixture) -> None:
+async def test_text_that_was_cut_off_is_unfinished(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         (sample,) = await drawn(completion("the begin", choices=[choice("the begin", reason="length")]), 1)
-    assert (sample.text, sample.ended) == ("the begin", "") and not caplog.records
+    assert (sample.text, sample.said, sample.ended) == ("the begin", "the begin", "unfinished") and not caplog.records
+
+
+@pytest.mark.parametrize(("cut", "score"), [(2, 1.0), (3, 0.0)])
+async def test_what_was_cut_off_votes_only_where_nothing_whole_does(cut: int, score: float) -> None:
+    def answer(asked: dict[str, Any], number: int) -> dict[str, Any]:
+        found = right(asked)
+        for each in found["choices"][:cut]:
+            each |= {"finish_reason": "length", "message": {"content": "wo"}}
+        return found
+
+    with RawServer(answer) as server:
+        async with environment(server.url) as searched:
+            evaluation = await searched.evaluate(Allocation({"answer": ("small", 3)}))
+    usage = evaluation.usage["answer"]
+    assert (evaluation.score, usage.cut, usage.unparsable, usage.samples) == (score, 12 * cut, 0, 36)

@@ -15,6 +15,11 @@ SCHEMA = {"type": "object"}
 SECRET = "sk-very-secret"
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agenttts.llm.asking._FIRST_PAUSE_S", 0.01)
+
+
 def model(endpoint: FakeEndpoint, name: str = "small") -> ChatModel:
     return ChatModel(name, base_url=endpoint.url)
 
@@ -38,18 +43,21 @@ async def test_a_server_without_schemas_is_learned_once(endpoint: FakeEndpoint) 
 
 async def test_a_prompt_that_is_refused_says_nothing_of_schemas(endpoint: FakeEndpoint) -> None:
     asked = model(endpoint)
-    endpoint.faults = [Fault(400, "prompt too long")] * 2
+    endpoint.faults = [Fault(400, "prompt too long")]
     with pytest.raises(EndpointError, match="'small' at .* answered 400: .*prompt too long"):
         await asked.ask("q", system="s", schema=SCHEMA)
     await asked.ask("q", system="s", schema=SCHEMA)
     assert endpoint.requests[-1]["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
-async def test_the_check_passes_without_buying(endpoint: FakeEndpoint) -> None:
+async def test_the_check_asks_for_a_token_only_where_no_list_settles_it(endpoint: FakeEndpoint) -> None:
     await model(endpoint).check()
-    endpoint.tells_models = False  # a server that does not tell is believed
-    await model(endpoint, "anything").check()
     assert endpoint.requests == []
+    endpoint.tells_models = False
+    await model(endpoint).check()
+    assert [(request["model"], request["max_tokens"]) for request in endpoint.requests] == [("small", 1)]
+    with pytest.raises(ConfigError, match="does not serve the model 'wise'; it does not list what it serves"):
+        await model(endpoint, "wise").check()
 
 
 async def test_the_check_lists_what_is_served(endpoint: FakeEndpoint) -> None:
@@ -64,6 +72,7 @@ async def test_the_check_names_an_endpoint_that_is_not_there() -> None:
 
 async def test_a_key_that_is_not_accepted_is_not_shown(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint.key = "another"
+    monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     for asking in (model(endpoint).check(), model(endpoint).ask("q", system="s")):
         with pytest.raises(EndpointError, match="'small' at .* answered 401: .*incorrect key") as caught:

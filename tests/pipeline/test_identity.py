@@ -44,6 +44,7 @@ VERSIONS = {
     "operators.mix": 1,
     "operators.refine": 1,
     "operators.revise": 1,
+    "operators.tree": 1,
     "operators.verifier": 1,
     "operators.vote": 1,
     "operators.weighted_vote": 1,

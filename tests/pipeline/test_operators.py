@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from agenttts.pipeline.operators import (
     Mix,
     Refine,
     Revise,
+    Tree,
     Verifier,
     Vote,
     WeightedVote,
@@ -86,6 +88,8 @@ MADE = [
     Revise(width=3),
     Refine(JUDGE, width=2),
     Refine(longest),
+    Tree(JUDGE),
+    Tree(lambda value, given: 1 / len(str(value))),
     Debate(),
 ]
 
@@ -228,6 +232,20 @@ def test_a_function_can_verify_and_may_be_a_coroutine() -> None:
     assert output(BestOf(lambda value, given: -float(value)), 4, reply)[0] == "1"
 
 
+def test_a_verifier_that_gives_no_number_is_named() -> None:
+    with pytest.raises(ConfigError, match="subtask 's': the verifier of best-of.* gave NaN"):
+        output(BestOf(lambda value, given: float("nan")), 3, answers("1", "2"))
+
+
+def test_a_name_is_the_same_in_every_process() -> None:
+    class Reward:
+        def __call__(self, value: Any, given: at.SubtaskInput) -> float:
+            return 1.0
+
+    assert BestOf(Reward()).name == "best-of(verifier=Reward)"
+    assert Cascade(to=at.Model("a@1", 1e9)).name == "cascade(to=a1,samples=1,agree=0.6)"
+
+
 def test_a_judge_reads_the_candidates_in_an_order_that_favours_none() -> None:
     def first(model: Model, messages: Sequence[Message], position: int) -> str:
         if model is JUDGE:
@@ -283,6 +301,20 @@ def test_refinement_shows_the_best_and_the_worst_and_returns_the_best_ever() -> 
     shown: list[str] = []
     assert output(Refine(lambda value, given: float(value), width=2), 4, reply)[0] == "9"
     assert "Best so far:\n9" in shown[0] and "Worst so far:\n3" in shown[0]
+
+
+def test_a_tree_builds_on_its_attempts_and_returns_the_best() -> None:
+    def reply(model: Model, messages: Sequence[Message], position: int) -> str:
+        if len(messages) > 1:
+            shown.append(messages[-1]["content"])
+            return str(int(re.findall(r"(\d)\n", messages[-1]["content"])[-1]) + 1)
+        return "1"
+
+    shown: list[str] = []
+    said, client, _ = output(Tree(lambda value, given: int(value) / 10), 8, reply)
+    again = output(Tree(lambda value, given: int(value) / 10), 8, reply)
+    assert int(said) > 1 and again[0] == said and client.requests == 8
+    assert "(found to be 0.10)" in shown[0]
 
 
 @pytest.mark.parametrize("operator", MADE, ids=lambda operator: operator.name)

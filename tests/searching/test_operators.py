@@ -15,6 +15,7 @@ from agenttts.db import Store
 from agenttts.pipeline import Message, Model
 from agenttts.pipeline.operators import AdaptiveVote, BestOf, Cascade, Vote
 from agenttts.searching import SearchResult
+from agenttts.searching.recording import record
 from agenttts.testing import ScriptedClient
 
 SMALL, LARGE, JUDGE = at.Model("small", 1e6), at.Model("large", 8e6), at.Model("judge", 1e6)
@@ -72,3 +73,20 @@ async def test_what_was_found_is_resumed_told_and_deployed(store: Store, tmp_pat
     (tmp_path / "allocation.yaml").write_text(yaml.safe_dump(allocation))
     deployed = at.deployed(tmp_path / "allocation.yaml", environment())
     assert (await deployed.answer({"id": "77"})).output == "right"
+
+
+async def test_what_was_recorded_with_operators_is_read_and_searched_with_them(tmp_path: Path) -> None:
+    used = environment()
+    space = at.SearchSpace(used.pipeline, at.cost_model("flops"), 8000)
+    allocations = space.on_levels([2, 6])
+    await record(used, allocations, str(tmp_path / "s.db"), tmp_path / "scores.csv")
+    recorded = at.RecordedEnvironment(used.pipeline, tmp_path / "scores.csv")
+    listed = at.SearchSpace(recorded.pipeline, at.cost_model("flops"), 8000)
+    assert set(listed.enumerate()) == set(allocations)
+    for allocation in allocations[::3]:
+        assert (await recorded.evaluate(allocation)).score == (await used.evaluate(allocation)).score
+    limits = at.Limits(trials=8)
+    found = await at.search(
+        recorded, at.searcher("agent", llm="none"), listed, at.Store(), study_name="s", limits=limits
+    )
+    assert found.best.allocation["answer"].operator == BEST

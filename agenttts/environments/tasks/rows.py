@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agenttts._util.checks import Kind
+from agenttts._util.hints import install
 from agenttts.environments.examples import read_lines, read_text
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example
@@ -111,7 +112,7 @@ def _from_hub(data: str) -> list[Row]:
     try:
         from datasets import get_dataset_split_names, load_dataset
     except ImportError as error:
-        raise ConfigError(f"{data!r} is no file; to load it from the Hub: pip install 'agenttts[tasks]'") from error
+        raise ConfigError(f"{data!r} is no file; to load it from the Hub: {install('tasks')}") from error
     name, config, split = (*data.split(":"), None, None)[:3]
     try:
         split = split or next(iter(sorted(get_dataset_split_names(name, config), key=_preference)))

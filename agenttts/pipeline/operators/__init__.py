@@ -6,18 +6,21 @@ every request that they make. The first listed is the one that an allocation mea
     Vote, AdaptiveVote, WindowVote, Cascade, Mix      votes: `votes`
     BestOf, WeightedVote, Listwise                    candidates are judged: `verify`
     Revise, Refine                                    attempts build on one another: `sequential`
-    First, Fuse, IdVote                               the aggregators of `agenttts.aggregators`
+    Tree                                              tree search, by the extra `tree`
+    First, Fuse, IdVote, Union                        as of `agenttts.aggregators`
 
 Examples:
     >>> vote, best = at.operators.Vote(), at.operators.BestOf(large)
-    >>> answer = at.Subtask("answer", (small, large), "{{ question }}", operators=(vote, best, at.aggregators.Fuse()))
+    >>> answer = at.Subtask("answer", (small, large), "{{ question }}", operators=(vote, best, at.operators.Fuse()))
     >>> [pairing.name for pairing in answer.pairings][::2]
     ['small', 'small by best-of(verifier=large)', 'small by fuse']
 """
 
+from agenttts.pipeline.aggregators import First, Fuse, IdVote, Union
+from agenttts.pipeline.ballots import ballots, winner
 from agenttts.pipeline.operator import Drawn, Lengths, Load, Operator, SubtaskRun, named
-from agenttts.pipeline.operators.ballots import ballots, winner
 from agenttts.pipeline.operators.sequential import Refine, Revise, one_each
+from agenttts.pipeline.operators.tree import Tree
 from agenttts.pipeline.operators.verify import BestOf, Listwise, Verifier, WeightedVote
 from agenttts.pipeline.operators.votes import AdaptiveVote, Cascade, Mix, Vote, WindowVote, leads
 
@@ -26,6 +29,9 @@ __all__ = [
     "BestOf",
     "Cascade",
     "Drawn",
+    "First",
+    "Fuse",
+    "IdVote",
     "Lengths",
     "Listwise",
     "Load",
@@ -34,6 +40,8 @@ __all__ = [
     "Refine",
     "Revise",
     "SubtaskRun",
+    "Tree",
+    "Union",
     "Verifier",
     "Vote",
     "WeightedVote",

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from agenttts._util.checks import COUNT, FUNCTION, require_fields
+from agenttts.pipeline.ballots import Key, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
-from agenttts.pipeline.operators.ballots import Key, winner
 from agenttts.pipeline.operators.verify import BestOf, Check, Verifier
 
 _SHOWN = 4
@@ -66,7 +66,7 @@ class Revise(Operator):
         left = stage.samples - len(chains)
         while left > 0:
             going_on = chains[:left]
-            prompts = [_after(stage, _REVISE, [each.text for each in chain[-_SHOWN:]]) for chain in going_on]
+            prompts = [attempts_shown(stage, _REVISE, [each.text for each in chain[-_SHOWN:]]) for chain in going_on]
             for chain, attempt in zip(going_on, await one_each(stage, prompts), strict=True):
                 chain.append(attempt)
             left -= len(chains)
@@ -100,10 +100,8 @@ async def one_each(stage: SubtaskRun, prompts: Sequence[Sequence[Message]]) -> l
     alike = [[i for i, other in enumerate(prompts) if other == prompt] for prompt in prompts]
     groups = [group for i, group in enumerate(alike) if group[0] == i]
     drawn = await asyncio.gather(*(stage.sample(prompts[group[0]], len(group)) for group in groups))
-    found = {
-        i: each for group, samples in zip(groups, drawn, strict=True) for i, each in zip(group, samples, strict=True)
-    }
-    return [found[i] for i in range(len(prompts))]
+    left = {group[0]: iter(samples) for group, samples in zip(groups, drawn, strict=True)}
+    return [next(left[group[0]]) for group in alike]
 
 
 @identified("operators.refine", version=1)
@@ -146,7 +144,7 @@ class Refine(Operator):
                 break
             count = min(self.width, stage.samples - used)
             if attempts:
-                drawn = await stage.sample(_after(stage, _REFINE, _best_and_worst(attempts)), count)
+                drawn = await stage.sample(attempts_shown(stage, _REFINE, _best_and_worst(attempts)), count)
             else:  # nothing to show: more samples of the same prompt
                 drawn = (await stage.sample(samples=used + count))[used:]
             used += count
@@ -172,7 +170,7 @@ def _best_and_worst(attempts: Sequence[tuple[float, Drawn]]) -> list[str]:
     return texts if len(ranked) > 1 else texts[:1]
 
 
-def _after(stage: SubtaskRun, instruction: str, shown: Sequence[str]) -> list[Message]:
+def attempts_shown(stage: SubtaskRun, instruction: str, shown: Sequence[str]) -> list[Message]:
     """The stage's prompt again, with earlier attempts."""
     listed = "\n\n".join(f"[{number}]\n{text}" for number, text in enumerate(shown, start=1))
     return [*stage.messages, {"role": "user", "content": f"{instruction}\n\n{listed}"}]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,10 +22,10 @@ import numpy as np
 
 from agenttts._util.checks import COUNT, FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
 from agenttts.errors import ConfigError
+from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model, Sampling
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
-from agenttts.pipeline.operators.ballots import Key, identity, winner
 
 if TYPE_CHECKING:
     from agenttts.pipeline.subtask import SubtaskInput
@@ -157,7 +158,10 @@ class _Verified(Operator):
         if (model := self._model) is not None:
             return await model.score(stage, candidate, self.votes)
         found = self.verifier(candidate.value, stage.input)  # type: ignore[operator]  # a function: `_VERIFIER` says so
-        return float(await found if inspect.isawaitable(found) else found)
+        score = float(await found if inspect.isawaitable(found) else found)
+        if math.isnan(score):
+            raise ConfigError(f"subtask {stage.subtask.name!r}: the verifier of {self.name} gave NaN: give a number")
+        return score
 
     def _named(self, kind: str) -> str:
         return named(kind, verifier=self.verifier, votes=self.votes if self.votes > 1 else None, key=self.key)

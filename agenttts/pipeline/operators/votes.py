@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from agenttts._util.checks import COUNT, FRACTION, FUNCTION, Kind, instance, require_fields
+from agenttts.pipeline.ballots import Key, ballots, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Model
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
-from agenttts.pipeline.operators.ballots import Key, ballots, winner
 
 _SHARE = Kind("a number over 0 and under 1", lambda share: FRACTION.holds(share) and 0 < share < 1)
 _MODEL = instance(Model, "a Model")

@@ -122,5 +122,5 @@ def _trial(found: Findings, trial: Trial) -> dict[str, Any]:
 
 
 def _frame(rows: Iterable[dict[str, Any]]) -> DataFrame:
-    pandas: Any = imported("pandas", "frames need pandas: pip install 'agenttts[report]'")
+    pandas: Any = imported("pandas", "frames need pandas", extra="report")
     return pandas.DataFrame(list(rows))

@@ -7,6 +7,7 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from agenttts._util.hints import install
 from agenttts._util.text import printable
 from agenttts.errors import ConfigError
 
@@ -32,7 +33,7 @@ def graph_objects() -> Any:
     try:
         import plotly.graph_objects
     except ImportError as error:
-        raise ConfigError("figures need plotly: pip install 'agenttts[report]'") from error
+        raise ConfigError(f"figures need plotly: {install('report')}") from error
     return plotly.graph_objects
 
 

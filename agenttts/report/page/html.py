@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from agenttts._util.hints import install
 from agenttts._util.numbers import amount
 from agenttts._util.text import printable
 from agenttts.errors import ConfigError
@@ -115,7 +116,7 @@ def _render(template: str, **context: Any) -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise ConfigError("the report needs plotly: pip install 'agenttts[report]'") from error
+        raise ConfigError(f"the report needs plotly: {install('report')}") from error
     environment = Environment(
         loader=PackageLoader("agenttts.report.page", "templates"),
         autoescape=True,

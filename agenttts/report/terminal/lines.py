@@ -102,11 +102,13 @@ def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str 
         label: What the samples are, where no model gives them (`study.recorded`).
     """
     usd = f", {priced(spend.usd, label)}" if spend.usd else ""
+    estimated = f" ({spend.estimated_tokens:,} of them estimated)" if spend.estimated_tokens else ""
     tokens = sum(check.spend.tokens for check in checks)
     held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
     verb = f"{verb_for(label)} ({nothing_bought(own)})" if label else "bought"
+    requests = counted(spend.requests, "request")
     return (
-        f"The search {verb}: {spend.tokens:,} tokens in {counted(spend.requests, 'request')}{usd}{held_out}; "
+        f"The search {verb}: {spend.tokens:,} tokens{estimated} in {requests}{usd}{held_out}; "
         f"{spend.reused_tokens:,} further tokens came from the sample pool"
     )
 

@@ -7,8 +7,7 @@ pay), `vote` is the paper's vote on ids (more samples of a small model hardly he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,9 +24,8 @@ from agenttts.pipeline import (
     Sampling,
     Subtask,
     SubtaskInput,
-    SubtaskRun,
 )
-from agenttts.pipeline.aggregators import IdVote, MajorityVote
+from agenttts.pipeline.aggregators import IdVote, MajorityVote, Union
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.metrics import equal
 from agenttts.serving import LlamaCppServing
@@ -51,20 +49,6 @@ MODELS = tuple(
 
 # llama.cpp's sampler defaults differ from OpenAI's and vLLM's: switch its filters off for parity.
 _FILTERS_OFF = {"top_k": 0, "min_p": 0.0}
-
-
-@identified("tasks.minihop.union", version=1, unscored=("name",))
-@dataclass(frozen=True)
-class Union:
-    """Every quoted fact that really is in the list, in list order."""
-
-    name: str = "union"
-
-    async def aggregate(self, parsed: Sequence[Iterable[int]], run: SubtaskRun) -> tuple[int, ...]:
-        return tuple(sorted({fact for sample in parsed for fact in sample}))
-
-    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
-        return MajorityVote().extra_tokens(samples, prompt_tokens, completion_tokens)
 
 
 def pipeline(retrieve: Literal["union", "vote"] = "union") -> Pipeline:

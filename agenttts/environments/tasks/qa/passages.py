@@ -79,8 +79,8 @@ class _Distractors:
     """The paragraphs of all examples, ranked by BM25 for one question at a time."""
 
     def __init__(self, questions: Sequence[_QuestionRow]) -> None:
-        missing = "the official format needs BM25 to fill its 10 paragraphs up: pip install 'agenttts[tasks]'"
-        bm25s: Any = imported("bm25s", missing)
+        need = "the official format needs BM25 to fill its 10 paragraphs up"
+        bm25s: Any = imported("bm25s", need, extra="tasks")
         self._passages = list(dict.fromkeys(text for question in questions for text in question.passages))
         self._tokens = bm25s.tokenize
         self._index = bm25s.BM25()

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from agenttts._util.checks import TEXT, Kind
+from agenttts._util.hints import install
 from agenttts.environments.tasks.rows import FULL_TEXT, TEXT_LIST, Row, read_rows
 from agenttts.environments.tasks.taskbench.plans import REFERENCE, Link, Node
 from agenttts.environments.tasks.taskbench.tools import ToolGraph
@@ -67,7 +68,7 @@ def _download(name: str, domain: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise ConfigError(f"{name!r} is no file; to load it from the Hub: pip install 'agenttts[tasks]'") from error
+        raise ConfigError(f"{name!r} is no file; to load it from the Hub: {install('tasks')}") from error
     try:
         folder = snapshot_download(name, repo_type="dataset", allow_patterns=f"data_{domain}/*.json")
     except Exception as error:  # the library raises whatever its many parts raise

@@ -19,6 +19,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from agenttts._util.hints import install
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example, Metric
 from agenttts.pipeline.fingerprint import identified, identified_factory
@@ -34,7 +35,7 @@ def step_rouge_l() -> Metric:
     try:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError as error:
-        raise ConfigError("TaskBench's step metric needs rouge_score: pip install 'agenttts[tasks]'") from error
+        raise ConfigError(f"TaskBench's step metric needs rouge_score: {install('tasks')}") from error
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
 
     def score(output: Any, example: Example) -> float:
