@@ -48,12 +48,12 @@ COURSES = [
     [DOCS / "ray.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
-LONG = ("compare", "paper-tasks")
+LONG = ("benchmarks", "commands", "compare", "paper-tasks")
 """Those that take minutes."""
 
 
 @pytest.fixture
-def folder(endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the reader is: with data and models of their own, and no key."""
     furnish(tmp_path)
     serve_models(endpoint)
@@ -63,7 +63,11 @@ def folder(endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:  # pages name their files alike
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture
