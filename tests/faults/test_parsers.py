@@ -164,7 +164,7 @@ def test_what_is_no_usable_object_says_why(sample: str, reason: str) -> None:
 
 
 PARSERS = {"number": number, "json_object": json_object, "ids": IDS, "tagged": ANSWER}
-_HANGS_S = 60
+_HANGS_S = 6
 """Of CPU time; one that takes the square of the length takes far longer."""
 PARTS = [
     "{", '{"', '\\"', '\\"{', '{"a":', '{"a":x', '{"a":"', "{ ", "{}", '{"a":{}', '\\"{"', "[", "[1,", "[1 ", "[1-6]",
@@ -178,14 +178,14 @@ PARTS = [
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_no_parser_hangs_on_a_long_sample(name: str) -> None:
-    started = time.process_time()
     for part in PARTS:
-        for sample in (part * (50_000 // len(part)), "1" + part * (100_000 // len(part)) + "x"):
+        for before in ("1", '{"a": ["', "Answer: **"):
+            started = time.process_time()
             try:
-                PARSERS[name](sample, GIVEN)
+                PARSERS[name](before + part * (50_000 // len(part)) + "x", GIVEN)
             except ParseError:
                 pass
-            assert time.process_time() - started < _HANGS_S, part
+            assert time.process_time() - started < _HANGS_S, (before, part)
 
 
 @pytest.mark.parametrize("name", PARSERS)

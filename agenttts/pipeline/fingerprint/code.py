@@ -159,12 +159,25 @@ def _function_node(code: CodeType, module: dict[str, Any]) -> _CODE | None:
 
 
 def _fits(node: _CODE, code: CodeType) -> bool:
-    """Whether a node has the code's parameters, and a lambda all of its positions."""
+    """Whether a node has the code's parameters, and a lambda all of its positions, or else its constants."""
     every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     count = code.co_argcount + code.co_kwonlyargcount
     if [each.arg for each in every] != [_unmangled(name, each.arg) for name, each in _pairs(code, every, count)]:
         return False
-    return not isinstance(node, ast.Lambda) or all(_within(node.body, place) for place in _positions(code))
+    if not isinstance(node, ast.Lambda):
+        return True
+    places = list(_positions(code))
+    if places:
+        return all(_within(node.body, place) for place in places)
+    # Python 3.12 gives what only returns a constant no positions.
+    return repr(code.co_consts) in map(repr, _constants(node))
+
+
+def _constants(node: ast.Lambda) -> Iterator[tuple[Any, ...]]:
+    """The constants of a lambda's code."""
+    for each in compile(ast.Expression(node), "<lambda>", "eval").co_consts:
+        if isinstance(each, CodeType):
+            yield each.co_consts
 
 
 def _pairs(code: CodeType, parameters: list[ast.arg], count: int) -> Iterator[tuple[str, ast.arg]]:
