@@ -419,5 +419,7 @@ def test_examples_and_endpoints_are_the_users(shell: Shell, endpoint: FakeEndpoi
 
 def test_patience_is_an_option_and_a_time_out_names_it(shell: Shell, endpoint: FakeEndpoint) -> None:
     endpoint.delay_s = 1.0
-    said = shell(f"{SEARCH} --timeout 0.2 --retries 0 --max-in-flight 2", code=3)
-    assert "did not answer within 0.2 s; more time is had with --timeout" in said
+    with shell.start(f"{SEARCH} --timeout 0.2 --retries 0 --max-in-flight 2") as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "did not answer within 0.2 s; more time is had with --timeout" in err
