@@ -14,7 +14,8 @@ _MOST_DIGITS = 400
 _MOST_STARTS = 100
 """Objects that are begun and broken off in one text, after which no whole one is looked for."""
 _MOST_UNCLOSED = 4
-_BRACES = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
+_BRACES = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[{}]', re.DOTALL)
+"""A string, which may be cut off, or a brace."""
 _START = re.compile(r'\{\s*(?:\}|"(?:[^"\\]|\\.)*"\s*:)', re.DOTALL)
 """An empty object, or one up to its first colon."""
 

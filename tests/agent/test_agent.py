@@ -112,7 +112,7 @@ async def answered(endpoint: FakeEndpoint, replies: list[str]) -> tuple[list[Pro
         wants_json = "Reply with JSON" in messages[-1]["content"]
         return replies.pop(0) if wants_json else "1. prefer m\n2. four samples"
 
-    endpoint.reply = reply
+    endpoint.reply, endpoint.models = reply, ["wise"]
     agent = AgentSearcher(LLMPlanner("wise", base_url=endpoint.url))
     agent.journal = steps.append
     return await agent.propose(archive, SPACE, 1), steps

@@ -30,8 +30,8 @@ def test_a_recording_holds_every_allocation_and_can_be_searched(shell: Shell) ->
     assert len(rows) == 16 * 8 and {row["example"] for row in rows if row["held_out"] == "True"} == {"5", "6", "7"}
     assert "Recorded 16 allocations in 128 rows: table.csv" in out and "16/16 allocations" in out
     code = [line.strip() for line in out.splitlines() if line.startswith("    ")]
-    (shell.folder / "recorded.py").write_text("\n".join(line for line in code if not line.startswith("agenttts")))
-    (search,) = [line.removeprefix("agenttts ") for line in code if line.startswith("agenttts")]
+    (search,) = [line.partition("agenttts ")[2] for line in code if "agenttts search" in line]
+    (shell.folder / "recorded.py").write_text("\n".join(line for line in code if "agenttts search" not in line))
     found = shell(f"{search} --trials 16 --method random --store other.db")
     assert "recorded outcomes; no model runs" in found and "16 trials done" in found
     assert "The search replayed (nothing was bought): 0 tokens" in found

@@ -27,7 +27,8 @@ def banner(shell: Shell) -> Iterator[list[str]]:
 def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[str]) -> None:
     assert banner[0] == "SIMULATION: no LLM runs, and no score says anything of a real model."
     assert "hotpotqa: 10 examples of" in banner[1]
-    variable, _, command = banner[4].removeprefix("rehearse").strip().partition(" agenttts ")
+    settings, _, command = banner[4].removeprefix("rehearse").strip().partition("agenttts ")
+    variable = settings.split()[0]
     out = shell(f"{command} --trials 4", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
     assert "environment  hotpotqa: 10 examples (simulated models; no LLM runs)" in out
     assert f"data         {OWN / 'hotpotqa.jsonl'}" in out and "tokens simulated" in out

@@ -142,5 +142,5 @@ def test_a_postgresql_that_refuses_ends_a_command_with_its_own_code(
 
 def test_without_psycopg_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StoreError, match=r"needs psycopg, pip install 'agenttts\[postgres\]'"):
+    with pytest.raises(StoreError, match=r"needs psycopg, .*pip install .*\[postgres\]"):
         Store("postgresql://user@127.0.0.1/db")

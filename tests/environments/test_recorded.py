@@ -342,7 +342,7 @@ def test_a_broken_parquet_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_parquet_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    path, message = tmp_path / "t.parquet", r"Parquet files need pyarrow: pip install 'agenttts\[report\]'"
+    path, message = tmp_path / "t.parquet", r"Parquet files need pyarrow: .*pip install .*\[report\]'"
     with pytest.raises(ConfigError, match=message):
         RecordedEnvironment(PIPELINE, path)
     with pytest.raises(ConfigError, match=message):

@@ -507,7 +507,7 @@ async def test_a_server_of_one_request_at_a_time_is_asked_for_fewer() -> None:
     rows = [{"id": f"e{i}", "question": f"word{i}", "gold": f"word{i}"} for i in range(16)]
     with Provider(replace(CLASSIC, chat=chat)) as provider:
         subtask = Subtask("answer", (model(provider),), "repeat {{ question }}")
-        client = OpenAIClient(timeout_s=0.75, max_retries=5)
+        client = OpenAIClient(timeout_s=1.0, max_retries=12)
         searched = LiveEnvironment(Pipeline("repeat", (subtask,), metric=equal("gold")), rows, client=client)
         async with searched:
             evaluation = await searched.evaluate(Allocation({"answer": ("gpt-4o-mini", 1)}))

@@ -46,7 +46,7 @@ def test_efforts_are_variants_of_one_served_model() -> None:
         (lambda: MINI.efforts(), "model 'gpt-5-mini': efforts() takes at least one"),
         (lambda: MINI.efforts("low", "low"), "model 'gpt-5-mini' is given the effort 'low' twice"),
         (lambda: MINI.efforts("very high"), "model name 'gpt-5-mini-very high' must be non-empty, without spaces"),
-        (lambda: untyped.Model("m", effort=3), "model 'm': effort must be text or None, not 3"),
+        (lambda: untyped.Model("m", effort=3), "model 'm': effort must be text without NUL or half"),
         (lambda: untyped.Model("m", request=["effort"]), "model 'm': request must be a mapping, not ['effort']"),
         (lambda: Model("m", request={"n": 2}), "model 'm': 'n' is decided with each request"),
         (lambda: untyped.Model("m", headers={"api-key": 1}), "the environment variable of header 'api-key' must be"),

@@ -50,7 +50,7 @@ def standing_view(now: Standing) -> Group:
     lines = [Text(f"study {now.study.name}", "bold"), *map(Text, standing_lines(now))]
     newest = now.archive.trials[-_SHOWN_TRIALS:]
     unit, label = cost_model(now.study.spec.cost_model).unit, now.study.details.get("recorded", "")
-    whole = "agenttts trials --json"
+    whole = "the command `trials --json`"
     table: Sequence[Listing] = [trials_table(newest, unit, label=label, whole=whole)] if newest else []
     told = now.archive.guidelines[-1].text.splitlines() if now.archive.guidelines else []
     heading = [Text("\nThe agent's last guideline", "bold")] if told else []
