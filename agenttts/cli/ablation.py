@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agenttts.cli.problem import Problem
-from agenttts.cli.run import Planned, compare_rows, method_in_words, require_seeds
+from agenttts.cli.run import Planned, PlannerModel, compare_rows, method_in_words, require_seeds
 from agenttts.posterior.surrogate import Sizes
 from agenttts.report import Comparison
 from agenttts.searching.plan import Recommend, SearchPlan
@@ -28,7 +28,7 @@ class _Variant:
     racing: bool = True
     choose: Recommend | None = None
 
-    def plan(self, planned: Planned, *, seed: int, llm: str | None) -> SearchPlan:
+    def plan(self, planned: Planned, *, seed: int, llm: PlannerModel) -> SearchPlan:
         """One seed of it; variants that search alike share their study."""
         found = planned("agent", seed=seed, llm=llm, insights_off=self.insights_off, racing=self.racing)
         return replace(found, choose=self.choose)
@@ -49,7 +49,9 @@ _VARIANTS = (
 )
 
 
-def run_ablations(problem: Problem, planned: Planned, seeds: int, *, llm: str | None, quiet: bool) -> list[Comparison]:
+def run_ablations(
+    problem: Problem, planned: Planned, seeds: int, *, llm: PlannerModel, quiet: bool
+) -> list[Comparison]:
     """The agent and its ablations with every seed; each search is a study that can be resumed.
 
     Raises:

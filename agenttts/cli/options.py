@@ -51,7 +51,13 @@ ReadStoreOption = Annotated[
 StudyArgument = Annotated[str | None, typer.Argument(help="Name of a study; the newest when left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BudgetOption = Annotated[
-    float | None, typer.Option("--budget", help="Most that one query may cost, in the cost's unit.")
+    str | None,
+    typer.Option(
+        "--budget",
+        help="Most that one query may cost, in the cost's unit (MFLOP, USD, ...) or as in 2.8PFLOP; left out: what "
+        "some allocations cost.",
+        metavar="AMOUNT",
+    ),
 ]
 BudgetsOption = Annotated[
     str | None,
@@ -96,6 +102,13 @@ LlmOption = Annotated[
     typer.Option(
         "--llm", help="Model that the method asks (OPENAI_API_KEY, OPENAI_BASE_URL); 'none': the agent plans by rules."
     ),
+]
+LlmUrlOption = Annotated[
+    str | None, typer.Option("--llm-base-url", help="Where --llm is asked; else OPENAI_BASE_URL.", metavar="URL")
+]
+LlmKeyOption = Annotated[
+    str | None,
+    typer.Option("--llm-key-env", help="Environment variable of its key; else OPENAI_API_KEY.", metavar="NAME"),
 ]
 ExperienceOption = Annotated[
     str | None,

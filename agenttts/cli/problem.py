@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agenttts._util.numbers import as_budget, parse_amount, plain
 from agenttts.calibration.file import Calibration, read_throughput
 from agenttts.environments import environment
 from agenttts.environments.live import LiveEnvironment
@@ -24,7 +25,8 @@ from agenttts.posterior.frontier import require_budgets
 from agenttts.protocols import Environment
 from agenttts.serving import Serving
 from agenttts.space import SearchSpace
-from agenttts.space.cost import GpuSecondsCost, cost_model
+from agenttts.space.cost import CostModel, GpuSecondsCost, cost_model
+from agenttts.space.landmarks import landmarks
 from agenttts.space.throughput import with_throughput
 
 _DEFAULT_COST = "flops"
@@ -81,7 +83,7 @@ class Problem:
         cls,
         env: str,
         *,
-        budget: float | None,
+        budget: str | None,
         cost: str | None,
         budgets: str | None = None,
         data: str | None = None,
@@ -100,18 +102,20 @@ class Problem:
         several = () if budgets is None else _parse_budgets(budgets)
         if several and budget is not None:
             raise ConfigError("--budget and --budgets exclude each other: give one of them")
-        budget = several[-1] if several else budget
         urls = parse_endpoints(endpoints)
         found = environment(env, data=data, endpoints=urls, serving=serving)
         if waiting is not None:
             waiting.apply(found)
         default = found.default_budget
-        if budget is None and (default is None or cost not in (None, default.cost_model)):
-            raise ConfigError(f"environment {found.name!r} has no default budget for this cost: give --budget")
-        amount = budget if budget is not None else default.amount if default else 0.0
         name = cost or (default.cost_model if default else _DEFAULT_COST)
         calibration = None if throughput is None else _calibration(throughput, found, name, parallel)
         pipeline = with_throughput(found.pipeline, calibration.throughputs) if calibration else found.pipeline
+        if several or budget is not None:
+            amount = several[-1] if several else parse_budget(budget or "", cost_model(name).unit)
+        elif default is not None and name == default.cost_model:
+            amount = default.amount
+        else:
+            raise _BudgetMissing(found.name, pipeline, cost_model(name))
         return cls(
             env=env,
             data=data,
@@ -126,7 +130,7 @@ class Problem:
     def budget_name(self) -> str:
         """The budget, or the budgets in short."""
         count = len(self.budgets)
-        return f"{self.budgets[0]:g}to{self.budgets[-1]:g}x{count}" if count else f"{self.space.budget:g}"
+        return f"{plain(self.budgets[0])}to{plain(self.budgets[-1])}x{count}" if count else plain(self.space.budget)
 
     def heading(self, recorded: str, *more: tuple[str, str]) -> Iterator[tuple[str, str]]:
         """What a reader of the output needs to know of it, and more.
@@ -138,11 +142,11 @@ class Problem:
         environment, space = self.environment, self.space
         held_out = f", {len(environment.held_out)} held out" if environment.held_out else ""
         label = f" ({recorded})" if recorded else ""
-        size = f"{space.size:,} allocations cost at most {space.budget:g} {space.cost_model.unit} per query"
+        size = f"{space.size:,} allocations cost at most {space.scale.rate(space.budget)}"
         if space.listed is not None:
             size += " and are recorded; the other combinations are not tried"
         if self.budgets:
-            size += f"; budgets {', '.join(f'{budget:g}' for budget in self.budgets)}"
+            size += f"; budgets {', '.join(map(space.scale.number, self.budgets))} {space.scale.unit}"
         yield "environment", f"{environment.name}: {len(environment.examples)} examples{held_out}{label}"
         if self.data is not None:
             yield "data", self.data
@@ -150,6 +154,42 @@ class Problem:
         if self.calibration is not None:
             yield "throughput", str(self.calibration)
         yield from more
+
+
+class _BudgetMissing(ConfigError):
+    """No budget was given, and the environment has none for this cost: says what some allocations cost.
+
+    Args:
+        name: The environment's name.
+        pipeline: What is priced.
+        model: What prices it.
+    """
+
+    def __init__(self, name: str, pipeline: Pipeline, model: CostModel) -> None:
+        found = landmarks(pipeline, model)
+        once = next(each.cost for each in found if each.name == "largest once")
+        shown = model.scale(once)
+        known = [f"{each.name} {shown.show(each.cost)} ({each.allocation})" for each in found if each.allocation]
+        if len(known) < len(found):
+            known.append("largest without bound, as no max_samples is given")
+        super().__init__(
+            f"environment {name!r} has no default budget for this cost: give --budget. One query costs: "
+            f"{'; '.join(known)}. To do better at the price of the largest models once: "
+            f"--budget {as_budget(once, model.unit)}"
+        )
+
+
+def parse_budget(text: str, unit: str) -> float:
+    """A budget as `--budget` takes it.
+
+    Raises:
+        ConfigError: When it is no amount of the unit.
+    """
+    try:
+        return parse_amount(text, unit)
+    except ValueError as error:
+        own = " or with a prefix, as in 2.8PFLOP" if unit.endswith("FLOP") else ""
+        raise ConfigError(f"--budget takes an amount in {unit}, as in 0.5{own}, not {text!r}") from error
 
 
 def _parse_budgets(text: str) -> tuple[float, ...]:

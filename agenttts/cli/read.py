@@ -30,8 +30,7 @@ def trials(
 ) -> None:
     """List the trials of a study."""
     from agenttts.cli.console import show
-    from agenttts.report import trial_row, trials_table
-    from agenttts.space.cost import cost_model
+    from agenttts.report import study_scale, trial_row, trials_table
 
     opened = open_store(store)
     found = opened.study(study)
@@ -39,8 +38,8 @@ def trials(
     if by_score:
         listed.sort(key=lambda trial: -trial.evaluation.score)
     rows = [trial_row(trial, opened.validation(found, trial.allocation)) for trial in listed]
-    unit, label = cost_model(found.spec.cost_model).unit, found.details.get("recorded", "")
-    show(rows, trials_table(listed, unit, label=label), as_json)
+    label = found.details.get("recorded", "")
+    show(rows, trials_table(listed, study_scale(found), label=label), as_json)
 
 
 def trace(
@@ -77,7 +76,7 @@ def trace(
 def best(
     study: StudyArgument = None,
     budget: Annotated[
-        float | None, typer.Option("--budget", help="A smaller budget than the study's largest; nothing is paid for.")
+        str | None, typer.Option("--budget", help="A smaller budget than the study's largest; nothing is paid for.")
     ] = None,
     form: Annotated[Literal["yaml", "json"], typer.Option("--format", help="yaml or json.")] = "yaml",
     as_json: JsonOption = False,
@@ -86,10 +85,14 @@ def best(
     """Print the recommended allocation of a study, ready to be kept in a file."""
     from agenttts._util.yaml_file import written
     from agenttts.cli.console import as_json_text, write_line
+    from agenttts.cli.problem import parse_budget
     from agenttts.report import recommendation
+    from agenttts.space.cost import cost_model
 
     opened = open_store(store)
-    data = recommendation(opened, opened.study(study), budget)
+    found = opened.study(study)
+    within = None if budget is None else parse_budget(budget, cost_model(found.spec.cost_model).unit)
+    data = recommendation(opened, found, within)
     plain_json = as_json or form == "json"
     write_line(as_json_text(data) if plain_json else written(data).rstrip())
 
@@ -132,15 +135,14 @@ def frontier(study: StudyArgument = None, store: ReadStoreOption = None, as_json
     from rich.text import Text
 
     from agenttts.cli.console import show
-    from agenttts.report import frontier_row, frontier_table, pareto_table, study_frontier
-    from agenttts.space.cost import cost_model
+    from agenttts.report import frontier_row, frontier_table, pareto_table, study_frontier, study_scale
 
     opened = open_store(store)
     shown = opened.study(study)
-    found = study_frontier(opened, shown)
-    table = frontier_table(found, cost_model(shown.spec.cost_model).unit)
+    found, scale = study_frontier(opened, shown), study_scale(shown)
+    table = frontier_table(found, scale)
     heading = Text("\nPareto-optimal trials (dearer only where expected to score higher)", "bold")
-    show(frontier_row(found, shown), Group(table, heading, pareto_table(found)), as_json)
+    show(frontier_row(found, shown), Group(table, heading, pareto_table(found, scale)), as_json)
 
 
 def report(

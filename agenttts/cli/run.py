@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -35,12 +36,20 @@ from agenttts.study.trial import Archive
 from agenttts.tracking import tracker
 
 
+class PlannerModel(NamedTuple):
+    """The LLM that a method asks, as the command line names it."""
+
+    name: str | None = None
+    base_url: str | None = None
+    key_env: str | None = None
+
+
 def plan(
     problem: Problem,
     method: str,
     *,
     seed: int,
-    llm: str | None,
+    llm: PlannerModel,
     store: str,
     limits: Limits,
     parallel: int,
@@ -58,7 +67,15 @@ def plan(
     Raises:
         ConfigError: On an unknown method or an option that does not fit it.
     """
-    chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off, experience=experience)
+    chosen = searcher(
+        method,
+        seed=seed,
+        llm=llm.name,
+        llm_base_url=llm.base_url,
+        llm_key_env=llm.key_env,
+        insights_off=insights_off,
+        experience=experience,
+    )
     # What has raced and what has not must not end up in one study.
     without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
     cost = f"{problem.space.cost_model.name}{problem.budget_name}"
@@ -120,11 +137,11 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = ()) ->
     for each in trackers:
         each.finish(result)
     console.print()
-    for line in summary_lines(result, problem.space.cost_model.unit, problem.space.budget):
+    for line in summary_lines(result):
         print_wrapped(console, line, indent=2)
     if result.frontier is not None:
         console.print()
-        console.print(frontier_table(result.frontier, problem.space.cost_model.unit))
+        console.print(frontier_table(result.frontier, problem.space.scale))
     print_next_steps(console, result.study.name, str(plan.store))
 
 
@@ -163,7 +180,7 @@ def run_comparison(
     methods: Sequence[str],
     seeds: int,
     *,
-    llm: str | None,
+    llm: PlannerModel,
     experience: Archive | None = None,
     quiet: bool,
 ) -> list[Comparison]:
@@ -179,7 +196,10 @@ def run_comparison(
     learning = {name for name in methods if method(name).learns} or set(methods)
     rows: dict[str, list[SearchPlan]] = {}
     for name in methods:
-        given = {"llm": llm if name in asking else None, "experience": experience if name in learning else None}
+        given = {
+            "llm": llm if name in asking else PlannerModel(),
+            "experience": experience if name in learning else None,
+        }
         plans = [planned(name, seed=seed, **given) for seed in range(seeds)]
         rows[plans[0].searcher.title] = plans
     return compare_rows(problem, rows, quiet=quiet)

@@ -24,7 +24,9 @@ from agenttts.cli.options import (
     InFlightOption,
     InsightsOption,
     JsonOption,
+    LlmKeyOption,
     LlmOption,
+    LlmUrlOption,
     MaxTokensOption,
     MaxUsdOption,
     MethodOption,
@@ -79,6 +81,8 @@ def search(
     retries: RetriesOption = None,
     racing: RacingOption = True,
     llm: LlmOption = None,
+    llm_base_url: LlmUrlOption = None,
+    llm_key_env: LlmKeyOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     experience: ExperienceOption = None,
     study: StudyOption = None,
@@ -87,7 +91,7 @@ def search(
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem, Waiting
-    from agenttts.cli.run import plan, run_search
+    from agenttts.cli.run import PlannerModel, plan, run_search
     from agenttts.searching.progress import Limits
 
     problem = Problem.create(
@@ -106,7 +110,7 @@ def search(
         problem,
         method,
         seed=seed,
-        llm=llm,
+        llm=PlannerModel(llm, llm_base_url, llm_key_env),
         store=store,
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
@@ -139,6 +143,8 @@ def compare(
     retries: RetriesOption = None,
     racing: RacingOption = True,
     llm: LlmOption = None,
+    llm_base_url: LlmUrlOption = None,
+    llm_key_env: LlmKeyOption = None,
     experience: ExperienceOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -146,7 +152,7 @@ def compare(
     """Run several methods with several seeds on one environment, and print one table."""
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem, Waiting
-    from agenttts.cli.run import plan, run_comparison
+    from agenttts.cli.run import PlannerModel, plan, run_comparison
     from agenttts.report import comparison_table
     from agenttts.searching.progress import Limits
 
@@ -165,7 +171,8 @@ def compare(
     planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, racing=racing)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
-    comparisons = run_comparison(problem, planned, names, seeds, llm=llm, experience=learned, quiet=as_json)
+    asked = PlannerModel(llm, llm_base_url, llm_key_env)
+    comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
 
@@ -226,6 +233,8 @@ def ablate(
     parallel: ParallelOption = 2,
     give_up_after: GiveUpOption = 10.0,
     llm: LlmOption = None,
+    llm_base_url: LlmUrlOption = None,
+    llm_key_env: LlmKeyOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -233,7 +242,7 @@ def ablate(
     from agenttts.cli.ablation import ABLATION_NOTES, run_ablations
     from agenttts.cli.console import show
     from agenttts.cli.problem import Problem, Waiting
-    from agenttts.cli.run import plan
+    from agenttts.cli.run import PlannerModel, plan
     from agenttts.report import comparison_table
     from agenttts.searching.progress import Limits
 
@@ -249,7 +258,8 @@ def ablate(
         waiting=Waiting(give_up_after),
     )
     planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
-    comparisons = run_ablations(problem, planned, seeds, llm=llm, quiet=as_json)
+    asked = PlannerModel(llm, llm_base_url, llm_key_env)
+    comparisons = run_ablations(problem, planned, seeds, llm=asked, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 
 

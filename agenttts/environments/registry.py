@@ -2,6 +2,7 @@
 
 Third parties register a name with the entry-point group `agenttts.environments`; the entry is an environment, or a
 function that returns one: without arguments, or with the keyword `data` (where its examples are: a path or a Hub id).
+A file's folder is importable from then on, as it is when Python runs the file, but never hides the standard library.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from agenttts.environments.live import LiveEnvironment
@@ -23,6 +25,7 @@ from agenttts.protocols import Environment
 from agenttts.serving import Serving
 
 GROUP = "agenttts.environments"
+_INSTALLED = ("site-packages", "dist-packages")
 _TASKS = "agenttts.environments.tasks"
 _MINIHOP = f"{_TASKS}.minihop"
 _BUILT_IN = {
@@ -74,12 +77,15 @@ def environment(
     """
     target = environment_names().get(name, name)
     module, separator, attribute = target.rpartition(":")
-    if not separator:
+    if not separator and not target.endswith(".py"):
         raise ConfigError(
             f"there is no environment {name!r}; registered are {', '.join(environment_names())}, "
             "and module:attribute or path.py:attribute name one of your own"
         )
-    found = getattr(_load(module, name), attribute, None)
+    loaded = _load(module if separator else target, name)
+    if not separator or not hasattr(loaded, attribute):
+        raise ConfigError(_choices_in(loaded, module if separator else target, attribute if separator else ""))
+    found = getattr(loaded, attribute)
     if callable(found) and not isinstance(found, Environment):
         found = _call(found, name, data)
     elif data is not None:
@@ -118,30 +124,64 @@ def _require_live(found: Environment, option: str) -> LiveEnvironment:
     return found
 
 
-def _load(module: str, name: str) -> Any:
+def _choices_in(loaded: ModuleType, module: str, attribute: str) -> str:
+    """What to name instead of an attribute that is missing, or was left out."""
+    names = [f"{module}:{name}" for name, value in vars(loaded).items() if _is_choice(value, loaded)]
+    said = f"{module!r} has no {attribute!r}" if attribute else f"{module!r} names a file, not an environment in it"
+    if not names:
+        return f"{said}, and holds no environment: assign one, as in `environment = at.LiveEnvironment(...)`"
+    return f"{said}: give {' or '.join(names)}"
+
+
+def _is_choice(value: Any, loaded: ModuleType) -> bool:
+    """Whether a module's value is an environment, or a function of its own that says that it returns one."""
+    if not inspect.isfunction(value):
+        return isinstance(value, Environment)
+    return value.__module__ == loaded.__name__ and "Environment" in str(value.__annotations__.get("return", ""))
+
+
+def _load(module: str, name: str) -> ModuleType:
     if module.endswith(".py"):
-        return _load_file(Path(module), name)
+        return _load_file(Path(module).expanduser(), name)
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"environment {name!r}: {module!r} is neither a module's name nor the path of a .py file")
-    sys.path.insert(0, "")
-    try:
-        with _blamed_on(name):
-            return importlib.import_module(module)
-    finally:
-        sys.path.remove("")
+    _make_importable(Path.cwd())
+    with _blamed_on(name):
+        return importlib.import_module(module)
 
 
-def _load_file(path: Path, name: str) -> Any:
+def _load_file(path: Path, name: str) -> ModuleType:
+    """Run a file as a module of its own: its neighbours can be imported, and its name hides no other module's."""
     if not path.is_file():
         raise ConfigError(f"environment {name!r}: there is no file {str(path)!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    _make_importable(path.resolve().parent)
+    module_name = _module_name(path.resolve())
+    spec = importlib.util.spec_from_file_location(module_name, path.resolve())
     if spec is None or spec.loader is None:
         raise ConfigError(f"environment {name!r}: {str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[module_name] = module
     with _blamed_on(name):
         spec.loader.exec_module(module)
     return module
+
+
+def _make_importable(folder: Path) -> None:
+    """Let modules of a folder be imported from now on, behind the standard library and before what is installed."""
+    if str(folder) in sys.path:
+        return
+    installed = [place for place, entry in enumerate(sys.path) if Path(entry).name in _INSTALLED]
+    sys.path.insert(installed[0] if installed else len(sys.path), str(folder))
+
+
+def _module_name(path: Path) -> str:
+    """The file's stem, so that its neighbours can import it; a name apart where a module that is no file of the
+    user's has that name.
+    """
+    stem = path.stem
+    loaded = getattr(sys.modules.get(stem), "__file__", None) or ""
+    installed = any(part in _INSTALLED for part in Path(loaded).parts)
+    return f"agenttts_file_{stem}" if stem in sys.stdlib_module_names or installed else stem
 
 
 @contextmanager

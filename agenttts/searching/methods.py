@@ -68,6 +68,8 @@ def searcher(
     *,
     seed: int = 0,
     llm: str | None = None,
+    llm_base_url: str | None = None,
+    llm_key_env: str | None = None,
     insights_off: frozenset[int] = frozenset(),
     experience: Archive | None = None,
 ) -> Searcher:
@@ -84,6 +86,8 @@ def searcher(
         seed: Of its random choices.
         llm: Model that is asked, by a method that asks one; when None, the paper's model if there is a key for
             OpenAI's own endpoint. "none" asks none: the agent then plans by rules, as it does when there is no key.
+        llm_base_url: Where it is asked; OPENAI_BASE_URL, else OpenAI's own endpoint, when None.
+        llm_key_env: Environment variable of its key; when None as for `Model.api_key_env`.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
         experience: The archive of a study of a similar task, from which 'mlcopilot' learns.
 
@@ -91,21 +95,28 @@ def searcher(
         ConfigError: When there is no such method, an option does not fit it, or it needs one that is not given.
     """
     kind: Any = method(name)
-    _require_fitting(name, kind, llm, insights_off, experience)
+    _require_fitting(name, kind, llm, llm_base_url or llm_key_env, insights_off, experience)
     if name == "agent":
-        return _agent(seed, llm, insights_off)
+        return _agent(seed, llm, llm_base_url, llm_key_env, insights_off)
     learned = {"experience": experience} if kind.learns else {}
-    return cast(Searcher, kind(seed=seed, **_planner(name, kind, llm), **learned))
+    return cast(Searcher, kind(seed=seed, **_planner(name, kind, llm, llm_base_url, llm_key_env), **learned))
 
 
 def _require_fitting(
-    name: str, kind: type[Searcher], llm: str | None, insights_off: frozenset[int], experience: Archive | None
+    name: str,
+    kind: type[Searcher],
+    llm: str | None,
+    endpoint: str | None,
+    insights_off: frozenset[int],
+    experience: Archive | None,
 ) -> None:
     """Reject options that the method has no use for, or lacks."""
     if insights_off and name != "agent":
         raise ConfigError(f"only the method 'agent' has insights to switch off, not {name!r}")
     if llm not in (None, NO_LLM) and not kind.may_ask_llm:
         raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
+    if endpoint and llm in (None, NO_LLM):
+        raise ConfigError("an endpoint or a key of the planner is given, but no model to ask there: give --llm MODEL")
     if experience is not None and not kind.learns:
         learning = " or ".join(repr(each) for each in method_names() if method(each).learns)
         raise ConfigError(f"only the method {learning} learns from the experience of another study, not {name!r}")
@@ -116,9 +127,11 @@ def _require_fitting(
         )
 
 
-def _planner(name: str, kind: type[Searcher], llm: str | None) -> dict[str, Any]:
+def _planner(
+    name: str, kind: type[Searcher], llm: str | None, base_url: str | None, key_env: str | None
+) -> dict[str, Any]:
     """The LLM of a method that asks one."""
-    from agenttts.llm.chat import ChatModel
+    from agenttts.llm.chat import DEFAULT_MODEL, ChatModel
 
     given = llm != NO_LLM and (bool(llm) or has_openai_key())
     if kind.needs_llm and not given:
@@ -128,18 +141,20 @@ def _planner(name: str, kind: type[Searcher], llm: str | None) -> dict[str, Any]
         )
     if not kind.may_ask_llm or not given:
         return {}
-    return {"planner": ChatModel(llm) if llm else ChatModel()}
+    return {"planner": ChatModel(llm or DEFAULT_MODEL, base_url=base_url, api_key_env=key_env)}
 
 
-def _agent(seed: int, llm: str | None, insights_off: frozenset[int]) -> Searcher:
+def _agent(
+    seed: int, llm: str | None, base_url: str | None, key_env: str | None, insights_off: frozenset[int]
+) -> Searcher:
     from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
+    from agenttts.llm.chat import DEFAULT_MODEL
 
     if not insights_off <= {1, 2, 3}:
         raise ConfigError(f"the insights are 1, 2 and 3, not {', '.join(map(str, sorted(insights_off - {1, 2, 3})))}")
     insights = Insights(
         model_preference=1 not in insights_off, saturation=2 not in insights_off, interaction=3 not in insights_off
     )
-    model = llm or (None if has_openai_key() else NO_LLM)
-    if model == NO_LLM:
-        return AgentSearcher(RulePlanner(), insights=insights, seed=seed)
-    return AgentSearcher(LLMPlanner(model) if model else LLMPlanner(), insights=insights, seed=seed)
+    model = llm or (DEFAULT_MODEL if has_openai_key() else NO_LLM)
+    planner = RulePlanner() if model == NO_LLM else LLMPlanner(model, base_url=base_url, api_key_env=key_env)
+    return AgentSearcher(planner, insights=insights, seed=seed)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from agenttts._util.numbers import Scale, scale
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
 from agenttts.pipeline.operators import Load, Operator
@@ -55,6 +56,10 @@ class CostModel(ABC):
 
     name: str
     unit: str
+
+    def scale(self, budget: float) -> Scale:
+        """How costs under a budget are shown, all on one scale."""
+        return scale(self.unit, budget)
 
     @abstractmethod
     def price(self, model: Model, load: Load) -> Any:

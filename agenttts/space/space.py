@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from agenttts._util.numbers import Scale
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
 from agenttts.pipeline.subtask import Pairing
@@ -78,10 +79,10 @@ class SearchSpace:
 
     def _require(self, minimum: float) -> None:
         if not self.limit >= minimum:
-            unit = self.cost_model.unit
+            shown = self.cost_model.scale(max(self.budget, minimum))
             raise ConfigError(
-                f"budget {self.budget:g} {unit} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
-                f"needs at least {minimum:.6g} {unit}"
+                f"budget {shown.show(self.budget)} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
+                f"needs at least {shown.show(minimum)}"
             )
 
     def _require_bounds(self) -> None:
@@ -105,6 +106,11 @@ class SearchSpace:
         return SearchSpace(self.pipeline, self.cost_model, budget)
 
     # Costs
+
+    @property
+    def scale(self) -> Scale:
+        """How the space's costs are shown."""
+        return self.cost_model.scale(self.budget)
 
     def cost(self, allocation: Allocation) -> float:
         """Cost of one query, in the cost model's unit."""
@@ -180,7 +186,7 @@ class SearchSpace:
         return faults
 
     def _budget_faults(self, allocation: Allocation) -> list[str]:
-        cost, unit = self._total(allocation), self.cost_model.unit
+        cost = self._total(allocation)
         if cost <= self.limit:
             return []
         fixes = [
@@ -189,7 +195,7 @@ class SearchSpace:
             if (most := self.most_samples(allocation, name)) >= 1
         ]
         hint = "; with the rest unchanged, " + " or ".join(fixes) if fixes else "; use smaller models"
-        return [f"it costs {cost:.6g} {unit}, over the budget of {self.budget:g} {unit}{hint}"]
+        return [f"it costs {self.scale.show(cost)}, over the budget of {self.scale.show(self.budget)}{hint}"]
 
     def most_samples(self, allocation: Allocation, subtask: str, pairing: str | None = None) -> int:
         """Most samples of a subtask that fit when the other subtasks stay as they are; 0 when no number fits.

@@ -357,7 +357,7 @@ async def test_tokens_are_charged_to_the_study_and_fillings_are_told(
     filled = sum(trial.searcher == RULES for trial in result.archive.trials)
     assert filled > 0 and all(trial.searcher in (RULES, result.study.spec.method) for trial in result.archive.trials)
     line = f"{filled} of 9 trials were filled in by rule: the planner's own proposals were rejected or unreadable"
-    assert line in summary_lines(result, "MFLOP", 320)
+    assert line in summary_lines(result)
 
 
 def agent(endpoint: FakeEndpoint, model: str) -> Searcher:

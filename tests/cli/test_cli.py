@@ -33,7 +33,7 @@ def test_a_search_tells_the_answer_and_where_it_is_kept(shell: Shell) -> None:
     assert lines[3] == "study        mine-flops100-random-s0 in agenttts.db"
     assert sum(line.startswith("trial ") for line in lines) == 5
     text = "\n".join(lines)
-    for part in ("Best allocation", "held-out examples: ", "95 % interval", "MFLOP of 100 MFLOP",
+    for part in ("Best allocation", "held-out examples: ", "95 % interval", "of 100 MFLOP per query",
                  "The search bought: ", "of which the held-out check ", "sample pool", "This run took: ",
                  "agenttts trace mine-flops100-random-s0"):  # fmt: skip
         assert part in text

@@ -10,7 +10,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.posterior.frontier import frontier
 from agenttts.posterior.insights import recommend
-from agenttts.report.findings.spending import study_prices, wall_seconds
+from agenttts.report.findings.spending import study_prices, study_scale, wall_seconds
 from agenttts.space.cost import cost_model
 from agenttts.space.prices import PriceList
 from agenttts.study.evaluation import Evaluation
@@ -179,7 +179,7 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     if budget is None:
         budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials)
     else:
-        trial = _recommended_within(budget, study, archive.trials, unit)
+        trial = _recommended_within(budget, study, archive.trials)
     check = store.validation(study, trial.allocation)
     details = study.details
     parts = {part: value for part, value in study.spec.fingerprints.items() if part not in _NOT_DEPLOYED}
@@ -205,18 +205,19 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     }
 
 
-def _recommended_within(budget: float, study: Study, trials: Sequence[Trial], unit: str) -> Trial:
+def _recommended_within(budget: float, study: Study, trials: Sequence[Trial]) -> Trial:
+    scale = study_scale(study)
     if not budget <= study.spec.budget:
         raise ConfigError(
-            f"study {study.name!r} was searched up to {study.spec.budget:g} {unit}, which says nothing of "
-            f"{budget:g} {unit}: give a smaller --budget, or search with that one"
+            f"study {study.name!r} was searched up to {scale.show(study.spec.budget)}, which says nothing of "
+            f"{scale.show(budget)}: give a smaller --budget, or search with that one"
         )
     points = frontier(study.spec.sizes, trials, [budget]).points
     if not points:
         cheapest = min(trial.cost for trial in trials)
         label = study.details.get("recorded")
         named = f"study {study.name!r} ({label})" if label else f"study {study.name!r}"
-        raise ConfigError(f"no trial of {named} fits {budget:g} {unit}: its cheapest costs {cheapest:.6g} {unit}")
+        raise ConfigError(f"no trial of {named} fits {scale.show(budget)}: its cheapest costs {scale.show(cheapest)}")
     return points[0].trial
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from agenttts._util.numbers import amount, compact, counted
+from agenttts._util.numbers import counted
 from agenttts._util.stats import Interval
 from agenttts.report.figures.marks import band, bars, dots, line, rounded, told
 from agenttts.report.figures.style import (
@@ -63,15 +63,15 @@ def budget_figure(found: Findings) -> Figure:
     figure, best = graph_objects().Figure(), found.best.allocation
     parts = {name: found.prices[name][best[name].pairing].parts(best[name].samples) for name in best if found.prices}
     for place, part in enumerate(_PARTS):
-        costs = [each[place] for each in parts.values()]
+        costs = [each[place] * found.scale.factor for each in parts.values()]
         if any(costs):
-            texts = [hover(f"{name}, {part}: {amount(each[place])} {found.unit}") for name, each in parts.items()]
+            texts = [hover(f"{name}, {part}: {found.scale.show(each[place])}") for name, each in parts.items()]
             figure.add_bar(
                 x=rounded(costs), y=[safe(f"{name}: {best[name]}") for name in parts], name=part, orientation="h",
                 marker={"color": COLOURS[place]}, hovertext=texts, hoverinfo="text",
             )  # fmt: skip
     figure.update_layout(barmode="stack", yaxis={"autorange": "reversed"}, bargap=0.35)
-    figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})", rangemode="tozero")
+    figure.update_xaxes(title_text=f"cost of one query ({safe(found.scale.unit)})", rangemode="tozero")
     return styled(figure, height=130 + 46 * len(parts))
 
 
@@ -107,15 +107,21 @@ def frontier_figure(found: Findings) -> Figure:
     intervals = bars([each.score for each in expected], [each.interval for each in expected], COLOURS[0])
     marker = {"color": COLOURS[0], "size": 8}
     _add_trials(figure, found, "Pareto-optimal trials", best, marker, error_y=intervals)
-    costs, scores = [trial.cost for trial in best], [each.score for each in expected]
+    factor = found.scale.factor
+    costs, scores = [trial.cost * factor for trial in best], [each.score for each in expected]
     line(figure, "Pareto frontier", costs, scores, pen={"color": COLOURS[0], "shape": "hv", "width": 2})
     _add_trials(figure, found, "recommended", [point.trial for point in frontier.points], _SIGHTED)
     for budget in found.study.spec.budgets or (found.study.spec.budget,):
-        figure.add_vline(x=budget, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
+        figure.add_vline(x=budget * factor, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
         figure.add_annotation(
-            x=budget, y=1, yref="paper", yanchor="bottom", text=f"budget {_short(budget)}", showarrow=False
+            x=budget * factor,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text=f"budget {found.scale.number(budget)}",
+            showarrow=False,
         )
-    figure.update_xaxes(title_text=f"cost of one query ({safe(found.unit)})")
+    figure.update_xaxes(title_text=f"cost of one query ({safe(found.scale.unit)})")
     figure.update_yaxes(title_text="score of the pipeline")
     return styled(figure, height=440, top=28)
 
@@ -222,15 +228,11 @@ def _add_trials(
     figure: Any, found: Findings, name: str, trials: Sequence[Trial], marker: dict[str, Any], **options: Any
 ) -> None:
     """Trials at their expected score."""
-    costs, scores = [trial.cost for trial in trials], [found.expected[trial.number].score for trial in trials]
+    costs = [trial.cost * found.scale.factor for trial in trials]
+    scores = [found.expected[trial.number].score for trial in trials]
     dots(figure, name, costs, scores, [told(found, trial) for trial in trials], marker=marker, **options)
 
 
 def _ticks(counts: Sequence[int]) -> list[int]:
     """Powers of two."""
     return [2**n for n in range(12) if min(counts) <= 2**n <= max(counts)] or [counts[0]]
-
-
-def _short(amount: float) -> str:
-    """As the axis writes it."""
-    return f"{amount:g}" if amount < 1e5 else compact(amount)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agenttts._util.numbers import amount
 from agenttts._util.stats import Interval
 from agenttts.report.figures.style import faded, hover, safe
 from agenttts.report.findings.findings import Findings
@@ -65,7 +64,7 @@ def told(found: Findings, trial: Trial) -> str:
     return hover(
         f"trial {trial.number}",
         *(f"{name}: {choice}" for name, choice in trial.allocation.items()),
-        f"cost {amount(trial.cost)} {found.unit}",
+        f"cost {found.scale.show(trial.cost)}",
         f"expected {score:.3f} ({bounds.low:.3f} to {bounds.high:.3f})",
         f"observed {evaluation.score:.3f} on {len(evaluation.results)} examples",
         f"why: {trial.rationale}",

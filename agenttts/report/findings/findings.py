@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from agenttts._util.numbers import Scale, plain
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
@@ -15,8 +16,7 @@ from agenttts.posterior.frontier import Expected, Frontier, estimates, frontier
 from agenttts.posterior.insights import posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.report.findings.history import Moment, history, new_bests
-from agenttts.report.findings.spending import study_prices
-from agenttts.space.cost import cost_model
+from agenttts.report.findings.spending import study_prices, study_scale
 from agenttts.space.prices import PriceList
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import AgentStep, Archive, Refusal, Trial
@@ -85,10 +85,10 @@ class Findings:
         """In the order in which they were finished."""
         return self.archive.trials
 
-    @property
-    def unit(self) -> str:
-        """Of costs and budgets."""
-        return cost_model(self.study.spec.cost_model).unit
+    @cached_property
+    def scale(self) -> Scale:
+        """How costs and budgets are shown."""
+        return study_scale(self.study)
 
     @property
     def recorded(self) -> str:
@@ -161,7 +161,7 @@ class Findings:
         """What its runs over several seeds share: the study's name without what is common to a comparison."""
         spec = self.study.spec
         name = self.name.removesuffix(f"-s{spec.seed}")
-        return name.removeprefix(f"{spec.environment}-{spec.cost_model}{spec.budget:g}-")
+        return name.removeprefix(f"{spec.environment}-{spec.cost_model}{plain(spec.budget)}-")
 
 
 def read_findings(store: Store, names: Sequence[str] = ()) -> list[Findings]:
@@ -211,4 +211,4 @@ def _environment(study: Study) -> str:
 
 
 def _budget(study: Study) -> str:
-    return f"{study.spec.budget:g} {cost_model(study.spec.cost_model).unit}, pricing {study.spec.pricing}"
+    return f"{study_scale(study).show(study.spec.budget)}, pricing {study.spec.pricing}"

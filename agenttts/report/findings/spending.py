@@ -1,10 +1,12 @@
-"""What a study's prices are, and how long its trials ran."""
+"""What a study's prices are, how its costs are shown, and how long its trials ran."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from agenttts._util.numbers import Scale
 from agenttts.db import Study
+from agenttts.space.cost import cost_model
 from agenttts.space.prices import PriceList, read_prices
 from agenttts.study.trial import Trial
 
@@ -17,6 +19,11 @@ def wall_seconds(trials: Iterable[Trial]) -> float:
         total += max(end - max(start, until), 0.0)
         until = max(until, end)
     return total
+
+
+def study_scale(study: Study) -> Scale:
+    """How the costs of a study are shown: all of them on one scale."""
+    return cost_model(study.spec.cost_model).scale(study.spec.budget)
 
 
 def study_prices(study: Study) -> PriceList:

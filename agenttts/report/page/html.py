@@ -16,7 +16,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from agenttts._util.hints import install
-from agenttts._util.numbers import amount
 from agenttts._util.text import printable
 from agenttts.errors import ConfigError
 from agenttts.report.findings.comparison import Comparison, compare_runs
@@ -125,7 +124,7 @@ def _render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
         finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
     )
-    environment.filters |= {"figure": _figure_json, "amount": amount}
+    environment.filters["figure"] = _figure_json
     page = resources.files("agenttts.report.page") / "templates"
     inlined = {name: Markup((page / f"report.{name}").read_text("utf-8")) for name in ("css", "js")}  # ours
     return environment.get_template(template).render(**context, **inlined, plotly=Markup(get_plotlyjs()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from agenttts._util.numbers import amount, counted
+from agenttts._util.numbers import counted
 from agenttts._util.stats import Interval
 from agenttts.posterior.curves import FittedCurve
 from agenttts.report.figures import figures
@@ -107,23 +107,23 @@ def progress_picture(found: Findings) -> Picture:
 
 def budget_picture(found: Findings) -> Picture:
     """Where the budget goes."""
-    best, budget = found.best, found.study.spec.budget
+    best, budget, scale = found.best, found.study.spec.budget, found.scale
     parts = {name: found.prices[name][choice.pairing].parts(choice.samples) for name, choice in best.allocation.items()}
     totals = {name: sum(each) for name, each in parts.items()}
-    taken = {name: percent(total / best.cost) if best.cost > 0 else amount(total) for name, total in totals.items()}
+    taken = {n: percent(total / best.cost) if best.cost > 0 else scale.number(total) for n, total in totals.items()}
     shares = ", ".join(f"{name} takes {share}" for name, share in taken.items())
     rows = [
-        [name, str(best.allocation[name]), *map(amount, (*parts[name], totals[name])),
+        [name, str(best.allocation[name]), *map(scale.number, (*parts[name], totals[name])),
          taken[name]]
         for name in parts
     ]  # fmt: skip
-    unit = found.unit
+    unit = scale.unit
     return Picture(
         name="budget",
         figure=figures.budget_figure(found),
         caption=f"Cost of one query of the recommended allocation, in {unit}: reading the prompt once per request, "
         "generating the samples, and what the aggregator itself asks a model (nothing where it only votes).",
-        finding=f"Of a query's cost, {shares}; {amount(budget - best.cost)} of {amount(budget)} {unit} are left.",
+        finding=f"Of a query's cost, {shares}; {scale.number(budget - best.cost)} of {scale.show(budget)} are left.",
         table=PageTable(
             headings=["stage", "allocation", f"prompt ({unit})", f"generation ({unit})", f"aggregation ({unit})",
                       f"together ({unit})", "share"],
@@ -182,10 +182,10 @@ def _knee(curve: Curve, fit: FittedCurve) -> str:
 
 def frontier_picture(found: Findings) -> Picture:
     """Score against cost."""
-    frontier, unit = found.frontier, found.unit
+    frontier, scale = found.frontier, found.scale
     cheapest, dearest = frontier.pareto[0], frontier.pareto[-1]
     rows = [
-        [f"trial {trial.number}: {trial.allocation}", amount(trial.cost), scored(*expected),
+        [f"trial {trial.number}: {trial.allocation}", scale.number(trial.cost), scored(*expected),
          scored(trial.evaluation.score, trial.evaluation.interval), str(len(trial.evaluation.results))]
         for trial, expected in frontier.pareto
     ]  # fmt: skip
@@ -194,11 +194,11 @@ def frontier_picture(found: Findings) -> Picture:
         figure=figures.frontier_figure(found),
         caption=_FRONTIER,
         finding=f"{len(frontier.pareto)} of {counted(len(found.trials), 'trial')} are Pareto-optimal, from "
-        f"{amount(cheapest.trial.cost)} {unit} (expected {cheapest.expected.score:.3f}) to "
-        f"{amount(dearest.trial.cost)} {unit} (expected {dearest.expected.score:.3f}).",
+        f"{scale.show(cheapest.trial.cost)} (expected {cheapest.expected.score:.3f}) to "
+        f"{scale.show(dearest.trial.cost)} (expected {dearest.expected.score:.3f}).",
         table=PageTable(
-            headings=["Pareto-optimal trial", f"cost ({unit})", "expected (95 % interval)", "observed (95 % interval)",
-                      "examples"],
+            headings=["Pareto-optimal trial", f"cost ({scale.unit})", "expected (95 % interval)",
+                      "observed (95 % interval)", "examples"],
             rows=rows,
         ),
     )  # fmt: skip
@@ -258,7 +258,7 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
         caption=f"Score of what each study recommends, on {held_out}, with its 95 % interval over examples. Studies "
         "that recommend the same allocation have the same score.",
         finding=f"{ranked[0].method} recommends the highest score: {scored(*ranked[0].score)}.",
-        table=PageTable(headings=["study", "recommends", f"cost ({findings[0].unit})", "score (95 % interval)"],
+        table=PageTable(headings=["study", "recommends", f"cost ({findings[0].scale.unit})", "score (95 % interval)"],
                         rows=[_recommended_row(each) for each in findings], words=2),
     )  # fmt: skip
     return [fast, found]
@@ -267,7 +267,7 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
 def _recommended_row(found: Findings) -> list[str]:
     evaluation = found.validation or found.best.evaluation
     score = scored(evaluation.score, evaluation.interval)
-    return [found.name, str(found.best.allocation), amount(found.best.cost), score]
+    return [found.name, str(found.best.allocation), found.scale.number(found.best.cost), score]
 
 
 def percent(share: float) -> str:

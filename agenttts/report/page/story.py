@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from agenttts._util.numbers import amount, counted, duration
+from agenttts._util.numbers import counted, duration
 from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
@@ -40,8 +40,8 @@ def answer(found: Findings) -> list[Fact]:
     facts = [_score_fact("Held-out score", check, "held-out examples, fresh samples")] if check else []
     facts.append(_score_fact("Score in the search", best.evaluation, "examples, on which it was chosen"))
     share = f"{percent(best.cost / spec.budget)} of " if spec.budget > 0 else ""
-    share = f"{share}the budget of {amount(spec.budget)} {found.unit}"
-    facts.append(Fact(label="Cost of one query", value=f"{amount(best.cost)} {found.unit}", note=share))
+    share = f"{share}the budget of {found.scale.show(spec.budget)}"
+    facts.append(Fact(label="Cost of one query", value=found.scale.show(best.cost), note=share))
     facts.append(_spend_fact(found))
     facts += [_reuse_fact(found)] if found.spend.reused_tokens else []
     return [*facts, _cache_fact(found)] if found.prefix_caches else facts
@@ -102,7 +102,7 @@ def how_sure(found: Findings) -> str:
     verdict = "the two intervals do not overlap" if apart else "the two intervals overlap: they may be equally good"
     return (
         f"{said} The next best is trial {second.number} ({second.allocation}), expected at {_expected(found, second)} "
-        f"for {amount(second.cost)} {found.unit}; {verdict}."
+        f"for {found.scale.show(second.cost)}; {verdict}."
     )
 
 
@@ -128,15 +128,15 @@ def budgets_table(found: Findings) -> PageTable | None:
     """What each budget affords; None where the study has one."""
     if not found.study.spec.budgets:
         return None
-    rows = []
+    rows, scale = [], found.scale
     for point in found.frontier.points:
         check = "" if point.check is None else scored(point.check.score, point.check.interval)
         gain = point.gain
         gained = "" if gain is None else f"{gain.value:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
         choices = map(str, point.trial.allocation.values())
-        figures = [amount(point.trial.cost), scored(*point.expected), check, gained]
-        rows.append([amount(point.budget), *choices, *figures])
-    stages, unit = list(found.study.spec.sizes), found.unit
+        figures = [scale.number(point.trial.cost), scored(*point.expected), check, gained]
+        rows.append([scale.number(point.budget), *choices, *figures])
+    stages, unit = list(found.study.spec.sizes), scale.unit
     headings = [f"budget ({unit})", *stages, f"cost ({unit})", "expected score", "held-out score"]
     return PageTable(headings=[*headings, "the next budget gains"], rows=rows, words=1 + len(stages))
 
@@ -266,8 +266,8 @@ def trials_page_table(found: Findings) -> PageTable:
     ranked = sorted(found.trials, key=lambda trial: -found.expected[trial.number].score)
     stages = list(found.study.spec.sizes)
     return PageTable(
-        headings=["trial", *stages, f"cost ({found.unit})", "expected (95 %)", "observed (95 %)", "examples", "failed",
-                  f"tokens {verb_for(found.recorded)}", "tokens reused"],
+        headings=["trial", *stages, f"cost ({found.scale.unit})", "expected (95 %)", "observed (95 %)", "examples",
+                  "failed", f"tokens {verb_for(found.recorded)}", "tokens reused"],
         rows=[_trial_cells(found, trial) for trial in ranked],
         words=1 + len(stages),
     )  # fmt: skip
@@ -278,7 +278,7 @@ def _trial_cells(found: Findings, trial: Trial) -> list[str]:
     return [
         str(trial.number),
         *map(str, trial.allocation.values()),
-        amount(trial.cost),
+        found.scale.number(trial.cost),
         _expected(found, trial),
         scored(evaluation.score, evaluation.interval),
         str(len(evaluation.results)),
@@ -302,8 +302,8 @@ def repeat_facts(found: Findings) -> Mapping[str, str]:
         "environment": f"{spec.environment} ({found.recorded or 'live'}), {spec.examples} examples",
         "fingerprint of the environment": spec.fingerprint,
         **{f"fingerprint of {part}": each for part, each in spec.fingerprints.items()},
-        "cost model and budget": f"{spec.cost_model}, {'; '.join(map(amount, spec.budgets or [spec.budget]))} "
-        f"{found.unit}, pricing {spec.pricing}",
+        "cost model and budget": f"{spec.cost_model}, "
+        f"{'; '.join(map(found.scale.show, spec.budgets or [spec.budget]))}, pricing {spec.pricing}",
         **({"throughput": details["throughput"]["source"]} if "throughput" in details else {}),
         "this page": f"made by agenttts {version('agenttts')} on Python {platform.python_version()}",
     }

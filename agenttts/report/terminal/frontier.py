@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agenttts._util.numbers import interval
+from agenttts._util.numbers import Scale, interval
 from agenttts._util.stats import Interval
 from agenttts.posterior.frontier import Expected, Frontier, Gain
 from agenttts.report.terminal.layout import Column, Listing
@@ -18,13 +18,13 @@ _SCORES = (
 _GAIN = "next budget gains: mean difference of the two allocations on the same {} examples"
 
 
-def frontier_table(found: Frontier, unit: str) -> Listing:
+def frontier_table(found: Frontier, scale: Scale) -> Listing:
     """One line per budget.
 
     Examples:
         >>> import rich
         >>> from agenttts import report
-        >>> rich.print(report.frontier_table(found.frontier, found.unit))
+        >>> rich.print(report.frontier_table(found.frontier, found.scale))
          budget
         (MFLOP)  find      answer                  expected                held-out
             320  small x4  large x1  0.976 (0.895 to 1.000)  1.000 (0.566 to 1.000)
@@ -34,22 +34,22 @@ def frontier_table(found: Frontier, unit: str) -> Listing:
     gains = [point.gain for point in points if point.gain is not None]
     notes = [_SCORES]
     notes += [_GAIN.format("held-out" if held_out else "searched") for held_out in sorted({g.held_out for g in gains})]
-    notes += [f"no trial fits a budget of {budget:g} {unit} yet" for budget in found.unreached]
-    first = [_column(f"budget ({unit})", (f"{point.budget:g}" for point in points))]
+    notes += [f"no trial fits a budget of {scale.show(budget)} yet" for budget in found.unreached]
+    first = [_column(f"budget ({scale.unit})", (scale.number(point.budget) for point in points))]
     last = [
         _column("held-out", (_observed(point.check) for point in points), rank=1),
         _column("next budget gains", (_gained(point.gain) for point in points), rank=2),
     ]
-    return _listing(first, [(point.trial, point.expected) for point in points], last, notes)
+    return _listing(first, [(point.trial, point.expected) for point in points], last, notes, scale)
 
 
-def pareto_table(found: Frontier) -> Listing:
+def pareto_table(found: Frontier, scale: Scale) -> Listing:
     """One line per Pareto-optimal trial.
 
     Examples:
         >>> import rich
         >>> from agenttts import report
-        >>> rich.print(report.pareto_table(found.frontier))
+        >>> rich.print(report.pareto_table(found.frontier, found.scale))
         trial  find      answer    cost                expected  examples
             1  small x6  small x1   112  0.676 (0.515 to 0.837)        10
             2  large x1  small x1   272  0.701 (0.539 to 0.863)        10
@@ -57,18 +57,18 @@ def pareto_table(found: Frontier) -> Listing:
     """
     first = [_column("trial", (str(trial.number) for trial, _ in found.pareto))]
     last = [_column("examples", (str(len(trial.evaluation.results)) for trial, _ in found.pareto), rank=1)]
-    return _listing(first, found.pareto, last, [])
+    return _listing(first, found.pareto, last, [], scale)
 
 
 def _listing(
-    first: list[Column], rows: Sequence[tuple[Trial, Expected]], last: list[Column], notes: Sequence[str]
+    first: list[Column], rows: Sequence[tuple[Trial, Expected]], last: list[Column], notes: Sequence[str], scale: Scale
 ) -> Listing:
     """A column per stage between the others; a line per stage where the terminal is too narrow for that."""
     names = list(rows[0][0].allocation) if rows else []
     stages = [Column(heading=name, cells=[str(trial.allocation[name]) for trial, _ in rows]) for name in names]
     stacked = ["\n".join(f"{name}: {choice}" for name, choice in trial.allocation.items()) for trial, _ in rows]
     figures = [
-        _column("cost", (f"{trial.cost:.4g}" for trial, _ in rows), rank=3),
+        _column(f"cost ({scale.unit})", (scale.number(trial.cost) for trial, _ in rows), rank=3),
         _column("expected", (_bounded(*expected) for _, expected in rows)),
         _column("searched", (_observed(trial.evaluation) for trial, _ in rows), rank=4),
         *last,

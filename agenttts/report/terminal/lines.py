@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agenttts._util.numbers import counted, duration, interval
+from agenttts._util.numbers import Scale, counted, duration, interval
 from agenttts._util.text import printable
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
@@ -13,10 +13,9 @@ from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
 from agenttts.report.data.rows import stage_rows
 from agenttts.report.findings.history import new_bests
-from agenttts.report.findings.spending import study_prices
+from agenttts.report.findings.spending import study_prices, study_scale
 from agenttts.searching.progress import SearchResult
 from agenttts.space.allocation import Choice
-from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation, ExampleResult
 from agenttts.study.spec import verb_for
 from agenttts.study.trial import RULES, AgentStep, Trial
@@ -25,15 +24,15 @@ _MOST_REASONS = 3
 _MOST_OUTPUT = 80
 
 
-def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
+def summary_lines(result: SearchResult) -> list[str]:
     """The end of a search, the answer first.
 
     Examples:
         >>> from agenttts import report
-        >>> report.summary_lines(result, space.cost_model.unit, space.budget)[:3]
+        >>> report.summary_lines(result)[:3]
         ['Best allocation (by posterior mean over all trials):', '  find: small x4', '  answer: large x1']
     """
-    best, check = result.best, result.validation
+    best, check, scale = result.best, result.validation, study_scale(result.study)
     lines = ["Best allocation (by posterior mean over all trials):"]
     lines += [f"  {name}: {choice}" for name, choice in best.allocation.items()]
     if check is not None:
@@ -41,7 +40,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     score, (low, high) = result.expected
     lines.append(f"Score expected by the posterior: {score:.3f} (95 % interval {low:.3f} to {high:.3f})")
     lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
-    lines.append(f"Cost per query: {best.cost:.4g} {unit} of {budget:g} {unit}")
+    lines.append(f"Cost: {scale.of(best.cost, result.study.spec.budget)}")
     lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
@@ -151,7 +150,7 @@ def trace_lines(
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
     bests = new_bests(study.spec.sizes, archive.trials) if trial_number is None else {}
-    unit, reasons = cost_model(study.spec.cost_model).unit, _MOST_REASONS if trial_number is None else None
+    scale, reasons = study_scale(study), _MOST_REASONS if trial_number is None else None
     every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
     for number in sorted({each.round for part in every for each in part}):
@@ -159,7 +158,7 @@ def trace_lines(
         for step in (step for step in steps if step.round == number):
             lines += _step_lines(step, prompts=prompts)
         for trial in (trial for trial in trials if trial.round == number):
-            lines.append((f"trial {trial.number}", _trial_text(trial, unit, reasons)))
+            lines.append((f"trial {trial.number}", _trial_text(trial, scale, reasons)))
             if trial_number is not None:
                 lines += _details(trial, study, store.validation(study, trial.allocation))
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
@@ -171,17 +170,17 @@ def trace_lines(
     return [(printable(heading), printable(body)) for heading, body in lines]
 
 
-def _trial_text(trial: Trial, unit: str, reasons: int | None) -> str:
+def _trial_text(trial: Trial, scale: Scale, reasons: int | None) -> str:
     score, *failures = scored(trial.evaluation, reasons=reasons)
     examples = len(trial.evaluation.results)
-    lines = [str(trial.allocation), f"{score} on {examples} examples, cost {trial.cost:.4g} {unit}", *failures]
+    lines = [str(trial.allocation), f"{score} on {examples} examples, cost {scale.show(trial.cost)}", *failures]
     return "\n".join([*lines, f"why: {trial.rationale}"])
 
 
 def _details(trial: Trial, study: Study, check: Evaluation | None) -> list[tuple[str, str]]:
     """What a trial's stages used, and each of its examples."""
-    unit = cost_model(study.spec.cost_model).unit
-    stages = [_stage_line(row, unit) for row in stage_rows(trial, study_prices(study))]
+    scale = study_scale(study)
+    stages = [_stage_line(row, scale) for row in stage_rows(trial, study_prices(study))]
     lines = [("stages", "\n".join(stages)), ("examples", _example_lines(trial.evaluation))]
     if check is None:
         return lines
@@ -190,7 +189,7 @@ def _details(trial: Trial, study: Study, check: Evaluation | None) -> list[tuple
     return [*lines, ("held-out check", "\n".join([said, *failures]))]
 
 
-def _stage_line(row: Mapping[str, Any], unit: str) -> str:
+def _stage_line(row: Mapping[str, Any], scale: Scale) -> str:
     parts = [f"{row['stage']}: {Choice(row['model'], row['samples'], row['operator'])}"]
     if row["score"] is not None:
         parts.append(f"its own score {row['score']:.3f}")
@@ -199,8 +198,8 @@ def _stage_line(row: Mapping[str, Any], unit: str) -> str:
         parts += [drawn, f"{row['prompt_tokens']:.0f} prompt tokens and {row['completion_tokens']:.0f} per sample"]
     costs = {name: row[f"{name}_cost"] for name in ("prompt", "generation", "aggregation") if f"{name}_cost" in row}
     if costs:
-        shown = ", ".join(f"{name} {cost:.4g}" for name, cost in costs.items() if cost)
-        parts.append(f"cost {sum(costs.values()):.4g} {unit} ({shown})")
+        shown = ", ".join(f"{name} {scale.number(cost)}" for name, cost in costs.items() if cost)
+        parts.append(f"cost {scale.show(sum(costs.values()))} ({shown})")
     return "; ".join(parts)
 
 

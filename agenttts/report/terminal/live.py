@@ -9,13 +9,13 @@ from typing import NamedTuple
 from rich.console import Group
 from rich.text import Text
 
-from agenttts._util.numbers import amount, compact, counted, duration, interval
+from agenttts._util.numbers import compact, counted, duration, interval
 from agenttts.db import Store, Study
 from agenttts.llm.samples import Spend
 from agenttts.posterior.insights import recommend
+from agenttts.report.findings.spending import study_scale
 from agenttts.report.terminal.layout import Listing
 from agenttts.report.terminal.tables import trials_table
-from agenttts.space.cost import cost_model
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import verb_for
 from agenttts.study.trial import Archive, Trial
@@ -49,9 +49,10 @@ def standing_view(now: Standing) -> Group:
     """The study, its best trial, what it spent, its newest trials, and what the agent concluded last."""
     lines = [Text(f"study {now.study.name}", "bold"), *map(Text, standing_lines(now))]
     newest = now.archive.trials[-_SHOWN_TRIALS:]
-    unit, label = cost_model(now.study.spec.cost_model).unit, now.study.details.get("recorded", "")
+    label = now.study.details.get("recorded", "")
     whole = "the command `trials --json`"
-    table: Sequence[Listing] = [trials_table(newest, unit, label=label, whole=whole)] if newest else []
+    scale = study_scale(now.study)
+    table: Sequence[Listing] = [trials_table(newest, scale, label=label, whole=whole)] if newest else []
     told = now.archive.guidelines[-1].text.splitlines() if now.archive.guidelines else []
     heading = [Text("\nThe agent's last guideline", "bold")] if told else []
     cut = [Text("...")] if len(told) > _GUIDELINE_LINES else []
@@ -61,12 +62,12 @@ def standing_view(now: Standing) -> Group:
 def standing_lines(now: Standing) -> list[str]:
     """How a study stands, in a few lines."""
     spec, archive = now.study.spec, now.archive
-    unit, label = cost_model(spec.cost_model).unit, now.study.details.get("recorded", "")
+    label = now.study.details.get("recorded", "")
     verb = verb_for(label)
     rejected = f", {len(archive.refusals)} rejected" if archive.refusals else ""
     labelled = f" ({label})" if label else ""
     lines = [
-        f"{spec.environment}{labelled}, {spec.method}, budget {amount(spec.budget)} {unit} per query",
+        f"{spec.environment}{labelled}, {spec.method}, budget {study_scale(now.study).rate(spec.budget)}",
         f"{counted(len(archive.trials), 'trial')}{rejected}; {compact(now.spend.tokens)} tokens {verb}, "
         f"{compact(now.spend.reused_tokens)} reused{_ago(archive.trials)}",
     ]

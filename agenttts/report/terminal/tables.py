@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agenttts._util.numbers import compact, interval
+from agenttts._util.numbers import Scale, compact, interval
 from agenttts.report.findings.comparison import Comparison, Mean
 from agenttts.report.terminal.layout import Column, Listing
 from agenttts.space.cost import cost_model
@@ -30,7 +30,7 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
     def column(heading: str, cell: str, *, number: bool = False, rank: int = 0) -> Column:
         return Column(heading=heading, cells=[cell.format(**row) for row in rows], number=number, rank=rank)
 
-    budgets = [f"{row['budget']:g} {cost_model(row['cost_model']).unit}" for row in rows]
+    budgets = [cost_model(row["cost_model"]).scale(row["budget"]).show(row["budget"]) for row in rows]
     best = ["" if row["best_observed"] is None else f"{row['best_observed']:.3f}" for row in rows]
     tokens = [f"{row['tokens_bought']:,} {verb_for(row['recorded'])}" for row in rows]
     return Listing(
@@ -47,13 +47,13 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
     )
 
 
-def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "", whole: str = "--json") -> Listing:
+def trials_table(trials: Sequence[Trial], scale: Scale, *, label: str = "", whole: str = "--json") -> Listing:
     """One line per trial, in the order given; a line per stage where the terminal is too narrow for that.
 
     Examples:
         >>> import rich
         >>> from agenttts import report
-        >>> rich.print(report.trials_table(found.trials[:2], found.unit))
+        >>> rich.print(report.trials_table(found.trials[:2], found.scale))
         trial  find      answer    cost (MFLOP)  score   95 % interval  examples  failed
             1  small x6  small x1           112  0.600  0.313 to 0.832        10       0
             2  large x1  small x1           272  0.600  0.313 to 0.832        10       0
@@ -61,7 +61,7 @@ def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "", whole: 
 
     Args:
         trials: Of one study.
-        unit: Of their costs.
+        scale: Of their costs (`Findings.scale`).
         label: What their samples are, where no model gives them (`study.recorded`).
         whole: What has every column.
     """
@@ -69,12 +69,12 @@ def trials_table(trials: Sequence[Trial], unit: str, *, label: str = "", whole: 
     stages = [Column(heading=name, cells=[str(trial.allocation[name]) for trial in trials]) for name in names]
     stacked = ["\n".join(f"{name}: {choice}" for name, choice in trial.allocation.items()) for trial in trials]
     number = Column(heading="trial", cells=[str(trial.number) for trial in trials], number=True)
-    figures = _figures(trials, unit, verb_for(label))
+    figures = _figures(trials, scale, verb_for(label))
     allocations = Column(heading="allocation", cells=stacked)
     return Listing([number, *stages, *figures], [number, allocations, *figures], whole=whole)
 
 
-def _figures(trials: Sequence[Trial], unit: str, verb: str) -> list[Column]:
+def _figures(trials: Sequence[Trial], scale: Scale, verb: str) -> list[Column]:
     evaluations = [trial.evaluation for trial in trials]
     failures = [evaluation.failures for evaluation in evaluations]
 
@@ -82,7 +82,7 @@ def _figures(trials: Sequence[Trial], unit: str, verb: str) -> list[Column]:
         return Column(heading=heading, cells=[str(cell) for cell in cells], number=True, rank=rank)
 
     return [
-        column(f"cost ({unit})", [f"{trial.cost:.4g}" for trial in trials]),
+        column(f"cost ({scale.unit})", [scale.number(trial.cost) for trial in trials]),
         column("score", [f"{evaluation.score:.3f}" for evaluation in evaluations]),
         column("95 % interval", [interval(evaluation.interval) for evaluation in evaluations]),
         column("examples", [len(evaluation.results) for evaluation in evaluations], rank=2),
