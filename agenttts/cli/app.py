@@ -63,6 +63,8 @@ def options(
 
 
 for _command in (  # in the order of `--help`
+    search.init,
+    search.check,
     search.search,
     search.compare,
     search.record,

@@ -5,6 +5,7 @@ Nothing is shown until the study has started: before that only errors can happen
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -13,13 +14,16 @@ from rich.live import Live
 from rich.text import Text
 
 from agenttts._util.numbers import compact, duration, interval
-from agenttts.cli.console import print_pair, print_wrapped
+from agenttts.cli.console import print_wrapped
+from agenttts.report import study_scale
 from agenttts.searching.progress import Progress
 from agenttts.study.spec import verb_for
 from agenttts.study.trial import Trial
 
 _LABEL_WIDTH = 13
 _TRIAL_INDENT = 11
+_MOST_COLUMNS = 100
+"""Of a trial's lines, also where the console is wider, or a pipe."""
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def show_progress(
 
     def update(progress: Progress) -> None:
         before = len(shown[-1].archive.trials) if shown else progress.trials_before
+        best = shown[-1].archive.best if shown else None
         if not shown:
             print_heading(console, heading(progress.study.details.get("recorded", "")))
             if before:
@@ -49,6 +54,8 @@ def show_progress(
         shown[:] = [progress]
         for trial in progress.archive.trials[before:]:
             _print_trial(console, trial, progress)
+        if len(progress.archive.trials) == before:  # what has changed are earlier trials
+            _print_new_best(console, best, progress)
         if console.is_terminal:
             live.start()
 
@@ -69,9 +76,37 @@ def _print_trial(console: Console, trial: Trial, progress: Progress) -> None:
     failed = f", {evaluation.failures} failed" if evaluation.failures else ""
     failed += f", {len(evaluation.missing)} missing" if evaluation.missing else ""
     score = f"{evaluation.score:.3f} ({interval(evaluation.interval)}) on {len(evaluation.results):>3}{failed}"
-    line = f"trial {trial.number:>3}  {score}  cost {trial.cost:>8.4g}"
-    status = "" if console.is_terminal else f"  | {status_line(progress)}"
-    print_pair(console, line, f"{trial.allocation}{status}", gap=2, indent=_TRIAL_INDENT)
+    line = f"trial {trial.number:>3}  {score}  {study_scale(progress.study).show(trial.cost):>11}"
+    parts = [f"{name}: {choice}" for name, choice in trial.allocation.items()]
+    _print_within(console, line, "  ", f"{', '.join(parts)}")
+    if not console.is_terminal:
+        console.print(" " * _TRIAL_INDENT + status_line(progress, _MOST_COLUMNS - _TRIAL_INDENT), soft_wrap=True)
+
+
+def _print_within(console: Console, first: str, gap: str, second: str) -> None:
+    """Print two texts on one line where it fits, else the second below, wrapped at words."""
+    width = min(console.width, _MOST_COLUMNS)
+    if len(first) + len(gap) + len(second) <= width:
+        console.print(first + gap + second, soft_wrap=True)
+        return
+    indent = " " * _TRIAL_INDENT
+    below = textwrap.fill(second, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+                          break_on_hyphens=False)  # fmt: skip
+    console.print(f"{first}\n{below}", soft_wrap=True)
+
+
+def _print_new_best(console: Console, before: Trial | None, progress: Progress) -> None:
+    """Say so where a further look at an earlier trial has changed which one is best."""
+    best = progress.archive.best
+    if before is None or best is None or best.number == before.number:
+        return
+    seen = f"{best.evaluation.score:.3f} ({interval(best.evaluation.interval)}) on {len(best.evaluation.results)}"
+    _print_within(
+        console,
+        f"best so far is trial {best.number}, {seen}, as more examples were seen;",
+        " ",
+        f"it was trial {before.number}",
+    )
 
 
 def status_line(progress: Progress, width: int | None = None) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -295,6 +295,41 @@ def calibrate(
         output=output,
     )
     show(measured_rows(measured), measured_table(measured), as_json)
+
+
+def check(
+    env: Env,
+    data: DataOption = None,
+    endpoint: EndpointOption = [],  # noqa: B006  (typer copies it)
+    example: Annotated[
+        str | None, typer.Option("--example", help="Its id; the first one when left out.", metavar="ID")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one example through every model: prompts, replies, parsed values, score, token lengths, seconds."""
+    from rich.text import Text
+
+    from agenttts.cli.check import check_lines, check_rows, run_check
+    from agenttts.cli.console import show
+    from agenttts.cli.problem import parse_endpoints
+    from agenttts.environments import environment
+
+    found = environment(env, data=data, endpoints=parse_endpoints(endpoint))
+    runs = run_check(found, example)
+    show(check_rows(found, runs), Text("\n".join(check_lines(found, runs))), as_json)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")] = Path("pipeline.py"),
+    kind: Annotated[
+        Literal["plain", "langgraph", "dspy", "openai"],
+        typer.Option("--kind", help="What the pipeline is written in: plain, langgraph, dspy or openai."),
+    ] = "plain",
+) -> None:
+    """Write a small pipeline that runs, with examples, as a start for your own."""
+    from agenttts.cli.init import write_starter
+
+    write_starter(file, kind)
 
 
 def _archive(store: str, study: str) -> Archive:

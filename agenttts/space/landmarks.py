@@ -1,7 +1,7 @@
 """Allocations that a person knows without any search: the cheapest, the largest models once, the largest.
 
-The second is what is usually deployed. Where a budget does not reach as far, it is the same with smaller models: in each
-subtask the largest that is no larger than some size, for the largest such size that fits.
+The second is what is usually deployed. Where a budget does not reach as far, it is the same with smaller models: in
+each subtask the largest that is no larger than some size, for the largest such size that fits.
 """
 
 from __future__ import annotations
