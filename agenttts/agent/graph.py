@@ -27,7 +27,7 @@ from agenttts.proposals.checking import MAX_REPAIRS, Check, Rejected, filled
 from agenttts.proposals.initial import initial_allocations
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
-from agenttts.study.trial import RULES, AgentStep, Archive, Proposal
+from agenttts.study.trial import BASELINE, RULES, AgentStep, Archive, Proposal
 
 
 class State(TypedDict, total=False):
@@ -61,7 +61,8 @@ class Agent:
         """The archive as a posterior with its evidence, and which initial trials are left."""
         design = self._initial_design()
         # Trials made under other budgets are evidence as well: together there are as many as one design has.
-        missing = max(len(design) - len(self.archive.trials), 0)
+        own = [trial for trial in self.archive.trials if trial.searcher != BASELINE]
+        missing = max(len(design) - len(own), 0)
         untried = [a for a in design if a.key not in self.archive.tried]
         left = untried[max(len(untried) - missing, 0) :]
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)

@@ -18,7 +18,7 @@ from agenttts.cli.console import print_wrapped
 from agenttts.report import study_scale
 from agenttts.searching.progress import Progress
 from agenttts.study.spec import verb_for
-from agenttts.study.trial import Trial
+from agenttts.study.trial import BASELINE, Trial
 
 _LABEL_WIDTH = 13
 _TRIAL_INDENT = 11
@@ -78,7 +78,7 @@ def _print_trial(console: Console, trial: Trial, progress: Progress) -> None:
     score = f"{evaluation.score:.3f} ({interval(evaluation.interval)}) on {len(evaluation.results):>3}{failed}"
     line = f"trial {trial.number:>3}  {score}  {study_scale(progress.study).show(trial.cost):>11}"
     parts = [f"{name}: {choice}" for name, choice in trial.allocation.items()]
-    _print_within(console, line, "  ", f"{', '.join(parts)}")
+    _print_within(console, line, "  ", ("baseline, " if trial.searcher == BASELINE else "") + ", ".join(parts))
     if not console.is_terminal:
         console.print(" " * _TRIAL_INDENT + status_line(progress, _MOST_COLUMNS - _TRIAL_INDENT), soft_wrap=True)
 

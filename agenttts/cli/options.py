@@ -67,6 +67,15 @@ BudgetsOption = Annotated[
         metavar="LIST",
     ),
 ]
+BaselineOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        help="What is used today, as an allocation file: a trial to compare with. Left out: the largest models that "
+        "fit, once.",
+        metavar="FILE",
+    ),
+]
 CostOption = Annotated[
     CostName | None,
     typer.Option("--cost", help="What the budget counts: paper, flops, usd, gpu_seconds or kinetics.", metavar="NAME"),

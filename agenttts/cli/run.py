@@ -32,6 +32,7 @@ from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.searching.start import search
+from agenttts.space import Allocation
 from agenttts.study.trial import Archive
 from agenttts.tracking import tracker
 
@@ -56,6 +57,7 @@ def plan(
     insights_off: frozenset[int] = frozenset(),
     experience: Archive | None = None,
     racing: bool = True,
+    baseline: Allocation | None = None,
     study: str | None = None,
     ray: str | None = None,
 ) -> SearchPlan:
@@ -90,6 +92,7 @@ def plan(
         limits=limits,
         parallel=parallel,
         racing=Racing() if racing else None,
+        baseline=baseline,
         details={
             "command": command_line(),
             "agenttts": version("agenttts"),

@@ -12,6 +12,7 @@ import typer
 
 from agenttts.cli.options import (
     DEFAULT_STORE,
+    BaselineOption,
     BudgetOption,
     BudgetsOption,
     CostOption,
@@ -63,6 +64,7 @@ def search(
     gpus: GpusOption = None,
     budget: BudgetOption = None,
     budgets: BudgetsOption = None,
+    baseline: BaselineOption = None,
     cost: CostOption = None,
     throughput: ThroughputOption = None,
     trials: TrialsOption = 30,
@@ -92,7 +94,9 @@ def search(
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem, Waiting
     from agenttts.cli.run import PlannerModel, plan, run_search
+    from agenttts.deployment.file import allocation_in
     from agenttts.searching.progress import Limits
+    from agenttts.space.landmarks import usual
 
     problem = Problem.create(
         env,
@@ -117,6 +121,7 @@ def search(
         insights_off=frozenset(without_insight),
         experience=None if experience is None else _archive(store, experience),
         racing=racing,
+        baseline=usual(problem.space) if baseline is None else allocation_in(baseline),
         study=study,
         ray=ray,
     )

@@ -28,7 +28,7 @@ from agenttts.llm.openai import SIMULATED, OpenAIClient
 from agenttts.pipeline import Pipeline
 from agenttts.pipeline.fingerprint import SCHEME
 from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation
+from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.cost import cost_model
 from agenttts.space.throughput import Throughput, with_throughput
 from agenttts.study.trial import Trial
@@ -54,6 +54,10 @@ class _Cost(BaseModel):
     cost_model: str
     throughput: dict[str, _FileThroughput] = {}
     """Of each model, where that is what the budget counts and the pipeline does not declare it."""
+
+
+class _Allocation(BaseModel):
+    allocation: dict[str, _FileChoice] = Field(min_length=1)
 
 
 class _AllocationFile(BaseModel):
@@ -130,9 +134,7 @@ def deployed(
     given = _LoadedFile(file, where, folder, trust)
     runner = _runner(given, pipeline, data)
     _require_same(file, runner.pipeline, where)
-    allocation = Allocation(
-        {name: (choice.model, choice.samples, choice.operator) for name, choice in file.allocation.items()}
-    )
+    allocation = _allocation(file.allocation)
     measured = {name: Throughput(**dict(each)) for name, each in file.cost.throughput.items()}
     priced = with_throughput(runner.pipeline, measured)
     space = SearchSpace(priced, cost_model(file.cost.cost_model), file.cost.budget)
@@ -169,6 +171,20 @@ def named_environment(source: str | Path | Mapping[str, Any]) -> str | None:
         ConfigError: On a file that cannot be read.
     """
     return _read(source)[0].environment
+
+
+def allocation_in(file: Path) -> Allocation:
+    """The allocation of a file that `best` printed, or that holds nothing else.
+
+    Raises:
+        ConfigError: On a file that cannot be read.
+    """
+    found = read_checked(file, _Allocation, f"allocation file {str(file)!r}", "agenttts best")
+    return _allocation(found.allocation)
+
+
+def _allocation(choices: Mapping[str, _FileChoice]) -> Allocation:
+    return Allocation({name: Choice(each.model, each.samples, each.operator) for name, each in choices.items()})
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> tuple[_AllocationFile, str]:

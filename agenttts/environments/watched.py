@@ -81,11 +81,12 @@ async def watch_models(environment: LiveEnvironment, example: str) -> list[Watch
             s.name: Choice((model or s.models[-1]).name, s.least_samples)
             for s, model in zip(stages, models, strict=True)
         }
-        found.append(await _watch(environment, Allocation(chosen), example, pool))
+        found.append(await watch(environment, Allocation(chosen), example, pool))
     return found
 
 
-async def _watch(environment: LiveEnvironment, allocation: Allocation, example: str, pool: SamplePool) -> Watched:
+async def watch(environment: LiveEnvironment, allocation: Allocation, example: str, pool: SamplePool) -> Watched:
+    """One example under an allocation."""
     run = _WatchedRun(
         environment.pipeline,
         allocation,

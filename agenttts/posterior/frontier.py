@@ -33,9 +33,13 @@ class Expected(NamedTuple):
     interval: Interval
 
 
+_DRAWS = 4000
+_SURE = 0.975
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What the next larger budget's allocation scores more, on the same examples."""
+    """What one allocation scores more than another, on the same examples."""
 
     value: float
     interval: Interval
@@ -144,6 +148,16 @@ def bounded(mean: float, sd: float) -> Expected:
     return Expected(mean, Interval(min(max(low, 0.0), 1.0), max(min(high, 1.0), 0.0)))
 
 
+def cheapest_as_good(surrogate: Surrogate, trials: Sequence[Trial], best: Trial) -> Trial:
+    """The cheapest trial that the posterior does not show to be worse than the best, at 97.5 %; may be the best."""
+    cheaper = [trial for trial in trials if trial.cost < best.cost and trial.evaluation.whole]
+    encoded = surrogate.encoder.allocations([best.allocation, *(trial.allocation for trial in cheaper)])
+    drawn = surrogate.draws(encoded, _DRAWS, np.random.default_rng(0))
+    behind = np.mean(drawn[:, :1] > drawn[:, 1:], axis=0)
+    as_good = [trial for trial, chance in zip(cheaper, behind, strict=True) if chance < _SURE]
+    return min(as_good, key=lambda trial: trial.cost, default=best)
+
+
 def _pareto(estimates: Iterable[Estimate]) -> list[Estimate]:
     kept: list[Estimate] = []
     for each in sorted(estimates, key=lambda e: (e.trial.cost, -e.expected.score)):
@@ -153,10 +167,20 @@ def _pareto(estimates: Iterable[Estimate]) -> list[Estimate]:
 
 
 def _gain(point: Point, following: Point) -> Gain | None:
-    if point.trial.allocation == following.trial.allocation:
+    return gain_of(point.trial, following.trial, point.check, following.check)
+
+
+def gain_of(base: Trial, better: Trial, base_check: Evaluation | None, check: Evaluation | None) -> Gain | None:
+    """What a trial gains over another: on held-out examples where both have been checked, else on those searched.
+
+    Returns:
+        None where both have the same allocation, or share fewer than two examples.
+    """
+    if base.allocation == better.allocation:
         return None
-    held_out = point.check is not None and following.check is not None
-    one, other = (each.check if held_out and each.check else each.trial.evaluation for each in (point, following))
+    held_out = base_check is not None and check is not None
+    one, other = (base_check or base.evaluation, check or better.evaluation) if held_out else (
+        base.evaluation, better.evaluation)  # fmt: skip
     before = {result.example: result.score for result in one.results}
     differences = np.array([r.score - before[r.example] for r in other.results if r.example in before])
     count = len(differences)

@@ -30,6 +30,8 @@ from agenttts.study.trial import Trial
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]
 
+_TIE = 5e-4
+"""Posterior means that are no further apart look the same with three digits."""
 _DRAWS = 32
 _PARENTS = 4
 _STEPS = (0.5, 0.35, 0.25, 0.15)
@@ -182,11 +184,13 @@ class Surrogate:
         return result
 
     def best(self, trials: Sequence[Trial]) -> Trial:
-        """The trial with the highest posterior mean, the cheaper of equals; a whole one where there is one."""
+        """The trial with the highest posterior mean, the cheapest of those as high up to what is shown of a score; a
+        whole one where there is one.
+        """
         trials = [trial for trial in trials if trial.evaluation.whole] or trials
         posterior = self.predict_allocations([trial.allocation for trial in trials])
-        ranked = zip(posterior.mean, trials, strict=True)
-        return max(ranked, key=lambda pair: (round(float(pair[0]), 4), -pair[1].cost))[1]
+        tied = posterior.mean >= posterior.mean.max() - _TIE
+        return min((trial for trial, is_tied in zip(trials, tied, strict=True) if is_tied), key=lambda each: each.cost)
 
 
 class _Fit:

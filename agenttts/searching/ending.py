@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from agenttts.errors import EndpointError, LimitReached
 from agenttts.execution.pool import VALIDATION
-from agenttts.posterior.frontier import Frontier, estimates, frontier_of
+from agenttts.posterior.frontier import Frontier, cheapest_as_good, estimates, frontier_of, gain_of
 from agenttts.posterior.insights import posterior, representative
 from agenttts.posterior.surrogate import Surrogate
+from agenttts.searching.hopeless import require_some_use
 from agenttts.searching.progress import SearchResult
 from agenttts.searching.ruling_out import ruled_out
 from agenttts.searching.running import RunningSearch, all_of
@@ -35,9 +36,13 @@ class SearchEnding:
         """Recommend, and check the recommendation."""
         if not self.search.archive.trials:
             raise LimitReached(f"the search ended before its first trial was complete: {stopped}")
+        await require_some_use(self.search, least=1)
         stuck = await self._complete()
         chosen, found = self._recommended(stuck)
-        best, checks = chosen[0], await self._validate_all(chosen)
+        best, baseline = chosen[0], self.search.archive.baseline
+        checks = await self._validate_all([*chosen, *([baseline] if baseline else [])])
+        base_check = checks.get(baseline.allocation.key) if baseline else None
+        check = checks.get(best.allocation.key)
         _log.info("study %s recommends trial %d: %s", self.search.study.name, best.number, best.allocation)
         for (subtask, model), why in ruled_out(self.search.archive.trials).items():
             self._say(f"model {model!r} was ruled out for subtask {subtask!r} ({why})")
@@ -48,7 +53,11 @@ class SearchEnding:
             archive=self.search.archive,
             best=best,
             expected=estimates(self._surrogate, [best])[best.number].expected,
-            validation=checks.get(best.allocation.key),
+            validation=check,
+            baseline=baseline,
+            baseline_check=base_check,
+            gain=gain_of(baseline, best, base_check, check) if baseline else None,
+            cheapest=cheapest_as_good(self._surrogate, self._answered, best),
             frontier=found.checked(checks) if found else None,
             spend=self.search.store.spend(self.search.study),
             own=self.search.store.own_spend(self.search.study),
@@ -66,6 +75,10 @@ class SearchEnding:
             )
         return self._fitted[1]
 
+    @property
+    def _answered(self) -> list[Trial]:
+        return [trial for trial in self.search.archive.trials if not trial.evaluation.refused]
+
     def _recommended(self, stuck: Collection[int]) -> tuple[list[Trial], Frontier | None]:
         """The recommended trials: of every budget where there are several, the largest's first; with their frontier.
 
@@ -75,7 +88,7 @@ class SearchEnding:
         Raises:
             EndpointError: When no trial can be completed.
         """
-        answered = [trial for trial in self.search.archive.trials if not trial.evaluation.refused]
+        answered = self._answered
         trials = tuple(trial for trial in answered if trial.number not in stuck)
         if not answered:
             raise EndpointError(next(iter(ruled_out(self.search.archive.trials).values())))

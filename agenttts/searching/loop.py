@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 
 from agenttts.errors import LimitReached, ModelRefused
 from agenttts.posterior.frontier import within
+from agenttts.searching.hopeless import require_some_use
 from agenttts.searching.ruling_out import archive_without, failed_evaluation, ruled_out, space_without
 from agenttts.searching.running import RunningSearch, all_of
 from agenttts.searching.scoring import missing_in_words
 from agenttts.space import SearchSpace
-from agenttts.study.trial import Proposal, Refusal
+from agenttts.study.trial import BASELINE, Proposal, Refusal
 
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
@@ -32,6 +33,10 @@ class SearchLoop:
         """Ask and evaluate until a limit; returns why it stopped."""
         self.search.report("starting")
         empty_rounds = 0
+        try:
+            await self._try_baseline()
+        except LimitReached as limit:
+            return str(limit)
         while len(self.search.archive.trials) < self.search.plan.limits.trials:
             try:
                 self.search.meter.check()
@@ -44,10 +49,20 @@ class SearchLoop:
                 self.search.catch_up()
                 return str(limit)
             self.search.catch_up()
+            await require_some_use(self.search)
             empty_rounds = 0 if proposals else empty_rounds + 1
             if empty_rounds == _MAX_EMPTY_ROUNDS or (empty_rounds and self._exhausted()):
                 return f"{self.search.plan.searcher.name} has nothing new to propose"
         return f"{len(self.search.archive.trials)} trials done"
+
+    async def _try_baseline(self) -> None:
+        """Begin with what is used today, unless nothing else is to be tried."""
+        baseline, most = self.search.plan.baseline, self.search.plan.limits.trials
+        if baseline is None or self.search.trial(baseline) is not None or len(self.search.archive.trials) >= most - 1:
+            return
+        self.search.meter.check()
+        why = "baseline: what the recommended allocation is compared with"
+        await self._evaluate_all([Proposal(baseline, why, searcher=BASELINE)])
 
     def _exhausted(self) -> bool:
         return len(self.search.archive.tried) >= self.search.plan.space.size

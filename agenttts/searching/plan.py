@@ -16,7 +16,7 @@ from agenttts.posterior.surrogate import Sizes
 from agenttts.protocols import Environment, Searcher
 from agenttts.searching.progress import Limits, Progress
 from agenttts.searching.racing import Racing
-from agenttts.space import SearchSpace
+from agenttts.space import Allocation, SearchSpace
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import Trial
 
@@ -61,6 +61,9 @@ class SearchPlan:
     """Proposals asked for and evaluated at once."""
     racing: Racing | None = None
     """Shows a trial more examples only where that may change which is best; None shows all to each."""
+    baseline: Allocation | None = None
+    """What is used today, within the budget: the first of the trials, with which the recommended one is compared (where
+    there are at least two)."""
     choose: Recommend | None = None
     """Chooses the recommended trial, where there is one budget; by posterior mean when None."""
     validate: bool = True
@@ -82,6 +85,8 @@ class SearchPlan:
             raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
         _require_same(self.space.pipeline, self.environment.pipeline)
         require_budgets(self.budgets, self.space.budget)
+        if self.baseline is not None and (faults := self.space.faults(self.baseline)):
+            raise ConfigError(f"the baseline {self.baseline} is not in the space: {'; '.join(faults)}")
         self.spaces  # noqa: B018  (raises on a budget that is too small)
         if self.limits.max_usd is not None:
             _require_prices(self.environment)

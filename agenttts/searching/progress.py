@@ -12,7 +12,7 @@ from agenttts.errors import ConfigError
 from agenttts.execution.meter import Meter
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.posterior.frontier import Expected, Frontier
+from agenttts.posterior.frontier import Expected, Frontier, Gain
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive, Trial
 
@@ -123,6 +123,15 @@ class SearchResult:
     """What the posterior over all trials expects its true score to be."""
     validation: Evaluation | None
     """The recommended allocation on held-out examples with fresh samples; None without held-out examples."""
+    baseline: Trial | None = None
+    """The trial of what is used today; None where the search was given none."""
+    gain: Gain | None = None
+    """What the recommended allocation scores more than the baseline, on the same examples; None without a baseline, or
+    where it is the baseline itself."""
+    cheapest: Trial | None = None
+    """The cheapest trial that the posterior does not show to be worse than the best."""
+    baseline_check: Evaluation | None = None
+    """The baseline on held-out examples, as `validation`."""
     spend: Spend
     """Everything the study paid for and reused, in earlier runs too."""
     own: Spend

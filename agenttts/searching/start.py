@@ -18,7 +18,7 @@ from agenttts.searching.plan import Recommend, SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.searching.running import RunningSearch
-from agenttts.space import SearchSpace
+from agenttts.space import Allocation, SearchSpace
 from agenttts.space.prices import price_list, price_rows
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ async def search(
     limits: Limits | None = None,
     parallel: int = 1,
     racing: Racing | None = None,
+    baseline: Allocation | None = None,
     choose: Recommend | None = None,
     validate: bool = True,
     details: Mapping[str, Any] | None = None,

@@ -16,6 +16,9 @@ from agenttts.study.evaluation import Evaluation
 RULES = "rules"
 """Named as the planner of a step, or the searcher of a trial, that a rule provided where an LLM might have."""
 
+BASELINE = "baseline"
+"""Named as the searcher of the trial of what is used today, which is compared with what a search finds."""
+
 GUIDELINE_NODE = "reflect"
 """The node of the agent's graph whose steps are its guidelines."""
 
@@ -66,7 +69,7 @@ class Trial:
     """Cost of one query, in the unit of the study's cost model."""
     evaluation: Evaluation
     searcher: str
-    """The method that proposed it; `RULES` where it was filled in by rule."""
+    """The method that proposed it; `RULES` where it was filled in by rule, `BASELINE` for what is used today."""
     rationale: str
     round: int
     """Number of trials in the archive when it was proposed: links the trial to the agent's steps."""
@@ -139,6 +142,11 @@ class Archive:
     def tried(self) -> frozenset[str]:
         """Keys of the allocations that have a trial."""
         return frozenset(trial.allocation.key for trial in self.trials)
+
+    @property
+    def baseline(self) -> Trial | None:
+        """The trial of what is used today; None where the search was given none."""
+        return next((trial for trial in self.trials if trial.searcher == BASELINE), None)
 
     @property
     def best(self) -> Trial | None:

@@ -97,3 +97,38 @@ def test_the_planner_has_an_endpoint_and_a_key_of_its_own(shell: Shell, endpoint
             f"{command} --llm-base-url {other.url} --llm-key-env PLANNER", code=2
         )
     assert "give --llm MODEL" in shell(f"search mine.py:environment --budget 100 --llm-base-url {endpoint.url}", code=2)
+
+
+SEARCH = "search mine.py:environment --budget 240 --trials 4 --method random"
+
+
+def test_the_baseline_is_a_trial_and_the_gain_is_told(shell: Shell, endpoint: FakeEndpoint) -> None:
+    told = shell(SEARCH)
+    assert "baseline, find: large x1, answer: large x1" in told
+    assert "Baseline (find: large x1, answer: large x1)" in told
+    assert [row["searcher"] for row in shell.json("trials")] == ["baseline", "random", "random", "random"]
+    assert "baseline 1" in shell("trials")
+    shell("best", 0)
+    (shell.folder / "today.yaml").write_text(
+        "allocation: {find: {model: small, samples: 2}, answer: {model: large, samples: 1}}\n"
+    )
+    told = shell(f"{SEARCH} --study today --baseline today.yaml")
+    assert "baseline, find: small x2, answer: large x1" in told
+    assert "Gain over the baseline: " in told or "it is what is recommended" in told
+    over = shell(f"{SEARCH} --study over --budget 100 --baseline today.yaml", code=2)
+    assert "the baseline find: small x2, answer: large x1 is not in the space: it costs" in over
+
+
+@pytest.mark.parametrize("default", ["", ', default="none"'])
+def test_a_pipeline_that_parses_nothing_is_shown_and_not_recommended(
+    shell: Shell, endpoint: FakeEndpoint, default: str
+) -> None:
+    mine = shell.folder / "mine.py"
+    tagged = f'"find {{{{ question }}}}", parser=at.parsers.tagged("Found:"){default},'
+    mine.write_text(mine.read_text().replace('"find {{ question }}",', tagged))
+    with shell.start(SEARCH.replace("--trials 4", "--trials 20")) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 2 and "Best allocation" not in out and len(endpoint.requests) < 60
+    for part in ("in none of 3 trials could anything of the pipeline be used", "subtask 'find' asked", "'find q",
+                 "which said: '", "agenttts check"):  # fmt: skip
+        assert part in err

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _SIGHTED = {"color": COLOURS[1], "symbol": "diamond-open", "size": 13, "line": {"width": 2.5}}
 """How a figure marks what it is about: the recommended allocation, the knee of a curve."""
+_BASELINE = {"color": COLOURS[2], "symbol": "square-open", "size": 12, "line": {"width": 2.5}}
 _PARTS = ("prompt", "generation", "aggregation")
 
 
@@ -111,6 +112,8 @@ def frontier_figure(found: Findings) -> Figure:
     costs, scores = [trial.cost * factor for trial in best], [each.score for each in expected]
     line(figure, "Pareto frontier", costs, scores, pen={"color": COLOURS[0], "shape": "hv", "width": 2})
     _add_trials(figure, found, "recommended", [point.trial for point in frontier.points], _SIGHTED)
+    if found.archive.baseline is not None:
+        _add_trials(figure, found, "baseline", [found.archive.baseline], _BASELINE)
     for budget in found.study.spec.budgets or (found.study.spec.budget,):
         figure.add_vline(x=budget * factor, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
         figure.add_annotation(

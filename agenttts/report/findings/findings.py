@@ -12,7 +12,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.posterior.frontier import Expected, Frontier, estimates, frontier
+from agenttts.posterior.frontier import Expected, Frontier, Gain, estimates, frontier, gain_of
 from agenttts.posterior.insights import posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.report.findings.history import Moment, history, new_bests
@@ -134,6 +134,14 @@ class Findings:
     def validation(self) -> Evaluation | None:
         """The recommended allocation on held-out examples; None where it has not been checked."""
         return self.checks.get(self.best.allocation.key)
+
+    @property
+    def gain(self) -> Gain | None:
+        """What the recommended allocation scores more than the baseline; None where there is no other baseline."""
+        baseline = self.archive.baseline
+        if baseline is None:
+            return None
+        return gain_of(baseline, self.best, self.checks.get(baseline.allocation.key), self.validation)
 
     @cached_property
     def frontier(self) -> Frontier:

@@ -19,6 +19,7 @@ from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
 from agenttts.report.page.pictures import PageTable, percent, scored
 from agenttts.report.terminal.lines import cache_uses, nothing_bought, priced
+from agenttts.report.terminal.tables import numbered
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import verb_for
@@ -38,6 +39,7 @@ def answer(found: Findings) -> list[Fact]:
     """Score, cost, spend and what reuse saved, of a study."""
     best, check, spec = found.best, found.validation, found.study.spec
     facts = [_score_fact("Held-out score", check, "held-out examples, fresh samples")] if check else []
+    facts += _baseline_facts(found)
     facts.append(_score_fact("Score in the search", best.evaluation, "examples, on which it was chosen"))
     share = f"{percent(best.cost / spec.budget)} of " if spec.budget > 0 else ""
     share = f"{share}the budget of {found.scale.show(spec.budget)}"
@@ -54,6 +56,27 @@ def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
     return Fact(
         label=label, value=f"{evaluation.score:.3f}", note=f"{interval}; {len(evaluation.results)} {on}{failed}"
     )
+
+
+def _baseline_facts(found: Findings) -> list[Fact]:
+    """What the recommended allocation gains over what is used today."""
+    baseline, gain = found.archive.baseline, found.gain
+    if baseline is None:
+        return []
+    if gain is None:
+        return [
+            Fact(label="Gain over the baseline", value="none", note=f"it is recommended itself: {baseline.allocation}")
+        ]
+    low, high = gain.interval
+    where = "held-out examples" if gain.held_out else "examples of the search"
+    return [
+        Fact(
+            label="Gain over the baseline",
+            value=f"{gain.value:+.3f}",
+            note=f"95 % interval {low:+.3f} to {high:+.3f}, on the same {gain.examples} {where}; the baseline is "
+            f"{baseline.allocation} at {found.scale.show(baseline.cost)}",
+        )
+    ]
 
 
 def _spend_fact(found: Findings) -> Fact:
@@ -276,7 +299,7 @@ def trials_page_table(found: Findings) -> PageTable:
 def _trial_cells(found: Findings, trial: Trial) -> list[str]:
     evaluation = trial.evaluation
     return [
-        str(trial.number),
+        numbered(trial),
         *map(str, trial.allocation.values()),
         found.scale.number(trial.cost),
         _expected(found, trial),

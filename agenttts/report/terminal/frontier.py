@@ -8,6 +8,7 @@ from agenttts._util.numbers import Scale, interval
 from agenttts._util.stats import Interval
 from agenttts.posterior.frontier import Expected, Frontier, Gain
 from agenttts.report.terminal.layout import Column, Listing
+from agenttts.report.terminal.tables import numbered
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Trial
 
@@ -55,7 +56,7 @@ def pareto_table(found: Frontier, scale: Scale) -> Listing:
             2  large x1  small x1   272  0.701 (0.539 to 0.863)        10
         ...
     """
-    first = [_column("trial", (str(trial.number) for trial, _ in found.pareto))]
+    first = [_column("trial", (numbered(trial) for trial, _ in found.pareto))]
     last = [_column("examples", (str(len(trial.evaluation.results)) for trial, _ in found.pareto), rank=1)]
     return _listing(first, found.pareto, last, [], scale)
 

@@ -37,10 +37,14 @@ def summary_lines(result: SearchResult) -> list[str]:
     lines += [f"  {name}: {choice}" for name, choice in best.allocation.items()]
     if check is not None:
         lines += scored(check, f"Score on {len(check.results)} held-out examples: ")
+    lines += _baseline_lines(result)
+    lines.append(f"Cost: {scale.of(best.cost, result.study.spec.budget)}")
+    lines += _cheapest_lines(result)
     score, (low, high) = result.expected
     lines.append(f"Score expected by the posterior: {score:.3f} (95 % interval {low:.3f} to {high:.3f})")
-    lines += scored(best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched: ")
-    lines.append(f"Cost: {scale.of(best.cost, result.study.spec.budget)}")
+    lines += scored(
+        best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched, flattered by the choice: "
+    )
     lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
@@ -54,9 +58,41 @@ def summary_lines(result: SearchResult) -> list[str]:
     return [printable(line) for line in lines]
 
 
+def _baseline_lines(result: SearchResult) -> list[str]:
+    """What is used today, and what the recommended allocation gains over it."""
+    baseline, gain = result.baseline, result.gain
+    if baseline is None:
+        return []
+    if gain is None:
+        same = baseline.allocation == result.best.allocation
+        return [f"Baseline ({baseline.allocation}): {'it is what is recommended' if same else 'nothing to compare by'}"]
+    evaluation = result.baseline_check if gain.held_out and result.baseline_check else baseline.evaluation
+    where = "held-out" if gain.held_out else "searched"
+    low, high = gain.interval
+    return [
+        f"Baseline ({baseline.allocation}): {evaluation.score:.3f} at {study_scale(result.study).rate(baseline.cost)}",
+        f"Gain over the baseline: {gain.value:+.3f} (95 % interval {low:+.3f} to {high:+.3f}) on the same "
+        f"{gain.examples} {where} examples",
+    ]
+
+
+def _cheapest_lines(result: SearchResult) -> list[str]:
+    cheapest = result.cheapest
+    if cheapest is None:
+        return []
+    if cheapest.number == result.best.number:
+        return ["Every cheaper trial is worse, as far as the posterior is sure (97.5 %)"]
+    return [
+        f"Cheapest not shown to be worse: trial {cheapest.number} ({cheapest.allocation}) at "
+        f"{study_scale(result.study).rate(cheapest.cost)}"
+    ]
+
+
 def _checks(result: SearchResult) -> list[Evaluation]:
     """Every held-out check that the search ended with, each once."""
     found = {result.best.allocation.key: result.validation}
+    if result.baseline is not None:
+        found.setdefault(result.baseline.allocation.key, result.baseline_check)
     if result.frontier is not None:
         found |= {point.trial.allocation.key: point.check for point in result.frontier.points}
     return [check for check in found.values() if check is not None]

@@ -10,7 +10,7 @@ from agenttts.report.findings.comparison import Comparison, Mean
 from agenttts.report.terminal.layout import Column, Listing
 from agenttts.space.cost import cost_model
 from agenttts.study.spec import verb_for
-from agenttts.study.trial import Trial
+from agenttts.study.trial import BASELINE, Trial
 
 _COMPARISON_RANKS = (0, 2, 0, 1, 3)
 """Which column of a comparison is left out first where the terminal is narrow: see `layout.Column`."""
@@ -68,10 +68,15 @@ def trials_table(trials: Sequence[Trial], scale: Scale, *, label: str = "", whol
     names = list(trials[0].allocation) if trials else []
     stages = [Column(heading=name, cells=[str(trial.allocation[name]) for trial in trials]) for name in names]
     stacked = ["\n".join(f"{name}: {choice}" for name, choice in trial.allocation.items()) for trial in trials]
-    number = Column(heading="trial", cells=[str(trial.number) for trial in trials], number=True)
+    number = Column(heading="trial", cells=[numbered(trial) for trial in trials], number=True)
     figures = _figures(trials, scale, verb_for(label))
     allocations = Column(heading="allocation", cells=stacked)
     return Listing([number, *stages, *figures], [number, allocations, *figures], whole=whole)
+
+
+def numbered(trial: Trial) -> str:
+    """A trial's number, and whether it is the baseline."""
+    return f"baseline {trial.number}" if trial.searcher == BASELINE else str(trial.number)
 
 
 def _figures(trials: Sequence[Trial], scale: Scale, verb: str) -> list[Column]:

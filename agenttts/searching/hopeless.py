@@ -1,0 +1,63 @@
+"""A pipeline of which nothing comes: it is found out early, shown with one prompt and reply, and never recommended."""
+
+from __future__ import annotations
+
+from agenttts._util.text import bounded, one_line
+from agenttts.environments.live import LiveEnvironment
+from agenttts.environments.watched import Asked, watch
+from agenttts.errors import ConfigError
+from agenttts.searching.running import RunningSearch
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import Trial
+
+_TRIALS = 2
+"""So many in a row say that it is the pipeline, not an allocation."""
+_EXAMPLES = 5
+"""So many examples of each."""
+_MOST_QUOTED = 300
+
+
+def is_hopeless(evaluation: Evaluation) -> bool:
+    """Whether every example failed, or no sample of some subtask could be parsed."""
+    unparsed = any(0 < used.samples <= used.unparsable for used in evaluation.usage.values())
+    return unparsed or evaluation.failures == len(evaluation.results)
+
+
+async def require_some_use(search: RunningSearch, *, least: int = _TRIALS) -> None:
+    """Make sure that something comes of some trial, once there are enough to tell.
+
+    Raises:
+        ConfigError: When nothing does; with what one model was asked and said.
+    """
+    trials = [trial for trial in search.archive.trials if not trial.evaluation.refused]
+    seen = sum(len(trial.evaluation.results) for trial in trials)
+    if len(trials) < least or seen < _EXAMPLES or not all(is_hopeless(trial.evaluation) for trial in trials):
+        return
+    trial = trials[-1]
+    raise ConfigError(
+        f"in none of {len(trials)} trials could anything of the pipeline be used: {_reason(trial.evaluation)}"
+        f"{await _quoted(search, trial)}; nothing is recommended: change the prompt or the parser, and look at it with "
+        "`agenttts check`"
+    )
+
+
+def _reason(evaluation: Evaluation) -> str:
+    if evaluation.errors:
+        reason, count = next(iter(evaluation.errors.items()))
+        return f"{count} of {len(evaluation.results)} examples failed, with {one_line(reason)}"
+    names = [name for name, used in evaluation.usage.items() if 0 < used.samples <= used.unparsable]
+    return f"no sample of subtask {names[0]!r} could be parsed"
+
+
+async def _quoted(search: RunningSearch, trial: Trial) -> str:
+    """What the last stage that was asked was asked and said: from the pool, so that nothing is paid for."""
+    if not isinstance(search.environment, LiveEnvironment):
+        return ""
+    example = trial.evaluation.results[0].example
+    watched = await watch(search.environment, trial.allocation, example, search.pool)
+    if not watched.asked:
+        return ""
+    asked: Asked = watched.asked[-1]
+    prompt = one_line(bounded(str(asked.messages[-1]["content"]), _MOST_QUOTED))
+    reply = one_line(bounded(asked.replies[0], _MOST_QUOTED)) if asked.replies else ""
+    return f". For example, subtask {asked.subtask!r} asked {asked.model}: {prompt!r}, which said: {reply!r}"
