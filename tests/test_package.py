@@ -97,7 +97,7 @@ def test_environments_are_found_by_name_module_and_file(tmp_path: Path) -> None:
     for name, message in [
         ("nonsense", "no environment 'nonsense'; registered are minihop"),
         (f"{path}:nothing", "is not an environment"),
-        (f"{path}:missing", "is not an environment"),
+        (f"{path}:missing", "has no .missing.: give .*:ready"),
         (f"{path}:broken", "failed with RuntimeError: no"),
         (f"{tmp_path}/none.py:x", "there is no file"),
         ("no_such_module:x", "there is no module 'no_such_module'"),

@@ -34,6 +34,7 @@ COURSES = [
     [GUIDES / "first-search.md"],
     [GUIDES / "own-pipeline.md", GUIDES / "deploy.md"],  # the second begins where the first ends
     [GUIDES / "compare.md"],
+    [GUIDES / "extend.md"],
     [GUIDES / "operators.md"],
     [GUIDES / "paper-tasks.md"],
     [GUIDES / "providers.md"],

@@ -56,7 +56,7 @@ class _Cost(BaseModel):
     """Of each model, where that is what the budget counts and the pipeline does not declare it."""
 
 
-class _Allocation(BaseModel):
+class _ChosenOnly(BaseModel):
     allocation: dict[str, _FileChoice] = Field(min_length=1)
 
 
@@ -179,7 +179,7 @@ def allocation_in(file: Path) -> Allocation:
     Raises:
         ConfigError: On a file that cannot be read.
     """
-    found = read_checked(file, _Allocation, f"allocation file {str(file)!r}", "agenttts best")
+    found = read_checked(file, _ChosenOnly, f"allocation file {str(file)!r}", "agenttts best")
     return _allocation(found.allocation)
 
 

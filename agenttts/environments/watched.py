@@ -18,7 +18,7 @@ from agenttts.space.allocation import Allocation, Choice
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Exchange:
     """One draw of samples: who was asked what, and what it said."""
 
     subtask: str
@@ -32,7 +32,7 @@ class Watched:
     """One example under one allocation."""
 
     allocation: Allocation
-    asked: Sequence[Asked]
+    asked: Sequence[Exchange]
     outputs: dict[str, Any]
     """Subtask -> its output, where it came that far."""
     outcome: ExampleOutcome | None
@@ -44,7 +44,7 @@ class Watched:
 
 @dataclass
 class _WatchedRun(ScoredRun):
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Exchange] = field(default_factory=list)
 
     async def draw(
         self,
@@ -59,7 +59,7 @@ class _WatchedRun(ScoredRun):
         drawn = await super().draw(subtask, messages, sampling, samples, model=model, own=own)
         name = self.allocation[subtask.name].model if model is None else model.name
         said = [sample.said for sample in drawn.samples]
-        self.asked.append(Asked(subtask=subtask.name, model=name, messages=messages, replies=said))
+        self.asked.append(Exchange(subtask=subtask.name, model=name, messages=messages, replies=said))
         return drawn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agenttts._util.text import bounded, one_line
 from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.watched import Asked, watch
+from agenttts.environments.watched import Exchange, watch
 from agenttts.errors import ConfigError
 from agenttts.searching.running import RunningSearch
 from agenttts.study.evaluation import Evaluation
@@ -19,8 +19,7 @@ _MOST_QUOTED = 300
 
 def is_hopeless(evaluation: Evaluation) -> bool:
     """Whether every example failed, or no sample of some subtask could be parsed."""
-    unparsed = any(0 < used.samples <= used.unparsable for used in evaluation.usage.values())
-    return unparsed or evaluation.failures == len(evaluation.results)
+    return bool(_unparsed(evaluation)) or evaluation.failures == len(evaluation.results)
 
 
 async def require_some_use(search: RunningSearch, *, least: int = _TRIALS) -> None:
@@ -45,19 +44,24 @@ def _reason(evaluation: Evaluation) -> str:
     if evaluation.errors:
         reason, count = next(iter(evaluation.errors.items()))
         return f"{count} of {len(evaluation.results)} examples failed, with {one_line(reason)}"
-    names = [name for name, used in evaluation.usage.items() if 0 < used.samples <= used.unparsable]
-    return f"no sample of subtask {names[0]!r} could be parsed"
+    return f"no sample of subtask {_unparsed(evaluation)[0]!r} could be parsed"
+
+
+def _unparsed(evaluation: Evaluation) -> list[str]:
+    """The subtasks of which no sample could be parsed."""
+    return [name for name, used in evaluation.usage.items() if 0 < used.samples <= used.unparsable]
 
 
 async def _quoted(search: RunningSearch, trial: Trial) -> str:
-    """What the last stage that was asked was asked and said: from the pool, so that nothing is paid for."""
+    """What the stage that is to blame was asked and said: from the pool, so that nothing is paid for."""
     if not isinstance(search.environment, LiveEnvironment):
         return ""
     example = trial.evaluation.results[0].example
     watched = await watch(search.environment, trial.allocation, example, search.pool)
     if not watched.asked:
         return ""
-    asked: Asked = watched.asked[-1]
+    useless = _unparsed(trial.evaluation)
+    asked: Exchange = next((each for each in watched.asked if each.subtask in useless), watched.asked[-1])
     prompt = one_line(bounded(str(asked.messages[-1]["content"]), _MOST_QUOTED))
     reply = one_line(bounded(asked.replies[0], _MOST_QUOTED)) if asked.replies else ""
     return f". For example, subtask {asked.subtask!r} asked {asked.model}: {prompt!r}, which said: {reply!r}"

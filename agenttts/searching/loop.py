@@ -7,12 +7,13 @@ again. Whatever a trial paid for is in the sample pool even if the trial was cut
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agenttts.errors import LimitReached, ModelRefused
+from agenttts.errors import ConfigError, LimitReached, ModelRefused
 from agenttts.posterior.frontier import within
 from agenttts.searching.hopeless import require_some_use
+from agenttts.searching.plan import SearchPlan
 from agenttts.searching.ruling_out import archive_without, failed_evaluation, ruled_out, space_without
 from agenttts.searching.running import RunningSearch, all_of
 from agenttts.searching.scoring import missing_in_words
@@ -21,6 +22,7 @@ from agenttts.study.trial import BASELINE, Proposal, Refusal
 
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
+_SHOWN = 100
 
 
 @dataclass
@@ -83,7 +85,7 @@ class SearchLoop:
         accepted: dict[str, Proposal] = {}
         out = ruled_out(self.search.archive.trials)
         space, seen = space_without(space, out), archive_without(self.search.archive, out)
-        for proposal in await self.search.plan.searcher.propose(seen, space, count):
+        for proposal in _proposals(await self.search.plan.searcher.propose(seen, space, count), self.search.plan):
             reasons = self._faults(proposal, accepted, space)
             if reasons:
                 self._reject(proposal, reasons)
@@ -162,3 +164,12 @@ class SearchLoop:
             return [] if tried is not None else self.search.remaining(None, self.search.plan.racing)
         first = set(self.search.order[: proposal.examples])
         return [name for name in self.search.remaining(tried, None) if name in first]
+
+
+def _proposals(given: object, plan: SearchPlan) -> Sequence[Proposal]:
+    """What a searcher gave, where it is what it should be."""
+    if isinstance(given, Sequence) and all(isinstance(each, Proposal) for each in given):
+        return given
+    raise ConfigError(
+        f"the searcher {plan.searcher.name!r} proposed {given!r:.100} instead of a list of Proposal objects"
+    )

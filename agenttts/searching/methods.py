@@ -57,7 +57,10 @@ def method(name: str) -> type[Searcher]:
     if name not in names:
         raise ConfigError(f"there is no method {name!r}; choose one of {', '.join(names)}")
     module, _, attribute = names[name].partition(":")
-    found = getattr(import_module(module), attribute)
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the method {name!r} is registered as {names[name]}, which is not there: {error}") from error
     if not (isclass(found) and issubclass(found, Searcher)):
         raise ConfigError(f"the method {name!r} must be a class that inherits from agenttts.protocols.Searcher")
     return found
@@ -99,7 +102,12 @@ def searcher(
     if name == "agent":
         return _agent(seed, llm, llm_base_url, llm_key_env, insights_off)
     learned = {"experience": experience} if kind.learns else {}
-    return cast(Searcher, kind(seed=seed, **_planner(name, kind, llm, llm_base_url, llm_key_env), **learned))
+    given = {"seed": seed, **_planner(name, kind, llm, llm_base_url, llm_key_env), **learned}
+    try:
+        return cast(Searcher, kind(**given))
+    except TypeError as error:  # an abstract method that is missing, or another constructor
+        called = ", ".join(f"{each}=" for each in given)
+        raise ConfigError(f"the method {name!r} ({method_names()[name]}), called with {called}: {error}") from error
 
 
 def _require_fitting(

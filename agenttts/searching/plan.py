@@ -74,12 +74,14 @@ class SearchPlan:
     """Called whenever something has happened."""
 
     def __post_init__(self) -> None:
+        needed = {"environment": ("name", "pipeline", "examples"), "searcher": ("name",)}
         for name, kind in (("environment", Environment), ("searcher", Searcher)):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(
                     f"the {name} of a search must inherit from agenttts.protocols.{kind.__name__}, which "
                     f"{getattr(self, name)!r} does not"
                 )
+            _require_set(getattr(self, name), name, needed[name])
         _require_names(self.environment)
         if self.parallel < 1:
             raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
@@ -116,6 +118,13 @@ class SearchPlan:
             fingerprints=dict(environment.fingerprints),
             budgets=tuple(map(float, self.budgets)),
         )
+
+
+def _require_set(plug_in: object, what: str, needed: Sequence[str]) -> None:
+    """Make sure that a plug-in has what has no default."""
+    for name in needed:
+        if not hasattr(plug_in, name):
+            raise ConfigError(f"the {what} {type(plug_in).__name__} has no {name}: set it in the class or in __init__")
 
 
 def _require_names(environment: Environment) -> None:

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,17 +39,30 @@ _PAPER_COMPLETION_TOKENS = 64
 _PAPER_OFFSET = 2
 
 
-class Budget(NamedTuple):
-    """A bound on the cost of one query.
+@dataclass(frozen=True)
+class Budget:
+    """A bound on the cost of one query: the amount, then the name of the cost model that counts it.
 
     Examples:
         >>> at.Budget(900, "flops")
         Budget(amount=900, cost_model='flops')
+
+    Raises:
+        ConfigError: When the amount is no number, or there is no such cost model.
     """
 
     amount: float
+    """The most that one query may cost, in the cost model's unit."""
     cost_model: str
-    """Name of the cost model whose unit `amount` is in."""
+    """Name of the cost model whose unit `amount` is in: paper, flops, usd, gpu_seconds or kinetics."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.amount, str) or not isinstance(self.cost_model, str):
+            raise ConfigError(
+                f"a Budget takes the amount, then the cost model's name, as in Budget(900, 'flops'), not "
+                f"Budget({self.amount!r}, {self.cost_model!r})"
+            )
+        cost_model(self.cost_model)
 
 
 class CostModel(ABC):

@@ -122,6 +122,20 @@ class AgentStep:
         return Guideline(round=self.round, text=self.text, evidence=self.evidence)
 
 
+class Tried(frozenset[str]):
+    """Keys of allocations, which contain the allocations themselves as well.
+
+    Examples:
+        >>> archive = store.archive(study)
+        >>> allocation = archive.trials[0].allocation
+        >>> allocation in archive.tried, allocation.key in archive.tried
+        (True, True)
+    """
+
+    def __contains__(self, one: object) -> bool:
+        return super().__contains__(one.key if isinstance(one, Allocation) else one)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Archive:
     """The read-only view of one study.
@@ -139,9 +153,9 @@ class Archive:
     """How many examples a complete trial has seen; 0 where that is not known."""
 
     @cached_property
-    def tried(self) -> frozenset[str]:
-        """Keys of the allocations that have a trial."""
-        return frozenset(trial.allocation.key for trial in self.trials)
+    def tried(self) -> Tried:
+        """The allocations that have a trial, by themselves or by their keys."""
+        return Tried(trial.allocation.key for trial in self.trials)
 
     @property
     def baseline(self) -> Trial | None:

@@ -350,8 +350,9 @@ def test_a_comparison_gives_the_llm_to_the_methods_that_ask_one(shell: Shell, en
 
 def test_minihop_has_its_own_default_budget() -> None:
     from agenttts.environments import environment
+    from agenttts.space import Budget
 
-    assert environment("minihop").default_budget == (700, "flops")
+    assert environment("minihop").default_budget == Budget(700, "flops")
     assert [model.name for model in MODELS] == ["minihop-xs", "minihop-s", "minihop-m", "minihop-l"]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from agenttts._util.extras import imported
-from agenttts.db import Store
 from agenttts.report.data.rows import evaluation_row, example_rows, stage_rows, step_row
 from agenttts.report.findings.findings import Findings
 from agenttts.study.trial import Trial
@@ -72,12 +71,13 @@ def steps_frame(found: Findings) -> DataFrame:
     return _frame({**step_row(step), "trials": numbers[step.round]} for step in found.steps)
 
 
-def samples_frame(store: Store) -> DataFrame:
-    """One row per completion in the store's sample pool, of whatever study; empty where a recording was replayed.
+def samples_frame(found: Findings) -> DataFrame:
+    """One row per completion in the sample pool of the study's store, which its studies share; empty where a recording
+    was replayed.
 
     Examples:
         >>> from agenttts import report
-        >>> report.samples_frame(store)[["model", "position", "text"]].head(2)
+        >>> report.samples_frame(found)[["model", "position", "text"]].head(2)
            model  position text
         0  large         0  yes
         1  small         0  yes
@@ -91,7 +91,7 @@ def samples_frame(store: Store) -> DataFrame:
             "text": sample.text,
             "completion_tokens": sample.completion_tokens,
         }
-        for prompt, position, sample in store.samples.everything()
+        for prompt, position, sample in found.store.samples.everything()
     )
 
 

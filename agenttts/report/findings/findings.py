@@ -49,6 +49,8 @@ class Findings:
         True
     """
 
+    store: Store
+    """Where it was read."""
     study: Study
     archive: Archive
     steps: tuple[AgentStep, ...]
@@ -68,6 +70,7 @@ class Findings:
             raise ConfigError(f"study {study.name!r} has no finished trial yet")
         keys = {trial.allocation.key: store.validation(study, trial.allocation) for trial in archive.trials}
         return cls(
+            store=store,
             study=study,
             archive=archive,
             steps=tuple(store.steps(study)),

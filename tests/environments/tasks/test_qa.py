@@ -12,7 +12,7 @@ import pytest
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Message, Model
-from agenttts.space import SearchSpace
+from agenttts.space import Budget, SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
 from agenttts.testing import ScriptedClient
@@ -41,7 +41,7 @@ def examples(found: LiveEnvironment) -> list[Row]:
 ])  # fmt: skip
 def test_the_space_within_the_papers_budget_is_the_papers(name: str, budget: float, size: int) -> None:
     found = task(name)
-    assert found.default_budget == (budget, "paper")
+    assert found.default_budget == Budget(budget, "paper")
     space = SearchSpace(found.pipeline, cost_model("paper"), budget)
     assert space.size == size
     largest = Allocation({s.name: (s.models[-1].name, 1) for s in found.pipeline.subtasks})

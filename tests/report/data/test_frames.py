@@ -62,7 +62,7 @@ def test_steps_tell_which_trials_came_of_them(found: Findings) -> None:
 
 
 def test_samples_are_those_of_the_pool(found: Findings, store: Store) -> None:
-    samples = samples_frame(store)
+    samples = samples_frame(Findings.read(store, store.study()))
     assert len(samples) == store.samples.count() > 0
     assert set(samples["model"]) == {"small", "large"} and set(samples["namespace"]) == {"search", "validation"}
     assert (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from agenttts.db import Study
+from agenttts.db import Store, Study
 from agenttts.llm.samples import Spend
 from agenttts.posterior.insights import posterior, recommend
 from agenttts.report.findings.findings import Findings
@@ -21,6 +21,7 @@ def test_of_a_study_too_long_to_fit_whole_the_recommended_trial_is_named() -> No
     trials = (unlucky, *others)
     assert posterior(PIPELINE.sizes, trials).best(trials) == unlucky, "what the posterior is not fitted to is best"
     found = Findings(
+        store=Store(),
         study=Study(1, "long", datetime.now(UTC), replace(SPEC, sizes=PIPELINE.sizes), {}),
         archive=Archive(trials=trials),
         steps=(),

@@ -1,0 +1,28 @@
+"""A planner of the agent: as the rules, but of what they rank highest it prefers the cheapest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import agenttts as at
+from agenttts.agent import PlannedProposals, Rejected, Thought, View
+
+
+@dataclass(frozen=True)
+class FrugalPlanner(at.RulePlanner):
+    """Thinks as the rules do, and saves."""
+
+    name: str = "frugal"
+
+    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
+        taken = {each.proposal.allocation.key for each in rejected}
+        ranked = view.ranking.best(3 * count, taken)
+        chosen = sorted(ranked, key=lambda each: view.space.cost(each.allocation))[:count]
+        proposals = [at.Proposal(each.allocation, f"expected {each.mean:.3f}, and cheap") for each in chosen]
+        return PlannedProposals(proposals, Thought("\n".join(str(each.allocation) for each in chosen)))
+
+
+class FrugalAgent(at.AgentSearcher):
+    """The agent with this planner, as `--method agent-frugal` finds it."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        super().__init__(FrugalPlanner(), seed=seed)
