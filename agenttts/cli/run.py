@@ -58,6 +58,7 @@ def plan(
     experience: Archive | None = None,
     racing: bool = True,
     baseline: Allocation | None = None,
+    counterfactuals: bool = True,
     study: str | None = None,
     ray: str | None = None,
 ) -> SearchPlan:
@@ -80,6 +81,7 @@ def plan(
     )
     # What has raced and what has not must not end up in one study.
     without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
+    without += "" if counterfactuals else "-nocounterfactuals"
     cost = f"{problem.space.cost_model.name}{problem.budget_name}"
     return SearchPlan(
         problem.environment if ray is None else _on_ray(problem, ray, store),
@@ -93,6 +95,7 @@ def plan(
         parallel=parallel,
         racing=Racing() if racing else None,
         baseline=baseline,
+        counterfactuals=counterfactuals,
         details={
             "command": command_line(),
             "agenttts": version("agenttts"),

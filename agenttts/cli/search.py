@@ -16,6 +16,7 @@ from agenttts.cli.options import (
     BudgetOption,
     BudgetsOption,
     CostOption,
+    CounterfactualsOption,
     DataOption,
     EndpointOption,
     Env,
@@ -82,6 +83,7 @@ def search(
     max_in_flight: InFlightOption = None,
     retries: RetriesOption = None,
     racing: RacingOption = True,
+    counterfactuals: CounterfactualsOption = True,
     llm: LlmOption = None,
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
@@ -122,6 +124,7 @@ def search(
         experience=None if experience is None else _archive(store, experience),
         racing=racing,
         baseline=usual(problem.space) if baseline is None else allocation_in(baseline),
+        counterfactuals=counterfactuals,
         study=study,
         ray=ray,
     )
@@ -147,6 +150,7 @@ def compare(
     max_in_flight: InFlightOption = None,
     retries: RetriesOption = None,
     racing: RacingOption = True,
+    counterfactuals: CounterfactualsOption = True,
     llm: LlmOption = None,
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
@@ -173,7 +177,15 @@ def compare(
         waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
     limits = Limits(trials=trials)
-    planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, racing=racing)
+    planned = partial(
+        plan,
+        problem,
+        store=store,
+        limits=limits,
+        parallel=parallel,
+        racing=racing,
+        counterfactuals=counterfactuals,
+    )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
     asked = PlannerModel(llm, llm_base_url, llm_key_env)

@@ -124,14 +124,15 @@ def weighed_posterior(
     return fitted(favoured) if len(some) == len(chosen) else Surrogate(sizes, chosen, favoured), hypotheses
 
 
-def recommend(sizes: Sizes, trials: Sequence[Trial]) -> Trial:
+def recommend(sizes: Sizes, trials: Sequence[Trial], counterfactuals: Sequence[Trial] = ()) -> Trial:
     """The trial with the highest posterior mean over all trials: never merely the luckiest.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one.
+        counterfactuals: Further evidence, which is not recommended.
     """
-    return posterior(sizes, trials).best(representative(trials))
+    return posterior(sizes, (*trials, *counterfactuals)).best(representative(trials))
 
 
 def kept(structure: Structure, hypotheses: Sequence[Hypothesis]) -> Structure:

@@ -12,6 +12,7 @@ from agenttts.execution.pool import VALIDATION
 from agenttts.posterior.frontier import Frontier, cheapest_as_good, estimates, frontier_of, gain_of
 from agenttts.posterior.insights import posterior, representative
 from agenttts.posterior.surrogate import Surrogate
+from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.hopeless import require_some_use
 from agenttts.searching.progress import SearchResult
 from agenttts.searching.ruling_out import ruled_out
@@ -28,6 +29,7 @@ class SearchEnding:
     """The end of one search."""
 
     search: RunningSearch
+    counterfactuals: Counterfactuals
     _fitted: tuple[Sequence[Trial], Surrogate] | None = field(default=None, init=False)
     _untold: list[str] = field(default_factory=list, init=False)
     """What the result must say beside why the search stopped."""
@@ -71,7 +73,7 @@ class SearchEnding:
         if self._fitted is None or self._fitted[0] is not self.search.archive.trials:
             self._fitted = (
                 self.search.archive.trials,
-                posterior(self.search.plan.space.pipeline.sizes, self.search.archive.trials),
+                posterior(self.search.plan.space.pipeline.sizes, self.search.archive.evidence),
             )
         return self._fitted[1]
 
@@ -119,6 +121,7 @@ class SearchEnding:
                 await all_of(
                     self.search.try_to_extend(trial, self.search.remaining(trial, None)) for trial in unseen.values()
                 )
+                await self.counterfactuals.update()
                 stuck |= {number for number in unseen if self._left(number)}
         except LimitReached as limit:
             self._say(f"what is recommended was not seen on all of the examples searched: {limit}")

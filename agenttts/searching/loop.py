@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agenttts.errors import ConfigError, LimitReached, ModelRefused
-from agenttts.posterior.frontier import within
+from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.hopeless import require_some_use
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.ruling_out import archive_without, failed_evaluation, ruled_out, space_without
@@ -30,10 +30,16 @@ class SearchLoop:
     """The rounds of one search."""
 
     search: RunningSearch
+    counterfactuals: Counterfactuals
 
     async def run(self) -> str:
         """Ask and evaluate until a limit; returns why it stopped."""
         self.search.report("starting")
+        stopped = await self._rounds()
+        await self.counterfactuals.update()
+        return stopped
+
+    async def _rounds(self) -> str:
         empty_rounds = 0
         try:
             await self._try_baseline()
@@ -43,6 +49,7 @@ class SearchLoop:
             try:
                 self.search.meter.check()
                 await self.search.ask_again()
+                await self.counterfactuals.update()
                 space, proposals = await self._ask()
                 await self._evaluate_all(proposals)
                 if all(proposal.examples is None for proposal in proposals):
@@ -149,8 +156,7 @@ class SearchLoop:
     async def _look_again(self, space: SearchSpace, count: int) -> None:
         """Show more examples to the trials within a budget, at most `count`, where that is worth most."""
         if self.search.plan.racing is not None:
-            answered = [trial for trial in self.search.archive.trials if not trial.evaluation.refused]
-            rivals, total = within(answered, space.budget), len(self.search.environment.examples)
+            rivals, total = self.search.rivals(space.budget), len(self.search.environment.examples)
             worthy = self.search.plan.racing.worth_another(rivals, self.search.plan.space.pipeline.sizes, total, count)
             await all_of(
                 self.search.try_to_extend(trial, self.search.remaining(trial, self.search.plan.racing))

@@ -64,6 +64,8 @@ class SearchPlan:
     baseline: Allocation | None = None
     """What is used today, within the budget: the first of the trials, with which the recommended one is compared (where
     there are at least two)."""
+    counterfactuals: bool = True
+    """Whether the samples of a trial also score, at no cost, what they determine of other allocations."""
     choose: Recommend | None = None
     """Chooses the recommended trial, where there is one budget; by posterior mean when None."""
     validate: bool = True

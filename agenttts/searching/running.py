@@ -19,6 +19,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
+from agenttts.posterior.frontier import within
 from agenttts.protocols import Environment
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Phase, Progress
@@ -82,6 +83,11 @@ class RunningSearch:
     async def scored(self, allocation: Allocation, examples: Sequence[str]) -> Evaluation:
         """The allocation on these examples; see `scoring.evaluated`."""
         return await evaluated(self.environment, allocation, examples, self.pool)
+
+    def rivals(self, budget: float) -> Archive:
+        """The trials within a budget whose models have answered, and the counterfactual ones."""
+        answered = [trial for trial in self.archive.trials if not trial.evaluation.refused]
+        return replace(within(answered, budget), counterfactuals=within(self.archive.counterfactuals, budget).trials)
 
     def trial(self, allocation: Allocation) -> Trial | None:
         """The trial of an allocation; None where it has not been tried."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +13,7 @@ from agenttts.report.findings.spending import study_prices, study_scale, wall_se
 from agenttts.space.cost import cost_model
 from agenttts.space.prices import PriceList
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.trial import AgentStep, Trial
+from agenttts.study.trial import AgentStep, Archive, Trial
 
 _NOT_DEPLOYED = {"the metric", "the examples", "the held-out examples"}
 """Parts of an environment that no answer of a deployed pipeline depends on."""
@@ -59,7 +58,7 @@ def trial_row(trial: Trial, check: Evaluation | None = None) -> dict[str, Any]:
     Examples:
         >>> from agenttts import report
         >>> report.trial_row(result.best)["allocation"]
-        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'large', 'samples': 1}}
+        {'find': {'model': 'small', 'samples': 2}, 'answer': {'model': 'large', 'samples': 1}}
     """
     return {
         "number": trial.number,
@@ -163,7 +162,7 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     Examples:
         >>> from agenttts import report
         >>> report.recommendation(store, study)["allocation"]
-        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'large', 'samples': 1}}
+        {'find': {'model': 'small', 'samples': 2}, 'answer': {'model': 'large', 'samples': 1}}
 
     Args:
         store: Holds the study.
@@ -177,9 +176,9 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     if not archive.trials:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     if budget is None:
-        budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials)
+        budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials, archive.untried)
     else:
-        trial = _recommended_within(budget, study, archive.trials)
+        trial = _recommended_within(budget, study, archive)
     check = store.validation(study, trial.allocation)
     details = study.details
     parts = {part: value for part, value in study.spec.fingerprints.items() if part not in _NOT_DEPLOYED}
@@ -205,16 +204,16 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     }
 
 
-def _recommended_within(budget: float, study: Study, trials: Sequence[Trial]) -> Trial:
+def _recommended_within(budget: float, study: Study, archive: Archive) -> Trial:
     scale = study_scale(study)
     if not budget <= study.spec.budget:
         raise ConfigError(
             f"study {study.name!r} was searched up to {scale.show(study.spec.budget)}, which says nothing of "
             f"{scale.show(budget)}: give a smaller --budget, or search with that one"
         )
-    points = frontier(study.spec.sizes, trials, [budget]).points
+    points = frontier(study.spec.sizes, archive.trials, [budget], archive.untried).points
     if not points:
-        cheapest = min(trial.cost for trial in trials)
+        cheapest = min(trial.cost for trial in archive.trials)
         label = study.details.get("recorded")
         named = f"study {study.name!r} ({label})" if label else f"study {study.name!r}"
         raise ConfigError(f"no trial of {named} fits {scale.show(budget)}: its cheapest costs {scale.show(cheapest)}")

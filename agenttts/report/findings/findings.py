@@ -12,7 +12,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.posterior.frontier import Expected, Frontier, Gain, estimates, frontier, gain_of
+from agenttts.posterior.frontier import Expected, Frontier, Gain, estimates, frontier_of, gain_of
 from agenttts.posterior.insights import posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.report.findings.history import Moment, history, new_bests
@@ -111,7 +111,7 @@ class Findings:
     @cached_property
     def surrogate(self) -> Surrogate:
         """The posterior over true scores after all trials."""
-        return posterior(self.study.spec.sizes, self.trials)
+        return posterior(self.study.spec.sizes, self.archive.evidence)
 
     @cached_property
     def expected(self) -> Mapping[int, Expected]:
@@ -126,12 +126,12 @@ class Findings:
     @cached_property
     def history(self) -> tuple[Moment, ...]:
         """What was known after every look; empty for a study begun before this was kept."""
-        return history(self.study.spec.sizes, self.trials)
+        return history(self.study.spec.sizes, self.archive)
 
     @cached_property
     def new_bests(self) -> Mapping[int, Trial]:
         """Round -> the trial that was recommended from then on, by what was known then: see `history.new_bests`."""
-        return new_bests(self.study.spec.sizes, self.trials)
+        return new_bests(self.study.spec.sizes, self.archive)
 
     @property
     def validation(self) -> Evaluation | None:
@@ -150,7 +150,7 @@ class Findings:
     def frontier(self) -> Frontier:
         """What each budget of the study affords, and its Pareto-optimal trials."""
         spec = self.study.spec
-        return frontier(spec.sizes, self.trials, spec.budgets or (spec.budget,)).checked(self.checks)
+        return frontier_of(self.surrogate, self.trials, spec.budgets or (spec.budget,)).checked(self.checks)
 
     @cached_property
     def rounds(self) -> tuple[Round, ...]:

@@ -30,7 +30,7 @@ def summary_lines(result: SearchResult) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.summary_lines(result)[:3]
-        ['Best allocation (by posterior mean over all trials):', '  find: small x4', '  answer: large x1']
+        ['Best allocation (by posterior mean over all trials):', '  find: small x2', '  answer: large x1']
     """
     best, check, scale = result.best, result.validation, study_scale(result.study)
     lines = ["Best allocation (by posterior mean over all trials):"]
@@ -185,7 +185,7 @@ def trace_lines(
     """
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
-    bests = new_bests(study.spec.sizes, archive.trials) if trial_number is None else {}
+    bests = new_bests(study.spec.sizes, archive) if trial_number is None else {}
     scale, reasons = study_scale(study), _MOST_REASONS if trial_number is None else None
     every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
