@@ -43,12 +43,12 @@ def _statistics(view: View) -> str:
 
 
 def _untried(view: View) -> str:
-    unit = view.space.cost_model.unit
+    scale = view.space.scale
     lines = [
-        f"{each.allocation} | {view.space.cost(each.allocation):.4g} | {each.mean:.3f} ± {1.96 * each.sd:.3f}"
+        f"{each.allocation} | {scale.number(view.space.cost(each.allocation))} | {each.mean:.3f} ± {1.96 * each.sd:.3f}"
         for each in view.ranking.best(_SHOWN_UNTRIED)
     ]
-    head = f"Untried allocations that the statistics rank highest: allocation | cost in {unit} | expected score"
+    head = f"Untried allocations that the statistics rank highest: allocation | cost in {scale.unit} | expected score"
     return "\n".join([head, *lines])
 
 
@@ -56,7 +56,7 @@ def _history(view: View) -> str:
     trials = sorted(view.archive.trials, key=lambda trial: -trial.evaluation.score)
     shown = trials[:_SHOWN_TRIALS]
     lines = [f"Trials, best first ({len(shown)} of {len(trials)} shown): allocation | cost | score [95 % interval]"]
-    lines += [dialogue.trial_line(trial, interval=True) for trial in shown]
+    lines += [dialogue.trial_line(trial, view.space.scale, interval=True) for trial in shown]
     if view.archive.guidelines:
         recent = view.archive.guidelines[-_SHOWN_GUIDELINES:]
         lines += ["", "Earlier guidelines, newest last:", *(f"- {each.text}" for each in recent)]

@@ -24,4 +24,4 @@ class AgentHPOSearcher(GuidedSearcher):
 
     def _reflection(self, archive: Archive, space: SearchSpace) -> str:
         questions = _LATER if archive.trials else _FIRST
-        return "\n\n".join([dialogue.task(space), history(archive), dialogue.guideline_request(questions)])
+        return "\n\n".join([dialogue.task(space), history(archive, space.scale), dialogue.guideline_request(questions)])

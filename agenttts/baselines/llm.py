@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from agenttts._util.numbers import Scale
 from agenttts.baselines.random import RandomSearcher
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.samples import Spend
@@ -149,7 +150,7 @@ class GuidedSearcher(LLMSearcher):
         texts = [guideline.text for guideline in archive.guidelines]
         if not archive.guidelines or archive.guidelines[-1].round != len(archive.trials):
             texts.append(await self._guideline(archive, space))
-        trials = shown_trials("Trials so far", archive.trials)
+        trials = shown_trials("Trials so far", archive.trials, space.scale)
         return "\n\n".join([dialogue.task(space), trials, "Guidelines:", *texts[:1], *texts[1:][-2:]])
 
     async def _guideline(self, archive: Archive, space: SearchSpace) -> str:
@@ -160,15 +161,16 @@ class GuidedSearcher(LLMSearcher):
         return text
 
 
-def history(archive: Archive) -> str:
+def history(archive: Archive, scale: Scale) -> str:
     """Every trial, those of the time before the last guideline apart from those since."""
     known = archive.guidelines[-1].round if archive.guidelines else 0
-    parts = [shown_trials("Trials before the last guideline", archive.trials[:known])] if known else []
-    return "\n\n".join([*parts, shown_trials("Trials since" if known else "Trials so far", archive.trials[known:])])
+    parts = [shown_trials("Trials before the last guideline", archive.trials[:known], scale)] if known else []
+    since = shown_trials("Trials since" if known else "Trials so far", archive.trials[known:], scale)
+    return "\n\n".join([*parts, since])
 
 
-def shown_trials(heading: str, trials: Sequence[Trial]) -> str:
+def shown_trials(heading: str, trials: Sequence[Trial], scale: Scale) -> str:
     if not trials:
         return f"{heading}: none."
-    lines = [dialogue.trial_line(trial, interval=False) for trial in trials]
+    lines = [dialogue.trial_line(trial, scale, interval=False) for trial in trials]
     return "\n".join([f"{heading}: allocation | cost | score", *lines])

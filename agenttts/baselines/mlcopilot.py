@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agenttts._util.numbers import Scale
 from agenttts.baselines.agenthpo import AgentHPOSearcher
 from agenttts.baselines.llm import shown_trials
 from agenttts.errors import ConfigError
@@ -14,6 +15,10 @@ _QUESTIONS = (
     "What do the trials of the similar pipeline show: which sizes and sample counts paid off, and where?",
     "What of that should hold for this pipeline, and which allocations should be tried first?",
 )
+
+
+_AS_GIVEN = Scale(1.0, "", "")
+"""The unit of another study is not known."""
 
 
 class MLCopilotSearcher(AgentHPOSearcher):
@@ -40,5 +45,7 @@ class MLCopilotSearcher(AgentHPOSearcher):
     def _reflection(self, archive: Archive, space: SearchSpace) -> str:
         if archive.guidelines:
             return super()._reflection(archive, space)
-        similar = shown_trials("Trials of a similar pipeline, with costs in its own unit", self._experience.trials)
+        similar = shown_trials(
+            "Trials of a similar pipeline, with costs in its own unit", self._experience.trials, _AS_GIVEN
+        )
         return "\n\n".join([dialogue.task(space), similar, dialogue.guideline_request(_QUESTIONS)])

@@ -37,7 +37,7 @@ class PaperSearcher(GuidedSearcher):
         later = (dialogue.SATURATION, dialogue.INTERACTION, dialogue.EXPLORATION)
         first = (dialogue.MODEL_SIZE, dialogue.SATURATION, dialogue.INTERACTION)
         questions = later if archive.guidelines else first
-        return "\n\n".join([dialogue.task(space), history(archive), dialogue.guideline_request(questions)])
+        return "\n\n".join([dialogue.task(space), history(archive, space.scale), dialogue.guideline_request(questions)])
 
 
 def published_initial_allocations(space: SearchSpace) -> list[Allocation]:

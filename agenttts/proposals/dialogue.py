@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from agenttts._util.numbers import Scale
 from agenttts._util.text import MOST_KEPT, bounded
 from agenttts.errors import ConfigError, ParseError
 from agenttts.llm.chat import Answer, ChatModel
@@ -62,8 +63,7 @@ _MOST_SAMPLES = 10**9
 
 def task(space: SearchSpace) -> str:
     """The pipeline, its subtasks with their models and lengths, and what everything costs."""
-    unit = space.cost_model.unit
-    lines = [f"Pipeline {space.pipeline.name!r}; budget {space.budget:g} {unit} per query. Subtasks:"]
+    lines = [f"Pipeline {space.pipeline.name!r}; budget {space.scale.rate(space.budget)}. Subtasks:"]
     for subtask in space.pipeline.subtasks:
         lines += _subtask(space, subtask)
     lines.append("The cost of an allocation is the sum over its subtasks.")
@@ -74,15 +74,15 @@ def task(space: SearchSpace) -> str:
 
 
 def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
-    unit = space.cost_model.unit
+    scale = space.scale
     after = ", ".join(space.pipeline.parents(subtask.name)) or "the input"
     lengths = f"about {subtask.prompt_tokens:.4g} tokens of prompt and {subtask.completion_tokens:.4g} of each sample"
     lines = [f"- {subtask.name} (reads {after}; {lengths}; {samples_in_words(subtask)})"]
     for model in subtask.models:
         one, two, three = (float(space.cost_model.cost(subtask, model, n)) for n in (1, 2, 3))
         lines.append(
-            f"    {model.name}, {_size(model)}: costs {one:.4g} {unit} with 1 sample, "
-            f"{two:.4g} with 2, and {three - two:.4g} more per further sample"
+            f"    {model.name}, {_size(model)}: costs {scale.show(one)} with 1 sample, "
+            f"{scale.number(two)} with 2, and {scale.number(three - two)} more per further sample"
         )
     return lines + _operators(space, subtask)
 
@@ -97,7 +97,7 @@ def _operators(space: SearchSpace, subtask: Subtask) -> list[str]:
         count = max(_PRICED_WITH, operator.least_samples)
         cost = float(space.cost_model.cost(subtask, smallest, count, operator))
         lines.append(
-            f"      {operator.name}: costs {cost:.4g} {space.cost_model.unit} with {count} samples of {smallest.name}, "
+            f"      {operator.name}: costs {space.scale.show(cost)} with {count} samples of {smallest.name}, "
             f"takes {operator.least_samples} or more"
         )
     return lines
@@ -109,18 +109,19 @@ def _size(model: Model) -> str:
     return f"{known}, {variant}" if variant else known
 
 
-def trial_line(trial: Trial, *, interval: bool) -> str:
+def trial_line(trial: Trial, scale: Scale, *, interval: bool) -> str:
     """One trial: allocation | cost | score | scores of the subtasks that have one.
 
     Args:
         trial: The trial.
+        scale: How its cost is shown.
         interval: Whether the score comes with its 95 % interval, or else with the number of examples it is a mean of.
     """
     evaluation = trial.evaluation
     low, high = evaluation.interval
     sure = f"[{low:.3f}, {high:.3f}]" if interval else f"on {len(evaluation.results)} examples"
     stages = "".join(f" | {name} {score:.3f}" for name, score in evaluation.subtask_scores.items())
-    return f"{trial.allocation} | {trial.cost:.4g} | {evaluation.score:.3f} {sure}{stages}"
+    return f"{trial.allocation} | {scale.number(trial.cost)} | {evaluation.score:.3f} {sure}{stages}"
 
 
 def guideline_request(questions: Sequence[str]) -> str:

@@ -145,7 +145,7 @@ async def test_refused_proposals_go_back_with_the_reasons(endpoint: FakeEndpoint
     assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
     assert [step.node for step in steps][2:] == ["propose", "check", "repair", "check"]
     assert steps[4].planner == "wise"
-    assert "over the budget of 2500 MFLOP" in steps[4].prompt
+    assert "over the budget of 2.5 GFLOP" in steps[4].prompt
 
 
 async def test_an_llm_that_never_gives_anything_usable_is_filled_in_for_and_it_shows(endpoint: FakeEndpoint) -> None:

@@ -121,7 +121,7 @@ async def test_what_is_refused_goes_back_with_the_reasons(build: Build, endpoint
     assert [proposal.allocation for proposal in await made.propose(archive, SPACE, 1)] == [GOOD]
     assert [step.node for step in steps][-4:] == ["propose", "check", "repair", "check"]
     told = prompts(endpoint)[-1]
-    for reason in ("over the budget of 2500 MFLOP", "tried already", "has no model 'huge'", "at most 16 samples"):
+    for reason in ("over the budget of 2.5 GFLOP", "tried already", "has no model 'huge'", "at most 16 samples"):
         assert reason in told and reason in steps[-3].text
 
 
@@ -196,7 +196,7 @@ async def test_zero_shot_is_told_the_task_alone(endpoint: FakeEndpoint) -> None:
     script(endpoint, json_of(candidate(("m", 3), ("s", 2))))
     await built(ZeroShotSearcher, endpoint)[0].propose(with_guideline(beyond_initial(), 2), SPACE, 1)
     (told,) = prompts(endpoint)
-    assert "budget 2500 MFLOP" in told and "m, 4e+06 parameters" in told and "about 50 tokens of prompt" in told
+    assert "budget 2.5 GFLOP" in told and "m, 4e+06 parameters" in told and "about 50 tokens of prompt" in told
     assert "rial" not in told and "uideline" not in told
 
 

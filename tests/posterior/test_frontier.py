@@ -94,7 +94,7 @@ def test_every_budget_gets_what_fits_and_dearer_is_better(count: int, seed: int)
     assert [e.trial.cost for e in found.pareto] == sorted({e.trial.cost for e in found.pareto})
     for point in found.points:
         best = max(e.expected.score for e in found.pareto if e.trial.cost <= point.budget * (1 + 1e-9))
-        assert point.expected.score == pytest.approx(best, abs=1e-4)
+        assert point.expected.score == pytest.approx(best, abs=5e-4)
         low, high = point.expected.interval
         assert 0 <= low <= high <= 1
 

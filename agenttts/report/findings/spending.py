@@ -22,7 +22,13 @@ def wall_seconds(trials: Iterable[Trial]) -> float:
 
 
 def study_scale(study: Study) -> Scale:
-    """How the costs of a study are shown: all of them on one scale."""
+    """How the costs of a study are shown: all of them on one scale.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.study_scale(study).show(272.0)
+        '272 MFLOP'
+    """
     return cost_model(study.spec.cost_model).scale(study.spec.budget)
 
 

@@ -51,9 +51,9 @@ def pareto_table(found: Frontier, scale: Scale) -> Listing:
         >>> import rich
         >>> from agenttts import report
         >>> rich.print(report.pareto_table(found.frontier, found.scale))
-        trial  find      answer    cost                expected  examples
-            1  small x6  small x1   112  0.626 (0.442 to 0.810)        10
-            8  small x5  small x5   134  0.997 (0.855 to 1.000)        10
+        trial  find      answer    cost (MFLOP)                expected  examples
+            1  small x6  small x1           112  0.626 (0.442 to 0.810)        10
+            8  small x5  small x5           134  0.997 (0.855 to 1.000)        10
         ...
     """
     first = [_column("trial", (numbered(trial) for trial, _ in found.pareto))]
