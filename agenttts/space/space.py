@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agenttts._util.numbers import Scale
+from agenttts._util.numbers import Scale, as_budget
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
 from agenttts.pipeline.subtask import Pairing
@@ -82,7 +82,7 @@ class SearchSpace:
             shown = self.cost_model.scale(max(self.budget, minimum))
             raise ConfigError(
                 f"budget {shown.show(self.budget)} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
-                f"needs at least {shown.show(minimum)}"
+                f"needs at least {as_budget(minimum, self.cost_model.unit)}"
             )
 
     def _require_bounds(self) -> None:

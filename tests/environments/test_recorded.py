@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import agenttts as at
+from agenttts._util.numbers import as_budget
 from agenttts.baselines import RandomSearcher
 from agenttts.environments import RecordedEnvironment
 from agenttts.environments.table import RecordedOutcome, write_table
@@ -228,7 +229,7 @@ def test_a_budget_shows_what_a_table_has_of_it() -> None:
     assert half.size == sum(cost <= costs[4] for cost in costs) < 9
     assert set(half.on_levels([1, 4, 16])) == set(half.enumerate())
     assert all(whole.nearest(each) == each for each in environment.allocations)
-    with pytest.raises(ConfigError, match=f"needs at least {costs[0]:.6g} MFLOP"):
+    with pytest.raises(ConfigError, match=f"needs at least {as_budget(costs[0], 'MFLOP')}"):
         whole.within(costs[0] * 0.99)
 
 
