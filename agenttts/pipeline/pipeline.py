@@ -172,19 +172,13 @@ class Pipeline:
         """What the fingerprints cannot read, in words: a change there goes unnoticed. See `fingerprint.uncovered`."""
         return uncovered(self)
 
-    def with_lengths(self, lengths: Mapping[str, tuple[float, float]]) -> Pipeline:
-        """A copy whose subtasks declare these measured (prompt, completion) token lengths."""
-        return replace(
-            self,
-            subtasks=tuple(
-                replace(
-                    s,
-                    prompt_tokens=lengths.get(s.name, (s.prompt_tokens, s.completion_tokens))[0],
-                    completion_tokens=lengths.get(s.name, (s.prompt_tokens, s.completion_tokens))[1],
-                )
-                for s in self.subtasks
-            ),
-        )
+    def with_lengths(self, lengths: Mapping[str, tuple[float, float] | Mapping[str, tuple[float, float]]]) -> Pipeline:
+        """A copy whose subtasks declare these measured (prompt, completion) token lengths.
+
+        Args:
+            lengths: Subtask -> lengths with every model, or model -> lengths with it; what is not named stays.
+        """
+        return replace(self, subtasks=tuple(_with_lengths(s, lengths.get(s.name, {})) for s in self.subtasks))
 
     def with_revision(self, revision: str) -> Pipeline:
         """A copy whose models all have this revision."""
@@ -193,3 +187,10 @@ class Pipeline:
     def with_models(self, change: Callable[[Model], Model]) -> Pipeline:
         """A copy with every one of its models changed."""
         return replace(self, subtasks=tuple(subtask.with_models(change) for subtask in self.subtasks))
+
+
+def _with_lengths(subtask: Subtask, lengths: tuple[float, float] | Mapping[str, tuple[float, float]]) -> Subtask:
+    if isinstance(lengths, Mapping):
+        return replace(subtask, model_lengths={**subtask.model_lengths, **lengths}) if lengths else subtask
+    prompt, completion = lengths
+    return replace(subtask, prompt_tokens=prompt, completion_tokens=completion, model_lengths={})

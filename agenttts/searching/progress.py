@@ -131,6 +131,8 @@ class SearchResult:
     """Wall-clock seconds of this run, parallel trials not counted twice."""
     stopped: str
     """Why it stopped."""
+    misdeclared: tuple[str, ...] = ()
+    """In words, the declared token lengths that are far off what was measured."""
     frontier: Frontier | None = None
     """What each budget affords, where the search had several; `best` is the choice for the largest."""
     prefix_caches: Mapping[str, CacheUse] = field(default_factory=dict)

@@ -21,10 +21,11 @@ from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.protocols import Environment
 from agenttts.searching.plan import SearchPlan
+from agenttts.searching.pricing import known_lengths, space_at, trial_cost
 from agenttts.searching.progress import Phase, Progress
 from agenttts.searching.racing import Racing
 from agenttts.searching.scoring import evaluated
-from agenttts.space.allocation import Allocation
+from agenttts.space import Allocation, SearchSpace
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import AgentStep, Archive, Trial
 
@@ -79,6 +80,24 @@ class RunningSearch:
         if self.store.count_trials(self.study) > len(self.archive.trials):
             self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
 
+    @property
+    def measures(self) -> bool:
+        """Whether the lengths of samples are those of models: simulated ones measure nothing."""
+        return not self.environment.recorded.startswith("simulated")
+
+    def priced(self, space: SearchSpace) -> SearchSpace:
+        """A space at the lengths that the trials measured.
+
+        Raises:
+            BudgetTooSmall: When no allocation is within its budget at these.
+        """
+        return space_at(space, self.archive.trials) if self.measures else space
+
+    def cost(self, allocation: Allocation, evaluation: Evaluation) -> float:
+        """What one query of an allocation costs, as its trial shows."""
+        lengths = known_lengths(self.plan.space, self.archive.trials) if self.measures else {}
+        return trial_cost(self.plan.space, allocation, evaluation.usage if self.measures else {}, lengths)
+
     async def scored(self, allocation: Allocation, examples: Sequence[str]) -> Evaluation:
         """The allocation on these examples; see `scoring.evaluated`."""
         return await evaluated(self.environment, allocation, examples, self.pool)
@@ -119,7 +138,9 @@ class RunningSearch:
     async def extend(self, trial: Trial, examples: Sequence[str]) -> None:
         """Evaluate a trial on further examples."""
         evaluation = await self.scored(trial.allocation, examples)
-        extended = self.store.extend_trial(self.study, trial, evaluation)
+        extended = self.store.extend_trial(
+            self.study, trial, evaluation, cost=lambda whole: self.cost(trial.allocation, whole)
+        )
         trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
         self.archive = replace(self.archive, trials=trials)
         self.report("evaluating")

@@ -55,6 +55,8 @@ class CostModel(ABC):
 
     name: str
     unit: str
+    learns: bool = True
+    """Whether lengths that trials measure replace the declared ones."""
 
     @abstractmethod
     def price(self, model: Model, load: Load) -> Any:
@@ -81,7 +83,7 @@ class CostModel(ABC):
             ConfigError: As `price`.
         """
         used = operator or subtask.pairings[0].operator
-        return self.total(model, used.loads(samples, subtask.lengths))
+        return self.total(model, used.loads(samples, subtask.lengths(model)))
 
     def total(self, model: Model, loads: Sequence[Load]) -> Any:
         """Cost of some loads of one subtask, whose own model is given."""
@@ -124,6 +126,7 @@ class PaperCost(CostModel):
 
     name = "paper"
     unit = "unit"
+    learns = False  # its lengths are those of the paper's table
 
     def price(self, model: Model, load: Load) -> Any:
         parameters = _needed(model, "parameters", self.name)
@@ -136,7 +139,8 @@ class PaperCost(CostModel):
 
     def inverse(self, subtask: Subtask, model: Model, cost: float) -> float:
         parameters = _needed(model, "parameters", self.name)
-        samples = paper_samples(cost, parameters, subtask.prompt_tokens, subtask.completion_tokens)
+        lengths = subtask.lengths(model)
+        samples = paper_samples(cost, parameters, lengths.prompt, lengths.completion)
         return max(samples, 0.0)
 
 

@@ -177,7 +177,7 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     if not archive.trials:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     if budget is None:
-        budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials)
+        budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials, study.spec.budget)
     else:
         trial = _recommended_within(budget, study, archive.trials, unit)
     check = store.validation(study, trial.allocation)

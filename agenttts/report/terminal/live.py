@@ -40,7 +40,7 @@ class Standing(NamedTuple):
     def read(cls, store: Store, study: Study) -> Standing:
         """What the store holds of a study."""
         archive = store.archive(study)
-        best = recommend(study.spec.sizes, archive.trials) if archive.trials else None
+        best = recommend(study.spec.sizes, archive.trials, study.spec.budget) if archive.trials else None
         check = None if best is None else store.validation(study, best.allocation)
         return cls(study, archive, store.spend(study), best, check)
 
