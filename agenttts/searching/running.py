@@ -54,6 +54,7 @@ class RunningSearch:
         self.pool = SamplePool(self.store.samples, study_id=self.study.id, meter=self.meter)
         self.trials_before = len(self.archive.trials)
         self.plan.searcher.journal = self._journal
+        self._told_unpriced = False
         self._asked_again: Counter[int] = Counter()
         """Trial -> how often this run has asked again for examples that got no answer."""
 
@@ -72,6 +73,9 @@ class RunningSearch:
     def _journal(self, step: AgentStep) -> None:
         self.store.add_step(self.study, step)
         self.meter.add(step.spend)
+        if self.meter.max_usd is not None and step.spend.tokens and not step.spend.usd and not self._told_unpriced:
+            self._told_unpriced = True
+            _log.warning("the price of the planner's model is not known: --max-usd does not count what it takes")
         if step.guideline is not None:
             self.archive = replace(self.archive, guidelines=(*self.archive.guidelines, step.guideline))
 

@@ -27,9 +27,9 @@ import numpy as np
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
 from agenttts.pipeline.operators import Load, Operator
+from agenttts.space.tariff import needed_tariff
 
 _MFLOP = 1e6
-_MILLION = 1e6
 _B200_FLOP_PER_BYTE = 562.5
 # The paper's reference pass (section 4.1): its smallest model on its least demanding subtask.
 _PAPER_PARAMETERS = 3e9
@@ -167,16 +167,14 @@ class FlopsCost(CostModel):
 
 
 class UsdCost(CostModel):
-    """US dollars of one query at the models' prices."""
+    """US dollars of one query at the models' prices, declared or listed (`tariff`)."""
 
     name = "usd"
     unit = "USD"
 
     def price(self, model: Model, load: Load) -> Any:
-        prompt_price = _needed(model, "usd_per_million_prompt_tokens", self.name)
-        completion_price = _needed(model, "usd_per_million_completion_tokens", self.name)
-        completions = np.multiply(load.choices, load.completion)
-        return load.requests * (load.prompt * prompt_price + completions * completion_price) / _MILLION
+        prices = needed_tariff(model, f"the cost model {self.name!r}")
+        return load.requests * prices.usd(load.prompt, np.multiply(load.choices, load.completion))
 
 
 class GpuSecondsCost(CostModel):
