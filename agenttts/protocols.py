@@ -75,6 +75,11 @@ class Environment(ABC):
         return {}
 
     @property
+    def replays(self) -> bool:
+        """Whether scores follow from the pool's samples at no further cost: a trial's may then score others, too."""
+        return False
+
+    @property
     def waiting(self) -> str:
         """What an evaluation has waited for for long, in words that are shown; empty where it does not wait."""
         return ""

@@ -66,6 +66,8 @@ class Agent:
         left = untried[max(len(untried) - missing, 0) :]
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)
         summary = f"{trials} trials, {refusals} rejected proposals, {len(left)} initial trials left"
+        if scored := len(self.archive.untried):
+            summary += f"; {scored} more allocations are scored by the trials' samples"
         self._record("recall", Thought(summary))
         state = State(initial=left, accepted=[], rejected=[], repairs=0)
         return state if left else State(**state, view=self._view())
@@ -129,7 +131,7 @@ class Agent:
         return plan.proposals
 
     def _view(self) -> View:
-        trials = tuple(representative(self.archive.trials))
+        trials = tuple(representative(self.archive.evidence))
         surrogate, hypotheses = weighed_posterior(self.space.pipeline.sizes, trials, self.insights.structure)
         evidence = gather_evidence(
             replace(self.archive, trials=trials), self.space, surrogate, hypotheses, self.insights.on

@@ -77,7 +77,7 @@ class _OptunaSearcher(Searcher):
         seed = int(archive.rng(self._seed).integers(2**31))
         study = optuna.create_study(direction="maximize", sampler=self._sampler(seed))
         box = _distributions(space)
-        for trial in archive.trials:
+        for trial in archive.evidence:
             study.add_trial(_frozen(space, box, trial.allocation, trial.evaluation.score))
         return study
 

@@ -26,11 +26,19 @@ class _Variant:
     name: str
     insights_off: frozenset[int] = frozenset()
     racing: bool = True
+    counterfactuals: bool = True
     choose: Recommend | None = None
 
     def plan(self, planned: Planned, *, seed: int, llm: str | None) -> SearchPlan:
         """One seed of it; variants that search alike share their study."""
-        found = planned("agent", seed=seed, llm=llm, insights_off=self.insights_off, racing=self.racing)
+        found = planned(
+            "agent",
+            seed=seed,
+            llm=llm,
+            insights_off=self.insights_off,
+            racing=self.racing,
+            counterfactuals=self.counterfactuals,
+        )
         return replace(found, choose=self.choose)
 
 
@@ -45,6 +53,7 @@ _VARIANTS = (
     *(_Variant(name=f"without insight {number}", insights_off=frozenset({number})) for number in (1, 2, 3)),
     _Variant(name="without all insights", insights_off=frozenset({1, 2, 3})),
     _Variant(name="without racing", racing=False),
+    _Variant(name="without counterfactual trials", counterfactuals=False),
     _Variant(name=_LUCKIEST, racing=False, choose=_luckiest),
 )
 

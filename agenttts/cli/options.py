@@ -91,6 +91,13 @@ RetriesOption = Annotated[
 RacingOption = Annotated[
     bool, typer.Option("--racing/--no-racing", help="Stop a trial early that is surely worse than the best.")
 ]
+CounterfactualsOption = Annotated[
+    bool,
+    typer.Option(
+        "--counterfactuals/--no-counterfactuals",
+        help="Score fewer samples and other operators by the samples of a trial, at no cost.",
+    ),
+]
 LlmOption = Annotated[
     str | None,
     typer.Option(

@@ -47,6 +47,7 @@ def plan(
     insights_off: frozenset[int] = frozenset(),
     experience: Archive | None = None,
     racing: bool = True,
+    counterfactuals: bool = True,
     study: str | None = None,
     ray: str | None = None,
 ) -> SearchPlan:
@@ -61,6 +62,7 @@ def plan(
     chosen = searcher(method, seed=seed, llm=llm, insights_off=insights_off, experience=experience)
     # What has raced and what has not must not end up in one study.
     without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
+    without += "" if counterfactuals else "-nocounterfactuals"
     cost = f"{problem.space.cost_model.name}{problem.budget_name}"
     return SearchPlan(
         problem.environment if ray is None else _on_ray(problem, ray, store),
@@ -73,6 +75,7 @@ def plan(
         limits=limits,
         parallel=parallel,
         racing=Racing() if racing else None,
+        counterfactuals=counterfactuals,
         details={
             "command": command_line(),
             "agenttts": version("agenttts"),

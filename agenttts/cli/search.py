@@ -15,6 +15,7 @@ from agenttts.cli.options import (
     BudgetOption,
     BudgetsOption,
     CostOption,
+    CounterfactualsOption,
     DataOption,
     EndpointOption,
     Env,
@@ -78,6 +79,7 @@ def search(
     max_in_flight: InFlightOption = None,
     retries: RetriesOption = None,
     racing: RacingOption = True,
+    counterfactuals: CounterfactualsOption = True,
     llm: LlmOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     experience: ExperienceOption = None,
@@ -113,6 +115,7 @@ def search(
         insights_off=frozenset(without_insight),
         experience=None if experience is None else _archive(store, experience),
         racing=racing,
+        counterfactuals=counterfactuals,
         study=study,
         ray=ray,
     )
@@ -138,6 +141,7 @@ def compare(
     max_in_flight: InFlightOption = None,
     retries: RetriesOption = None,
     racing: RacingOption = True,
+    counterfactuals: CounterfactualsOption = True,
     llm: LlmOption = None,
     experience: ExperienceOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -162,7 +166,15 @@ def compare(
         waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
     limits = Limits(trials=trials)
-    planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, racing=racing)
+    planned = partial(
+        plan,
+        problem,
+        store=store,
+        limits=limits,
+        parallel=parallel,
+        racing=racing,
+        counterfactuals=counterfactuals,
+    )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
     comparisons = run_comparison(problem, planned, names, seeds, llm=llm, experience=learned, quiet=as_json)

@@ -42,6 +42,20 @@ trials = Table(
     UniqueConstraint("study_id", "allocation"),
 )
 
+counterfactuals = Table(
+    "counterfactuals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _study(),
+    Column("allocation", PlainText, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("scored_by", Integer, nullable=False),  # number of the trial whose samples scored it
+    Column("round", Integer, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("evaluation", JSON, nullable=False),  # evaluation.Evaluation without outputs
+    UniqueConstraint("study_id", "allocation"),
+)
+
 validations = Table(
     "validations",
     metadata,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +23,17 @@ from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import StudySpec
-from agenttts.study.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
+from agenttts.study.trial import (
+    COUNTERFACTUAL,
+    GUIDELINE_NODE,
+    AgentStep,
+    Archive,
+    Guideline,
+    Look,
+    Proposal,
+    Refusal,
+    Trial,
+)
 
 _PREFIX_CACHES = "prefix_caches"
 """The one of a study's details that grows."""
@@ -193,7 +203,7 @@ class Store:
             looks=(_look(evaluation, now),),
         )
         row = {
-            **vars(trial),
+            **{name: value for name, value in vars(trial).items() if name in t.trials.c},
             "study_id": study.id,
             "allocation": trial.allocation.key,
             "score": evaluation.score,
@@ -207,10 +217,11 @@ class Store:
             known = select(t.trials.c.id).where(mine, t.trials.c.allocation == row["allocation"])
             if connection.execute(known).first() is not None:
                 return None
+            unasked = select(func.count()).select_from(t.trials).where(mine, t.trials.c.searcher == COUNTERFACTUAL)
             # No trial is ever deleted: the last number is how many there are, and the index has it without counting.
             last = select(func.coalesce(func.max(t.trials.c.number), 0)).where(mine)
             number = int(connection.execute(last).scalar_one()) + 1
-            if at_most is not None and number > at_most:
+            if at_most is not None and number > at_most + connection.execute(unasked).scalar_one():
                 raise LimitReached(
                     f"{at_most} trials done: another process was faster, and what this one paid for is in the sample "
                     "pool"
@@ -256,6 +267,33 @@ class Store:
             return replace(trial, cost=priced, evaluation=whole, looks=looks)
 
         return write(self._engine, extended)
+
+    def put_counterfactuals(self, study: Study, found: Sequence[Trial]) -> None:
+        """Record counterfactual trials, each in place of an older one of its allocation."""
+        rows = [
+            {
+                "study_id": study.id,
+                "allocation": trial.allocation.key,
+                "cost": trial.cost,
+                "scored_by": trial.scored_by,
+                "round": trial.round,
+                "created": trial.created,
+                "evaluation": _EVALUATION.dump_python(trial.evaluation, mode="json"),
+            }
+            for trial in found
+        ]
+        older = delete(t.counterfactuals).where(
+            t.counterfactuals.c.study_id == study.id,
+            t.counterfactuals.c.allocation.in_([row["allocation"] for row in rows]),
+        )
+
+        def put(connection: Connection) -> None:
+            _lock_study(connection, study)
+            connection.execute(older)
+            connection.execute(insert(t.counterfactuals), rows)
+
+        if rows:
+            write(self._engine, put)
 
     def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
         """Record the check of an allocation on held-out examples, in place of an older one."""
@@ -313,6 +351,7 @@ class Store:
             refusals=tuple(self._refusals(study)),
             guidelines=tuple(self._guidelines(study)),
             examples=study.spec.examples,
+            counterfactuals=tuple(self._counterfactuals(study)),
         )
 
     def count_trials(self, study: Study) -> int:
@@ -379,6 +418,24 @@ class Store:
             )
             for row in self._rows(t.trials, study)
         ]
+
+    @_uncollected()
+    def _counterfactuals(self, study: Study) -> list[Trial]:
+        found = [
+            Trial(
+                number=0,
+                allocation=Allocation.from_key(row.allocation).in_order(study.spec.sizes),
+                cost=row.cost,
+                evaluation=_EVALUATION.validate_python(row.evaluation),
+                searcher=COUNTERFACTUAL,
+                rationale="",
+                round=row.round,
+                created=row.created,
+                scored_by=row.scored_by,
+            )
+            for row in self._rows(t.counterfactuals, study)
+        ]
+        return sorted(found, key=lambda trial: trial.allocation.key)
 
     def _guidelines(self, study: Study) -> list[Guideline]:
         """Those of `steps`, without the prompts that led to them: these are long, and many."""

@@ -42,6 +42,8 @@ class _Session:
     """What an environment and its labelled copy share while they are entered."""
 
     users: int = 0
+    replays: bool = False
+    """Whether the metrics have been found to be plain functions."""
     simulated: str = ""
     """What the answers are where no model gives them, as the endpoints said."""
     gate: LoopLock = field(default_factory=LoopLock)
@@ -69,8 +71,9 @@ class LiveEnvironment(Environment):
         recorded: What the client's answers are, where it replays a recording and no model runs: shown with
             every result, so that a replay is not taken for a live run. Simulated models say so when they are checked.
         probe: Whether entering it calls each metric, up to five times, with fields of the examples as outputs: a score
-            outside [0, 1] shows before anything is paid for. A coroutine function is never called so. Say False where
-            a plain function asks an LLM or costs something else: that cannot be seen from outside.
+            outside [0, 1] shows before anything is paid for; and whether a trial's samples are scored in further ways
+            (counterfactual trials). Neither is done with a coroutine function. Say False where a plain function asks an
+            LLM or costs something else: that cannot be seen from outside.
 
     Raises:
         ConfigError: On no examples, duplicate ids, a broken line, a template that names a missing field, or an
@@ -166,6 +169,11 @@ class LiveEnvironment(Environment):
             )
 
     @property
+    def replays(self) -> bool:
+        """See `protocols.Environment.replays`; known once it has been entered."""
+        return self._session.replays
+
+    @property
     def waiting(self) -> str:
         """See `protocols.Environment.waiting`."""
         return self.client.waiting if isinstance(self.client, OpenAIClient) else ""
@@ -215,7 +223,7 @@ class LiveEnvironment(Environment):
     async def _start(self) -> str:
         """What the answers are where no model gives them."""
         if self._probes:
-            probe_metrics(self.pipeline, [self._rows[name] for name in self.examples])
+            self._session.replays = probe_metrics(self.pipeline, [self._rows[name] for name in self.examples])
         ours: Mapping[str, str] = {}
         if self.serving is not None:
             ours = await self.serving.start()

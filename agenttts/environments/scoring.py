@@ -43,26 +43,31 @@ def copied(value: Any) -> Any:
         return value
 
 
-def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> None:
+def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> bool:
     """Score plausible outputs of a few examples: a metric on another scale shows before anything is paid for.
 
     Each metric is called five times at most. One that is a coroutine function is not called: an LLM may be behind it.
     Of any other function it cannot be known whether it asks the network.
+
+    Returns:
+        Whether every metric is a plain function, none to be awaited.
 
     Raises:
         ConfigError: When one leaves [0, 1], or finds a fault in the examples.
     """
     metrics = [(pipeline.metric, f"pipeline {pipeline.name!r}")]
     metrics += [(s.metric, f"subtask {s.name!r}") for s in pipeline.subtasks if s.metric is not None]
-    for metric, where in metrics:
-        if not _is_coroutine_function(metric):
-            for output, example in itertools.islice(_plausible(rows), _PROBES):
-                if not _probe(metric, output, example, where):
-                    break
+    return all([_is_plain(metric, rows, where) for metric, where in metrics])
+
+
+def _is_plain(metric: Metric | AsyncMetric, rows: Sequence[Example], where: str) -> bool:
+    return not _is_coroutine_function(metric) and all(
+        _probe(metric, output, example, where) for output, example in itertools.islice(_plausible(rows), _PROBES)
+    )
 
 
 def _probe(metric: Metric | AsyncMetric, output: Any, example: Example, where: str) -> bool:
-    """Whether to go on with this metric."""
+    """Whether this metric's value is there at once."""
     try:
         value = metric(copied(output), copied(example))
         if inspect.isawaitable(value):

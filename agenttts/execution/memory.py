@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from agenttts.llm.samples import Held, Sample, Spend, StoredPrompt
+from agenttts.llm.samples import Held, Sample, SampleStore, Spend, StoredPrompt
 
 
 class MemorySamples:
@@ -51,3 +51,28 @@ class MemorySamples:
         kept = self._samples.setdefault(prompt.key, {})
         for position, sample in enumerate(samples, start):
             kept.setdefault(position, sample)
+
+
+class CopiedSamples(MemorySamples):
+    """A copy of what is read of another store's samples, until it is sealed: then it gives no others.
+
+    Args:
+        source: Where they are read; nothing is written there.
+    """
+
+    def __init__(self, source: SampleStore) -> None:
+        super().__init__()
+        self._source: SampleStore | None = source
+
+    def seal(self) -> None:
+        """Give only what has been read up to now."""
+        self._source = None
+
+    def read(self, key: str, limit: int) -> Held:
+        """See `SampleStore.read`."""
+        held = super().read(key, limit)
+        if held.missing and self._source is not None:
+            held = self._source.read(key, limit)
+            self._prompt_tokens[key] = held.prompt_tokens
+            self._samples[key] = dict(enumerate(held.samples))
+        return held

@@ -178,7 +178,7 @@ class Pipeline:
         Args:
             lengths: Subtask -> lengths with every model, or model -> lengths with it; what is not named stays.
         """
-        return replace(self, subtasks=tuple(_with_lengths(s, lengths.get(s.name, {})) for s in self.subtasks))
+        return replace(self, subtasks=tuple(s.with_lengths(lengths.get(s.name, {})) for s in self.subtasks))
 
     def with_revision(self, revision: str) -> Pipeline:
         """A copy whose models all have this revision."""
@@ -187,10 +187,3 @@ class Pipeline:
     def with_models(self, change: Callable[[Model], Model]) -> Pipeline:
         """A copy with every one of its models changed."""
         return replace(self, subtasks=tuple(subtask.with_models(change) for subtask in self.subtasks))
-
-
-def _with_lengths(subtask: Subtask, lengths: tuple[float, float] | Mapping[str, tuple[float, float]]) -> Subtask:
-    if isinstance(lengths, Mapping):
-        return replace(subtask, model_lengths={**subtask.model_lengths, **lengths}) if lengths else subtask
-    prompt, completion = lengths
-    return replace(subtask, prompt_tokens=prompt, completion_tokens=completion, model_lengths={})

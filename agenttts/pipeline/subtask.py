@@ -313,6 +313,13 @@ class Subtask:
         changed = tuple(each.with_models(change) if isinstance(each, Operator) else each for each in self.operators)
         return replace(self, models=tuple(map(change, self.models)), operators=changed)
 
+    def with_lengths(self, lengths: tuple[float, float] | Mapping[str, tuple[float, float]]) -> Subtask:
+        """A copy that declares other lengths: with every model, or model by model."""
+        if isinstance(lengths, Mapping):
+            return replace(self, model_lengths={**self.model_lengths, **lengths}) if lengths else self
+        prompt, completion = lengths
+        return replace(self, prompt_tokens=prompt, completion_tokens=completion, model_lengths={})
+
     def only(self, models: Sequence[Model]) -> Subtask:
         """A copy with some of its candidate models."""
         some = replace(self, models=tuple(models), model_lengths={})

@@ -85,15 +85,18 @@ class Frontier:
         return replace(self, points=tuple(gained))
 
 
-def frontier(sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float]) -> Frontier:
+def frontier(
+    sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float], counterfactuals: Sequence[Trial] = ()
+) -> Frontier:
     """The frontier of some trials, not yet checked on held-out examples.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one, of one study.
         budgets: Ascending, in the unit of the trials' costs.
+        counterfactuals: Further evidence, which is not recommended.
     """
-    return frontier_of(posterior(sizes, trials), trials, budgets)
+    return frontier_of(posterior(sizes, (*trials, *counterfactuals)), trials, budgets)
 
 
 def frontier_of(surrogate: Surrogate, trials: Sequence[Trial], budgets: Sequence[float]) -> Frontier:

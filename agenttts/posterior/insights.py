@@ -125,15 +125,18 @@ def weighed_posterior(
     return fitted(favoured) if len(some) == len(chosen) else Surrogate(sizes, chosen, favoured), hypotheses
 
 
-def recommend(sizes: Sizes, trials: Sequence[Trial], budget: float = math.inf) -> Trial:
+def recommend(
+    sizes: Sizes, trials: Sequence[Trial], counterfactuals: Sequence[Trial] = (), *, budget: float = math.inf
+) -> Trial:
     """The trial with the highest posterior mean over all trials: never merely the luckiest.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one.
+        counterfactuals: Further evidence, which is not recommended.
         budget: Most that one query may cost (see `affordable`).
     """
-    return posterior(sizes, trials).best(affordable(representative(trials), budget))
+    return posterior(sizes, (*trials, *counterfactuals)).best(affordable(representative(trials), budget))
 
 
 def affordable(trials: Sequence[Trial], budget: float) -> Sequence[Trial]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Trial
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,8 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
     A score's variance is a coin's, times the share of it that scores within trials really show: 1 for right or wrong,
     less for graded scores, 0 for exact ones (a single example can show none: it is the whole truth). Every pair of
     trials gets the same correlation on the examples they share, the mean of all pairs: a correlation of its own for
-    each pair would be mostly noise, and overrule the kernel.
+    each pair would be mostly noise, and overrule the kernel. Where there are counterfactual trials, pairs that score
+    the same samples get their own mean.
     """
     column = {name: i for i, name in enumerate(dict.fromkeys(r.example for t in trials for r in t.evaluation.results))}
     seen, standard = np.zeros((2, len(trials), len(column)))
@@ -46,10 +48,11 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
         seen[row, places] = 1
         standard[row, places] = (scores - scores.mean()) / deviation[row]
     shared, counts = seen @ seen.T, seen.sum(axis=1)
-    pairs = ~np.eye(len(trials), dtype=bool)
-    correlation = (standard @ standard.T)[pairs].sum() / max(float(shared[pairs].sum()), 1.0)
-    correlation = min(max(float(correlation), 0.0), _MOST_CORRELATION)
-    covariance = correlation * shared * np.outer(deviation / counts, deviation / counts)
+    alike, pairs = _same_samples(trials), ~np.eye(len(trials), dtype=bool)
+    products = standard @ standard.T
+    correlation = _correlation(products, shared, pairs & ~alike, 0.0)
+    correlations = np.where(alike, _correlation(products, shared, pairs & alike, correlation), correlation)
+    covariance = correlations * shared * np.outer(deviation / counts, deviation / counts)
     np.fill_diagonal(covariance, deviation**2 / counts)
     if shown < _LEAST_VARIANCE and (not spare or telling >= _CERTAIN):
         return _LEAST_VARIANCE * np.eye(len(trials))
@@ -57,3 +60,24 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
     share = min((shown + 1) / (possible + 1), 1.0)
     result: Floats = share * covariance + 1e-6 * np.eye(len(trials))
     return result
+
+
+def _correlation(products: Floats, shared: Floats, pairs: NDArray[np.bool_], least: float) -> float:
+    """The mean correlation of these pairs on the examples they share."""
+    mean = float(products[pairs].sum()) / max(float(shared[pairs].sum()), 1.0)
+    return min(max(mean, least), _MOST_CORRELATION)
+
+
+def _same_samples(trials: Sequence[Trial]) -> NDArray[np.bool_]:
+    """Which pairs differ in no more than what the last stage makes of its samples, shape (trials, trials)."""
+    if all(trial.scored_by is None for trial in trials):
+        return np.zeros((len(trials), len(trials)), dtype=bool)
+    families = [_family(trial.allocation) for trial in trials]
+    number = np.array([families.index(family) for family in families])
+    result: NDArray[np.bool_] = number[:, None] == number
+    return result
+
+
+def _family(allocation: Allocation) -> tuple[object, ...]:
+    *before, last = allocation.values()
+    return (*before, last.model)

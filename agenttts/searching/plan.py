@@ -62,6 +62,8 @@ class SearchPlan:
     """Proposals asked for and evaluated at once."""
     racing: Racing | None = None
     """Shows a trial more examples only where that may change which is best; None shows all to each."""
+    counterfactuals: bool = True
+    """Whether the samples of a trial also score, at no cost, what they determine of other allocations."""
     choose: Recommend | None = None
     """Chooses the recommended trial, where there is one budget; by posterior mean when None."""
     validate: bool = True

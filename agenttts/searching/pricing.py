@@ -22,13 +22,12 @@ _SAME = 1.1
 """Within this factor a length that is longer leaves the space as it is: a prompt depends on other stages, too."""
 
 
-def space_at(space: SearchSpace, trials: Iterable[Trial]) -> SearchSpace:
-    """The space at the lengths that the trials measured; the very same one where none is longer than declared.
+def space_at(space: SearchSpace, lengths: ByModel) -> SearchSpace:
+    """The space at the lengths that trials measured (`known_lengths`); the very same one where there are none.
 
     Raises:
         BudgetTooSmall: When no allocation is within the budget at these lengths.
     """
-    lengths = known_lengths(space, trials)
     if not lengths:
         return space
     return SearchSpace(space.pipeline.with_lengths(lengths), space.cost_model, space.budget)
@@ -73,7 +72,7 @@ def trial_cost(
 
 def _priced(space: SearchSpace, allocation: Allocation, lengths: ByModel) -> float:
     """What one query costs at these lengths (subtask -> model -> prompt and completion), whatever the budget."""
-    subtasks = space.pipeline.with_lengths(lengths).subtasks
+    subtasks = [subtask.with_lengths(lengths.get(subtask.name, {})) for subtask in space.pipeline.subtasks]
     pairings = {subtask.name: subtask.pairing(allocation[subtask.name].pairing) for subtask in subtasks}
     costs = [
         space.cost_model.cost(s, pairings[s.name].model, allocation[s.name].samples, pairings[s.name].operator)

@@ -56,8 +56,13 @@ def space_without(space: SearchSpace, out: RuledOut) -> SearchSpace:
 
 def archive_without(archive: Archive, out: RuledOut) -> Archive:
     """The archive of the models that are left."""
-    kept = tuple(trial for trial in archive.trials if not is_ruled_out(trial.allocation, out))
-    return archive if len(kept) == len(archive.trials) else replace(archive, trials=kept)
+    if not out:
+        return archive
+    kept, scored = (
+        tuple(trial for trial in trials if not is_ruled_out(trial.allocation, out))
+        for trials in (archive.trials, archive.counterfactuals)
+    )
+    return replace(archive, trials=kept, counterfactuals=scored)
 
 
 def is_ruled_out(allocation: Allocation, out: RuledOut) -> bool:

@@ -19,15 +19,17 @@ from agenttts.db import Store, Study
 from agenttts.errors import EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
+from agenttts.posterior.frontier import within
 from agenttts.protocols import Environment
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.pricing import known_lengths, space_at, trial_cost
 from agenttts.searching.progress import Phase, Progress
 from agenttts.searching.racing import Racing
-from agenttts.searching.scoring import evaluated
+from agenttts.searching.scoring import evaluated, missing_in_words
 from agenttts.space import Allocation, SearchSpace
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.trial import AgentStep, Archive, Trial
+from agenttts.study.lengths import ByModel
+from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
 
 _log = logging.getLogger(__name__)
 _MOST_COMPLETIONS = 2
@@ -55,6 +57,7 @@ class RunningSearch:
         self.trials_before = len(self.archive.trials)
         self.plan.searcher.journal = self._journal
         self._told_unpriced = False
+        self._lengths: tuple[Sequence[Trial], ByModel] | None = None
         self._asked_again: Counter[int] = Counter()
         """Trial -> how often this run has asked again for examples that got no answer."""
 
@@ -95,20 +98,53 @@ class RunningSearch:
         Raises:
             BudgetTooSmall: When no allocation is within its budget at these.
         """
-        return space_at(space, self.archive.trials) if self.measures else space
+        return space_at(space, self._learned) if self.measures else space
 
     def cost(self, allocation: Allocation, evaluation: Evaluation) -> float:
         """What one query of an allocation costs, as its trial shows."""
-        lengths = known_lengths(self.plan.space, self.archive.trials) if self.measures else {}
-        return trial_cost(self.plan.space, allocation, evaluation.usage if self.measures else {}, lengths)
+        if not self.measures:
+            return self.plan.space.cost(allocation)
+        return trial_cost(self.plan.space, allocation, evaluation.usage, self._learned)
+
+    @property
+    def _learned(self) -> ByModel:
+        """The lengths that the archive's trials teach, worked out once for them."""
+        if self._lengths is None or self._lengths[0] is not self.archive.trials:
+            self._lengths = self.archive.trials, known_lengths(self.plan.space, self.archive.trials)
+        return self._lengths[1]
 
     async def scored(self, allocation: Allocation, examples: Sequence[str]) -> Evaluation:
         """The allocation on these examples; see `scoring.evaluated`."""
         return await evaluated(self.environment, allocation, examples, self.pool)
 
+    def rivals(self, budget: float) -> Archive:
+        """The trials within a budget whose models have answered, and the counterfactual ones."""
+        answered = [trial for trial in self.archive.trials if not trial.evaluation.refused]
+        return replace(within(answered, budget), counterfactuals=within(self.archive.counterfactuals, budget).trials)
+
     def trial(self, allocation: Allocation) -> Trial | None:
         """The trial of an allocation; None where it has not been tried."""
         return next((trial for trial in self.archive.trials if trial.allocation == allocation), None)
+
+    def add_trial(self, proposal: Proposal, evaluation: Evaluation, round: int, *, at_most: int | None = None) -> None:
+        """Record a trial, unless another process has recorded one of the allocation meanwhile."""
+        trial = self.store.add_trial(
+            self.study,
+            proposal,
+            evaluation,
+            cost=self.cost(proposal.allocation, evaluation),
+            searcher=proposal.searcher or self.plan.searcher.name,
+            round=round,
+            at_most=at_most,
+        )
+        if self.trial(trial.allocation) is not None:
+            return
+        self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
+        score, count = evaluation.score, len(evaluation.results)
+        _log.info("trial %d: %.3f on %d examples, %s", trial.number, score, count, trial.allocation)
+        if evaluation.missing:
+            _log.warning("trial %d: %s; they are asked again", trial.number, missing_in_words(evaluation))
+        self.report("evaluating")
 
     def remaining(self, trial: Trial | None, racing: Racing | None) -> list[str]:
         """What a trial (None: a new one) is to see next: all that is left, or a look at it where trials race."""

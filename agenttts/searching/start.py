@@ -40,6 +40,7 @@ async def search(
     limits: Limits | None = None,
     parallel: int = 1,
     racing: Racing | None = None,
+    counterfactuals: bool = True,
     choose: Recommend | None = None,
     validate: bool = True,
     details: Mapping[str, Any] | None = None,

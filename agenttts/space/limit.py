@@ -54,7 +54,11 @@ class Grid:
 
     def nearest(self, cost: Any) -> Any:
         """A cost, or an array of them, on the grid."""
-        return np.round(np.asarray(cost, dtype=float) / self.step) * self.step if self.step else cost
+        if not self.step:
+            return cost
+        costs = np.asarray(cost, dtype=float)
+        finer = np.abs(costs) < self.step * 2.0 ** (_DIGITS + 1)  # what is larger lies on the grid already
+        return np.where(finer, np.round(np.where(finer, costs, 0.0) / self.step) * self.step, costs)
 
     def below(self, cost: float) -> float:
         """The largest point of the grid that is not over a cost."""

@@ -13,6 +13,9 @@ from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 
+COUNTERFACTUAL = "counterfactual"
+"""Named as the searcher of a trial that nobody proposed: the samples of another one scored its allocation."""
+
 RULES = "rules"
 """Named as the planner of a step, or the searcher of a trial, that a rule provided where an LLM might have."""
 
@@ -74,6 +77,8 @@ class Trial:
     created: datetime
     looks: tuple[Look, ...] = ()
     """Every time it was shown examples, in order; none where it was recorded by a version that did not keep this."""
+    scored_by: int | None = None
+    """Of a counterfactual trial: the number of the trial whose samples scored it. It has no number of its own (0)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +140,23 @@ class Archive:
     guidelines: tuple[Guideline, ...] = ()
     examples: int = 0
     """How many examples a complete trial has seen; 0 where that is not known."""
+    counterfactuals: tuple[Trial, ...] = ()
+    """Allocations that were not tried, but are scored by the samples of one that was, at no cost."""
+
+    @cached_property
+    def proposed(self) -> tuple[Trial, ...]:
+        """The trials that a searcher has proposed: those that a limit on trials counts."""
+        return tuple(trial for trial in self.trials if trial.searcher != COUNTERFACTUAL)
+
+    @cached_property
+    def untried(self) -> tuple[Trial, ...]:
+        """The counterfactual trials of what has not been tried since."""
+        return tuple(each for each in self.counterfactuals if each.allocation.key not in self.tried)
+
+    @cached_property
+    def evidence(self) -> tuple[Trial, ...]:
+        """The trials, and the counterfactual ones of what has not been tried since."""
+        return (*self.trials, *self.untried)
 
     @cached_property
     def tried(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from agenttts.environments import LiveEnvironment
@@ -97,6 +97,7 @@ def test_a_budget_that_is_a_cost_holds_exactly_what_costs_no_more(
 
 @settings(max_examples=60)
 @given(stages, st.integers(-12, 12), st.floats(-3, 8))
+@example([["a", "e"]], 1, 2.225073858507203e-309)
 def test_any_budget_holds_what_costs_no_more(names: list[list[str]], power: int, share: float) -> None:
     tested = pipeline(*names, scale=10.0**power)
     try:

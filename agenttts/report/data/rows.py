@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +13,7 @@ from agenttts.report.findings.spending import study_prices, wall_seconds
 from agenttts.space.cost import cost_model
 from agenttts.space.prices import PriceList
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.trial import AgentStep, Trial
+from agenttts.study.trial import AgentStep, Archive, Trial
 
 _NOT_DEPLOYED = {"the metric", "the examples", "the held-out examples"}
 """Parts of an environment that no answer of a deployed pipeline depends on."""
@@ -177,9 +176,10 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     if not archive.trials:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     if budget is None:
-        budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials, study.spec.budget)
+        budget = study.spec.budget
+        trial = recommend(study.spec.sizes, archive.trials, archive.untried, budget=budget)
     else:
-        trial = _recommended_within(budget, study, archive.trials, unit)
+        trial = _recommended_within(budget, study, archive, unit)
     check = store.validation(study, trial.allocation)
     details = study.details
     parts = {part: value for part, value in study.spec.fingerprints.items() if part not in _NOT_DEPLOYED}
@@ -205,15 +205,15 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     }
 
 
-def _recommended_within(budget: float, study: Study, trials: Sequence[Trial], unit: str) -> Trial:
+def _recommended_within(budget: float, study: Study, archive: Archive, unit: str) -> Trial:
     if not budget <= study.spec.budget:
         raise ConfigError(
             f"study {study.name!r} was searched up to {study.spec.budget:g} {unit}, which says nothing of "
             f"{budget:g} {unit}: give a smaller --budget, or search with that one"
         )
-    points = frontier(study.spec.sizes, trials, [budget]).points
+    points = frontier(study.spec.sizes, archive.trials, [budget], archive.untried).points
     if not points:
-        cheapest = min(trial.cost for trial in trials)
+        cheapest = min(trial.cost for trial in archive.trials)
         label = study.details.get("recorded")
         named = f"study {study.name!r} ({label})" if label else f"study {study.name!r}"
         raise ConfigError(f"no trial of {named} fits {budget:g} {unit}: its cheapest costs {cheapest:.6g} {unit}")

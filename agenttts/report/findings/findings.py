@@ -11,7 +11,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.posterior.frontier import Expected, Frontier, estimates, frontier
+from agenttts.posterior.frontier import Expected, Frontier, estimates, frontier_of
 from agenttts.posterior.insights import affordable, posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.report.findings.history import Moment, history, new_bests
@@ -108,7 +108,7 @@ class Findings:
     @cached_property
     def surrogate(self) -> Surrogate:
         """The posterior over true scores after all trials."""
-        return posterior(self.study.spec.sizes, self.trials)
+        return posterior(self.study.spec.sizes, self.archive.evidence)
 
     @cached_property
     def expected(self) -> Mapping[int, Expected]:
@@ -139,7 +139,7 @@ class Findings:
     def frontier(self) -> Frontier:
         """What each budget of the study affords, and its Pareto-optimal trials."""
         spec = self.study.spec
-        return frontier(spec.sizes, self.trials, spec.budgets or (spec.budget,)).checked(self.checks)
+        return frontier_of(self.surrogate, self.trials, spec.budgets or (spec.budget,)).checked(self.checks)
 
     @cached_property
     def rounds(self) -> tuple[Round, ...]:

@@ -26,10 +26,11 @@ def study_frontier(store: Store, study: Study, budgets: Sequence[float] = ()) ->
     Raises:
         ConfigError: When the study has no finished trial.
     """
-    trials = store.archive(study).trials
-    if not trials:
+    archive = store.archive(study)
+    if not archive.trials:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
-    found = frontier(study.spec.sizes, trials, budgets or study.spec.budgets or (study.spec.budget,))
+    wanted = budgets or study.spec.budgets or (study.spec.budget,)
+    found = frontier(study.spec.sizes, archive.trials, wanted, archive.untried)
     keys = {point.trial.allocation.key: point.trial.allocation for point in found.points}
     checks = {key: store.validation(study, allocation) for key, allocation in keys.items()}
     return found.checked({key: check for key, check in checks.items() if check is not None})
