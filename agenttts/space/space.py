@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agenttts.errors import ConfigError
+from agenttts.errors import BudgetTooSmall, ConfigError
 from agenttts.pipeline import Pipeline, Subtask
 from agenttts.pipeline.subtask import Pairing
 from agenttts.space.allocation import Allocation, Choice
@@ -79,7 +79,7 @@ class SearchSpace:
     def _require(self, minimum: float) -> None:
         if not self.limit >= minimum:
             unit = self.cost_model.unit
-            raise ConfigError(
+            raise BudgetTooSmall(
                 f"budget {self.budget:g} {unit} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
                 f"needs at least {minimum:.6g} {unit}"
             )
@@ -127,7 +127,7 @@ class SearchSpace:
 
     def _worst(self, subtask: Subtask, choice: Choice) -> float:
         pairing = subtask.pairing(choice.pairing)
-        loads = pairing.operator.worst_loads(choice.samples, subtask.lengths)
+        loads = pairing.operator.worst_loads(choice.samples, subtask.lengths(pairing.model))
         return float(self.cost_model.total(pairing.model, loads))
 
     def _price(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:
