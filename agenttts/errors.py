@@ -2,6 +2,7 @@
 
     AgentTTSError
     ├── ConfigError        the user can fix it; the command line prints the sentence and exits with 2
+    │   └── BudgetTooSmall no allocation costs as little as the budget
     ├── EndpointError      a model server rejected a request, failed or could not be reached (exit 3)
     │   └── ModelRefused   a model refused every example: a failed trial, and the model is ruled out
     ├── ParseError         a sample held nothing usable: a counted non-vote, never a crash
@@ -23,6 +24,10 @@ class ConfigError(AgentTTSError):
     """The input is wrong: the message names the thing, its value and how to fix it."""
 
     exit_code = 2
+
+
+class BudgetTooSmall(ConfigError):
+    """The cheapest allocation costs more than the budget."""
 
 
 _OF_THE_REQUEST = (400, 413, 414, 422)

@@ -128,9 +128,10 @@ class _Traffic:
             words=words,
         )
         probe = await load._run(1, _Mixture(_PROBE_WORDS, 1))
+        lengths = subtask.lengths(model)
         words_per_token = _PROBE_WORDS / max(probe.prompt_tokens, 1)
-        prompt = round(max(subtask.prompt_tokens, _LEAST_PROMPT) * words_per_token)
-        completion = round(max(subtask.completion_tokens, _LEAST_COMPLETION))
+        prompt = round(max(lengths.prompt, _LEAST_PROMPT) * words_per_token)
+        completion = round(max(lengths.completion, _LEAST_COMPLETION))
         mixtures = [
             _Mixture(prompt, completion),
             # Its time is the prompt's: beside long completions that time would be lost in their noise.
@@ -171,4 +172,4 @@ class _Traffic:
 def _longest(pipeline: Pipeline, name: str) -> tuple[Subtask, Model]:
     """The subtask with most tokens among those that may use this model."""
     using = [(subtask, model) for subtask in pipeline.subtasks for model in subtask.models if model.name == name]
-    return max(using, key=lambda pair: pair[0].prompt_tokens + pair[0].completion_tokens)
+    return max(using, key=lambda pair: sum(pair[0].lengths(pair[1])[:2]))

@@ -69,12 +69,13 @@ def _lengths(environment: Environment, run: Watched) -> dict[str, dict[str, floa
     found = {}
     for subtask in environment.pipeline.subtasks:
         tally = tallies.get(subtask.name, Tally())
+        declared = subtask.lengths(subtask.model(run.allocation[subtask.name].model))
         if tally.requests and tally.samples:
             found[subtask.name] = {
                 "prompt_tokens": tally.prompt_tokens / tally.requests,
-                "declared_prompt_tokens": subtask.prompt_tokens,
+                "declared_prompt_tokens": declared[0],
                 "completion_tokens": tally.completion_tokens / tally.samples,
-                "declared_completion_tokens": subtask.completion_tokens,
+                "declared_completion_tokens": declared[1],
             }
     return found
 

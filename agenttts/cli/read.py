@@ -29,8 +29,11 @@ def trials(
     as_json: JsonOption = False,
 ) -> None:
     """List the trials of a study."""
+    from rich.console import Group
+    from rich.text import Text
+
     from agenttts.cli.console import show
-    from agenttts.report import study_scale, trial_row, trials_table
+    from agenttts.report import cost_notes, study_scale, trial_row, trials_table
 
     opened = open_store(store)
     found = opened.study(study)
@@ -39,7 +42,8 @@ def trials(
         listed.sort(key=lambda trial: -trial.evaluation.score)
     rows = [trial_row(trial, opened.validation(found, trial.allocation)) for trial in listed]
     label = found.details.get("recorded", "")
-    show(rows, trials_table(listed, study_scale(found), label=label), as_json)
+    notes = map(Text, cost_notes(found, listed))
+    show(rows, Group(trials_table(listed, study_scale(found), label=label), *notes), as_json)
 
 
 def trace(
@@ -56,7 +60,7 @@ def trace(
     from rich.text import Text
 
     from agenttts.cli.console import show
-    from agenttts.report import Findings, answer_lines, step_row, trace_lines, trace_rows
+    from agenttts.report import Findings, answer_lines, cost_notes, step_row, trace_lines, trace_rows
 
     opened = open_store(store)
     found = opened.study(study)
@@ -66,6 +70,8 @@ def trace(
         raise ConfigError(f"study {found.name!r} has no trial {trial}; {others}")
     lines = trace_lines(opened, found, trial, prompts=prompts)
     if trial is None and numbers:
+        if notes := cost_notes(found, opened.archive(found).trials):
+            lines.insert(0, ("costs", "\n".join(notes)))
         lines.insert(0, ("the answer", "\n".join(answer_lines(Findings.read(opened, found)))))
     text = [Text.assemble((heading, "bold"), f"\n{body}\n" if body else "\n") for heading, body in lines]
     steps = [step_row(step) for step in opened.steps(found)]
@@ -86,13 +92,15 @@ def best(
     from agenttts._util.yaml_file import written
     from agenttts.cli.console import as_json_text, write_line
     from agenttts.cli.problem import parse_budget
-    from agenttts.report import recommendation
+    from agenttts.report import cost_notes, recommendation
     from agenttts.space.cost import cost_model
 
     opened = open_store(store)
     found = opened.study(study)
     within = None if budget is None else parse_budget(budget, cost_model(found.spec.cost_model).unit)
     data = recommendation(opened, found, within)
+    for note in cost_notes(found, opened.archive(found).trials):
+        write_line(note, stderr=True)
     plain_json = as_json or form == "json"
     write_line(as_json_text(data) if plain_json else written(data).rstrip())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -233,21 +233,37 @@ class Store:
             return next(each for each in self._trials(study) if each.allocation == trial.allocation)
         return replace(trial, number=number)
 
-    def extend_trial(self, study: Study, trial: Trial, evaluation: Evaluation) -> Trial:
-        """Add further examples to a trial, and return it; those that another process has added meanwhile stand."""
+    def extend_trial(
+        self,
+        study: Study,
+        trial: Trial,
+        evaluation: Evaluation,
+        *,
+        cost: Callable[[Evaluation], float] | None = None,
+    ) -> Trial:
+        """Add further examples to a trial, and return it; those that another process has added meanwhile stand.
+
+        Args:
+            study: Whose trial it is.
+            trial: What is extended.
+            evaluation: What the further examples gave.
+            cost: What one query costs, as the whole evaluation shows; it stays as it is when None.
+        """
         mine = (t.trials.c.study_id == study.id) & (t.trials.c.number == trial.number)
 
         def extended(connection: Connection) -> Trial:
             _lock_study(connection, study)
             row = connection.execute(select(t.trials.c.evaluation, t.trials.c.looks).where(mine)).one()
             whole = _EVALUATION.validate_python(row.evaluation).extended(evaluation)
-            values = {"score": whole.score, "evaluation": _EVALUATION.dump_python(whole, mode="json")}
+            priced = trial.cost if cost is None else cost(whole)
+            evaluated = _EVALUATION.dump_python(whole, mode="json")
+            values = {"score": whole.score, "cost": priced, "evaluation": evaluated}
             looks = _LOOKS.validate_python(row.looks or ())
             if looks:  # else when it saw the earlier ones is not known, and this one alone would mislead
                 looks = (*looks, _look(whole, _now()))
                 values["looks"] = _LOOKS.dump_python(looks, mode="json")
             connection.execute(update(t.trials).where(mine).values(**values))
-            return replace(trial, evaluation=whole, looks=looks)
+            return replace(trial, cost=priced, evaluation=whole, looks=looks)
 
         return write(self._engine, extended)
 

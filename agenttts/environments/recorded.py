@@ -171,4 +171,4 @@ def _recorded_part(subtask: Subtask, allocations: Sequence[Allocation]) -> Subta
     choices = {allocation[subtask.name] for allocation in allocations}
     models = tuple(model for model in subtask.models if model.name in {choice.model for choice in choices})
     counts = tuple({choice.samples for choice in choices})
-    return replace(subtask, models=models, sample_counts=counts, max_samples=max(counts))
+    return replace(subtask.only(models), sample_counts=counts, max_samples=max(counts))

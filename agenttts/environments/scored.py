@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import stdev
 from typing import Any
 
 from agenttts.environments.scoring import checked_score
@@ -176,7 +177,14 @@ def _usage(tallies: Sequence[Tally]) -> SubtaskUsage:
         refused=sum(t.refused for t in tallies),
         cut=sum(t.cut for t in tallies),
         empty=sum(t.empty for t in tallies),
+        examples=len(drawn := [t for t in tallies if t.samples]),
+        prompt_deviation=_deviation([t.prompt_tokens / t.requests for t in drawn]),
+        completion_deviation=_deviation([t.completion_tokens / t.samples for t in drawn]),
     )
+
+
+def _deviation(figures: Sequence[float]) -> float:
+    return stdev(figures) if len(figures) > 1 else 0.0
 
 
 def _shorten(output: Any) -> str:

@@ -21,7 +21,7 @@ class Meter:
 
     def __init__(self, max_tokens: int | None = None, max_usd: float | None = None, spent: Spend | None = None) -> None:
         self.max_tokens, self.max_usd, self.spent = max_tokens, max_usd, spent or Spend()
-        self._under_way = 0
+        self._under_way = self._usd_under_way = 0.0
         self._settled = asyncio.Condition()
 
     def check(self) -> None:
@@ -36,8 +36,12 @@ class Meter:
             raise LimitReached(f"reached {self.spent.usd:.4f} USD of at most {self.max_usd:g} (--max-usd)")
 
     @asynccontextmanager
-    async def reserved(self, tokens: int) -> AsyncIterator[None]:
-        """Hold a request of at most `tokens` until those under way leave enough: limits are passed by one at most.
+    async def reserved(self, tokens: int, usd: float = 0.0) -> AsyncIterator[None]:
+        """Hold a request until those under way leave enough for it: limits are passed by one request at most.
+
+        Args:
+            tokens: Most tokens that it may take.
+            usd: Most dollars.
 
         Raises:
             LimitReached: When a limit is used up.
@@ -46,21 +50,22 @@ class Meter:
             yield
             return
         async with self._settled:
-            await self._settled.wait_for(lambda: not self._under_way or self._would_hold(tokens))
+            await self._settled.wait_for(lambda: not self._under_way or self._would_hold(tokens, usd))
             self.check()
             self._under_way += tokens
+            self._usd_under_way += usd
         try:
             yield
         finally:
             async with self._settled:
                 self._under_way -= tokens
+                self._usd_under_way -= usd
                 self._settled.notify_all()
 
-    def _would_hold(self, tokens: int) -> bool:
+    def _would_hold(self, tokens: int, usd: float) -> bool:
         """Whether the limits would hold even if this and everything under way came out at its longest."""
-        if self.max_usd is not None:
-            return False  # what a reservation costs depends on its model: one at a time is exact
-        return self.max_tokens is None or self.spent.tokens + self._under_way + tokens <= self.max_tokens
+        tokens_hold = self.max_tokens is None or self.spent.tokens + self._under_way + tokens <= self.max_tokens
+        return tokens_hold and (self.max_usd is None or self.spent.usd + self._usd_under_way + usd <= self.max_usd)
 
     def add(self, spend: Spend) -> None:
         """Count what was paid for or reused."""

@@ -28,6 +28,7 @@ from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
 from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens
 from agenttts.pipeline import Message, Model, Sampling
+from agenttts.space.tariff import tariff
 
 SEARCH = "search"
 """Namespace of the samples that a search draws on."""
@@ -38,7 +39,6 @@ _log = logging.getLogger(__name__)
 _CLAIM_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
-_MILLION = 1e6
 _EMBEDDING = Sampling(temperature=0, max_tokens=1, extra={"embedding": True})
 """Sets the keys of embeddings apart from those of completions."""
 
@@ -195,8 +195,10 @@ class SamplePool:
         key, model, messages, sampling = order.key, order.model, order.messages, order.sampling
         drawn = model.sampling(sampling)
         limit = most_tokens(drawn.max_tokens, drawn.extra)
-        most = most_prompt_tokens(messages) + most_completion_tokens(limit, samples)
-        async with self.meter.reserved(most):
+        prompt_tokens, completion_tokens = most_prompt_tokens(messages), most_completion_tokens(limit, samples)
+        prices = tariff(model)
+        usd = prices.usd(prompt_tokens, completion_tokens) if prices else 0.0
+        async with self.meter.reserved(prompt_tokens + completion_tokens, usd):
             bought = await order.client.complete(
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
@@ -246,12 +248,7 @@ def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampli
 def _spend_of(model: Model, bought: Completions) -> Spend:
     # A request of several choices pays its prompt once.
     completions, cached = sum(sample.completion_tokens for sample in bought.samples), bought.cached_prompt_tokens
-    price, cached_price = model.usd_per_million_prompt_tokens or 0, model.usd_per_million_cached_prompt_tokens
-    usd = (
-        (bought.prompt_tokens - cached) * price
-        + cached * (price if cached_price is None else cached_price)
-        + completions * (model.usd_per_million_completion_tokens or 0)
-    ) / _MILLION
+    prices = tariff(model)
     return Spend(
         requests=1,
         prompt_tokens=bought.prompt_tokens,
@@ -259,5 +256,5 @@ def _spend_of(model: Model, bought: Completions) -> Spend:
         cached_prompt_tokens=cached,
         reasoning_tokens=bought.reasoning_tokens,
         estimated_tokens=bought.estimated_tokens,
-        usd=usd,
+        usd=prices.usd(bought.prompt_tokens, completions, cached) if prices else 0.0,
     )

@@ -22,6 +22,7 @@ from agenttts.llm.token_counts import (
     told_prompt_tokens,
     told_reasoning_tokens,
 )
+from agenttts.space.tariff import listed
 
 DEFAULT_MODEL = "o3-mini"
 """The paper's search model."""
@@ -108,11 +109,14 @@ class ChatModel:
         if completion is None:
             completion = completion_tokens_by_length(generated, _MOST_TOKENS, cut=False)
             estimated += completion
+        read = prompt_tokens_by_length(messages) if asked is None else asked
+        cached, prices = told_cached_tokens(choices.usage, read), listed(self.name, self._address.url)
         spend = Spend(
             requests=1,
-            prompt_tokens=prompt_tokens_by_length(messages) if asked is None else asked,
+            prompt_tokens=read,
             completion_tokens=completion,
-            cached_prompt_tokens=told_cached_tokens(choices.usage, asked or 0),
+            cached_prompt_tokens=cached,
+            usd=prices.usd(read, completion, cached) if prices else 0.0,
             reasoning_tokens=min(told_reasoning_tokens(choices.usage, 1), completion),
             estimated_tokens=estimated,
             seconds=time.perf_counter() - started,

@@ -7,8 +7,9 @@ alone counts, pays and reuses; it states what it will draw as `Load`s, the one c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from agenttts.pipeline.model import Message, Model, Sampling
@@ -21,12 +22,24 @@ Amount = Any
 
 
 class Lengths(NamedTuple):
-    """Mean lengths of a stage, in tokens."""
+    """Mean lengths of a stage with its own model, in tokens.
+
+    Examples:
+        >>> at.operators.Lengths(100, 20).of(small).completion
+        20
+    """
 
     prompt: float
     """Of its prompt (the paper's Np)."""
     completion: float
     """Of one sample (the paper's Nd)."""
+    by_model: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    """Model -> its (prompt, completion), where models differ."""
+
+    def of(self, model: Model) -> Lengths:
+        """Those of another model that the stage's operator asks with the stage's prompt."""
+        prompt, completion = self.by_model.get(model.name, (self.prompt, self.completion))
+        return self._replace(prompt=prompt, completion=completion)
 
 
 class Load(NamedTuple):

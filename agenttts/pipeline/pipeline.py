@@ -172,19 +172,13 @@ class Pipeline:
         """What the fingerprints cannot read, in words: a change there goes unnoticed. See `fingerprint.uncovered`."""
         return uncovered(self)
 
-    def with_lengths(self, lengths: Mapping[str, tuple[float, float]]) -> Pipeline:
-        """A copy whose subtasks declare these measured (prompt, completion) token lengths."""
-        return replace(
-            self,
-            subtasks=tuple(
-                replace(
-                    s,
-                    prompt_tokens=lengths.get(s.name, (s.prompt_tokens, s.completion_tokens))[0],
-                    completion_tokens=lengths.get(s.name, (s.prompt_tokens, s.completion_tokens))[1],
-                )
-                for s in self.subtasks
-            ),
-        )
+    def with_lengths(self, lengths: Mapping[str, tuple[float, float] | Mapping[str, tuple[float, float]]]) -> Pipeline:
+        """A copy whose subtasks declare these measured (prompt, completion) token lengths.
+
+        Args:
+            lengths: Subtask -> lengths with every model, or model -> lengths with it; what is not named stays.
+        """
+        return replace(self, subtasks=tuple(s.with_lengths(lengths.get(s.name, {})) for s in self.subtasks))
 
     def with_revision(self, revision: str) -> Pipeline:
         """A copy whose models all have this revision."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from agenttts._util.checks import (
     COUNT,
     FUNCTION,
+    MAPPING,
     NAME,
     POSITIVE,
     TEXT,
@@ -150,7 +151,10 @@ def parted(pairing: str) -> tuple[str, str]:
     "subtask",
     version=1,
     # `after` counts by the names that it stands for (`Pipeline.fingerprints`), `operators` where there are any.
-    unscored=("after", "prompt_tokens", "completion_tokens", "max_samples", "sample_counts", "operators"),
+    unscored=(
+        *("after", "prompt_tokens", "completion_tokens", "model_lengths"),
+        *("max_samples", "sample_counts", "operators"),
+    ),
 )
 @dataclass(frozen=True)
 class Subtask:
@@ -196,7 +200,10 @@ class Subtask:
     prompt_tokens: float = 1024
     """Mean prompt length in tokens (the paper's Np)."""
     completion_tokens: float = 256
-    """Mean length of one sample in tokens (the paper's Nd)."""
+    """Mean length of one sample in tokens (the paper's Nd), its reasoning included."""
+    model_lengths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Model -> its own mean (prompt, completion) lengths, where they differ from those of the stage: a reasoning model
+    writes many times as much. `{"gpt-5-mini-high": (1024, 4000)}`"""
     max_samples: int | None = 100
     """Largest number of samples the search may try; None leaves the budget as the only bound."""
     sample_counts: Sequence[int] | None = None
@@ -230,8 +237,16 @@ class Subtask:
                     f"{where}: the operator name {operator.name!r} must be non-empty, without spaces or any of * ; @"
                 )
         reject_duplicates(f"{where} lists the operator", [operator.name for operator in self.operators])
+        self._require_lengths(where)
         if self.sample_counts is not None:
             object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
+
+    def _require_lengths(self, where: str) -> None:
+        known = [model.name for model in self.every_model]
+        for name, lengths in self.model_lengths.items():
+            if name not in known:
+                raise ConfigError(f"{where}: model_lengths names {name!r}; its models are {', '.join(known)}")
+            require(_LENGTHS, lengths, f"{where}: the model_lengths of {name!r}")
 
     def _checked_counts(self, given: Sequence[int]) -> tuple[int, ...]:
         where = f"subtask {self.name!r}: sample_counts"
@@ -279,10 +294,13 @@ class Subtask:
         known = ", ".join(dict.fromkeys(each.operator.name for each in self.pairings))
         raise ConfigError(f"subtask {self.name!r} has no operator {operator!r}; it has {known}")
 
-    @property
-    def lengths(self) -> Lengths:
-        """Mean lengths of its prompt and of one sample, in tokens."""
-        return Lengths(self.prompt_tokens, self.completion_tokens)
+    def lengths(self, model: Model) -> Lengths:
+        """Mean lengths of its prompt and of one sample with this model, in tokens."""
+        stage = (self.prompt_tokens, self.completion_tokens)
+        if not self.model_lengths:
+            return Lengths(*stage)
+        by_model = {each.name: self.model_lengths.get(each.name, stage) for each in self.every_model}
+        return Lengths(*by_model.get(model.name, stage), by_model)
 
     @property
     def every_model(self) -> tuple[Model, ...]:
@@ -294,6 +312,19 @@ class Subtask:
         """A copy with every one of its models changed, its operators' included."""
         changed = tuple(each.with_models(change) if isinstance(each, Operator) else each for each in self.operators)
         return replace(self, models=tuple(map(change, self.models)), operators=changed)
+
+    def with_lengths(self, lengths: tuple[float, float] | Mapping[str, tuple[float, float]]) -> Subtask:
+        """A copy that declares other lengths: with every model, or model by model."""
+        if isinstance(lengths, Mapping):
+            return replace(self, model_lengths={**self.model_lengths, **lengths}) if lengths else self
+        prompt, completion = lengths
+        return replace(self, prompt_tokens=prompt, completion_tokens=completion, model_lengths={})
+
+    def only(self, models: Sequence[Model]) -> Subtask:
+        """A copy with some of its candidate models."""
+        some = replace(self, models=tuple(models), model_lengths={})
+        known = {model.name for model in some.every_model}
+        return replace(some, model_lengths={name: both for name, both in self.model_lengths.items() if name in known})
 
     @property
     def sizes(self) -> dict[str, float]:
@@ -347,6 +378,10 @@ _OPERATOR = Kind(
 )
 _OPERATOR_NAME = re.compile(r"[^\s*;@]+")
 _NAME = TEXT._replace(words="names of subtasks")
+_LENGTHS = Kind(
+    "two positive numbers, of tokens of prompt and completion",
+    lambda value: isinstance(value, tuple | list) and len(value) == 2 and all(map(POSITIVE.holds, value)),
+)
 _SUBTASK_FIELDS = {
     "prompt": Kind(
         "a Jinja template or a function", lambda prompt: isinstance(prompt, str) or callable(prompt)
@@ -356,6 +391,7 @@ _SUBTASK_FIELDS = {
     "aggregator": instance(Aggregator, "an aggregator such as MajorityVote()").or_none,
     "metric": FUNCTION.or_none,
     **dict.fromkeys(("prompt_tokens", "completion_tokens"), POSITIVE),
+    "model_lengths": MAPPING,
     "max_samples": COUNT.or_none,
     "sampling": instance(Sampling, "a Sampling"),
 }

@@ -14,6 +14,7 @@ from functools import cache
 
 from agenttts.posterior.kernel import Structure
 from agenttts.posterior.surrogate import Sizes, Surrogate, judges
+from agenttts.space.limit import limit
 from agenttts.study.trial import Trial
 
 _LEAST_TRIALS = 10
@@ -124,15 +125,28 @@ def weighed_posterior(
     return fitted(favoured) if len(some) == len(chosen) else Surrogate(sizes, chosen, favoured), hypotheses
 
 
-def recommend(sizes: Sizes, trials: Sequence[Trial], counterfactuals: Sequence[Trial] = ()) -> Trial:
+def recommend(
+    sizes: Sizes, trials: Sequence[Trial], counterfactuals: Sequence[Trial] = (), *, budget: float = math.inf
+) -> Trial:
     """The trial with the highest posterior mean over all trials: never merely the luckiest.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one.
         counterfactuals: Further evidence, which is not recommended.
+        budget: Most that one query may cost (see `affordable`).
     """
-    return posterior(sizes, (*trials, *counterfactuals)).best(representative(trials))
+    return posterior(sizes, (*trials, *counterfactuals)).best(affordable(representative(trials), budget))
+
+
+def affordable(trials: Sequence[Trial], budget: float) -> Sequence[Trial]:
+    """The trials that may be recommended: those that turned out to be within the budget, or the cheapest, if none did.
+
+    Args:
+        trials: At least one.
+        budget: In the unit of their costs.
+    """
+    return [trial for trial in trials if trial.cost <= limit(budget)] or [min(trials, key=lambda trial: trial.cost)]
 
 
 def kept(structure: Structure, hypotheses: Sequence[Hypothesis]) -> Structure:

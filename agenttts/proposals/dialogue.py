@@ -79,9 +79,12 @@ def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
     lengths = f"about {subtask.prompt_tokens:.4g} tokens of prompt and {subtask.completion_tokens:.4g} of each sample"
     lines = [f"- {subtask.name} (reads {after}; {lengths}; {samples_in_words(subtask)})"]
     for model in subtask.models:
+        own = ""
+        if model.name in subtask.model_lengths:
+            own = " ({:.4g} and {:.4g} tokens)".format(*subtask.model_lengths[model.name])
         one, two, three = (float(space.cost_model.cost(subtask, model, n)) for n in (1, 2, 3))
         lines.append(
-            f"    {model.name}, {_size(model)}: costs {scale.show(one)} with 1 sample, "
+            f"    {model.name}, {_size(model)}{own}: costs {scale.show(one)} with 1 sample, "
             f"{scale.number(two)} with 2, and {scale.number(three - two)} more per further sample"
         )
     return lines + _operators(space, subtask)

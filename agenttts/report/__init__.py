@@ -19,7 +19,7 @@ from agenttts.report.findings.comparison import Comparison, compare_runs
 from agenttts.report.findings.findings import Findings, read_findings
 from agenttts.report.findings.frontier import study_frontier
 from agenttts.report.findings.scaling import Curve, scaling_curves
-from agenttts.report.findings.spending import study_scale
+from agenttts.report.findings.spending import cost_notes, study_scale
 from agenttts.report.page.html import report_html
 from agenttts.report.page.story import answer_lines
 from agenttts.report.terminal.frontier import frontier_table, pareto_table
@@ -34,6 +34,7 @@ __all__ = [
     "budget_figure",
     "compare_runs",
     "comparison_table",
+    "cost_notes",
     "examples_frame",
     "frontier_figure",
     "frontier_row",

@@ -105,11 +105,12 @@ class Counterfactuals:
         bare = tuple(replace(result, output="") for result in found.results)
         evaluation = replace(found, results=bare, spend=Spend())
         if before is not None:
-            return replace(before, evaluation=before.evaluation.extended(evaluation))
+            whole = before.evaluation.extended(evaluation)
+            return replace(before, evaluation=whole, cost=self.search.cost(allocation, whole))
         return Trial(
             number=0,
             allocation=allocation.in_order(self.search.study.spec.sizes),
-            cost=self.search.plan.space.cost(allocation),
+            cost=self.search.cost(allocation, evaluation),
             evaluation=evaluation,
             searcher=COUNTERFACTUAL,
             rationale="",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from agenttts.errors import EndpointError, LimitReached
 from agenttts.execution.pool import VALIDATION
 from agenttts.posterior.frontier import Frontier, cheapest_as_good, estimates, frontier_of, gain_of
-from agenttts.posterior.insights import posterior, representative
+from agenttts.posterior.insights import affordable, posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.hopeless import require_some_use
@@ -18,7 +18,9 @@ from agenttts.searching.progress import SearchResult
 from agenttts.searching.ruling_out import ruled_out
 from agenttts.searching.running import RunningSearch, all_of
 from agenttts.searching.scoring import evaluated, missing_in_words, unusable_in_words
+from agenttts.space.limit import limit
 from agenttts.study.evaluation import Evaluation
+from agenttts.study.lengths import declared_lengths, misdeclared_in_words, over_budget_in_words
 from agenttts.study.trial import Trial
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class SearchEnding:
         _log.info("study %s recommends trial %d: %s", self.search.study.name, best.number, best.allocation)
         for (subtask, model), why in ruled_out(self.search.archive.trials).items():
             self._say(f"model {model!r} was ruled out for subtask {subtask!r} ({why})")
+        self._say_costs(best)
         for sentence in unusable_in_words(self.search.archive.trials):
             self._say(sentence)
         return SearchResult(
@@ -65,6 +68,7 @@ class SearchEnding:
             own=self.search.store.own_spend(self.search.study),
             seconds=time.monotonic() - self.search.started,
             stopped="; ".join([stopped, *self._untold]),
+            misdeclared=self._misdeclared(),
         )
 
     @property
@@ -100,13 +104,26 @@ class SearchEnding:
                 f"no trial could be completed, so none is recommended: trial {last.number} has "
                 f"{len(last.evaluation.results)} results, {missing_in_words(last.evaluation)}; run again to go on"
             )
-        budgets = self.search.study.spec.budgets
-        if budgets:
-            found = frontier_of(self._surrogate, trials, budgets)
+        spec = self.search.study.spec
+        if spec.budgets and any(trial.cost <= limit(spec.budget) for trial in trials):
+            found = frontier_of(self._surrogate, trials, spec.budgets)
             return [point.trial for point in reversed(found.points)], found
+        fitting = affordable(trials, spec.budget)
         if self.search.plan.choose is not None:
-            return [self.search.plan.choose(self.search.plan.space.pipeline.sizes, trials)], None
-        return [self._surrogate.best(representative(trials))], None
+            return [self.search.plan.choose(self.search.plan.space.pipeline.sizes, fitting)], None
+        return [self._surrogate.best(affordable(representative(trials), spec.budget))], None
+
+    def _misdeclared(self) -> tuple[str, ...]:
+        declared = declared_lengths(self.search.plan.space.pipeline) if self.search.measures else {}
+        return tuple(misdeclared_in_words(declared, self.search.archive.trials))
+
+    def _say_costs(self, best: Trial) -> None:
+        """Tell which trials turned out to be over the budget."""
+        trials, space = self.search.archive.trials, self.search.plan.space
+        for sentence in over_budget_in_words(trials, space.budget, space.cost_model.unit):
+            self._say(sentence)
+        if best.cost > limit(space.budget):
+            self._say("no trial is within the budget: what is recommended is the one that costs least")
 
     async def _complete(self) -> set[int]:
         """Show the recommended trials what they have not seen; that may change which ones they are.

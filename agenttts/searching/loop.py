@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agenttts.errors import ConfigError, LimitReached, ModelRefused
+from agenttts.errors import BudgetTooSmall, ConfigError, LimitReached, ModelRefused
 from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.hopeless import require_some_use
 from agenttts.searching.plan import SearchPlan
@@ -23,6 +23,10 @@ from agenttts.study.trial import BASELINE, Proposal, Refusal
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
 _SHOWN = 100
+
+
+class _NothingFits(Exception):
+    """There is nothing left to propose."""
 
 
 @dataclass
@@ -54,7 +58,7 @@ class SearchLoop:
                 await self._evaluate_all(proposals)
                 if all(proposal.examples is None for proposal in proposals):
                     await self._look_again(space, len(proposals))
-            except LimitReached as limit:
+            except (LimitReached, _NothingFits) as limit:
                 self.search.catch_up()
                 return str(limit)
             self.search.catch_up()
@@ -81,9 +85,17 @@ class SearchLoop:
         self.search.report("proposing")
         # Rounds that are in the archive, so that a resumed search proposes the same.
         turn = len({trial.round for trial in self.search.archive.trials}) % len(self.search.plan.spaces)
+        too_small = 0
         for space in (*self.search.plan.spaces[turn:], *self.search.plan.spaces[:turn]):
-            if proposals := await self._ask_within(space):
-                return space, proposals
+            try:
+                priced = self.search.priced(space)
+            except BudgetTooSmall:
+                too_small += 1
+                continue
+            if proposals := await self._ask_within(priced):
+                return priced, proposals
+        if too_small == len(self.search.plan.spaces):
+            raise _NothingFits("no allocation is within the budget at the lengths that were measured")
         return self.search.plan.space, []
 
     async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
@@ -139,7 +151,7 @@ class SearchLoop:
             self.search.study,
             proposal,
             evaluation,
-            cost=self.search.plan.space.cost(proposal.allocation),
+            cost=self.search.cost(proposal.allocation, evaluation),
             searcher=proposal.searcher or self.search.plan.searcher.name,
             round=round_,
             at_most=self.search.plan.limits.trials,

@@ -17,6 +17,7 @@ from agenttts.protocols import Environment, Searcher
 from agenttts.searching.progress import Limits, Progress
 from agenttts.searching.racing import Racing
 from agenttts.space import Allocation, SearchSpace
+from agenttts.space.tariff import needed_tariff
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import Trial
 
@@ -153,8 +154,4 @@ def _in_words(pipeline: Pipeline) -> str:
 def _require_prices(environment: Environment) -> None:
     embedder = [] if environment.embedder is None else [environment.embedder]
     for model in (*environment.pipeline.models, *embedder):
-        if model.usd_per_million_prompt_tokens is None or model.usd_per_million_completion_tokens is None:
-            raise ConfigError(
-                f"a limit in USD needs the prices of model {model.name!r}: declare usd_per_million_prompt_tokens and "
-                "usd_per_million_completion_tokens on the Model"
-            )
+        needed_tariff(model, "a limit in USD")

@@ -37,7 +37,8 @@ class Limits:
     max_tokens: int | None = None
     """Tokens that the study may pay for in all, the agent's own included."""
     max_usd: float | None = None
-    """US dollars that the study may spend in all, by the models' declared prices."""
+    """US dollars that the study may spend in all, by the models' declared or listed prices; the agent's own included,
+    where its model's price is listed."""
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -140,6 +141,8 @@ class SearchResult:
     """Wall-clock seconds of this run, parallel trials not counted twice."""
     stopped: str
     """Why it stopped."""
+    misdeclared: tuple[str, ...] = ()
+    """In words, the declared token lengths that are far off what was measured."""
     frontier: Frontier | None = None
     """What each budget affords, where the search had several; `best` is the choice for the largest."""
     prefix_caches: Mapping[str, CacheUse] = field(default_factory=dict)

@@ -47,7 +47,7 @@ def space_without(space: SearchSpace, out: RuledOut) -> SearchSpace:
         if not left:
             why = next(why for (name, _), why in out.items() if name == subtask.name)
             raise EndpointError(f"every model of subtask {subtask.name!r} is ruled out: {why}")
-        subtasks.append(replace(subtask, models=left))
+        subtasks.append(subtask.only(left))
     only = space.pipeline.only
     if only is not None:
         only = frozenset(key for key in only if not is_ruled_out(Allocation.from_key(key), out))

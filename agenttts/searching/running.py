@@ -22,11 +22,13 @@ from agenttts.execution.pool import SamplePool
 from agenttts.posterior.frontier import within
 from agenttts.protocols import Environment
 from agenttts.searching.plan import SearchPlan
+from agenttts.searching.pricing import known_lengths, space_at, trial_cost
 from agenttts.searching.progress import Phase, Progress
 from agenttts.searching.racing import Racing
 from agenttts.searching.scoring import evaluated
-from agenttts.space.allocation import Allocation
+from agenttts.space import Allocation, SearchSpace
 from agenttts.study.evaluation import Evaluation
+from agenttts.study.lengths import ByModel
 from agenttts.study.trial import AgentStep, Archive, Trial
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ class RunningSearch:
         self.pool = SamplePool(self.store.samples, study_id=self.study.id, meter=self.meter)
         self.trials_before = len(self.archive.trials)
         self.plan.searcher.journal = self._journal
+        self._told_unpriced = False
+        self._lengths: tuple[Sequence[Trial], ByModel] | None = None
         self._asked_again: Counter[int] = Counter()
         """Trial -> how often this run has asked again for examples that got no answer."""
 
@@ -72,6 +76,9 @@ class RunningSearch:
     def _journal(self, step: AgentStep) -> None:
         self.store.add_step(self.study, step)
         self.meter.add(step.spend)
+        if self.meter.max_usd is not None and step.spend.tokens and not step.spend.usd and not self._told_unpriced:
+            self._told_unpriced = True
+            _log.warning("the price of the planner's model is not known: --max-usd does not count what it takes")
         if step.guideline is not None:
             self.archive = replace(self.archive, guidelines=(*self.archive.guidelines, step.guideline))
 
@@ -79,6 +86,32 @@ class RunningSearch:
         """Take in what other processes that search this study have recorded and paid for meanwhile."""
         if self.store.count_trials(self.study) > len(self.archive.trials):
             self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
+
+    @property
+    def measures(self) -> bool:
+        """Whether the lengths of samples are those of models: simulated ones measure nothing."""
+        return not self.environment.recorded.startswith("simulated")
+
+    def priced(self, space: SearchSpace) -> SearchSpace:
+        """A space at the lengths that the trials measured.
+
+        Raises:
+            BudgetTooSmall: When no allocation is within its budget at these.
+        """
+        return space_at(space, self._learned) if self.measures else space
+
+    def cost(self, allocation: Allocation, evaluation: Evaluation) -> float:
+        """What one query of an allocation costs, as its trial shows."""
+        if not self.measures:
+            return self.plan.space.cost(allocation)
+        return trial_cost(self.plan.space, allocation, evaluation.usage, self._learned)
+
+    @property
+    def _learned(self) -> ByModel:
+        """The lengths that the archive's trials teach, worked out once for them."""
+        if self._lengths is None or self._lengths[0] is not self.archive.trials:
+            self._lengths = self.archive.trials, known_lengths(self.plan.space, self.archive.trials)
+        return self._lengths[1]
 
     async def scored(self, allocation: Allocation, examples: Sequence[str]) -> Evaluation:
         """The allocation on these examples; see `scoring.evaluated`."""
@@ -125,7 +158,9 @@ class RunningSearch:
     async def extend(self, trial: Trial, examples: Sequence[str]) -> None:
         """Evaluate a trial on further examples."""
         evaluation = await self.scored(trial.allocation, examples)
-        extended = self.store.extend_trial(self.study, trial, evaluation)
+        extended = self.store.extend_trial(
+            self.study, trial, evaluation, cost=lambda whole: self.cost(trial.allocation, whole)
+        )
         trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
         self.archive = replace(self.archive, trials=trials)
         self.report("evaluating")

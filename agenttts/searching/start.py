@@ -21,6 +21,7 @@ from agenttts.searching.racing import Racing
 from agenttts.searching.running import RunningSearch
 from agenttts.space import Allocation, SearchSpace
 from agenttts.space.prices import price_list, price_rows
+from agenttts.study.lengths import declared_lengths
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ async def search(*what: Any, **options: Any) -> SearchResult:
         kept = {
             "recorded": environment.recorded,
             "prices": price_rows(price_list(plan.space)),
+            "lengths": declared_lengths(plan.space.pipeline),
             "endpoints": dict(environment.endpoints),
         }
         study = store.start(plan.study_name, plan.spec(environment), {**plan.details, **kept})

@@ -120,11 +120,12 @@ def contexts(pipeline: Pipeline) -> dict[Model, int]:
     """Tokens that one sequence of each model may take: twice the declared mean prompt, and the longest completion."""
     longest: dict[Model, int] = defaultdict(lambda: _FEWEST_TOKENS)
     for subtask in pipeline.subtasks:
-        most = subtask.sampling.max_tokens or _LONGEST_OF_MEAN * subtask.completion_tokens
         for pairing in subtask.pairings:
-            for load in pairing.operator.loads(_FUSED_SAMPLES, subtask.lengths):
-                tokens = 2 * float(max(load.prompt, subtask.prompt_tokens)) + most
+            for load in pairing.operator.loads(_FUSED_SAMPLES, subtask.lengths(pairing.model)):
                 model = load.model or pairing.model
+                lengths = subtask.lengths(model)
+                most = subtask.sampling.max_tokens or _LONGEST_OF_MEAN * lengths.completion
+                tokens = 2 * float(max(load.prompt, lengths.prompt)) + most
                 longest[model] = max(longest[model], 1 << int(tokens - 1).bit_length())
     return dict(longest)
 

@@ -29,9 +29,9 @@ from agenttts._util.numbers import Scale, scale
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
 from agenttts.pipeline.operators import Load, Operator
+from agenttts.space.tariff import needed_tariff
 
 _MFLOP = 1e6
-_MILLION = 1e6
 _B200_FLOP_PER_BYTE = 562.5
 # The paper's reference pass (section 4.1): its smallest model on its least demanding subtask.
 _PAPER_PARAMETERS = 3e9
@@ -70,6 +70,8 @@ class CostModel(ABC):
 
     name: str
     unit: str
+    learns: bool = True
+    """Whether lengths that trials measure replace the declared ones."""
 
     def scale(self, budget: float) -> Scale:
         """How costs under a budget are shown, all on one scale."""
@@ -100,7 +102,7 @@ class CostModel(ABC):
             ConfigError: As `price`.
         """
         used = operator or subtask.pairings[0].operator
-        return self.total(model, used.loads(samples, subtask.lengths))
+        return self.total(model, used.loads(samples, subtask.lengths(model)))
 
     def total(self, model: Model, loads: Sequence[Load]) -> Any:
         """Cost of some loads of one subtask, whose own model is given."""
@@ -143,6 +145,7 @@ class PaperCost(CostModel):
 
     name = "paper"
     unit = "unit"
+    learns = False  # its lengths are those of the paper's table
 
     def price(self, model: Model, load: Load) -> Any:
         parameters = _needed(model, "parameters", self.name)
@@ -155,7 +158,8 @@ class PaperCost(CostModel):
 
     def inverse(self, subtask: Subtask, model: Model, cost: float) -> float:
         parameters = _needed(model, "parameters", self.name)
-        samples = paper_samples(cost, parameters, subtask.prompt_tokens, subtask.completion_tokens)
+        lengths = subtask.lengths(model)
+        samples = paper_samples(cost, parameters, lengths.prompt, lengths.completion)
         return max(samples, 0.0)
 
 
@@ -182,16 +186,14 @@ class FlopsCost(CostModel):
 
 
 class UsdCost(CostModel):
-    """US dollars of one query at the models' prices."""
+    """US dollars of one query at the models' prices, declared or listed (`tariff`)."""
 
     name = "usd"
     unit = "USD"
 
     def price(self, model: Model, load: Load) -> Any:
-        prompt_price = _needed(model, "usd_per_million_prompt_tokens", self.name)
-        completion_price = _needed(model, "usd_per_million_completion_tokens", self.name)
-        completions = np.multiply(load.choices, load.completion)
-        return load.requests * (load.prompt * prompt_price + completions * completion_price) / _MILLION
+        prices = needed_tariff(model, f"the cost model {self.name!r}")
+        return load.requests * prices.usd(load.prompt, np.multiply(load.choices, load.completion))
 
 
 class GpuSecondsCost(CostModel):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from agenttts._util.numbers import Scale, as_budget
-from agenttts.errors import ConfigError
+from agenttts.errors import BudgetTooSmall, ConfigError
 from agenttts.pipeline import Pipeline, Subtask
 from agenttts.pipeline.subtask import Pairing
 from agenttts.space.allocation import Allocation, Choice
@@ -80,7 +80,7 @@ class SearchSpace:
     def _require(self, minimum: float) -> None:
         if not self.limit >= minimum:
             shown = self.cost_model.scale(max(self.budget, minimum))
-            raise ConfigError(
+            raise BudgetTooSmall(
                 f"budget {shown.show(self.budget)} is below the cheapest allocation: pipeline {self.pipeline.name!r} "
                 f"needs at least {as_budget(minimum, self.cost_model.unit)}"
             )
@@ -133,7 +133,7 @@ class SearchSpace:
 
     def _worst(self, subtask: Subtask, choice: Choice) -> float:
         pairing = subtask.pairing(choice.pairing)
-        loads = pairing.operator.worst_loads(choice.samples, subtask.lengths)
+        loads = pairing.operator.worst_loads(choice.samples, subtask.lengths(pairing.model))
         return float(self.cost_model.total(pairing.model, loads))
 
     def _price(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:

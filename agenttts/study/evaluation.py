@@ -100,6 +100,12 @@ class SubtaskUsage:
     """Samples that were cut at `max_tokens`: those that said something are used where no whole one can be."""
     empty: int = 0
     """Of the unparsable ones, samples that held no text."""
+    examples: int = 0
+    """Examples for which it drew samples; 0 where that was not kept."""
+    prompt_deviation: float = 0.0
+    """Standard deviation, over these examples, of the mean prompt tokens of each."""
+    completion_deviation: float = 0.0
+    """The same of completion tokens."""
 
     def __add__(self, other: SubtaskUsage) -> SubtaskUsage:
         samples = self.samples + other.samples
@@ -112,7 +118,20 @@ class SubtaskUsage:
             refused=self.refused + other.refused,
             cut=self.cut + other.cut,
             empty=self.empty + other.empty,
+            examples=self.examples + other.examples,
+            prompt_deviation=_pooled(self, other, "prompt"),
+            completion_deviation=_pooled(self, other, "completion"),
         )
+
+
+def _pooled(one: SubtaskUsage, other: SubtaskUsage, kind: str) -> float:
+    """The standard deviation over the examples of both."""
+    both, squares = one.examples + other.examples, 0.0
+    for usage in (one, other):
+        squares += max(usage.examples - 1, 0) * getattr(usage, f"{kind}_deviation") ** 2
+    apart = getattr(one, f"{kind}_tokens") - getattr(other, f"{kind}_tokens")
+    squares += one.examples * other.examples / max(both, 1) * apart**2
+    return math.sqrt(squares / (both - 1)) if both > 1 else 0.0
 
 
 def _require_amounts(what: str, of: Spend | SubtaskUsage) -> None:

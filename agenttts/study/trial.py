@@ -69,7 +69,8 @@ class Trial:
     number: int
     allocation: Allocation
     cost: float
-    """Cost of one query, in the unit of the study's cost model."""
+    """Cost of one query, in the unit of the study's cost model: forecast, or at the lengths that the trial measured
+    where they show the forecast to be wrong."""
     evaluation: Evaluation
     searcher: str
     """The method that proposed it; `RULES` where it was filled in by rule, `BASELINE` for what is used today."""

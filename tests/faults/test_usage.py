@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,7 +23,8 @@ from agenttts.errors import LimitReached
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.openai import OpenAIClient
-from agenttts.pipeline import Sampling
+from agenttts.llm.samples import Completions, Sample
+from agenttts.pipeline import Message, Model, Sampling
 from tests.faults.server import Answer, RawServer, completion, http, pipeline, prompt
 
 MAX_TOKENS = 16
@@ -115,6 +118,34 @@ async def test_parallel_requests_keep_to_what_they_have_reserved(told: int) -> N
         await client.close()
     assert any(isinstance(outcome, LimitReached) for outcome in outcomes)
     assert limit <= meter.spent.tokens < limit + told + 17 + 1
+
+
+@dataclass
+class Counting:
+    """Answers with 200 tokens of prompt and 17 of completion, and counts how many wait at once."""
+
+    waiting: int = 0
+    most: int = 0
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0)
+        self.waiting -= 1
+        return Completions((Sample(TEXT, 17),), 200)
+
+
+async def test_requests_run_side_by_side_under_a_limit_in_usd() -> None:
+    model = Model("small", usd_per_million_prompt_tokens=1, usd_per_million_completion_tokens=1)
+    meter, client = Meter(max_usd=20_000 / 1e6), Counting()
+    pool, sampling = SamplePool(meter=meter), Sampling(max_tokens=MAX_TOKENS)
+    draws = [pool.draw(client, model, prompt(f"{i}"), sampling, 1) for i in range(200)]
+    outcomes = await asyncio.gather(*draws, return_exceptions=True)
+    assert any(isinstance(outcome, LimitReached) for outcome in outcomes)
+    assert 20_000 / 1e6 <= meter.spent.usd < (20_000 + 217 + 1) / 1e6
+    assert client.most > 20
 
 
 @pytest.mark.parametrize("told", ["-5", "NaN", '"many"', "1" + "0" * 30])

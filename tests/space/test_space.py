@@ -163,7 +163,7 @@ def test_sampling_is_uniform_over_the_feasible_allocations() -> None:
 
 
 def test_a_budget_below_the_cheapest_allocation_says_the_minimum() -> None:
-    with pytest.raises(ConfigError, match="budget 80 unit.*at least 80.3333 unit"):
+    with pytest.raises(ConfigError, match="budget 80 unit.*at least 80.34"):
         SearchSpace(pipeline(*WIKI, most=100), PaperCost(), 80)
 
 

@@ -197,9 +197,10 @@ class Cascade(Operator):
         return self._loads(samples, lengths, 1.0)
 
     def _loads(self, samples: Amount, lengths: Lengths, share: float) -> Sequence[Load]:
+        theirs = lengths.of(self.to)
         return [
             Load(1, lengths.prompt, samples, lengths.completion),
-            Load(share, lengths.prompt, self.samples, lengths.completion, self.to),
+            Load(share, theirs.prompt, self.samples, theirs.completion, self.to),
         ]
 
 
@@ -238,10 +239,10 @@ class Mix(Operator):
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
         others = self._others(samples)
-        own = np.asarray(samples) - others
+        own, theirs = np.asarray(samples) - others, lengths.of(self.other)
         return [
             Load(np.minimum(own, 1), lengths.prompt, own, lengths.completion),
-            Load(np.minimum(others, 1), lengths.prompt, others, lengths.completion, self.other),
+            Load(np.minimum(others, 1), theirs.prompt, others, theirs.completion, self.other),
         ]
 
     def _others(self, samples: Amount) -> Amount:

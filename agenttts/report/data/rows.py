@@ -176,7 +176,8 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     if not archive.trials:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     if budget is None:
-        budget, trial = study.spec.budget, recommend(study.spec.sizes, archive.trials, archive.untried)
+        budget = study.spec.budget
+        trial = recommend(study.spec.sizes, archive.trials, archive.untried, budget=budget)
     else:
         trial = _recommended_within(budget, study, archive)
     check = store.validation(study, trial.allocation)

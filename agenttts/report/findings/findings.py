@@ -13,7 +13,7 @@ from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
 from agenttts.posterior.frontier import Expected, Frontier, Gain, estimates, frontier_of, gain_of
-from agenttts.posterior.insights import posterior, representative
+from agenttts.posterior.insights import affordable, posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.report.findings.history import Moment, history, new_bests
 from agenttts.report.findings.spending import study_prices, study_scale
@@ -120,8 +120,8 @@ class Findings:
 
     @cached_property
     def best(self) -> Trial:
-        """The recommended trial: the highest posterior mean."""
-        return self.surrogate.best(representative(self.trials))  # as `posterior.recommend` chooses
+        """The recommended trial: the highest posterior mean, as `posterior.recommend` chooses."""
+        return self.surrogate.best(affordable(representative(self.trials), self.study.spec.budget))
 
     @cached_property
     def history(self) -> tuple[Moment, ...]:

@@ -1,13 +1,14 @@
-"""What a study's prices are, how its costs are shown, and how long its trials ran."""
+"""What a study's prices are, how costs are shown, what its trials measured of them, and how long they ran."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from agenttts._util.numbers import Scale
 from agenttts.db import Study
 from agenttts.space.cost import cost_model
 from agenttts.space.prices import PriceList, read_prices
+from agenttts.study.lengths import misdeclared_in_words, over_budget_in_words
 from agenttts.study.trial import Trial
 
 
@@ -35,3 +36,16 @@ def study_scale(study: Study) -> Scale:
 def study_prices(study: Study) -> PriceList:
     """What each model costs at each subtask; empty for a study begun before prices were kept."""
     return read_prices(study.details.get("prices") or {})
+
+
+def cost_notes(study: Study, trials: Sequence[Trial]) -> list[str]:
+    """Which trials turned out to be over the budget, and which declared lengths are far off, a sentence each.
+
+    Examples:
+        >>> from agenttts import report
+        >>> report.cost_notes(study, store.archive(study).trials)[0]
+        'find with small: declared 10 prompt tokens and 5 per sample, measured 3 and 1'
+    """
+    over = over_budget_in_words(trials, study.spec.budget, cost_model(study.spec.cost_model).unit)
+    simulated = str(study.details.get("recorded") or "").startswith("simulated")
+    return over + ([] if simulated else misdeclared_in_words(study.details.get("lengths") or {}, trials))

@@ -53,6 +53,8 @@ def summary_lines(result: SearchResult) -> list[str]:
             f"{counted(rejected, 'proposal')} of the method {'was' if rejected == 1 else 'were'} rejected, unpaid"
         )
     lines += _filled(result.archive.trials)
+    if result.misdeclared:
+        lines += ["Declared token lengths that are far off:", *(f"  {each}" for each in result.misdeclared)]
     lines.append(f"This run took: {duration(result.seconds)}")
     lines.append(f"Stopped: {result.stopped}")
     return [printable(line) for line in lines]

@@ -40,7 +40,9 @@ class Standing(NamedTuple):
     def read(cls, store: Store, study: Study) -> Standing:
         """What the store holds of a study."""
         archive = store.archive(study)
-        best = recommend(study.spec.sizes, archive.trials, archive.untried) if archive.trials else None
+        best = None
+        if archive.trials:
+            best = recommend(study.spec.sizes, archive.trials, archive.untried, budget=study.spec.budget)
         check = None if best is None else store.validation(study, best.allocation)
         return cls(study, archive, store.spend(study), best, check)
 
