@@ -1,10 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs clean
+.PHONY: demo example test check docs clean
 
 demo: .venv/local
 	$(BIN)/agenttts search minihop --llm none --trials 24 --store demo.db
+
+example: .venv/examples
+	$(BIN)/python examples/smollm.py
 
 test: .venv/dev check
 	$(BIN)/pytest -n auto --dist worksteal
@@ -21,6 +24,10 @@ docs: .venv/dev
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agenttts needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	touch $@
+
+.venv/examples: .venv/local
+	$(BIN)/python -m pip install --quiet --editable '.[examples]'
 	touch $@
 
 .venv/dev: .venv/local
