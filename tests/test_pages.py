@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import fields, is_dataclass
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.util import find_spec
@@ -182,6 +183,21 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     public = {f"{module.__name__}.{name}" for module in modules for name in getattr(module, "__all__", ())}
     assert public - documented == {"agenttts.cli.main"}
     assert set(agenttts.__all__) <= {name.rpartition(".")[2] for name in documented}
+
+
+def test_every_field_of_a_public_class_is_in_the_reference(site: Path) -> None:
+    pages = [page.read_text() for page in (site / "api").glob("*.html")]
+    documented = {name for page in pages for name in re.findall(r'id="(agenttts\.[\w.]+)"', page)}
+    modules = [import_module(f"agenttts.{found.name}") for found in iter_modules(agenttts.__path__)]
+    lacking = [
+        f"{module.__name__}.{name}.{each.name}"
+        for module in modules
+        for name in getattr(module, "__all__", ())
+        if is_dataclass(kind := getattr(module, name)) and isinstance(kind, type)
+        for each in fields(kind)
+        if not each.name.startswith("_") and f"{module.__name__}.{name}.{each.name}" not in documented
+    ]
+    assert lacking == []
 
 
 def test_the_serve_deployment_of_the_guide_is_what_this_ray_takes() -> None:
