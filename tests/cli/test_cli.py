@@ -34,7 +34,7 @@ def test_a_search_tells_the_answer_and_where_it_is_kept(shell: Shell) -> None:
     assert sum(line.startswith("trial ") for line in lines) == 5
     text = "\n".join(lines)
     for part in ("Best allocation", "held-out examples: ", "95 % interval", "of 100 MFLOP per query",
-                 "The search bought: ", "of which the held-out check ", "sample pool", "This run took: ",
+                 "The search bought: ", "of which the held-out check", "sample pool", "This run took: ",
                  "agenttts trace mine-flops100-random-s0"):  # fmt: skip
         assert part in text
     assert "\x1b" not in text
@@ -59,9 +59,10 @@ def test_what_was_found_can_be_listed_and_kept(shell: Shell) -> None:
     trials = shell.json("trials mine-flops100-random-s0")
     assert [trial["number"] for trial in trials] == [1, 2, 3, 4, 5]
     assert trials[0]["allocation"]["find"]["model"] in ("small", "large")
-    (check,) = [trial["held_out"] for trial in trials if trial["held_out"]]
-    assert check["examples"] == 3
-    assert studies[0]["tokens_bought"] > studies[0]["tokens_bought_for_held_out"] == check["tokens_bought"] > 0
+    checks = [trial["held_out"] for trial in trials if trial["held_out"]]  # of the winner, and of the baseline
+    assert len(checks) in (1, 2) and all(check["examples"] == 3 for check in checks)
+    paid = sum(check["tokens_bought"] for check in checks)
+    assert studies[0]["tokens_bought"] > studies[0]["tokens_bought_for_held_out"] == paid > 0
     scores = [trial["score"] for trial in shell.json("trials --by-score")]
     assert scores == sorted(scores, reverse=True)
     kept = yaml.safe_load(shell("best"))
