@@ -77,7 +77,7 @@ def _print_trial(console: Console, trial: Trial, progress: Progress) -> None:
 def status_line(progress: Progress, width: int | None = None) -> str:
     """How far a search is, in as much detail as the width allows; in full when None."""
     spent, left = progress.spent, progress.seconds_left
-    trials = f"{len(progress.archive.proposed)}/{progress.limits.trials}"
+    trials = f"{len(progress.archive.trials)}/{progress.limits.trials}"
     time = "" if left is None else f" | {duration(left)} left"
     verb = verb_for(progress.study.details.get("recorded", ""))
     counts = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused"

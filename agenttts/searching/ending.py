@@ -12,6 +12,7 @@ from agenttts.execution.pool import VALIDATION
 from agenttts.posterior.frontier import Frontier, estimates, frontier_of
 from agenttts.posterior.insights import affordable, posterior, representative
 from agenttts.posterior.surrogate import Surrogate
+from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.progress import SearchResult
 from agenttts.searching.ruling_out import ruled_out
 from agenttts.searching.running import RunningSearch, all_of
@@ -19,7 +20,7 @@ from agenttts.searching.scoring import evaluated, missing_in_words, unusable_in_
 from agenttts.space.limit import limit
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.lengths import declared_lengths, misdeclared_in_words, over_budget_in_words
-from agenttts.study.trial import COUNTERFACTUAL, Proposal, Trial
+from agenttts.study.trial import Trial
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class SearchEnding:
     """The end of one search."""
 
     search: RunningSearch
+    counterfactuals: Counterfactuals
     _fitted: tuple[Sequence[Trial], Surrogate] | None = field(default=None, init=False)
     _untold: list[str] = field(default_factory=list, init=False)
     """What the result must say beside why the search stopped."""
@@ -110,19 +112,6 @@ class SearchEnding:
         if best.cost > limit(space.budget):
             self._say("no trial is within the budget: what is recommended is the one that costs least")
 
-    def _promote(self) -> None:
-        """Make trials of the counterfactual ones that would be recommended: they are then shown all examples."""
-        if self.search.plan.choose is not None:
-            return
-        for budget in self.search.study.spec.budgets or (self.search.plan.space.budget,):
-            rivals = self.search.rivals(budget)
-            if not rivals.trials:
-                continue
-            best = self._surrogate.best(representative(rivals.evidence))
-            if best.scored_by is not None:
-                why = f"scored by the samples of trial {best.scored_by}, and expected to be the best"
-                self.search.add_trial(Proposal(best.allocation, why, COUNTERFACTUAL), best.evaluation, best.round)
-
     async def _complete(self) -> set[int]:
         """Show the recommended trials what they have not seen; that may change which ones they are.
 
@@ -132,13 +121,12 @@ class SearchEnding:
         stuck: set[int] = set()
         try:
             await self.search.ask_again()
-            self._promote()
             while unseen := {t.number: t for t in self._recommended(stuck)[0] if self.search.remaining(t, None)}:
                 await all_of(
                     self.search.try_to_extend(trial, self.search.remaining(trial, None)) for trial in unseen.values()
                 )
+                await self.counterfactuals.update()
                 stuck |= {number for number in unseen if self._left(number)}
-                self._promote()
         except LimitReached as limit:
             self._say(f"what is recommended was not seen on all of the examples searched: {limit}")
         if incomplete := [trial for trial in self.search.archive.trials if trial.evaluation.missing]:

@@ -14,6 +14,7 @@ from agenttts.errors import BudgetTooSmall, LimitReached, ModelRefused
 from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.ruling_out import archive_without, failed_evaluation, ruled_out, space_without
 from agenttts.searching.running import RunningSearch, all_of
+from agenttts.searching.scoring import missing_in_words
 from agenttts.space import SearchSpace
 from agenttts.study.trial import Proposal, Refusal
 
@@ -30,9 +31,7 @@ class SearchLoop:
     """The rounds of one search."""
 
     search: RunningSearch
-
-    def __post_init__(self) -> None:
-        self.counterfactuals = Counterfactuals(self.search)
+    counterfactuals: Counterfactuals
 
     async def run(self) -> str:
         """Ask and evaluate until a limit; returns why it stopped."""
@@ -43,7 +42,7 @@ class SearchLoop:
 
     async def _rounds(self) -> str:
         empty_rounds = 0
-        while len(self.search.archive.proposed) < self.search.plan.limits.trials:
+        while len(self.search.archive.trials) < self.search.plan.limits.trials:
             try:
                 self.search.meter.check()
                 await self.search.ask_again()
@@ -59,7 +58,7 @@ class SearchLoop:
             empty_rounds = 0 if proposals else empty_rounds + 1
             if empty_rounds == _MAX_EMPTY_ROUNDS or (empty_rounds and self._exhausted()):
                 return f"{self.search.plan.searcher.name} has nothing new to propose"
-        return f"{len(self.search.archive.proposed)} trials done"
+        return f"{len(self.search.archive.trials)} trials done"
 
     def _exhausted(self) -> bool:
         return len(self.search.archive.tried) >= self.search.plan.space.size
@@ -84,7 +83,7 @@ class SearchLoop:
 
     async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
         """Proposals that may be evaluated; the others are recorded as rejected."""
-        count = min(self.search.plan.parallel, self.search.plan.limits.trials - len(self.search.archive.proposed))
+        count = min(self.search.plan.parallel, self.search.plan.limits.trials - len(self.search.archive.trials))
         accepted: dict[str, Proposal] = {}
         out = ruled_out(self.search.archive.trials)
         space, seen = space_without(space, out), archive_without(self.search.archive, out)
@@ -131,7 +130,23 @@ class SearchLoop:
         except ModelRefused as refusal:
             _log.warning("%s: it is ruled out for this study", refusal)
             evaluation = failed_evaluation(examples, refusal)
-        self.search.add_trial(proposal, evaluation, round_, at_most=self.search.plan.limits.trials)
+        trial = self.search.store.add_trial(
+            self.search.study,
+            proposal,
+            evaluation,
+            cost=self.search.cost(proposal.allocation, evaluation),
+            searcher=proposal.searcher or self.search.plan.searcher.name,
+            round=round_,
+            at_most=self.search.plan.limits.trials,
+        )
+        if self.search.trial(trial.allocation) is not None:  # another process's, which has been taken in already
+            return
+        self.search.archive = replace(self.search.archive, trials=(*self.search.archive.trials, trial))
+        score, count = evaluation.score, len(evaluation.results)
+        _log.info("trial %d: %.3f on %d examples, %s", trial.number, score, count, trial.allocation)
+        if evaluation.missing:
+            _log.warning("trial %d: %s; they are asked again", trial.number, missing_in_words(evaluation))
+        self.search.report("evaluating")
 
     async def _look_again(self, space: SearchSpace, count: int) -> None:
         """Show more examples to the trials within a budget, at most `count`, where that is worth most."""

@@ -98,7 +98,7 @@ class Progress:
         new = self.archive.trials[self.trials_before :]
         if not new:
             return None
-        trials = 0 if self.phase == "validating" else max(self.limits.trials - len(self.archive.proposed), 0)
+        trials = 0 if self.phase == "validating" else max(self.limits.trials - len(self.archive.trials), 0)
         examples = sum(len(trial.evaluation.results) for trial in new)
         left = (self.told - self.started) * (trials / len(new) + self.held_out / examples)
         return max(left - (time.monotonic() - self.told), 0.0)

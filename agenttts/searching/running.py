@@ -25,11 +25,11 @@ from agenttts.searching.plan import SearchPlan
 from agenttts.searching.pricing import known_lengths, space_at, trial_cost
 from agenttts.searching.progress import Phase, Progress
 from agenttts.searching.racing import Racing
-from agenttts.searching.scoring import evaluated, missing_in_words
+from agenttts.searching.scoring import evaluated
 from agenttts.space import Allocation, SearchSpace
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.lengths import ByModel
-from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
+from agenttts.study.trial import AgentStep, Archive, Trial
 
 _log = logging.getLogger(__name__)
 _MOST_COMPLETIONS = 2
@@ -125,26 +125,6 @@ class RunningSearch:
     def trial(self, allocation: Allocation) -> Trial | None:
         """The trial of an allocation; None where it has not been tried."""
         return next((trial for trial in self.archive.trials if trial.allocation == allocation), None)
-
-    def add_trial(self, proposal: Proposal, evaluation: Evaluation, round: int, *, at_most: int | None = None) -> None:
-        """Record a trial, unless another process has recorded one of the allocation meanwhile."""
-        trial = self.store.add_trial(
-            self.study,
-            proposal,
-            evaluation,
-            cost=self.cost(proposal.allocation, evaluation),
-            searcher=proposal.searcher or self.plan.searcher.name,
-            round=round,
-            at_most=at_most,
-        )
-        if self.trial(trial.allocation) is not None:
-            return
-        self.archive = replace(self.archive, trials=(*self.archive.trials, trial))
-        score, count = evaluation.score, len(evaluation.results)
-        _log.info("trial %d: %.3f on %d examples, %s", trial.number, score, count, trial.allocation)
-        if evaluation.missing:
-            _log.warning("trial %d: %s; they are asked again", trial.number, missing_in_words(evaluation))
-        self.report("evaluating")
 
     def remaining(self, trial: Trial | None, racing: Racing | None) -> list[str]:
         """What a trial (None: a new one) is to see next: all that is left, or a look at it where trials race."""

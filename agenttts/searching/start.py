@@ -12,6 +12,7 @@ from agenttts.db import Store
 from agenttts.execution.meter import Meter
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.protocols import Environment, Searcher
+from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.ending import SearchEnding
 from agenttts.searching.loop import SearchLoop
 from agenttts.searching.plan import Recommend, SearchPlan
@@ -54,7 +55,7 @@ async def search(*what: Any, **options: Any) -> SearchResult:
         >>> search = at.search(environment, agent, space, "runs.db", study_name="mine", limits=limits)
         >>> result = asyncio.run(search)  # in a notebook: await search
         >>> print(result.best.allocation)
-        find: small x4, answer: large x1
+        find: small x2, answer: large x1
 
     Args:
         what: A `SearchPlan`, or its environment, searcher, space and store.
@@ -85,7 +86,9 @@ async def search(*what: Any, **options: Any) -> SearchResult:
         meter = Meter(plan.limits.max_tokens, plan.limits.max_usd, store.spend(study))
         running = RunningSearch(plan=plan, environment=environment, store=store, study=study, meter=meter)
         before = await environment.prefix_caches()
-        result = await SearchEnding(running).finish(await SearchLoop(running).run())
+        counterfactuals = Counterfactuals(running)
+        stopped = await SearchLoop(running, counterfactuals).run()
+        result = await SearchEnding(running, counterfactuals).finish(stopped)
         after = await environment.prefix_caches()
         used = {name: use.since(before.get(name, CacheUse())) for name, use in after.items()}
         sums = store.add_cache_use(study, {name: use for name, use in used.items() if use.looked_up})

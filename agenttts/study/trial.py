@@ -144,11 +144,6 @@ class Archive:
     """Allocations that were not tried, but are scored by the samples of one that was, at no cost."""
 
     @cached_property
-    def proposed(self) -> tuple[Trial, ...]:
-        """The trials that a searcher has proposed: those that a limit on trials counts."""
-        return tuple(trial for trial in self.trials if trial.searcher != COUNTERFACTUAL)
-
-    @cached_property
     def untried(self) -> tuple[Trial, ...]:
         """The counterfactual trials of what has not been tried since."""
         return tuple(each for each in self.counterfactuals if each.allocation.key not in self.tried)

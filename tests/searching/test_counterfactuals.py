@@ -20,7 +20,6 @@ from agenttts.posterior.noise import noise_covariance
 from agenttts.searching import SearchResult
 from agenttts.searching.counterfactuals import variants
 from agenttts.searching.progress import Progress
-from agenttts.study.trial import COUNTERFACTUAL
 from agenttts.testing import ScriptedClient
 from tests.searching.test_loop import Fixed
 
@@ -111,23 +110,28 @@ async def test_a_search_that_was_cut_off_finds_the_same(store: Store) -> None:
 
 
 @pytest.mark.parametrize("budgets", [(), (4000, 8000)])
-async def test_the_best_becomes_a_trial_that_is_whole_and_is_recommended(
-    store: Store, budgets: Sequence[float]
-) -> None:
-    used = environment()
-    tried = [at.Allocation.from_key(f"find=small*1;answer=small*{samples}") for samples in (12, 7)]
-    result = await searched(
-        store, used, trials=2, method=Fixed(tried), racing=at.Racing(look=10), budgets=budgets, parallel=2
-    )
-    best = result.best
-    assert best.allocation["answer"].operator == KNOWING.name and best.evaluation.score > 0.9
-    assert best.searcher == COUNTERFACTUAL and "scored by the samples of trial" in best.rationale
-    assert len(best.evaluation.results) == 30 and result.validation is not None
-    assert best in result.archive.trials and best.allocation not in {t.allocation for t in result.archive.untried}
+async def test_they_are_evidence_for_what_is_recommended_now_and_later(store: Store, budgets: Sequence[float]) -> None:
+    options: dict[str, Any] = {"trials": 10, "racing": at.Racing(look=10), "budgets": budgets}
+    result = await searched(store, environment(), method=at.searcher("agent", llm="none"), **options)
+    assert result.best.allocation["answer"].operator == KNOWING.name
     told = report.recommendation(store, result.study)
-    assert told["trial"] == best.number and report.Findings.read(store, result.study).best == best
-    again = await searched(store, used, trials=2, method=Fixed(tried), racing=at.Racing(look=10), budgets=budgets)
-    assert again.best == best and again.archive.trials == result.archive.trials
+    assert told["trial"] == result.best.number and report.Findings.read(store, result.study).best == result.best
+    again = await searched(store, environment(), method=at.searcher("agent", llm="none"), **options)
+    assert again.best == result.best and again.archive == result.archive
+    (step, *_) = [each for each in store.steps(result.study) if "scored by the trials' samples" in each.text]
+    assert step.node == "recall"
+
+
+async def test_what_has_been_tried_since_is_no_counterfactual(store: Store) -> None:
+    tried = [at.Allocation.from_key(f"find=small*1;answer=small*{samples}") for samples in (8, 4)]
+    first = await searched(store, environment(), trials=1, method=Fixed(tried[:1]))
+    assert tried[1] in {each.allocation for each in first.archive.untried}
+    both = await searched(store, environment(), trials=2, method=Fixed(tried))
+    assert tried[1] not in {each.allocation for each in both.archive.untried}
+    assert len(both.archive.evidence) == len({each.allocation for each in both.archive.evidence})
+    (before,) = [each for each in first.archive.untried if each.allocation == tried[1]]
+    assert before.evaluation.score == both.archive.trials[1].evaluation.score
+    assert both.archive.trials[1].evaluation.spend.tokens == 0
 
 
 async def judged(output: Any, example: Any) -> float:

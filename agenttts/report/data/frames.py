@@ -37,8 +37,8 @@ def examples_frame(found: Findings) -> DataFrame:
         >>> from agenttts import report
         >>> report.examples_frame(found).groupby("held_out").score.mean()
         held_out
-        False    0.85
-        True     1.00
+        False    0.9
+        True     1.0
         Name: score, dtype: float64
     """
     checks = found.checks

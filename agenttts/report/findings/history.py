@@ -11,7 +11,7 @@ from agenttts.posterior.frontier import Expected, estimates
 from agenttts.posterior.insights import posterior
 from agenttts.posterior.surrogate import Sizes
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.trial import Look, Trial
+from agenttts.study.trial import Archive, Look, Trial
 
 _MOST = 30
 """Moments, or ends of rounds, at which a posterior is fitted; of more an even selection. Each takes some tenths of a
@@ -33,30 +33,31 @@ class Moment:
     """What it was expected to score."""
 
 
-def history(sizes: Sizes, trials: Sequence[Trial]) -> tuple[Moment, ...]:
+def history(sizes: Sizes, archive: Archive) -> tuple[Moment, ...]:
     """The moments of a study in their order; none where some trial does not tell when it saw what.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
-        trials: Those of one study.
+        archive: One study's.
     """
-    looks = _looks(trials)
-    return tuple(_moment(sizes, state) for state in _states(looks, _selected(range(len(looks)))))
+    looks = _looks(archive.trials)
+    states = _states(looks, _selected(range(len(looks))))
+    return tuple(_moment(sizes, state, _scored_by_then(state, archive)) for state in states)
 
 
-def new_bests(sizes: Sizes, trials: Sequence[Trial]) -> Mapping[int, Trial]:
+def new_bests(sizes: Sizes, archive: Archive) -> Mapping[int, Trial]:
     """Round -> the trial that then became the recommended one, by what was known before the next round's trials.
 
     It may be of an earlier round and have seen more examples since. Of many rounds an even selection is judged, and a
     change is told at the next of them. Empty where there is no trial, or some trial does not tell when it saw what.
     """
-    looks = _looks(trials)
+    looks = _looks(archive.trials)
     rounds = accumulate((trial.round for _, trial in looks), max)
     ends = _selected(list({number: place for place, number in enumerate(rounds)}.values()))
     became: dict[int, Trial] = {}
     last = None
     for state in _states(looks, ends):
-        best = posterior(sizes, state).best(state)
+        best = posterior(sizes, (*state, *_scored_by_then(state, archive))).best(state)
         if best.number != last:
             became[max(trial.round for trial in state)], last = best, best.number
     return became
@@ -84,8 +85,20 @@ def _states(looks: Sequence[tuple[Look, Trial]], places: Sequence[int]) -> Itera
             yield list(seen.values())
 
 
-def _moment(sizes: Sizes, state: Sequence[Trial]) -> Moment:
-    surrogate = posterior(sizes, state)
+def _scored_by_then(state: Sequence[Trial], archive: Archive) -> list[Trial]:
+    """The counterfactual trials that these trials score, on the examples that they have seen."""
+    begun, tried = {trial.number for trial in state}, {trial.allocation.key for trial in state}
+    seen = {result.example for trial in state for result in trial.evaluation.results}
+    found = []
+    for each in archive.counterfactuals:
+        results = tuple(result for result in each.evaluation.results if result.example in seen)
+        if results and each.scored_by in begun and each.allocation.key not in tried:
+            found.append(replace(each, evaluation=Evaluation(results=results)))
+    return found
+
+
+def _moment(sizes: Sizes, state: Sequence[Trial], scored: Sequence[Trial]) -> Moment:
+    surrogate = posterior(sizes, (*state, *scored))
     best = surrogate.best(state)
     return Moment(
         trials=len(state),

@@ -57,7 +57,7 @@ def scaling_curves(found: Findings, subtask: str) -> list[Curve]:
     Examples:
         >>> from agenttts import report
         >>> {curve.model: curve.knee for curve in report.scaling_curves(found, "find")}
-        {'small': 2}
+        {'small': 1}
     """
     best = found.best.allocation
     prices = found.prices.get(subtask, {})

@@ -27,7 +27,7 @@ def frontier_table(found: Frontier, unit: str) -> Listing:
         >>> rich.print(report.frontier_table(found.frontier, found.unit))
          budget
         (MFLOP)  find      answer                  expected                held-out
-            320  small x4  large x1  0.976 (0.895 to 1.000)  1.000 (0.566 to 1.000)
+            320  small x2  large x1  1.008 (0.902 to 1.000)  1.000 (0.566 to 1.000)
         ...
     """
     points = found.points
@@ -51,8 +51,8 @@ def pareto_table(found: Frontier) -> Listing:
         >>> from agenttts import report
         >>> rich.print(report.pareto_table(found.frontier))
         trial  find      answer    cost                expected  examples
-            1  small x6  small x1   112  0.676 (0.515 to 0.837)        10
-            2  large x1  small x1   272  0.701 (0.539 to 0.863)        10
+            1  small x6  small x1   112  0.626 (0.442 to 0.810)        10
+            8  small x5  small x5   134  0.997 (0.855 to 1.000)        10
         ...
     """
     first = [_column("trial", (str(trial.number) for trial, _ in found.pareto))]

@@ -31,7 +31,7 @@ def summary_lines(result: SearchResult, unit: str, budget: float) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.summary_lines(result, space.cost_model.unit, space.budget)[:3]
-        ['Best allocation (by posterior mean over all trials):', '  find: small x4', '  answer: large x1']
+        ['Best allocation (by posterior mean over all trials):', '  find: small x2', '  answer: large x1']
     """
     best, check = result.best, result.validation
     lines = ["Best allocation (by posterior mean over all trials):"]
@@ -152,7 +152,7 @@ def trace_lines(
     """
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
-    bests = new_bests(study.spec.sizes, archive.trials) if trial_number is None else {}
+    bests = new_bests(study.spec.sizes, archive) if trial_number is None else {}
     unit, reasons = cost_model(study.spec.cost_model).unit, _MOST_REASONS if trial_number is None else None
     every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
