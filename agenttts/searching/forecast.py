@@ -2,7 +2,8 @@
 
 To expect: a search that tries allocations at random is played through, with a pool in which a stage that has the same
 choices before it asks the same again. Upstream choices that differ often give the same output, which is then reused,
-too: how much was reused is taken from earlier studies of the pipeline in the store, where there are any.
+too: how much was reused is taken from earlier studies of the pipeline in the store, where there are any, and what
+their trials asked is not asked again.
 At most: every trial sees all examples, asks for the dearest that the budget allows, reuses nothing, and every sample is
 as long as `max_tokens`.
 Token lengths are those that earlier studies measured, else the declared ones. What a planner takes is not in it.
@@ -11,7 +12,7 @@ Token lengths are those that earlier studies measured, else the declared ones. W
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,8 +135,8 @@ def forecast(plan: SearchPlan, earlier: Earlier | None = None) -> Forecast:
     play = _Play(space, _measured(space, known.trials))
     for number in range(_PLAYED):
         tried = space.sample(np.random.default_rng(number), min(plan.limits.trials, space.size))
-        play.search(tried, seen / _PLAYED)
-        play.search(tried[:1], held_out / _PLAYED)
+        play.search(tried, seen / _PLAYED, play.held(known.trials, set(plan.environment.examples), seen))
+        play.search(tried[:1], held_out / _PLAYED, {})
     worst = _worst_by_model(space, plan.limits.trials * examples + held_out * len(plan.spaces))
     return Forecast(
         models={model.name: model for model in plan.space.pipeline.models},
@@ -148,6 +149,8 @@ def forecast(plan: SearchPlan, earlier: Earlier | None = None) -> Forecast:
 
 
 Amounts = dict[Model, Amount]
+Prompt = tuple[str, str, tuple[object, ...]]
+"""What decides a stage's prompt: the stage, who is asked and how, and the choices of the stages before it."""
 
 
 @dataclass
@@ -161,17 +164,28 @@ class _Play:
     drawn: float = 0.0
     """Tokens of all draws, those that the pool answers included."""
 
-    def search(self, tried: Sequence[Allocation], examples: float) -> None:
-        """Try allocations one after the other, with a pool of their own."""
-        asked: dict[tuple[object, ...], int] = {}
+    def held(self, trials: Sequence[Trial], examples: Set[str], count: int) -> dict[Prompt, int]:
+        """How many samples of which prompts the pool has of trials that saw so many of these examples."""
+        held: dict[Prompt, int] = {}
+        for trial in trials:
+            if len(examples & {result.example for result in trial.evaluation.results}) >= count:
+                for prompt, choice in self._prompts(trial.allocation):
+                    held[prompt] = max(held.get(prompt, 0), choice.samples)
+        return held
+
+    def search(self, tried: Sequence[Allocation], examples: float, held: dict[Prompt, int]) -> None:
+        """Try allocations one after the other, with a pool that holds this, and then what they have brought."""
         for allocation in tried:
-            for subtask in self.space.pipeline.order:
-                before = tuple((name, allocation[name]) for name in _ancestors(self.space, subtask.name))
-                choice = allocation[subtask.name]
-                key = (subtask.name, choice.pairing, before)
-                had = asked.get(key, 0)
-                asked[key] = max(had, choice.samples)
-                self._ask(self.stages[subtask.name], choice, had, examples)
+            for prompt, choice in self._prompts(allocation):
+                had = held.get(prompt, 0)
+                held[prompt] = max(had, choice.samples)
+                self._ask(self.stages[prompt[0]], choice, had, examples)
+
+    def _prompts(self, allocation: Allocation) -> Iterator[tuple[Prompt, Choice]]:
+        for subtask in self.space.pipeline.order:
+            if (choice := allocation.get(subtask.name)) is not None:
+                before = tuple((name, allocation.get(name)) for name in _ancestors(self.space, subtask.name))
+                yield (subtask.name, choice.pairing, before), choice
 
     def _ask(self, subtask: Subtask, choice: Choice, had: int, examples: float) -> None:
         """Ask for the samples beyond those that the same prompts have brought."""
