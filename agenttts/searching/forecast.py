@@ -21,10 +21,10 @@ from agenttts.db import Store
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Model, Subtask
 from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.tariff import Tariff, tariff
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.pricing import known_lengths, space_at
 from agenttts.space import Allocation, Choice, SearchSpace
-from agenttts.space.tariff import Tariff, tariff
 from agenttts.study.lengths import declared_lengths, measured_lengths
 from agenttts.study.trial import Trial
 
