@@ -14,9 +14,11 @@ from agenttts.cli.options import (
     DEFAULT_STORE,
     BudgetOption,
     BudgetsOption,
+    ConfirmOption,
     CostOption,
     CounterfactualsOption,
     DataOption,
+    DryRunOption,
     EndpointOption,
     Env,
     ExperienceOption,
@@ -86,10 +88,12 @@ def search(
     study: StudyOption = None,
     track: TrackOption = [],  # noqa: B006  (typer copies it)
     store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+    confirm_above: ConfirmOption = 5.0,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem, Waiting
-    from agenttts.cli.run import plan, run_search
+    from agenttts.cli.run import plan, run_search, show_forecast
     from agenttts.searching.progress import Limits
 
     problem = Problem.create(
@@ -119,7 +123,10 @@ def search(
         study=study,
         ray=ray,
     )
-    run_search(problem, planned, track)
+    if dry_run:
+        show_forecast(problem, planned)
+    else:
+        run_search(problem, planned, track, confirm_above=confirm_above)
 
 
 def compare(
