@@ -89,6 +89,13 @@ SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per method, with
 ParallelOption = Annotated[int, typer.Option("--parallel", help="Trials proposed and evaluated at once.")]
 MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Stop when the study has paid for as many.")]
 MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", help="Stop when the study has spent as much.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what the search will take, model by model, and stop.")
+]
+ConfirmOption = Annotated[
+    float,
+    typer.Option("--confirm-above", min=0, help="On a terminal, ask before a search that will take more dollars."),
+]
 GiveUpOption = Annotated[
     float,
     typer.Option("--give-up-after", help="Minutes without any answer after which an endpoint is given up."),

@@ -19,10 +19,12 @@ from rich.console import Console
 
 from agenttts._util.hints import program
 from agenttts.cli.console import command_line, open_console, print_pair, print_wrapped
+from agenttts.cli.forecast import confirm, forecast_lines, forecast_of, forecast_table
 from agenttts.cli.live import print_heading, show_progress
 from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
 from agenttts.db import location
+from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.protocols import Environment, Searcher
@@ -124,18 +126,28 @@ def method_in_words(searcher: Searcher) -> str:
     return searcher.title
 
 
-def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = ()) -> None:
-    """Search, and print how it goes and how it ends; tell trackers of these names the same."""
+def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = (), *, confirm_above: float) -> None:
+    """Search, and print how it goes and how it ends; tell trackers of these names the same.
+
+    Args:
+        problem: What is searched.
+        plan: How.
+        track: Names of trackers.
+        confirm_above: Dollars to expect from which on a person at a terminal is asked.
+    """
     console, trackers, location = open_console(), [tracker(name) for name in track], _location(plan)
+    found = forecast_of(plan) if isinstance(problem.environment, LiveEnvironment) else None
 
     def heading(recorded: str) -> Iterable[tuple[str, str]]:
-        method = ("method", method_in_words(plan.searcher))
-        return problem.heading(recorded, method, ("study", f"{plan.study_name} in {location}"))
+        more = [] if found is None or recorded else forecast_lines(found, plan)
+        return problem.heading(recorded, *_named(plan, location), *more)
 
     with show_progress(console, heading) as on_progress:
 
         def told(progress: Progress) -> None:
             on_progress(progress)
+            if progress.phase == "starting" and found is not None and not progress.study.details.get("recorded"):
+                confirm(console, found, plan, confirm_above)
             for each in trackers:
                 each(progress)
 
@@ -149,6 +161,19 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = ()) ->
         console.print()
         console.print(frontier_table(result.frontier, problem.space.scale))
     print_next_steps(console, result.study.name, str(plan.store))
+
+
+def _named(plan: SearchPlan, location: str) -> list[tuple[str, str]]:
+    return [("method", method_in_words(plan.searcher)), ("study", f"{plan.study_name} in {location}")]
+
+
+def show_forecast(problem: Problem, plan: SearchPlan) -> None:
+    """Print what a search will take, model by model; nothing is asked, written or paid for."""
+    console, found = open_console(), forecast_of(plan)
+    label = problem.environment.recorded
+    print_heading(console, problem.heading(label, *_named(plan, _location(plan)), *forecast_lines(found, plan)))
+    console.print()
+    console.print(forecast_table(found))
 
 
 def print_next_steps(console: Console, study: str, store: str) -> None:

@@ -15,9 +15,11 @@ from agenttts.cli.options import (
     BaselineOption,
     BudgetOption,
     BudgetsOption,
+    ConfirmOption,
     CostOption,
     CounterfactualsOption,
     DataOption,
+    DryRunOption,
     EndpointOption,
     Env,
     ExperienceOption,
@@ -92,10 +94,12 @@ def search(
     study: StudyOption = None,
     track: TrackOption = [],  # noqa: B006  (typer copies it)
     store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+    confirm_above: ConfirmOption = 5.0,
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem, Waiting
-    from agenttts.cli.run import PlannerModel, plan, run_search
+    from agenttts.cli.run import PlannerModel, plan, run_search, show_forecast
     from agenttts.deployment.file import allocation_in
     from agenttts.searching.progress import Limits
     from agenttts.space.landmarks import usual
@@ -128,7 +132,10 @@ def search(
         study=study,
         ray=ray,
     )
-    run_search(problem, planned, track)
+    if dry_run:
+        show_forecast(problem, planned)
+    else:
+        run_search(problem, planned, track, confirm_above=confirm_above)
 
 
 def compare(

@@ -42,6 +42,19 @@ trials = Table(
     UniqueConstraint("study_id", "allocation"),
 )
 
+proposals = Table(
+    "proposals",  # what is being evaluated, until it is recorded as a trial: a search that was killed goes on with it
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _study(),
+    Column("allocation", PlainText, nullable=False),
+    Column("rationale", PlainText, nullable=False),
+    Column("searcher", Label(200), nullable=False),
+    Column("examples", Integer),  # null: the loop decides
+    Column("round", Integer, nullable=False),
+    UniqueConstraint("study_id", "allocation"),
+)
+
 counterfactuals = Table(
     "counterfactuals",
     metadata,

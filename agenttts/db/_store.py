@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, Engine, Row, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts._util.text import storable, storable_data
@@ -163,6 +163,29 @@ class Store:
 
     # What a search writes
 
+    def put_proposals(self, study: Study, proposals: Sequence[Proposal], *, round: int) -> None:
+        """Record what is about to be evaluated, until `add_trial` or `extend_trial` records what came of it."""
+        rows = [
+            {
+                "study_id": study.id,
+                "allocation": each.allocation.key,
+                "rationale": each.rationale,
+                "searcher": each.searcher,
+                "examples": each.examples,
+                "round": round,
+            }
+            for each in proposals
+        ]
+
+        def put(connection: Connection) -> None:
+            _lock_study(connection, study)
+            for each in proposals:
+                connection.execute(_proposal_of(study, each.allocation.key))
+            connection.execute(insert(t.proposals), rows)
+
+        if rows:
+            write(self._engine, put)
+
     def add_trial(
         self,
         study: Study,
@@ -217,6 +240,7 @@ class Store:
             known = select(t.trials.c.id).where(mine, t.trials.c.allocation == row["allocation"])
             if connection.execute(known).first() is not None:
                 return None
+            connection.execute(_proposal_of(study, trial.allocation.key))
             # No trial is ever deleted: the last number is how many there are, and the index has it without counting.
             last = select(func.coalesce(func.max(t.trials.c.number), 0)).where(mine)
             number = int(connection.execute(last).scalar_one()) + 1
@@ -263,6 +287,7 @@ class Store:
                 looks = (*looks, _look(whole, _now()))
                 values["looks"] = _LOOKS.dump_python(looks, mode="json")
             connection.execute(update(t.trials).where(mine).values(**values))
+            connection.execute(_proposal_of(study, trial.allocation.key))
             return replace(trial, cost=priced, evaluation=whole, looks=looks)
 
         return write(self._engine, extended)
@@ -352,6 +377,21 @@ class Store:
             examples=study.spec.examples,
             counterfactuals=tuple(self._counterfactuals(study)),
         )
+
+    def proposals(self, study: Study) -> list[tuple[Proposal, int]]:
+        """What was being evaluated when the searches of a study ended or were killed, each with its round."""
+        return [
+            (
+                Proposal(
+                    Allocation.from_key(row.allocation).in_order(study.spec.sizes),
+                    row.rationale,
+                    row.searcher,
+                    row.examples,
+                ),
+                row.round,
+            )
+            for row in self._rows(t.proposals, study)
+        ]
 
     def count_trials(self, study: Study) -> int:
         """How many trials a study has, those of other processes included."""
@@ -457,6 +497,11 @@ class Store:
     def _rows(self, table: Any, study: Study) -> list[Row[Any]]:
         statement = select(table).where(table.c.study_id == study.id).order_by(table.c.id)
         return list(read(self._engine, lambda connection: connection.execute(statement).all()))
+
+
+def _proposal_of(study: Study, allocation: str) -> Delete:
+    """What removes a proposal that has been dealt with."""
+    return delete(t.proposals).where(t.proposals.c.study_id == study.id, t.proposals.c.allocation == allocation)
 
 
 def _lock_study(connection: Connection, study: Study) -> None:

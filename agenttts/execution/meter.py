@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from agenttts.errors import LimitReached
 from agenttts.llm.samples import Spend
+
+_log = logging.getLogger(__name__)
+_TOLD = (0.5, 0.8)
+"""Shares of a limit."""
 
 
 class Meter:
@@ -68,5 +73,12 @@ class Meter:
         return tokens_hold and (self.max_usd is None or self.spent.usd + self._usd_under_way + usd <= self.max_usd)
 
     def add(self, spend: Spend) -> None:
-        """Count what was paid for or reused."""
-        self.spent += spend
+        """Count what was paid for or reused; half a limit and four fifths of it are told."""
+        before, self.spent = self.spent, self.spent + spend
+        for share in _TOLD:
+            if self.max_tokens is not None and before.tokens < share * self.max_tokens <= self.spent.tokens:
+                used = f"{self.spent.tokens:,} of {self.max_tokens:,} tokens (--max-tokens)"
+                _log.warning("%.0f %% of a limit are used up: %s", 100 * share, used)
+            if self.max_usd is not None and before.usd < share * self.max_usd <= self.spent.usd:
+                used = f"{self.spent.usd:.4f} of {self.max_usd:g} USD (--max-usd)"
+                _log.warning("%.0f %% of a limit are used up: %s", 100 * share, used)

@@ -28,7 +28,7 @@ from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
 from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens
 from agenttts.pipeline import Message, Model, Sampling
-from agenttts.space.tariff import tariff
+from agenttts.pipeline.tariff import tariff
 
 SEARCH = "search"
 """Namespace of the samples that a search draws on."""

@@ -22,7 +22,7 @@ from agenttts.llm.token_counts import (
     told_prompt_tokens,
     told_reasoning_tokens,
 )
-from agenttts.space.tariff import listed
+from agenttts.pipeline.tariff import listed
 
 DEFAULT_MODEL = "o3-mini"
 """The paper's search model."""

@@ -14,7 +14,7 @@ from agenttts.errors import BudgetTooSmall, ConfigError, LimitReached, ModelRefu
 from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.hopeless import require_some_use
 from agenttts.searching.plan import SearchPlan
-from agenttts.searching.ruling_out import archive_without, failed_evaluation, ruled_out, space_without
+from agenttts.searching.ruling_out import archive_without, failed_evaluation, is_ruled_out, ruled_out, space_without
 from agenttts.searching.running import RunningSearch, all_of
 from agenttts.searching.scoring import missing_in_words
 from agenttts.space import SearchSpace
@@ -27,6 +27,19 @@ _SHOWN = 100
 
 class _NothingFits(Exception):
     """There is nothing left to propose."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Proposals that are evaluated side by side."""
+
+    number: int
+    """Trials in the archive when they were made."""
+    space: SearchSpace
+    """Of the budget that they were made for."""
+    proposals: list[Proposal]
+    count: int
+    """How many the round has, with those that an earlier run has evaluated."""
 
 
 @dataclass
@@ -44,20 +57,21 @@ class SearchLoop:
         return stopped
 
     async def _rounds(self) -> str:
-        empty_rounds = 0
         try:
             await self._try_baseline()
         except LimitReached as limit:
             return str(limit)
+        empty_rounds, left = 0, self._left_over()
         while len(self.search.archive.trials) < self.search.plan.limits.trials:
             try:
                 self.search.meter.check()
                 await self.search.ask_again()
                 await self.counterfactuals.update()
-                space, proposals = await self._ask()
-                await self._evaluate_all(proposals)
+                asked = left or await self._ask()
+                left, proposals = None, asked.proposals
+                await self._evaluate_all(asked)
                 if all(proposal.examples is None for proposal in proposals):
-                    await self._look_again(space, len(proposals))
+                    await self._look_again(asked.space, asked.count)
             except (LimitReached, _NothingFits) as limit:
                 self.search.catch_up()
                 return str(limit)
@@ -75,28 +89,50 @@ class SearchLoop:
             return
         self.search.meter.check()
         why = "baseline: what the recommended allocation is compared with"
-        await self._evaluate_all([Proposal(baseline, why, searcher=BASELINE)])
+        self.search.report("evaluating")
+        await self._evaluate(Proposal(baseline, why, searcher=BASELINE), len(self.search.archive.trials))
 
     def _exhausted(self) -> bool:
         return len(self.search.archive.tried) >= self.search.plan.space.size
 
-    async def _ask(self) -> tuple[SearchSpace, list[Proposal]]:
-        """Proposals for the budget whose turn it is, or for the next for which there are any, and its space."""
-        self.search.report("proposing")
+    def _left_over(self) -> _Round | None:
+        """What an earlier run of this search was evaluating when it ended or was killed."""
+        recorded = self.search.store.proposals(self.search.study)
+        out = ruled_out(self.search.archive.trials)
+        wanted = [
+            each for each in recorded if not is_ruled_out(each[0].allocation, out) and self._examples_for(each[0])
+        ]
+        left = self.search.plan.limits.trials - len(self.search.archive.trials)
+        if not wanted[:left]:
+            return None
+        number = wanted[0][1]
+        proposals = [proposal for proposal, _ in wanted[:left]]
+        done = sum(trial.round == number for trial in self.search.archive.trials)
+        return _Round(number, self.search.priced(self._spaces(number)[0]), proposals, len(proposals) + done)
+
+    def _spaces(self, number: int) -> Sequence[SearchSpace]:
+        """The spaces of the budgets, in the order of their turn in this round."""
         # Rounds that are in the archive, so that a resumed search proposes the same.
-        turn = len({trial.round for trial in self.search.archive.trials}) % len(self.search.plan.spaces)
-        too_small = 0
-        for space in (*self.search.plan.spaces[turn:], *self.search.plan.spaces[:turn]):
+        before = {trial.round for trial in self.search.archive.trials if trial.round < number}
+        turn, spaces = len(before) % len(self.search.plan.spaces), self.search.plan.spaces
+        return (*spaces[turn:], *spaces[:turn])
+
+    async def _ask(self) -> _Round:
+        """Proposals for the budget whose turn it is, or for the next for which there are any."""
+        self.search.report("proposing")
+        number, too_small = len(self.search.archive.trials), 0
+        for space in self._spaces(number):
             try:
                 priced = self.search.priced(space)
             except BudgetTooSmall:
                 too_small += 1
                 continue
             if proposals := await self._ask_within(priced):
-                return priced, proposals
+                self.search.store.put_proposals(self.search.study, proposals, round=number)
+                return _Round(number, priced, proposals, len(proposals))
         if too_small == len(self.search.plan.spaces):
             raise _NothingFits("no allocation is within the budget at the lengths that were measured")
-        return self.search.plan.space, []
+        return _Round(number, self.search.plan.space, [], 0)
 
     async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
         """Proposals that may be evaluated; the others are recorded as rejected."""
@@ -130,12 +166,11 @@ class SearchLoop:
         self.search.store.add_refusal(self.search.study, refusal)
         self.search.archive = replace(self.search.archive, refusals=(*self.search.archive.refusals, refusal))
 
-    async def _evaluate_all(self, proposals: list[Proposal]) -> None:
+    async def _evaluate_all(self, asked: _Round) -> None:
         """Evaluate side by side; each is recorded as it finishes, whatever becomes of the others."""
-        if proposals:
+        if asked.proposals:
             self.search.report("evaluating")
-        round_ = len(self.search.archive.trials)
-        await all_of(self._evaluate(proposal, round_) for proposal in proposals)
+        await all_of(self._evaluate(proposal, asked.number) for proposal in asked.proposals)
 
     async def _evaluate(self, proposal: Proposal, round_: int) -> None:
         tried = self.search.trial(proposal.allocation)

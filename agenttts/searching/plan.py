@@ -11,13 +11,13 @@ from agenttts._util.checks import NAME, members, require
 from agenttts.db import Store
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
+from agenttts.pipeline.tariff import needed_tariff
 from agenttts.posterior.frontier import require_budgets
 from agenttts.posterior.surrogate import Sizes
 from agenttts.protocols import Environment, Searcher
 from agenttts.searching.progress import Limits, Progress
 from agenttts.searching.racing import Racing
 from agenttts.space import Allocation, SearchSpace
-from agenttts.space.tariff import needed_tariff
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import Trial
 

@@ -29,7 +29,7 @@ from agenttts._util.numbers import Scale, scale
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
 from agenttts.pipeline.operators import Load, Operator
-from agenttts.space.tariff import needed_tariff
+from agenttts.pipeline.tariff import needed_tariff
 
 _MFLOP = 1e6
 _B200_FLOP_PER_BYTE = 562.5

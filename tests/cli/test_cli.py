@@ -213,7 +213,7 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search mine.py:environment --budget 100 --timeout nan", "--timeout must be seconds, more than 0, not nan"),
         ("search mine.py:environment --budget 100 --give-up-after -1", "--give-up-after must be minutes, more than 0"),
         ("search mine.py:environment --budget 100 --method magic", "there is no method 'magic'"),
-        ("search mine.py:environment --budget 100 --cost usd", "needs usd_per_million_prompt_tokens of model 'small'"),
+        ("search mine.py:environment --budget 100 --cost usd", "needs the prices of model 'small'"),
         ("search mine.py:environment --budget 100 --max-usd 1", "needs the prices of model 'small'"),
         ("search mine.py:environment --budget 100 --llm o3-mini", "needs a key: set OPENAI_API_KEY"),
         ("search mine.py:environment --budget 100 --method random --llm o3-mini", "'random' asks no LLM"),

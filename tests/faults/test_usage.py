@@ -102,7 +102,9 @@ async def test_a_limit_in_usd_holds(usage: str) -> None:
 async def test_a_right_usage_is_taken_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     meter = Meter(max_tokens=100)
     assert await spent(json.dumps(RIGHT), meter) == 7
-    assert meter.spent.tokens == 7 * 16 and not caplog.records
+    assert meter.spent.tokens == 7 * 16
+    told = [f"{share} % of a limit are used up" for share in (50, 80)]
+    assert [record.message.split(":")[0] for record in caplog.records] == told
 
 
 @pytest.mark.parametrize("told", [1, 200, 316])

@@ -22,7 +22,7 @@ def test_of_a_study_too_long_to_fit_whole_the_recommended_trial_is_named() -> No
     assert posterior(PIPELINE.sizes, trials).best(trials) == unlucky, "what the posterior is not fitted to is best"
     found = Findings(
         store=Store(),
-        study=Study(1, "long", datetime.now(UTC), replace(SPEC, sizes=PIPELINE.sizes), {}),
+        study=Study(1, "long", datetime.now(UTC), replace(SPEC, sizes=PIPELINE.sizes, budget=SPACE.budget), {}),
         archive=Archive(trials=trials),
         steps=(),
         checks={},

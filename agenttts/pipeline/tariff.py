@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from agenttts._util.extras import installed
 from agenttts._util.hints import install
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Model
+from agenttts.pipeline.model import Model
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 _LOCAL = ("http://localhost", "http://127.", "http://0.0.0.0", "http://[::1]")
@@ -42,8 +42,10 @@ class Tariff(NamedTuple):
 def tariff(model: Model) -> Tariff | None:
     """What a model's tokens cost; None where that is not known.
 
+    Where one of the two prices is declared, the other is 0: embeddings have no completion.
+
     Examples:
-        >>> from agenttts.space.tariff import tariff
+        >>> from agenttts.pipeline.tariff import tariff
         >>> priced = at.Model("m", usd_per_million_prompt_tokens=0.25, usd_per_million_completion_tokens=2.0)
         >>> tariff(priced).usd(prompt=4000, completion=500)
         0.002
@@ -51,20 +53,19 @@ def tariff(model: Model) -> Tariff | None:
     prompt, completion = model.usd_per_million_prompt_tokens, model.usd_per_million_completion_tokens
     if prompt is None and completion is None:
         return listed(model.served_name, model.base_url, str(model.own_fields.get("service_tier") or ""))
-    if prompt is None or completion is None:
-        return None
     cached = model.usd_per_million_cached_prompt_tokens
-    return Tariff(prompt, completion, prompt if cached is None else cached)
+    return Tariff(prompt or 0.0, completion or 0.0, prompt or 0.0 if cached is None else cached)
 
 
 def needed_tariff(model: Model, what: str) -> Tariff:
-    """What a model's tokens cost.
+    """What a model's tokens cost, of prompts and of completions.
 
     Raises:
-        ConfigError: When that is not known; the message says what needs it.
+        ConfigError: When one of them is not known; the message says what needs it.
     """
     found = tariff(model)
-    if found is None:
+    one = (model.usd_per_million_prompt_tokens is None) != (model.usd_per_million_completion_tokens is None)
+    if found is None or one:
         hint = "" if installed("genai_prices") else f"; for well-known providers there is a list: {install('prices')}"
         raise ConfigError(
             f"{what} needs the prices of model {model.name!r}: declare usd_per_million_prompt_tokens and "

@@ -6,8 +6,8 @@ import pytest
 
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
+from agenttts.pipeline.tariff import tariff
 from agenttts.space.cost import UsdCost
-from agenttts.space.tariff import tariff
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -51,5 +51,8 @@ def test_a_model_of_ones_own_is_not_taken_for_a_providers(where: str) -> None:
     assert tariff(Model("no-such-model-1", base_url=OPENAI)) is None
 
 
-def test_half_a_price_is_none() -> None:
-    assert tariff(Model("gpt-4o-mini", base_url=OPENAI, usd_per_million_prompt_tokens=1)) is None
+def test_half_a_price_prices_embeddings_but_no_allocation() -> None:
+    model = Model("gpt-4o-mini", base_url=OPENAI, usd_per_million_prompt_tokens=1)
+    assert tariff(model) == (1, 0, 1, "")
+    with pytest.raises(ConfigError, match="needs the prices of model"):
+        UsdCost().cost(Subtask("s", (model,), "x"), model, 1)
