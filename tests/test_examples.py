@@ -53,7 +53,7 @@ def test_the_synthetic_table_is_what_its_script_prints() -> None:
 
 
 def test_the_page_links_to_files_that_are_there() -> None:
-    assert [name for name in re.findall(r"\]\((.*?)\)", PAGE) if not (EXAMPLES / name).is_file()] == []
+    assert [name for name in re.findall(r"\]\((.*?)\)", PAGE) if not (EXAMPLES / name).exists()] == []
 
 
 class TestOperatorOfTheExample(OperatorSuite):
