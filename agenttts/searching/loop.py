@@ -30,7 +30,7 @@ class _NothingFits(Exception):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _ProposedRound:
     """Proposals that are evaluated side by side."""
 
     number: int
@@ -95,7 +95,7 @@ class SearchLoop:
     def _exhausted(self) -> bool:
         return len(self.search.archive.tried) >= self.search.plan.space.size
 
-    def _left_over(self) -> _Asked | None:
+    def _left_over(self) -> _ProposedRound | None:
         """What an earlier run of this search was evaluating when it ended or was killed."""
         recorded = self.search.store.proposals(self.search.study)
         out = ruled_out(self.search.archive.trials)
@@ -108,7 +108,7 @@ class SearchLoop:
         number = wanted[0][1]
         proposals = [proposal for proposal, _ in wanted[:left]]
         done = sum(trial.round == number for trial in self.search.archive.trials)
-        return _Asked(number, self.search.priced(self._spaces(number)[0]), proposals, len(proposals) + done)
+        return _ProposedRound(number, self.search.priced(self._spaces(number)[0]), proposals, len(proposals) + done)
 
     def _spaces(self, number: int) -> Sequence[SearchSpace]:
         """The spaces of the budgets, in the order of their turn in this round."""
@@ -117,7 +117,7 @@ class SearchLoop:
         turn, spaces = len(before) % len(self.search.plan.spaces), self.search.plan.spaces
         return (*spaces[turn:], *spaces[:turn])
 
-    async def _ask(self) -> _Asked:
+    async def _ask(self) -> _ProposedRound:
         """Proposals for the budget whose turn it is, or for the next for which there are any."""
         self.search.report("proposing")
         number, too_small = len(self.search.archive.trials), 0
@@ -129,10 +129,10 @@ class SearchLoop:
                 continue
             if proposals := await self._ask_within(priced):
                 self.search.store.put_proposals(self.search.study, proposals, round=number)
-                return _Asked(number, priced, proposals, len(proposals))
+                return _ProposedRound(number, priced, proposals, len(proposals))
         if too_small == len(self.search.plan.spaces):
             raise _NothingFits("no allocation is within the budget at the lengths that were measured")
-        return _Asked(number, self.search.plan.space, [], 0)
+        return _ProposedRound(number, self.search.plan.space, [], 0)
 
     async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
         """Proposals that may be evaluated; the others are recorded as rejected."""
@@ -166,7 +166,7 @@ class SearchLoop:
         self.search.store.add_refusal(self.search.study, refusal)
         self.search.archive = replace(self.search.archive, refusals=(*self.search.archive.refusals, refusal))
 
-    async def _evaluate_all(self, asked: _Asked) -> None:
+    async def _evaluate_all(self, asked: _ProposedRound) -> None:
         """Evaluate side by side; each is recorded as it finishes, whatever becomes of the others."""
         if asked.proposals:
             self.search.report("evaluating")

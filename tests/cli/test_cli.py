@@ -155,7 +155,7 @@ def test_the_agent_is_ablated_in_one_table(shell: Shell) -> None:
     rows = {row["method"]: row for row in shell.json(ABLATE)}
     assert list(rows) == [
         "agent", "without insight 1", "without insight 2", "without insight 3", "without all insights",
-        "without racing", "luckiest mean",
+        "without racing", "without counterfactual trials", "luckiest mean",
     ]  # fmt: skip
     studies = {name: [run["study"] for run in row["runs"]] for name, row in rows.items()}
     assert studies["luckiest mean"] == studies["without racing"] and len(shell.json("studies")) == len(rows) - 1
@@ -170,8 +170,8 @@ def test_the_agent_is_ablated_in_one_table(shell: Shell) -> None:
 def test_a_recording_is_not_called_a_purchase(shell: Shell) -> None:
     said = shell("search minihop-recorded --llm none --trials 2")
     assert said.splitlines()[0].endswith("(recorded samples of real models; no model runs)")
-    assert "The search replayed (nothing was bought): " in said and "tokens replayed" in said
-    assert "tokens bought" not in said
+    assert "The search replayed (nothing was bought): " in said and "k replayed, 0 reused" in said
+    assert " bought, " not in said
     assert "tokens replayed" in shell("trials") and " replayed" in shell("studies")
     assert shell.json("studies")[0]["recorded"] == "recorded samples of real models; no model runs"
 
