@@ -131,11 +131,20 @@ def count(prompt: str, samples: int) -> None:
     COUNTED["hits"] += tokens * (samples if known else samples - 1)
 
 
+FORMAL = """[1] {"task_steps": ["Step one"], "task_nodes": [{"task": "t"}]}
+main.py
+```
+print("yes")
+```
+Answer: yes"""
+
+
 def completion(body: dict[str, object]) -> dict[str, object]:
-    """Every choice says "yes"."""
-    samples = int(str(body.get("n") or 1))
-    count(json.dumps(body["messages"]), samples)
-    message = {"role": "assistant", "content": "yes"}
+    """Every choice says "yes", in the form that the paper's tasks ask for."""
+    samples, prompt = int(str(body.get("n") or 1)), json.dumps(body["messages"])
+    count(prompt, samples)
+    formal = any(word in prompt for word in ("Answer:", "Candidates:", "JSON", "program"))
+    message = {"role": "assistant", "content": FORMAL if formal else "yes"}
     choices = [{"index": i, "finish_reason": "stop", "message": message} for i in range(samples)]
     usage = {"prompt_tokens": 3, "completion_tokens": samples, "total_tokens": 3 + samples}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": choices,

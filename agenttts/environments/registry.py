@@ -145,7 +145,7 @@ def _load(module: str, name: str) -> ModuleType:
         return _load_file(Path(module).expanduser(), name)
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"environment {name!r}: {module!r} is neither a module's name nor the path of a .py file")
-    _make_importable(Path.cwd())
+    _make_importable(_here())
     with _blamed_on(name):
         return importlib.import_module(module)
 
@@ -166,9 +166,17 @@ def _load_file(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _make_importable(folder: Path) -> None:
+def _here() -> Path | None:
+    """The working folder; None where it has been deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _make_importable(folder: Path | None) -> None:
     """Let modules of a folder be imported from now on, behind the standard library and before what is installed."""
-    if str(folder) in sys.path:
+    if folder is None or str(folder) in sys.path:
         return
     installed = [place for place, entry in enumerate(sys.path) if Path(entry).name in _INSTALLED]
     sys.path.insert(installed[0] if installed else len(sys.path), str(folder))

@@ -39,7 +39,7 @@ def test_what_is_measured_prices_a_search(shell: Shell, endpoint: FakeEndpoint) 
     assert [row["requests_at_once"] for row in file["models"]["small"]["measured"]] == [1, 2]
     text = shell(f"{SEARCH} --throughput throughput.yaml")
     assert "throughput   throughput.yaml, as measured with 2 requests at once (the search has at most 10)" in text
-    assert "allocations cost at most 0.5 GPU s per query" in text
+    assert "allocations cost at most 500 GPU ms per query" in text
 
 
 def test_the_calibration_is_kept_with_the_study_its_file_and_its_report(

@@ -31,7 +31,7 @@ def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[st
     variable = settings.split()[0]
     out = shell(f"{command} --trials 4", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
     assert "environment  hotpotqa: 10 examples (simulated models; no LLM runs)" in out
-    assert f"data         {OWN / 'hotpotqa.jsonl'}" in out and "tokens simulated" in out
+    assert f"data         {OWN / 'hotpotqa.jsonl'}" in out and " simulated, " in out
     assert "The search simulated (nothing was bought): " in out
     again = shell(f"{command} --trials 4", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
     assert "resumed with 4 trials" in again

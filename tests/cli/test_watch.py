@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -21,7 +22,7 @@ def test_a_study_is_watched_and_exported(shell: Shell) -> None:
     said, best = shell("watch s"), shell.json("best")
     assert said.startswith("study s\nmine, random, budget 100 MFLOP per query\n5 trials; ")
     assert f" {best['searched']['score']:.3f} (" in said and f" by trial {best['trial']}\n" in said
-    assert all(f"\n    {number}  " in said for number in range(1, 6))
+    assert all(re.search(rf"^ *(baseline )?{number} ", said, re.MULTILINE) for number in range(1, 6))
     assert shell("export s --optuna sqlite:///o.db") == "wrote 5 trials of study s to sqlite:///o.db\n"
     found = optuna.load_study(study_name="s", storage=f"sqlite:///{shell.folder / 'o.db'}")
     assert len(found.trials) == 5
