@@ -35,8 +35,8 @@ class _ProposedRound:
 
     number: int
     """Trials in the archive when they were made."""
-    space: SearchSpace
-    """Of the budget that they were made for."""
+    budget: float
+    """What they were made for."""
     proposals: list[Proposal]
     count: int
     """How many the round has, with those that an earlier run has evaluated."""
@@ -71,7 +71,7 @@ class SearchLoop:
                 left, proposals = None, asked.proposals
                 await self._evaluate_all(asked)
                 if all(proposal.examples is None for proposal in proposals):
-                    await self._look_again(asked.space, asked.count)
+                    await self._look_again(asked.budget, asked.count)
             except (LimitReached, _NothingFits) as limit:
                 self.search.catch_up()
                 return str(limit)
@@ -108,7 +108,7 @@ class SearchLoop:
         number = wanted[0][1]
         proposals = [proposal for proposal, _ in wanted[:left]]
         done = sum(trial.round == number for trial in self.search.archive.trials)
-        return _ProposedRound(number, self.search.priced(self._spaces(number)[0]), proposals, len(proposals) + done)
+        return _ProposedRound(number, self._spaces(number)[0].budget, proposals, len(proposals) + done)
 
     def _spaces(self, number: int) -> Sequence[SearchSpace]:
         """The spaces of the budgets, in the order of their turn in this round."""
@@ -129,10 +129,10 @@ class SearchLoop:
                 continue
             if proposals := await self._ask_within(priced):
                 self.search.store.put_proposals(self.search.study, proposals, round=number)
-                return _ProposedRound(number, priced, proposals, len(proposals))
+                return _ProposedRound(number, space.budget, proposals, len(proposals))
         if too_small == len(self.search.plan.spaces):
             raise _NothingFits("no allocation is within the budget at the lengths that were measured")
-        return _ProposedRound(number, self.search.plan.space, [], 0)
+        return _ProposedRound(number, self.search.plan.space.budget, [], 0)
 
     async def _ask_within(self, space: SearchSpace) -> list[Proposal]:
         """Proposals that may be evaluated; the others are recorded as rejected."""
@@ -200,10 +200,10 @@ class SearchLoop:
             _log.warning("trial %d: %s; they are asked again", trial.number, missing_in_words(evaluation))
         self.search.report("evaluating")
 
-    async def _look_again(self, space: SearchSpace, count: int) -> None:
+    async def _look_again(self, budget: float, count: int) -> None:
         """Show more examples to the trials within a budget, at most `count`, where that is worth most."""
         if self.search.plan.racing is not None:
-            rivals, total = self.search.rivals(space.budget), len(self.search.environment.examples)
+            rivals, total = self.search.rivals(budget), len(self.search.environment.examples)
             worthy = self.search.plan.racing.worth_another(rivals, self.search.plan.space.pipeline.sizes, total, count)
             await all_of(
                 self.search.try_to_extend(trial, self.search.remaining(trial, self.search.plan.racing))
