@@ -126,7 +126,7 @@ async def main() -> None:
     """Two searches in one store."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print("| search | trials | tokens, expected | paid for | USD, expected | spent | most | recommended | USD a query |")
+    print("| search | trials | tokens, expected | paid | USD, expected | spent | most | recommended | USD a query |")
     print("|---|---:|---:|---:|---:|---:|---:|---|---:|")
     with tempfile.TemporaryDirectory() as folder:
         store = at.Store(str(Path(folder) / "runs.db"))
