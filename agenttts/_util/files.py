@@ -20,6 +20,14 @@ MOST_BYTES = 8 * 2**20
 """Of a file of settings that is read."""
 
 
+def working_folder() -> Path | None:
+    """The working folder; None where it has been deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A place to write to, which becomes the file when all went well, and is gone when not.

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from agenttts._util.files import working_folder
 from agenttts._util.text import one_line
 from agenttts.cli import read, search, serve
 from agenttts.errors import AgentTTSError, ConfigError
@@ -92,6 +93,8 @@ def main() -> None:
 
     open_closed()
     escape_unencodable()
+    if working_folder() is None:  # else Python's own imports fail where they look into it
+        sys.path[:] = filter(None, sys.path)
     try:
         code = app(standalone_mode=False)
     except AgentTTSError as error:

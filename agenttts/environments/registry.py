@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agenttts._util.files import working_folder
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.pipeline import Pipeline
@@ -145,7 +146,7 @@ def _load(module: str, name: str) -> ModuleType:
         return _load_file(Path(module).expanduser(), name)
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"environment {name!r}: {module!r} is neither a module's name nor the path of a .py file")
-    _make_importable(_here())
+    _make_importable(working_folder())
     with _blamed_on(name):
         return importlib.import_module(module)
 
@@ -164,14 +165,6 @@ def _load_file(path: Path, name: str) -> ModuleType:
     with _blamed_on(name):
         spec.loader.exec_module(module)
     return module
-
-
-def _here() -> Path | None:
-    """The working folder; None where it has been deleted."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return None
 
 
 def _make_importable(folder: Path | None) -> None:
