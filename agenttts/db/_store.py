@@ -17,29 +17,30 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agenttts._util.text import storable, storable_data
 from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, read, shown, write
+from agenttts.db._rows import (
+    EVALUATION,
+    LOOKS,
+    SPEND,
+    counterfactual_of,
+    counterfactual_row,
+    evaluation_json,
+    proposal_of,
+    proposal_row,
+    refusal_of,
+    step_of,
+    trial_of,
+    trial_row,
+)
 from agenttts.db._samples import SampleTable
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import StudySpec
-from agenttts.study.trial import (
-    COUNTERFACTUAL,
-    GUIDELINE_NODE,
-    AgentStep,
-    Archive,
-    Guideline,
-    Look,
-    Proposal,
-    Refusal,
-    Trial,
-)
+from agenttts.study.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
 
 _PREFIX_CACHES = "prefix_caches"
 """The one of a study's details that grows."""
-_EVALUATION = TypeAdapter(Evaluation)
-_LOOKS = TypeAdapter(tuple[Look, ...])
-_SPEND = TypeAdapter(Spend)
 _SPEC = TypeAdapter(StudySpec)
 _TOKEN_KINDS = ("cached_prompt_tokens", "reasoning_tokens", "estimated_tokens")
 _BOUGHT = ("requests", "prompt_tokens", "completion_tokens", *_TOKEN_KINDS, "usd")
@@ -165,26 +166,7 @@ class Store:
 
     def put_proposals(self, study: Study, proposals: Sequence[Proposal], *, round: int) -> None:
         """Record what is about to be evaluated, until `add_trial` or `extend_trial` records what came of it."""
-        rows = [
-            {
-                "study_id": study.id,
-                "allocation": each.allocation.key,
-                "rationale": each.rationale,
-                "searcher": each.searcher,
-                "examples": each.examples,
-                "round": round,
-            }
-            for each in proposals
-        ]
-
-        def put(connection: Connection) -> None:
-            _lock_study(connection, study)
-            for each in proposals:
-                connection.execute(_proposal_of(study, each.allocation.key))
-            connection.execute(insert(t.proposals), rows)
-
-        if rows:
-            write(self._engine, put)
+        self._put(t.proposals, study, [{**proposal_row(each), "round": round} for each in proposals])
 
     def add_trial(
         self,
@@ -225,14 +207,7 @@ class Store:
             created=now,
             looks=(_look(evaluation, now),),
         )
-        row = {
-            **{name: value for name, value in vars(trial).items() if name in t.trials.c},
-            "study_id": study.id,
-            "allocation": trial.allocation.key,
-            "score": evaluation.score,
-            "evaluation": _EVALUATION.dump_python(evaluation, mode="json"),
-            "looks": _LOOKS.dump_python(trial.looks, mode="json"),
-        }
+        row = {**trial_row(trial), "study_id": study.id}
 
         def added(connection: Connection) -> int | None:
             _lock_study(connection, study)
@@ -278,14 +253,14 @@ class Store:
         def extended(connection: Connection) -> Trial:
             _lock_study(connection, study)
             row = connection.execute(select(t.trials.c.evaluation, t.trials.c.looks).where(mine)).one()
-            whole = _EVALUATION.validate_python(row.evaluation).extended(evaluation)
+            whole = EVALUATION.validate_python(row.evaluation).extended(evaluation)
             priced = trial.cost if cost is None else cost(whole)
-            evaluated = _EVALUATION.dump_python(whole, mode="json")
+            evaluated = evaluation_json(whole)
             values = {"score": whole.score, "cost": priced, "evaluation": evaluated}
-            looks = _LOOKS.validate_python(row.looks or ())
+            looks = LOOKS.validate_python(row.looks or ())
             if looks:  # else when it saw the earlier ones is not known, and this one alone would mislead
                 looks = (*looks, _look(whole, _now()))
-                values["looks"] = _LOOKS.dump_python(looks, mode="json")
+                values["looks"] = LOOKS.dump_python(looks, mode="json")
             connection.execute(update(t.trials).where(mine).values(**values))
             connection.execute(_proposal_of(study, trial.allocation.key))
             return replace(trial, cost=priced, evaluation=whole, looks=looks)
@@ -294,45 +269,25 @@ class Store:
 
     def put_counterfactuals(self, study: Study, found: Sequence[Trial]) -> None:
         """Record counterfactual trials, each in place of an older one of its allocation."""
-        rows = [
-            {
-                "study_id": study.id,
-                "allocation": trial.allocation.key,
-                "cost": trial.cost,
-                "scored_by": trial.scored_by,
-                "round": trial.round,
-                "created": trial.created,
-                "evaluation": _EVALUATION.dump_python(trial.evaluation, mode="json"),
-            }
-            for trial in found
-        ]
-        older = delete(t.counterfactuals).where(
-            t.counterfactuals.c.study_id == study.id,
-            t.counterfactuals.c.allocation.in_([row["allocation"] for row in rows]),
-        )
+        self._put(t.counterfactuals, study, [counterfactual_row(trial) for trial in found])
+
+    def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
+        """Record the check of an allocation on held-out examples, in place of an older one."""
+        row = {"allocation": allocation.key, "evaluation": evaluation_json(evaluation), "created": _now()}
+        self._put(t.validations, study, [row])
+
+    def _put(self, table: Table, study: Study, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record rows of allocations, each in place of an older one of its allocation."""
+        keys = [row["allocation"] for row in rows]
+        older = delete(table).where(table.c.study_id == study.id, table.c.allocation.in_(keys))
 
         def put(connection: Connection) -> None:
             _lock_study(connection, study)
             connection.execute(older)
-            connection.execute(insert(t.counterfactuals), rows)
+            connection.execute(insert(table), [{**row, "study_id": study.id} for row in rows])
 
         if rows:
             write(self._engine, put)
-
-    def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
-        """Record the check of an allocation on held-out examples, in place of an older one."""
-        row = {"allocation": allocation.key, "evaluation": _EVALUATION.dump_python(evaluation, mode="json")}
-        older = delete(t.validations).where(
-            t.validations.c.study_id == study.id, t.validations.c.allocation == allocation.key
-        )
-        newer = insert(t.validations).values(study_id=study.id, created=_now(), **row)
-
-        def added(connection: Connection) -> None:
-            _lock_study(connection, study)
-            connection.execute(older)
-            connection.execute(newer)
-
-        write(self._engine, added)
 
     def add_cache_use(self, study: Study, used: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
         """Add to what the study's servers looked up in their prefix caches and found there, in tokens by model.
@@ -380,18 +335,7 @@ class Store:
 
     def proposals(self, study: Study) -> list[tuple[Proposal, int]]:
         """What was being evaluated when the searches of a study ended or were killed, each with its round."""
-        return [
-            (
-                Proposal(
-                    Allocation.from_key(row.allocation).in_order(study.spec.sizes),
-                    row.rationale,
-                    row.searcher,
-                    row.examples,
-                ),
-                row.round,
-            )
-            for row in self._rows(t.proposals, study)
-        ]
+        return [(proposal_of(row, study.spec.sizes), row.round) for row in self._rows(t.proposals, study)]
 
     def count_trials(self, study: Study) -> int:
         """How many trials a study has, those of other processes included."""
@@ -408,17 +352,13 @@ class Store:
         """
         for row in reversed(self._rows(t.validations, study)):
             if row.allocation == allocation.key:
-                check = _EVALUATION.validate_python(row.evaluation)
+                check = EVALUATION.validate_python(row.evaluation)
                 return check if partly or check.whole else None
         return None
 
     def steps(self, study: Study) -> list[AgentStep]:
         """Every step of the agent, in the order in which it ran."""
-        names = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
-        return [
-            AgentStep(**{name: getattr(row, name) for name in names}, spend=_SPEND.validate_python(row.spend))
-            for row in self._rows(t.steps, study)
-        ]
+        return [step_of(row) for row in self._rows(t.steps, study)]
 
     def spend(self, study: Study) -> Spend:
         """Everything a study paid for: samples (finished trials or not) and the agent's own calls.
@@ -439,41 +379,15 @@ class Store:
         sums = [func.coalesce(func.sum(column), 0).label(name) for name, column in columns.items()]
         summed = select(*sums).where(table.c.study_id == study.id)
         row = read(self._engine, lambda connection: connection.execute(summed).one())
-        return _SPEND.validate_python(row._asdict())
+        return SPEND.validate_python(row._asdict())
 
     @_uncollected()
     def _trials(self, study: Study) -> list[Trial]:
-        return [
-            Trial(
-                number=row.number,
-                allocation=Allocation.from_key(row.allocation).in_order(study.spec.sizes),
-                cost=row.cost,
-                evaluation=_EVALUATION.validate_python(row.evaluation),
-                searcher=row.searcher,
-                rationale=row.rationale,
-                round=row.round,
-                created=row.created,
-                looks=_LOOKS.validate_python(row.looks or ()),
-            )
-            for row in self._rows(t.trials, study)
-        ]
+        return [trial_of(row, study.spec.sizes) for row in self._rows(t.trials, study)]
 
     @_uncollected()
     def _counterfactuals(self, study: Study) -> list[Trial]:
-        found = [
-            Trial(
-                number=0,
-                allocation=Allocation.from_key(row.allocation).in_order(study.spec.sizes),
-                cost=row.cost,
-                evaluation=_EVALUATION.validate_python(row.evaluation),
-                searcher=COUNTERFACTUAL,
-                rationale="",
-                round=row.round,
-                created=row.created,
-                scored_by=row.scored_by,
-            )
-            for row in self._rows(t.counterfactuals, study)
-        ]
+        found = [counterfactual_of(row, study.spec.sizes) for row in self._rows(t.counterfactuals, study)]
         return sorted(found, key=lambda trial: trial.allocation.key)
 
     def _guidelines(self, study: Study) -> list[Guideline]:
@@ -484,15 +398,7 @@ class Store:
         return [Guideline(**row._asdict()) for row in rows]
 
     def _refusals(self, study: Study) -> list[Refusal]:
-        return [
-            Refusal(
-                allocation=Allocation.from_key(row.allocation),
-                reasons=tuple(row.reasons),
-                searcher=row.searcher,
-                round=row.round,
-            )
-            for row in self._rows(t.refusals, study)
-        ]
+        return [refusal_of(row) for row in self._rows(t.refusals, study)]
 
     def _rows(self, table: Any, study: Study) -> list[Row[Any]]:
         statement = select(table).where(table.c.study_id == study.id).order_by(table.c.id)

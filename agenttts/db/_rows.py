@@ -1,0 +1,104 @@
+"""What a study holds, as rows of its tables, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from agenttts.db import _schema as t
+from agenttts.llm.samples import Spend
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation
+from agenttts.study.trial import COUNTERFACTUAL, AgentStep, Look, Proposal, Refusal, Trial
+
+EVALUATION = TypeAdapter(Evaluation)
+LOOKS = TypeAdapter(tuple[Look, ...])
+SPEND = TypeAdapter(Spend)
+_STEP = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
+
+
+def evaluation_json(evaluation: Evaluation) -> Any:
+    """An evaluation as a table keeps it."""
+    return EVALUATION.dump_python(evaluation, mode="json")
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A trial as a row."""
+    return {
+        **{name: value for name, value in vars(trial).items() if name in t.trials.c},
+        "allocation": trial.allocation.key,
+        "score": trial.evaluation.score,
+        "evaluation": evaluation_json(trial.evaluation),
+        "looks": LOOKS.dump_python(trial.looks, mode="json"),
+    }
+
+
+def trial_of(row: Row[Any], stages: Mapping[str, Any]) -> Trial:
+    """The trial of a row; its allocation in the order of the stages."""
+    return Trial(
+        number=row.number,
+        allocation=Allocation.from_key(row.allocation).in_order(stages),
+        cost=row.cost,
+        evaluation=EVALUATION.validate_python(row.evaluation),
+        searcher=row.searcher,
+        rationale=row.rationale,
+        round=row.round,
+        created=row.created,
+        looks=LOOKS.validate_python(row.looks or ()),
+    )
+
+
+def counterfactual_row(trial: Trial) -> dict[str, Any]:
+    """A counterfactual trial as a row."""
+    return {
+        "allocation": trial.allocation.key,
+        "cost": trial.cost,
+        "scored_by": trial.scored_by,
+        "round": trial.round,
+        "created": trial.created,
+        "evaluation": evaluation_json(trial.evaluation),
+    }
+
+
+def counterfactual_of(row: Row[Any], stages: Mapping[str, Any]) -> Trial:
+    """The counterfactual trial of a row; its allocation in the order of the stages."""
+    return Trial(
+        number=0,
+        allocation=Allocation.from_key(row.allocation).in_order(stages),
+        cost=row.cost,
+        evaluation=EVALUATION.validate_python(row.evaluation),
+        searcher=COUNTERFACTUAL,
+        rationale="",
+        round=row.round,
+        created=row.created,
+        scored_by=row.scored_by,
+    )
+
+
+def proposal_row(proposal: Proposal) -> dict[str, Any]:
+    """A proposal as a row."""
+    return {**vars(proposal), "allocation": proposal.allocation.key}
+
+
+def proposal_of(row: Row[Any], stages: Mapping[str, Any]) -> Proposal:
+    """The proposal of a row; its allocation in the order of the stages."""
+    allocation = Allocation.from_key(row.allocation).in_order(stages)
+    return Proposal(allocation, row.rationale, row.searcher, row.examples)
+
+
+def refusal_of(row: Row[Any]) -> Refusal:
+    """The refusal of a row."""
+    return Refusal(
+        allocation=Allocation.from_key(row.allocation),
+        reasons=tuple(row.reasons),
+        searcher=row.searcher,
+        round=row.round,
+    )
+
+
+def step_of(row: Row[Any]) -> AgentStep:
+    """The agent's step of a row."""
+    return AgentStep(**{name: getattr(row, name) for name in _STEP}, spend=SPEND.validate_python(row.spend))
