@@ -32,6 +32,7 @@ from agenttts.db._rows import (
     trial_row,
 )
 from agenttts.db._samples import SampleTable
+from agenttts.db._transcripts import TranscriptTable, keep_transcripts
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
@@ -104,6 +105,11 @@ class Store:
     def samples(self) -> SampleTable:
         """The stored half of the sample pool."""
         return SampleTable(self._engine)
+
+    @cached_property
+    def transcripts(self) -> TranscriptTable:
+        """What was asked and said for each example of a trial."""
+        return TranscriptTable(self._engine)
 
     def close(self) -> None:
         """Close every connection."""
@@ -195,12 +201,12 @@ class Store:
         Raises:
             LimitReached: When other processes have meanwhile filled the study.
         """
-        now = _now()
+        now, bare = _now(), replace(evaluation, transcripts={})
         trial = Trial(
             number=0,
             allocation=proposal.allocation.in_order(study.spec.sizes),
             cost=cost,
-            evaluation=evaluation,
+            evaluation=bare,
             searcher=searcher,
             rationale=proposal.rationale,
             round=round,
@@ -225,6 +231,7 @@ class Store:
                     "pool"
                 )
             connection.execute(insert(t.trials).values(**{**row, "number": number}))
+            keep_transcripts(connection, study.id, number, evaluation)
             return number
 
         number = write(self._engine, added)
@@ -253,7 +260,9 @@ class Store:
         def extended(connection: Connection) -> Trial:
             _lock_study(connection, study)
             row = connection.execute(select(t.trials.c.evaluation, t.trials.c.looks).where(mine)).one()
-            whole = EVALUATION.validate_python(row.evaluation).extended(evaluation)
+            known = EVALUATION.validate_python(row.evaluation)
+            whole = replace(known.extended(evaluation), transcripts={})
+            keep_transcripts(connection, study.id, trial.number, evaluation, known=known)
             priced = trial.cost if cost is None else cost(whole)
             evaluated = evaluation_json(whole)
             values = {"score": whole.score, "cost": priced, "evaluation": evaluated}
@@ -274,10 +283,24 @@ class Store:
     def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
         """Record the check of an allocation on held-out examples, in place of an older one."""
         row = {"allocation": allocation.key, "evaluation": evaluation_json(evaluation), "created": _now()}
-        self._put(t.validations, study, [row])
+        mine = (t.trials.c.study_id == study.id) & (t.trials.c.allocation == allocation.key)
 
-    def _put(self, table: Table, study: Study, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record rows of allocations, each in place of an older one of its allocation."""
+        def also(connection: Connection) -> None:
+            number = connection.execute(select(t.trials.c.number).where(mine)).scalar_one_or_none()
+            if number is not None:
+                keep_transcripts(connection, study.id, number, evaluation, held_out=True)
+
+        self._put(t.validations, study, [row], also=also)
+
+    def _put(
+        self,
+        table: Table,
+        study: Study,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        also: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
+        """Record rows of allocations, each in place of an older one of its allocation; `also` in one transaction."""
         keys = [row["allocation"] for row in rows]
         older = delete(table).where(table.c.study_id == study.id, table.c.allocation.in_(keys))
 
@@ -285,6 +308,7 @@ class Store:
             _lock_study(connection, study)
             connection.execute(older)
             connection.execute(insert(table), [{**row, "study_id": study.id} for row in rows])
+            also(connection)
 
         if rows:
             write(self._engine, put)

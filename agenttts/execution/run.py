@@ -76,6 +76,8 @@ class ExampleRun:
     """Subtask and prompt -> how many of its samples are counted."""
     refusals: dict[str, EndpointError] = field(default_factory=dict)
     """Subtask -> the last error of a draw from its own model."""
+    begun: list[StageRun] = field(default_factory=list)
+    """The stages that have drawn samples or given an output, in the order in which they began."""
     unmet: dict[tuple[str, str], AgentTTSError] = field(default_factory=dict)
     """Draws that got no samples -> why: a function of the user's may go on without them, a score may not."""
 
@@ -83,6 +85,7 @@ class ExampleRun:
         """The pipeline's output."""
         if self.pipeline.run is not None:
             steps = {s.name: Step(self, s, SubtaskInput(self.example)) for s in self.pipeline.subtasks}
+            self.begun += steps.values()
             with _current(steps):
                 return await self.pipeline.run(self.example, steps)
         tasks: dict[str, asyncio.Task[Any]] = {}
@@ -176,6 +179,16 @@ class ExampleRun:
         self.unmet.pop((drawer, prompt), None)
 
 
+@dataclass
+class LookedAt:
+    """What a stage has looked at of one key of the pool."""
+
+    model: str
+    samples: int = 0
+    answers: Sequence[Drawn] = ()
+    """Those of the samples that were parsed."""
+
+
 class StageRun:
     """The handle of `pipeline.SubtaskRun`: one subtask of one example.
 
@@ -195,6 +208,10 @@ class StageRun:
         self.messages: Sequence[Message] = render(subtask, given) if messages is None else messages
         self._answers: dict[str, list[Drawn]] = {}
         """Model, prompt and sampling -> its samples, parsed: what is looked at again is parsed and counted once."""
+        self.looked_at: dict[str, LookedAt] = {}
+        """Key of the pool -> the most that was looked at of it."""
+        self.result: Any = None
+        """Its output, once it has one."""
 
     @property
     def model(self) -> Model:
@@ -213,12 +230,14 @@ class StageRun:
 
     async def output(self) -> Any:
         """The subtask's one output."""
+        self._owner.begun.append(self)
         try:
-            return await self.pairing.operator.run(self)
+            self.result = await self.pairing.operator.run(self)
         except NoUsableSample:
             if self.subtask.default is None:
                 raise
-            return self.subtask.default
+            self.result = self.subtask.default
+        return self.result
 
     def text_of(self, output: Any) -> str:
         """The whole first sample that was parsed as this output; the output itself where none was."""
@@ -245,7 +264,7 @@ class StageRun:
         self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
     ) -> list[str]:
         """See `pipeline.SubtaskRun`; a sample that holds nothing to parse has an empty text."""
-        return [each.said for each in await self._drawn(messages, samples, sampling)]
+        return [each.said for each in (await self._drawn(messages, samples, sampling)).samples]
 
     async def sample(
         self,
@@ -258,12 +277,13 @@ class StageRun:
     ) -> list[Drawn]:
         """See `pipeline.SubtaskRun`."""
         prompt = self.messages if messages is None else messages
-        drawn = await self._drawn(prompt, samples, sampling, model)
+        draw = await self._drawn(prompt, samples, sampling, model)
         if not parse:
-            return [_as_drawn(each, None) for each in drawn]
+            return [_as_drawn(each, None) for each in draw.samples]
         answers = self._answers.setdefault(repr((model and model.name, prompt, sampling)), [])
-        answers += map(self._answer, drawn[len(answers) :])
-        return answers[: len(drawn)]
+        answers += map(self._answer, draw.samples[len(answers) :])
+        self.looked_at[draw.key].answers = answers
+        return answers[: len(draw.samples)]
 
     async def usable(self, samples: int | None = None, *, model: Model | None = None) -> list[Drawn]:
         """See `pipeline.SubtaskRun`."""
@@ -285,10 +305,13 @@ class StageRun:
         samples: int | None = None,
         sampling: Sampling | None = None,
         model: Model | None = None,
-    ) -> Sequence[Sample]:
+    ) -> Draw:
         own = model is None and (not self.messages or messages is self.messages)
         how = sampling or self.subtask.sampling
-        return (await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)).samples
+        draw = await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)
+        known = self.looked_at.setdefault(draw.key, LookedAt((model or self.model).name))
+        known.samples = max(known.samples, len(draw.samples))
+        return draw
 
     async def embed(self, text: str) -> tuple[float, ...]:
         """See `pipeline.SubtaskRun`."""
