@@ -4,5 +4,15 @@ from agenttts.db._engine import location
 from agenttts.db._files import stores_in
 from agenttts.db._samples import SampleTable
 from agenttts.db._store import Store, Study
+from agenttts.db._transcripts import PoolText, StoredTranscript, TranscriptTable
 
-__all__ = ["SampleTable", "Store", "Study", "location", "stores_in"]
+__all__ = [
+    "PoolText",
+    "SampleTable",
+    "Store",
+    "StoredTranscript",
+    "Study",
+    "TranscriptTable",
+    "location",
+    "stores_in",
+]

@@ -6,7 +6,7 @@ A row names keys of the sample pool; prompts and samples are there once, however
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,9 @@ def keep_transcripts(
 ) -> None:
     """Record the transcripts of an evaluation within a transaction, but for examples that have a result already."""
     seen = {each.example for each in known.results} if known else set()
-    results = [each for each in evaluation.results if each.example in evaluation.transcripts and each.example not in seen]
+    results = [
+        each for each in evaluation.results if each.example in evaluation.transcripts and each.example not in seen
+    ]
     if not results:
         return
     if held_out:  # a check is recorded in place of an older one
@@ -150,15 +152,17 @@ class TranscriptTable:
             further = (table.trial > last.trial) | ((table.trial == last.trial) & (table.id > last.id))
             page = self._rows(wanted.where(further)) if len(page) == _AT_ONCE else []
 
-    def exist(self, study_id: int) -> bool:
-        """Whether the study has any."""
-        return bool(self._rows(select(t.transcripts.c.id).where(t.transcripts.c.study_id == study_id).limit(1)))
+    def given(self, study_id: int, examples: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Example -> its fields, of those that are known."""
+        mine = (t.examples.c.study_id == study_id, t.examples.c.example.in_(list(map(storable, examples))))
+        rows = self._rows(select(t.examples.c.example, t.examples.c.fields).where(*mine))
+        return {row.example: dict(row.fields) for row in rows}
 
-    def given(self, study_id: int, example: str) -> dict[str, Any]:
-        """The fields of an example; none where they are not known."""
-        mine = (t.examples.c.study_id == study_id, t.examples.c.example == storable(example))
-        rows = self._rows(select(t.examples.c.fields).where(*mine).limit(1))
-        return dict(rows[0].fields) if rows else {}
+    def allocations(self, study_id: int, trials: Iterable[int]) -> dict[int, str]:
+        """Number of a trial -> the key of its allocation."""
+        mine = (t.trials.c.study_id == study_id, t.trials.c.number.in_(sorted(trials)))
+        rows = self._rows(select(t.trials.c.number, t.trials.c.allocation).where(*mine))
+        return {row.number: row.allocation for row in rows}
 
     def texts(self, stages: Sequence[StageTranscript]) -> dict[str, PoolText]:
         """Key -> its prompt, and as many samples as the stages looked at."""
@@ -170,7 +174,7 @@ class TranscriptTable:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             for row in self._rows(select(t.prompts).where(t.prompts.c.key.in_(some))):
-                found[row.key] = PoolText(StoredPrompt(*row), [])
+                found[row.key] = PoolText(StoredPrompt(**row._asdict()), [])
             for row in self._rows(select(t.samples).where(kept.key.in_(some)).order_by(kept.key, kept.position)):
                 if row.key in found and row.position < wanted[row.key]:
                     found[row.key].samples.append(Sample(row.text, row.completion_tokens, row.ended or ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from agenttts._util.text import bounded
 from agenttts.execution.run import LookedAt, StageRun
@@ -35,7 +35,7 @@ def _drawn(key: str, looked_at: LookedAt) -> DrawnPrompt:
     return DrawnPrompt(key=key, model=looked_at.model, samples=looked_at.samples, values=values)
 
 
-def _value(drawn: Drawn) -> str | bool | None:
+def _value(drawn: Drawn) -> str | Literal[True] | None:
     if drawn.value is None:
         return None
     text = _as_text(drawn.value)

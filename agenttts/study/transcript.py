@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class DrawnPrompt:
     model: str
     """Who was asked, named as in allocations."""
     samples: int
-    values: tuple[str | bool | None, ...] = ()
+    values: tuple[str | Literal[True] | None, ...] = ()
     """What the stage's parser made of each, as text: True for the sample's whole text, None for one that cannot be
     used. Empty where they were not parsed."""
 

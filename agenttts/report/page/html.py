@@ -32,6 +32,7 @@ from agenttts.report.page.pictures import (
     scaling_pictures,
     scored,
 )
+from agenttts.report.terminal.said import samples_command
 from agenttts.report.terminal.tables import comparison_cells
 
 
@@ -73,6 +74,7 @@ def _study_page(found: Findings) -> str:
         refusals=faults.refusals_table(found),
         failures=faults.failures_table(found),
         unparsable=faults.unparsable_table(found),
+        said=samples_command(found.study, failed=True),
         trials=story.trials_page_table(found),
         repeat=story.repeat_facts(found),
     )
