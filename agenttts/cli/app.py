@@ -80,6 +80,7 @@ for _command in (  # in the order of `--help`
     samples,
     read.best,
     read.watch,
+    serve.view,
     read.export,
     serve.serve_pipeline,
     read.frontier,

@@ -16,7 +16,8 @@ def samples(
     stage: Annotated[str | None, typer.Option("--stage", help="Only this stage.", metavar="NAME")] = None,
     example: Annotated[str | None, typer.Option("--example", help="Only this example.", metavar="ID")] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only examples that failed, or with samples that could not be used.")
+        bool,
+        typer.Option("--failed", help="Only examples that failed, or with samples that could not be used or were cut."),
     ] = False,
     store: ReadStoreOption = None,
     as_json: JsonOption = False,

@@ -170,6 +170,7 @@ transcripts = Table(
     Column("score", Float, nullable=False),
     Column("failed", Boolean, nullable=False),
     Column("unusable", Integer, nullable=False),  # samples that no parser could use
+    Column("cut", Integer, nullable=False),  # samples that were cut at max_tokens
     Column("error", PlainText),
     Column("stages", JSON, nullable=False),  # of transcript.StageTranscript
 )
@@ -193,7 +194,11 @@ claims = Table(
 )
 
 Index("ix_transcripts_trial", transcripts.c.study_id, transcripts.c.trial)
-Index("ix_transcripts_worst", transcripts.c.study_id, transcripts.c.failed, transcripts.c.unusable)
+Index("ix_transcripts_worst", transcripts.c.study_id, transcripts.c.failed, transcripts.c.unusable, transcripts.c.cut)
+Index("ix_trials_round", trials.c.study_id, trials.c.round)
+Index("ix_trials_score", trials.c.study_id, trials.c.score)
+Index("ix_trials_cost", trials.c.study_id, trials.c.cost)
+Index("ix_steps_round", steps.c.study_id, steps.c.round)
 Index("ix_examples_study", examples.c.study_id)
 Index("ix_refusals_study", refusals.c.study_id)
 Index("ix_steps_study", steps.c.study_id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, Row, delete, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from agenttts._util.text import bounded, storable
 from agenttts.db import _schema as t
@@ -42,6 +42,8 @@ class StoredTranscript:
     """Why it failed; None where it did not."""
     unusable: int
     """Samples that no parser could use."""
+    cut: int
+    """Samples that were cut at `max_tokens`."""
     stages: tuple[StageTranscript, ...]
 
 
@@ -82,6 +84,7 @@ def keep_transcripts(
             "score": each.score,
             "failed": each.error is not None,
             "unusable": evaluation.transcripts[each.example].unusable,
+            "cut": evaluation.transcripts[each.example].cut,
             "error": each.error,
             "stages": _STAGES.dump_python(evaluation.transcripts[each.example].stages, mode="json"),
         }
@@ -134,7 +137,7 @@ class TranscriptTable:
             study_id: Whose.
             trial: Of this trial alone.
             example: Of this example alone.
-            failed: Only of examples that failed, or with samples that could not be used.
+            failed: Only of examples that failed, or with samples that could not be used or were cut.
         """
         table = t.transcripts.c
         wanted = select(t.transcripts).where(table.study_id == study_id)
@@ -144,13 +147,39 @@ class TranscriptTable:
         if example is not None:
             wanted = wanted.where(table.example == storable(example))
         if failed:
-            wanted = wanted.where(table.failed | (table.unusable > 0))
+            wanted = wanted.where(table.failed | (table.unusable > 0) | (table.cut > 0))
         page = self._rows(wanted)
         while page:
             yield from map(_transcript, page)
             last = page[-1]
             further = (table.trial > last.trial) | ((table.trial == last.trial) & (table.id > last.id))
             page = self._rows(wanted.where(further)) if len(page) == _AT_ONCE else []
+
+    def worst(self, study_id: int, *, limit: int, offset: int = 0) -> list[StoredTranscript]:
+        """Those of examples that failed, then those with most samples that could not be used, or were cut."""
+        table = t.transcripts.c
+        wanted = select(t.transcripts).where(table.study_id == study_id)
+        wanted = wanted.order_by(table.failed.desc(), table.unusable.desc(), table.cut.desc(), table.id.desc())
+        return [_transcript(row) for row in self._rows(wanted.limit(limit).offset(offset))]
+
+    def count(self, study_id: int) -> int:
+        """How many transcripts a study has."""
+        counted = select(func.count()).select_from(t.transcripts).where(t.transcripts.c.study_id == study_id)
+        return int(self._rows(counted)[0][0])
+
+    def one(self, study_id: int, trial: int, example: str, *, held_out: bool) -> StoredTranscript | None:
+        """That of an example of a trial; None where there is none."""
+        table = t.transcripts.c
+        mine = (table.study_id == study_id, table.trial == trial, table.held_out == held_out)
+        rows = self._rows(select(t.transcripts).where(*mine, table.example == storable(example)).limit(1))
+        return _transcript(rows[0]) if rows else None
+
+    def after(self, study_id: int, place: tuple[int, int], limit: int) -> list[StoredTranscript]:
+        """The next ones after a (trial, id), in that order: for looking through all of them piece by piece."""
+        table, (trial, id_) = t.transcripts.c, place
+        further = (table.trial > trial) | ((table.trial == trial) & (table.id > id_))
+        wanted = select(t.transcripts).where(table.study_id == study_id, table.trial >= trial, further)
+        return [_transcript(row) for row in self._rows(wanted.order_by(table.trial, table.id).limit(limit))]
 
     def given(self, study_id: int, examples: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Example -> its fields, of those that are known."""
@@ -193,5 +222,6 @@ def _transcript(row: Row[Any]) -> StoredTranscript:
         score=row.score,
         error=row.error,
         unusable=row.unusable,
+        cut=row.cut,
         stages=_STAGES.validate_python(row.stages),
     )

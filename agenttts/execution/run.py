@@ -184,7 +184,7 @@ class LookedAt:
     """What a stage has looked at of one key of the pool."""
 
     model: str
-    samples: int = 0
+    samples: Sequence[Sample] = ()
     answers: Sequence[Drawn] = ()
     """Those of the samples that were parsed."""
 
@@ -310,7 +310,8 @@ class StageRun:
         how = sampling or self.subtask.sampling
         draw = await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)
         known = self.looked_at.setdefault(draw.key, LookedAt((model or self.model).name))
-        known.samples = max(known.samples, len(draw.samples))
+        if len(draw.samples) > len(known.samples):
+            known.samples = draw.samples
         return draw
 
     async def embed(self, text: str) -> tuple[float, ...]:

@@ -32,7 +32,8 @@ def transcribed(stages: Iterable[StageRun]) -> Transcript:
 
 def _drawn(key: str, looked_at: LookedAt) -> DrawnPrompt:
     values = tuple(map(_value, looked_at.answers))
-    return DrawnPrompt(key=key, model=looked_at.model, samples=looked_at.samples, values=values)
+    cut = sum(sample.ended in ("cut", "unfinished") for sample in looked_at.samples)
+    return DrawnPrompt(key=key, model=looked_at.model, samples=len(looked_at.samples), cut=cut, values=values)
 
 
 def _value(drawn: Drawn) -> str | Literal[True] | None:

@@ -20,6 +20,8 @@ class DrawnPrompt:
     model: str
     """Who was asked, named as in allocations."""
     samples: int
+    cut: int = 0
+    """Samples that were cut at `max_tokens`."""
     values: tuple[str | Literal[True] | None, ...] = ()
     """What the stage's parser made of each, as text: True for the sample's whole text, None for one that cannot be
     used. Empty where they were not parsed."""
@@ -52,3 +54,8 @@ class Transcript:
     def unusable(self) -> int:
         """Samples that no parser could use."""
         return sum(drawn.unusable for stage in self.stages for drawn in stage.drawn)
+
+    @property
+    def cut(self) -> int:
+        """Samples that were cut at `max_tokens`."""
+        return sum(drawn.cut for stage in self.stages for drawn in stage.drawn)

@@ -102,7 +102,7 @@ def read_said(
         trial: Number of the only trial.
         stage: Name of the only stage.
         example: Id of the only example.
-        failed: Only examples that failed, and those with samples that could not be used.
+        failed: Only examples that failed, and those with samples that could not be used or were cut.
 
     Raises:
         ConfigError: When the study has no such trial, stage or example, or the store does not know what was said.

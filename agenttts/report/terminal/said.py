@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import indent
@@ -12,7 +13,7 @@ from agenttts._util.text import one_line, printable
 from agenttts.db import Study
 from agenttts.report.data.said import SaidExample, SaidPrompt, SaidSample, SaidStage
 
-ENDED = {
+_ENDED = {
     "refused": "refused",
     "cut": "cut at max_tokens before it said anything",
     "empty": "empty",
@@ -54,7 +55,14 @@ def _example_lines(example: SaidExample) -> Iterator[str]:
 
 def fields_text(fields: Mapping[str, Any]) -> str:
     """Fields of an example, one a line."""
-    return "\n".join(f"{name}: {value}" for name, value in fields.items())
+    return "\n".join(f"{name}: {field_text(value)}" for name, value in fields.items())
+
+
+def field_text(value: Any) -> str:
+    """A field of an example: a text as it is, a list of texts one a line, else as JSON."""
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return "\n".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _stage_lines(stage: SaidStage) -> Iterator[str]:
@@ -100,7 +108,7 @@ def content_text(message: Mapping[str, Any]) -> str:
 def sample_notes(sample: SaidSample) -> str:
     """What there is to say of a sample beside its text."""
     notes = [counted(sample.tokens, "token")]
-    notes += [ENDED.get(sample.ended, sample.ended)] if sample.ended else []
+    notes += [_ENDED.get(sample.ended, sample.ended)] if sample.ended else []
     notes += ["unusable"] if sample.parsed and sample.value is None else []
     return ", ".join(notes)
 

@@ -18,11 +18,12 @@ def upgrade() -> None:
         sa.Column("score", sa.Float, nullable=False),
         sa.Column("failed", sa.Boolean, nullable=False),
         sa.Column("unusable", sa.Integer, nullable=False),
+        sa.Column("cut", sa.Integer, nullable=False),
         sa.Column("error", sa.Text),
         sa.Column("stages", sa.JSON, nullable=False),
     )
     op.create_index("ix_transcripts_trial", "transcripts", ["study_id", "trial"])
-    op.create_index("ix_transcripts_worst", "transcripts", ["study_id", "failed", "unusable"])
+    op.create_index("ix_transcripts_worst", "transcripts", ["study_id", "failed", "unusable", "cut"])
     op.create_table(
         "examples",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -31,3 +32,7 @@ def upgrade() -> None:
         sa.Column("fields", sa.JSON, nullable=False),
     )
     op.create_index("ix_examples_study", "examples", ["study_id"])
+    op.create_index("ix_trials_round", "trials", ["study_id", "round"])
+    op.create_index("ix_trials_score", "trials", ["study_id", "score"])
+    op.create_index("ix_trials_cost", "trials", ["study_id", "cost"])
+    op.create_index("ix_steps_round", "steps", ["study_id", "round"])
