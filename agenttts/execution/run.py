@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import chain
@@ -27,13 +27,15 @@ from agenttts.errors import (
     ParseError,
     StoreError,
 )
+from agenttts.execution.drawn import LookedAt, as_drawn, why_unusable
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
+from agenttts.execution.threads import room
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.operators import Drawn
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.subtask import Pairing, Program
 from agenttts.space.allocation import Allocation
 
 T = TypeVar("T")
@@ -84,10 +86,10 @@ class ExampleRun:
     async def walk(self) -> Any:
         """The pipeline's output."""
         if self.pipeline.run is not None:
-            steps = {s.name: Step(self, s, SubtaskInput(self.example)) for s in self.pipeline.subtasks}
-            self.begun += steps.values()
-            with _current(steps):
-                return await self.pipeline.run(self.example, steps)
+            # A program within another's example has its turn already.
+            turn = room(asyncio.get_running_loop()).examples if _STEPS.get(None) is None else nullcontext()
+            async with turn:
+                return await self._program(self.pipeline.run)
         tasks: dict[str, asyncio.Task[Any]] = {}
         for subtask in self.pipeline.order:
             parents = {name: tasks[name] for name in self.pipeline.parents(subtask.name)}
@@ -98,6 +100,12 @@ class ExampleRun:
             if isinstance(outcome, BaseException):
                 raise outcome
         return tasks[self.pipeline.final.name].result()
+
+    async def _program(self, program: Program) -> Any:
+        steps = {s.name: Step(self, s, SubtaskInput(self.example)) for s in self.pipeline.subtasks}
+        self.begun += steps.values()
+        with _current(steps):
+            return await program(self.example, steps)
 
     async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
         inputs = {name: await task for name, task in parents.items()}
@@ -179,16 +187,6 @@ class ExampleRun:
         self.unmet.pop((drawer, prompt), None)
 
 
-@dataclass
-class LookedAt:
-    """What a stage has looked at of one key of the pool."""
-
-    model: str
-    samples: Sequence[Sample] = ()
-    answers: Sequence[Drawn] = ()
-    """Those of the samples that were parsed."""
-
-
 class StageRun:
     """The handle of `pipeline.SubtaskRun`: one subtask of one example.
 
@@ -254,7 +252,7 @@ class StageRun:
             value = None
         if value is None:
             self.count_unparsable()
-        return _as_drawn(sample, value)
+        return as_drawn(sample, value)
 
     def count_unparsable(self) -> None:
         """See `pipeline.SubtaskRun`."""
@@ -279,7 +277,7 @@ class StageRun:
         prompt = self.messages if messages is None else messages
         draw = await self._drawn(prompt, samples, sampling, model)
         if not parse:
-            return [_as_drawn(each, None) for each in draw.samples]
+            return [as_drawn(each, None) for each in draw.samples]
         answers = self._answers.setdefault(repr((model and model.name, prompt, sampling)), [])
         answers += map(self._answer, draw.samples[len(answers) :])
         self.looked_at[draw.key].answers = answers
@@ -294,7 +292,7 @@ class StageRun:
         usable = [each for each in drawn if each.value is not None]
         if not usable:
             raise NoUsableSample(
-                f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{_why(drawn)}"
+                f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{why_unusable(drawn)}"
             )
         # Where an answer was cut off, what it seems to say may be another than what it would have said.
         return [each for each in usable if not each.ended] or usable
@@ -319,21 +317,6 @@ class StageRun:
         return await self._owner.embed(text)
 
 
-def _as_drawn(sample: Sample, value: Any) -> Drawn:
-    return Drawn(sample.said, value, sample.completion_tokens, sample.ended)
-
-
-def _why(drawn: Sequence[Drawn]) -> str:
-    """How many samples had nothing to parse, in words."""
-    counts = {
-        "refused": sum(each.ended == "refused" for each in drawn),
-        "used up max_tokens before saying anything": sum(each.ended == "cut" for each in drawn),
-        "empty": sum(each.ended == "empty" for each in drawn),
-    }
-    named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f" ({named})" if named else ""
-
-
 class Step(StageRun):
     """The handle of `pipeline.StepRun`: one subtask of a pipeline that is a function."""
 
@@ -351,6 +334,9 @@ class Step(StageRun):
         return run.text_of(output)
 
     async def _asked(self, messages: Sequence[Message] | str) -> tuple[StageRun, Any]:
+        if asyncio.get_running_loop() is not self._loop:  # a framework has begun one of its own, in a thread
+            handed_over = asyncio.run_coroutine_threadsafe(self._asked(messages), self._loop)
+            return await asyncio.wrap_future(handed_over)
         prompt = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         run = StageRun(self._owner, self.subtask, self.input, prompt)
         output = await run.output()
@@ -361,7 +347,7 @@ class Step(StageRun):
         """What a coroutine of this step returns, waited for from a thread.
 
         Raises:
-            ConfigError: In the thread of the event loop itself, which would wait for ever.
+            ConfigError: In the thread of the event loop itself, which would wait for ever, and where too many wait.
         """
         try:
             if asyncio.get_running_loop() is self._loop:
@@ -372,7 +358,7 @@ class Step(StageRun):
                 )
         except RuntimeError:
             pass  # a thread without a loop: as it should be
-        return asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+        return room(self._loop).wait(asking, self._loop)
 
 
 _STEPS: ContextVar[Mapping[str, Step]] = ContextVar("agenttts_steps")

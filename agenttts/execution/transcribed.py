@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from agenttts._util.text import bounded
-from agenttts.execution.run import LookedAt, StageRun
+from agenttts.execution.drawn import LookedAt
+from agenttts.execution.run import StageRun
 from agenttts.pipeline.operators import Drawn
 from agenttts.study.transcript import DrawnPrompt, StageTranscript, Transcript
 

@@ -38,7 +38,12 @@ class Searched:
 
     def _run(self) -> None:
         space = at.SearchSpace(environment(self).pipeline, at.cost_model("flops"), 320)
-        plan: dict[str, Any] = {"study_name": STUDY, "limits": at.Limits(trials=8), "racing": None, "counterfactuals": False}
+        plan: dict[str, Any] = {
+            "study_name": STUDY,
+            "limits": at.Limits(trials=8),
+            "racing": None,
+            "counterfactuals": False,
+        }
         try:
             asyncio.run(at.search(environment(self), at.searcher("agent", llm="none"), space, self.store, **plan))
         except BaseException as error:  # told by the test that ends it

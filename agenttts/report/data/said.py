@@ -67,7 +67,7 @@ class SaidExample:
         >>> example = next(report.read_said(store, study, trial=1))
         >>> stage = example.stages[0]
         >>> stage.prompts[0].messages[0]["content"], stage.output
-        ('Is 0 odd?', 'no')
+        ('Is 4 odd?', 'no')
     """
 
     trial: int
@@ -94,7 +94,7 @@ def read_said(
     Examples:
         >>> from agenttts import report
         >>> [each.example for each in report.read_said(store, study, trial=1)][:3]
-        ['7', '0', '6']
+        ['e4', 'e6', 'e2']
 
     Args:
         store: Holds the study.

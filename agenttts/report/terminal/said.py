@@ -27,9 +27,9 @@ def said_lines(examples: Iterable[SaidExample]) -> Iterator[str]:
 
     Examples:
         >>> from agenttts import report
-        >>> lines = list(report.said_lines(report.read_said(store, study, trial=1, example="0")))
+        >>> lines = list(report.said_lines(report.read_said(store, study, trial=1, example="e4")))
         >>> lines[0], lines[-1]
-        ('trial 1, example 0: score 1.000', '')
+        ('trial 1, example e4: score 1.000', '')
     """
     for example in examples:
         for line in _example_lines(example):
