@@ -385,3 +385,8 @@ def current_step(name: str) -> Step:
     if name not in steps:
         raise ConfigError(f"there is no step {name!r}; the pipeline's subtasks are {', '.join(steps)}")
     return steps[name]
+
+
+def is_running() -> bool:
+    """Whether a pipeline that is a function is being run here."""
+    return _STEPS.get(None) is not None
