@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 _REST = 4.0
 """A thing rests so many times as long as it took."""
-_NICENESS = 10
+_NICENESS = 5
 _log = logging.getLogger(__name__)
 
 
