@@ -122,7 +122,7 @@ def _client(options: Mapping[str, Any], kind: Any) -> Any:
     return given
 
 
-class _Asked:
+class _StepRequest:
     """A request for completions that a step answers."""
 
     def __init__(self, request: Any, body: Mapping[str, Any], step: str) -> None:
@@ -175,7 +175,7 @@ class _Asked:
         return _httpx.Response(status, json=storable_data(data), request=self._request)
 
 
-def _asked(request: Any) -> _Asked | None:
+def _asked(request: Any) -> _StepRequest | None:
     """What a step is asked; None for a request that is to be sent."""
     step = request.headers.pop(_HEADER, "")
     if not request.url.path.endswith("/chat/completions"):
@@ -183,4 +183,4 @@ def _asked(request: Any) -> _Asked | None:
     body = json.loads(request.content)
     model = str(body.get("model", ""))
     step = step or model.removeprefix(_NAMED) * model.startswith(_NAMED)
-    return _Asked(request, body, step) if step and is_running() else None
+    return _StepRequest(request, body, step) if step and is_running() else None
