@@ -26,7 +26,7 @@ from agenttts.view.comparing import Side, best_by_score, side_by_side
 from agenttts.view.summary import Summary, pictures_of, summary_of
 from agenttts.view.texts import search_texts
 
-STUDIES, TRIALS, ROUNDS, EXAMPLES = 30, 50, 10, 100
+STUDIES, TRIALS, ROUNDS, EXAMPLES = 30, 25, 10, 100
 """Rows of one page."""
 _REFUSALS = 50
 _RUNNING_S = 60.0
