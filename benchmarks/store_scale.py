@@ -20,21 +20,27 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from own_time import EXAMPLES, archive, space
 from sqlalchemy import insert
 
 import agenttts as at
+from agenttts._util.web import WebServer
 from agenttts.db import Store
 from agenttts.db import _schema as tables
 from agenttts.llm.samples import Spend
 from agenttts.study.spec import StudySpec
-from agenttts.study.trial import AgentStep, Archive, Proposal
+from agenttts.study.transcript import DrawnPrompt, StageTranscript, Transcript
+from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
+from agenttts.view.application import application
+from agenttts.view.background import Background
 
 PROMPTS, SAMPLES_EACH, TRIALS = 100_000, 10, 10_000
 BATCH = 5_000
@@ -59,8 +65,8 @@ def fill(path: str) -> None:
             connection.execute(insert(tables.samples), [row for number in numbers for row in samples(number)])
             connection.execute(insert(tables.purchases), [purchase(study.id, number) for number in numbers])
     spend = Spend(requests=40, prompt_tokens=8000, completion_tokens=4000, reused_completion_tokens=900, seconds=3.0)
-    for trial in archive(space(), TRIALS).trials:
-        evaluation = replace(trial.evaluation, spend=spend)
+    for trial in archive(space(), TRIALS, ()).trials:
+        evaluation = replace(trial.evaluation, spend=spend, transcripts=transcripts(trial))
         proposal = Proposal(trial.allocation, "expected 0.500 ± 0.100 against 0.450 for the best so far")
         store.add_trial(study, proposal, evaluation, cost=trial.cost, searcher="agent", round=trial.round)
         for node in ("reflect", "propose"):
@@ -82,6 +88,24 @@ def samples(number: int) -> Iterator[dict[str, Any]]:
     """Rows of the table of samples."""
     for position in range(SAMPLES_EACH):
         yield {"key": key(number), "position": position, "text": f"{position}: {TEXT}", "completion_tokens": 60}
+
+
+def transcripts(trial: Trial) -> dict[str, Transcript]:
+    """What each example of a trial drew: all samples of one prompt at each stage."""
+    found = {}
+    for place, result in enumerate(trial.evaluation.results):
+        first = (trial.number * EXAMPLES + place) * len(trial.allocation)
+        keys = {stage: key((first + n) % PROMPTS) for n, stage in enumerate(trial.allocation)}
+        stages = tuple(
+            StageTranscript(
+                stage=stage,
+                drawn=(DrawnPrompt(key=each, model="llama-3b", samples=SAMPLES_EACH, values=("42",) * SAMPLES_EACH),),
+                output="42",
+            )
+            for stage, each in keys.items()
+        )
+        found[result.example] = Transcript(stages=stages, given={"id": result.example, "question": TEXT})
+    return found
 
 
 def purchase(study: int, number: int) -> dict[str, Any]:
@@ -134,9 +158,9 @@ def record(path: str) -> dict[str, str]:
     """What the loop does with the store after a trial: one more is recorded, and those of others are looked for."""
     store, searched = Store(path), space()
     study = store.study(STUDY)
-    known = {trial.allocation for trial in archive(searched, TRIALS).trials}
+    known = {trial.allocation for trial in archive(searched, TRIALS, ()).trials}
     drawn = dict.fromkeys(searched.sample(np.random.default_rng(7 + store.count_trials(study)), 50))
-    evaluation, seconds = archive(searched, 1).trials[0].evaluation, []
+    evaluation, seconds = archive(searched, 1, ()).trials[0].evaluation, []
     for allocation in [each for each in drawn if each not in known][:20]:
         started = time.perf_counter()
         store.add_trial(study, Proposal(allocation), evaluation, cost=1.0, searcher="agent", round=TRIALS)
@@ -163,6 +187,33 @@ def propose(path: str, count: int) -> dict[str, str]:
     return {f"propose from {count:,} trials": f"{time.perf_counter() - started:.2f} s"}
 
 
+PAGES = {
+    "studies": "/", "a study": "/studies/1", "its best trials": "/studies/1?order=score&page=100&rounds=500",
+    "what went wrong": "/studies/1/wrong?page=900", "a trial": "/studies/1/trials/5000",
+    "an example": "/studies/1/trials/5000/example?id=7", "two trials": "/compare?a=1:1&b=1:5000",
+    "two examples": "/compare?a=1:1&b=1:5000&example=7", "a piece of a search": "/studies/1/search?q=nowhere",
+}  # fmt: skip
+
+
+def view(path: str) -> dict[str, str]:
+    """Each page of `agenttts view`, again and again while the study's pictures are drawn in the background."""
+    found: dict[str, list[float]] = {name: [] for name in PAGES}
+    with (
+        closing(Background()) as background,
+        WebServer(application(Store(path), background)) as server,
+        httpx.Client(base_url=server.address, timeout=60) as browser,
+    ):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            for name, page in PAGES.items():
+                started = time.perf_counter()
+                answer = browser.get(page)
+                found[name].append(time.perf_counter() - started)
+                assert answer.status_code == 200, answer.text
+    shown = {name: (np.median(each) * 1e3, max(each) * 1e3) for name, each in found.items()}
+    return {f"view: {name}, p50 and longest": f"{p50:.0f} and {most:.0f} ms" for name, (p50, most) in shown.items()}
+
+
 def measured(row: Callable[..., dict[str, str]], *arguments: Any) -> tuple[dict[str, str], float]:
     """What a row measures, and the peak memory of its process in MiB."""
     return row(*arguments), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -185,7 +236,7 @@ def main() -> None:
     if not Path(given.store).exists():
         fill(given.store)
     lines = ["| what | figure | peak memory of the process |", "| --- | --- | --- |"]
-    for row in (lookup, resume, record):
+    for row in (lookup, resume, record, view):
         lines += alone(row, given.store)
     for count in map(int, given.propose.split(",")):
         lines += alone(propose, given.store, count)

@@ -25,6 +25,7 @@ from agenttts.testing import ScriptedClient
 PACKAGES = (
     *("agenttts", "agenttts.pipeline.parsers", "agenttts.pipeline.metrics", "agenttts.pipeline.aggregators"),
     *("agenttts.environments", "agenttts.searching", "agenttts.deployment", "agenttts.report", "agenttts.tracking"),
+    "agenttts.adapters.openai",
 )
 ADAPTERS = {"agenttts.adapters.langgraph": "langchain_core", "agenttts.adapters.dspy": "dspy"}
 """Module of an adapter, which cannot even be imported without its framework -> that framework's module."""

@@ -36,6 +36,7 @@ COURSES = [
     [GUIDES / "own-pipeline.md", GUIDES / "deploy.md"],  # the second begins where the first ends
     [GUIDES / "compare.md"],
     [GUIDES / "extend.md"],
+    [GUIDES / "look-inside.md"],
     [GUIDES / "operators.md"],
     [GUIDES / "paper-tasks.md"],
     [GUIDES / "providers.md"],

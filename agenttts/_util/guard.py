@@ -4,18 +4,22 @@ A page in a browser of the same machine must not reach a server on it. Its reque
 where the page's own name was made to lead here (DNS rebinding), with a foreign `Host`: both are rejected. Beyond
 loopback there has to be a bearer token, without which every request is rejected. A server on all addresses (0.0.0.0)
 is known by many: it takes every numeric address, which no rebinding can make, and the machine's own names.
+
+A browser cannot send a bearer token by itself. Where a server is made for one, it is opened once with `?token=` in its
+address, and has a cookie from then on, which no page of another origin can make the browser send.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 MOST_BODY = 2**20
 """Bytes of a request's body."""
@@ -39,10 +43,13 @@ class Guard:
         host: The address that it is bound to, as given.
         everywhere: Whether that stands for all addresses of the machine.
         token: The bearer token that every request needs; none when None.
+        cookie: Name of the cookie by which a browser shows that it had the token; empty where none is made for.
     """
 
-    def __init__(self, app: Any, *, host: str, everywhere: bool = False, token: str | None = None) -> None:
-        self._app, self._token, self._everywhere = app, token, everywhere
+    def __init__(
+        self, app: Any, *, host: str, everywhere: bool = False, token: str | None = None, cookie: str = ""
+    ) -> None:
+        self._app, self._token, self._everywhere, self._cookie = app, token, everywhere, cookie
         names = [host, "localhost", *([socket.gethostname(), socket.getfqdn()] if everywhere else [])]
         self._names = {name.lower().rstrip(".") for name in names if name}
 
@@ -52,6 +59,8 @@ class Guard:
             return
         try:
             self._require_known(scope)
+            if self._token is not None:
+                self._require_token(scope, self._token)
             body = await _body(scope, receive)
         except _RefusedRequest as rejected:
             await _answer(rejected, send)
@@ -64,12 +73,29 @@ class Guard:
             raise _RefusedRequest(403, "this server is not asked by that Host")
         if not all(self._is_own(origin) for origin in origins):
             raise _RefusedRequest(403, "this server is not asked from pages of that Origin")
-        if self._token is not None:
-            given = [each.encode("latin-1") for each in _headers(scope, b"authorization")]
-            scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-            right = hmac.compare_digest(token.strip(), self._token.encode())
-            if not (right and scheme.lower() == b"bearer"):
-                raise _RefusedRequest(401, "this server needs its bearer token", **{"www-authenticate": "Bearer"})
+
+    def _require_token(self, scope: Any, token: str) -> None:
+        given = [each.encode("latin-1") for each in _headers(scope, b"authorization")]
+        scheme, _, sent = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(sent.strip(), token.encode()):
+            return
+        if not self._cookie:
+            raise _RefusedRequest(401, "this server needs its bearer token", **{"www-authenticate": "Bearer"})
+        shown = hashlib.sha256(f"{self._cookie}:{token}".encode()).hexdigest()
+        if any(hmac.compare_digest(each.encode("latin-1"), shown.encode()) for each in self._cookies(scope)):
+            return
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
+        if scope["method"] == "GET" and hmac.compare_digest(asked[-1].encode(), token.encode()):
+            cookie = f"{self._cookie}={shown}; HttpOnly; SameSite=Strict; Path=/"
+            raise _RefusedRequest(303, "go on", **{"set-cookie": cookie, "location": quote(scope["path"])})
+        raise _RefusedRequest(401, "this server needs its token: open its address with ?token=... once")
+
+    def _cookies(self, scope: Any) -> Iterator[str]:
+        for header in _headers(scope, b"cookie"):
+            for each in header.split(";"):
+                name, _, value = each.strip().partition("=")
+                if name == self._cookie:
+                    yield value
 
     def _is_ours(self, host: str) -> bool:
         if (found := _HOST.fullmatch(host)) is None:

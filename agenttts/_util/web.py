@@ -35,6 +35,7 @@ class WebServer:
         host: The address to listen on.
         within: Entered before the first request, in the server's event loop, and left after the last.
         token: The bearer token that every request needs. Required for any address but loopback.
+        cookie: Name of the cookie by which a browser shows that it had the token; see `Guard`.
 
     Raises:
         ConfigError: When the port is taken, no web server is installed, or a token is missing.
@@ -48,6 +49,7 @@ class WebServer:
         host: str = LOCALHOST,
         within: AbstractAsyncContextManager[Any] | None = None,
         token: str | None = None,
+        cookie: str = "",
     ) -> None:
         uvicorn: Any = imported("uvicorn", "serving needs uvicorn", extra="deploy")
         quiet: dict[str, Any] = {"log_level": "critical", "access_log": False, "server_header": False}
@@ -59,16 +61,21 @@ class WebServer:
                 f"{host!r} lets other machines in: give the name of a bearer token's environment variable with "
                 f"--token-env, or listen on {LOCALHOST}"
             )
-        asgi: Any = Guard(app, host=host, everywhere=address.is_unspecified, token=token)
+        asgi: Any = Guard(app, host=host, everywhere=address.is_unspecified, token=token, cookie=cookie)
         config = uvicorn.Config(asgi, lifespan="off", ws="none", timeout_graceful_shutdown=1, **quiet)
         self._server = uvicorn.Server(config)
         self._within = within or nullcontext()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
+    def address(self) -> str:
+        """Where its pages are."""
+        return f"http://{self._host}:{self._socket.getsockname()[1]}"
+
+    @property
     def url(self) -> str:
         """The base URL of its endpoint."""
-        return f"http://{self._host}:{self._socket.getsockname()[1]}/v1"
+        return f"{self.address}/v1"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -8,6 +8,9 @@ winning value, so the user's own code goes on parsing as before.
     stages = [at.Subtask("retrieve", models), at.Subtask("answer", models)]
     pipeline = at.Pipeline("mine", stages, metric, run=run_graph)
 
+A program that calls the official client needs no model object: `adapters.openai` is that client, whose `step(NAME)`
+goes through the allocation within a search.
+
 A step is asked with the subtask's `Sampling` and priced as one request per query; a step asked more often uses more.
 A fingerprint covers the function `run` and what it names: the user's functions and constants, and what a compiled graph
 or a DSPy module holds. `pipeline.uncovered` says what of that cannot be read: name a new study after a change there.

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from agenttts._util.files import working_folder
 from agenttts._util.text import one_line
 from agenttts.cli import read, search, serve
+from agenttts.cli.samples import samples
 from agenttts.errors import AgentTTSError, ConfigError
 
 _INTERRUPTED = 130
@@ -76,8 +77,10 @@ for _command in (  # in the order of `--help`
     read.studies,
     read.trials,
     read.trace,
+    samples,
     read.best,
     read.watch,
+    serve.view,
     read.export,
     serve.serve_pipeline,
     read.frontier,

@@ -10,10 +10,14 @@ import json
 import logging
 import os
 import shlex
+import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable
+from contextlib import suppress
 from io import TextIOWrapper
+from itertools import chain
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -64,12 +68,37 @@ def escape_unencodable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def write_line(text: str, *, stderr: bool = False) -> None:
+def write_line(text: str, *, stderr: bool = False, end: str = "\n") -> None:
     """Write a text and the end of its last line, however long it is, without wrapping."""
     escape_unencodable()
     stream = sys.stderr if stderr else sys.stdout
-    stream.write(f"{printable(text)}\n")
+    stream.write(f"{printable(text)}{end}")
     stream.flush()
+
+
+def write_paged(*parts: Iterable[str]) -> None:
+    """Write printable lines: through the user's pager ($PAGER) in a terminal, else as they come."""
+    pager = os.environ.get("PAGER", "").strip() or shutil.which("less")
+    if not (pager and sys.stdout.isatty()):
+        for line in chain(*parts):
+            write_line(line)
+        return
+    with subprocess.Popen(pager, shell=True, stdin=subprocess.PIPE, text=True, errors="backslashreplace") as process:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it has been quit before the end
+            for line in chain(*parts):
+                process.stdin.write(f"{printable(line)}\n")
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def write_json_list(rows: Iterable[Any]) -> None:
+    """Write plain data as a JSON list, row by row: however many there are, one is in memory."""
+    before = "["
+    for row in rows:
+        write_line(f"{before}\n{textwrap.indent(as_json_text(row), '  ')}", end="")
+        before = ","
+    write_line("[]" if before == "[" else "\n]")
 
 
 class LogHandler(logging.Handler):

@@ -13,6 +13,7 @@ from agenttts.cli.options import (
     GpusOption,
     JsonOption,
     ReadStoreOption,
+    StudyArgument,
     WeightsOption,
 )
 from agenttts.errors import ConfigError
@@ -71,6 +72,26 @@ def simulate(
     from agenttts.simulation import Faults, Simulation
 
     run_simulation(Simulation(task, data, faults=Faults.parse(fault, most_n=most_n)), data, port=port)
+
+
+def view(
+    study: StudyArgument = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen; any free one when 0.")] = 8050,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    token_env: Annotated[
+        str | None,
+        typer.Option(
+            "--token-env",
+            help="Environment variable of a token that browsers need; required for any --host but loopback.",
+            metavar="NAME",
+        ),
+    ] = None,
+    store: ReadStoreOption = None,
+) -> None:
+    """Show a store in a browser, live: studies, trials, examples, what the models were asked and what they said."""
+    from agenttts.cli.view import run_view
+
+    run_view(study, store=store, host=host, port=port, token_env=token_env)
 
 
 def serve_pipeline(

@@ -1,8 +1,23 @@
-"""The store: studies, trials, traces and the sample pool, in SQLite or PostgreSQL."""
+"""The store: studies, trials, traces, transcripts and the sample pool, in SQLite or PostgreSQL."""
 
 from agenttts.db._engine import location
 from agenttts.db._files import stores_in
+from agenttts.db._overview import Activity, Overview, TrialOrder
 from agenttts.db._samples import SampleTable
-from agenttts.db._store import Store, Study
+from agenttts.db._store import Store
+from agenttts.db._study import Study
+from agenttts.db._transcripts import PoolText, StoredTranscript, TranscriptTable
 
-__all__ = ["SampleTable", "Store", "Study", "location", "stores_in"]
+__all__ = [
+    "Activity",
+    "Overview",
+    "PoolText",
+    "SampleTable",
+    "Store",
+    "StoredTranscript",
+    "Study",
+    "TranscriptTable",
+    "TrialOrder",
+    "location",
+    "stores_in",
+]

@@ -21,8 +21,8 @@ _STEP = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
 
 
 def evaluation_json(evaluation: Evaluation) -> Any:
-    """An evaluation as a table keeps it."""
-    return EVALUATION.dump_python(evaluation, mode="json")
+    """An evaluation as a table keeps it; its transcripts have a table of their own."""
+    return EVALUATION.dump_python(evaluation, mode="json", exclude={"transcripts"})
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

@@ -35,7 +35,7 @@ _AT_ONCE = 500
 _CHARGE = insert(t.purchases)
 
 # Claims expire by the database's clock: those of the machines that share it may differ. Seconds since the epoch.
-_NOW = {
+NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "CAST(extract(epoch FROM clock_timestamp()) AS double precision)",
 }
@@ -49,7 +49,7 @@ class SampleTable:
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._add_prompt = dialect.insert(t.prompts).on_conflict_do_nothing()
         self._add_samples = dialect.insert(t.samples).on_conflict_do_nothing()
-        now = literal_column(_NOW[engine.dialect.name], Float)
+        now = literal_column(NOW[engine.dialect.name], Float)
         asked = dialect.insert(t.claims).values(
             key=bindparam("wanted"), owner=bindparam("claimant"), expires=now + bindparam("seconds", type_=Float)
         )

@@ -1,6 +1,18 @@
 """The tables, as the newest migration leaves them (a test compares the two)."""
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 from agenttts.db._types import Label, PlainText, UtcTime
 
@@ -147,6 +159,31 @@ samples = Table(
     sqlite_with_rowid=False,
 )
 
+transcripts = Table(
+    "transcripts",  # one example under a trial's allocation: which samples its stages drew, and what they handed on
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _study(),
+    Column("trial", Integer, nullable=False),  # its number
+    Column("held_out", Boolean, nullable=False),  # a check on held-out examples, with fresh samples
+    Column("example", PlainText, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Column("unusable", Integer, nullable=False),  # samples that no parser could use
+    Column("cut", Integer, nullable=False),  # samples that were cut at max_tokens
+    Column("error", PlainText),
+    Column("stages", JSON, nullable=False),  # of transcript.StageTranscript
+)
+
+examples = Table(
+    "examples",  # as the environment has them: the same for every trial
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _study(),
+    Column("example", PlainText, nullable=False),
+    Column("fields", JSON, nullable=False),
+)
+
 claims = Table(
     "claims",
     metadata,
@@ -156,6 +193,13 @@ claims = Table(
     sqlite_with_rowid=False,
 )
 
+Index("ix_transcripts_trial", transcripts.c.study_id, transcripts.c.trial)
+Index("ix_transcripts_worst", transcripts.c.study_id, transcripts.c.failed, transcripts.c.unusable, transcripts.c.cut)
+Index("ix_trials_round", trials.c.study_id, trials.c.round)
+Index("ix_trials_score", trials.c.study_id, trials.c.score)
+Index("ix_trials_cost", trials.c.study_id, trials.c.cost)
+Index("ix_steps_round", steps.c.study_id, steps.c.round)
+Index("ix_examples_study", examples.c.study_id)
 Index("ix_refusals_study", refusals.c.study_id)
 Index("ix_steps_study", steps.c.study_id)
 Index("ix_purchases_study", purchases.c.study_id)

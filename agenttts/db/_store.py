@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agenttts._util.text import storable, storable_data
 from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, read, shown, write
+from agenttts.db._overview import Overview
 from agenttts.db._rows import (
     EVALUATION,
     LOOKS,
@@ -32,6 +33,8 @@ from agenttts.db._rows import (
     trial_row,
 )
 from agenttts.db._samples import SampleTable
+from agenttts.db._study import PREFIX_CACHES, Study, cache_uses
+from agenttts.db._transcripts import TranscriptTable, keep_transcripts
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
@@ -39,8 +42,6 @@ from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
 
-_PREFIX_CACHES = "prefix_caches"
-"""The one of a study's details that grows."""
 _SPEC = TypeAdapter(StudySpec)
 _TOKEN_KINDS = ("cached_prompt_tokens", "reasoning_tokens", "estimated_tokens")
 _BOUGHT = ("requests", "prompt_tokens", "completion_tokens", *_TOKEN_KINDS, "usd")
@@ -60,22 +61,6 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(frozen=True)
-class Study:
-    """A study as stored."""
-
-    id: int
-    name: str
-    created: datetime
-    spec: StudySpec
-    details: Mapping[str, Any]
-
-    @property
-    def prefix_caches(self) -> dict[str, tuple[int, int]]:
-        """Model -> tokens that were looked up in its server's prefix cache, and found there."""
-        return _cache_uses(self.details)
-
-
 class Store:
     """One database of studies and pooled samples.
 
@@ -93,7 +78,12 @@ class Store:
     """
 
     def __init__(self, url: str = "sqlite://") -> None:
+        self._url = url
         self._engine: Engine = open_engine(url)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        """In another process it is opened anew."""
+        return Store, (self._url,)
 
     @property
     def location(self) -> str:
@@ -104,6 +94,16 @@ class Store:
     def samples(self) -> SampleTable:
         """The stored half of the sample pool."""
         return SampleTable(self._engine)
+
+    @cached_property
+    def transcripts(self) -> TranscriptTable:
+        """What was asked and said for each example of a trial."""
+        return TranscriptTable(self._engine)
+
+    @cached_property
+    def overview(self) -> Overview:
+        """Parts of studies, for whoever watches them."""
+        return Overview(self._engine)
 
     def close(self) -> None:
         """Close every connection."""
@@ -195,12 +195,12 @@ class Store:
         Raises:
             LimitReached: When other processes have meanwhile filled the study.
         """
-        now = _now()
+        now, bare = _now(), replace(evaluation, transcripts={})
         trial = Trial(
             number=0,
             allocation=proposal.allocation.in_order(study.spec.sizes),
             cost=cost,
-            evaluation=evaluation,
+            evaluation=bare,
             searcher=searcher,
             rationale=proposal.rationale,
             round=round,
@@ -225,6 +225,7 @@ class Store:
                     "pool"
                 )
             connection.execute(insert(t.trials).values(**{**row, "number": number}))
+            keep_transcripts(connection, study.id, number, evaluation)
             return number
 
         number = write(self._engine, added)
@@ -253,7 +254,9 @@ class Store:
         def extended(connection: Connection) -> Trial:
             _lock_study(connection, study)
             row = connection.execute(select(t.trials.c.evaluation, t.trials.c.looks).where(mine)).one()
-            whole = EVALUATION.validate_python(row.evaluation).extended(evaluation)
+            known = EVALUATION.validate_python(row.evaluation)
+            whole = replace(known.extended(evaluation), transcripts={})
+            keep_transcripts(connection, study.id, trial.number, evaluation, known=known)
             priced = trial.cost if cost is None else cost(whole)
             evaluated = evaluation_json(whole)
             values = {"score": whole.score, "cost": priced, "evaluation": evaluated}
@@ -274,10 +277,24 @@ class Store:
     def add_validation(self, study: Study, allocation: Allocation, evaluation: Evaluation) -> None:
         """Record the check of an allocation on held-out examples, in place of an older one."""
         row = {"allocation": allocation.key, "evaluation": evaluation_json(evaluation), "created": _now()}
-        self._put(t.validations, study, [row])
+        mine = (t.trials.c.study_id == study.id) & (t.trials.c.allocation == allocation.key)
 
-    def _put(self, table: Table, study: Study, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record rows of allocations, each in place of an older one of its allocation."""
+        def also(connection: Connection) -> None:
+            number = connection.execute(select(t.trials.c.number).where(mine)).scalar_one_or_none()
+            if number is not None:
+                keep_transcripts(connection, study.id, number, evaluation, held_out=True)
+
+        self._put(t.validations, study, [row], also=also)
+
+    def _put(
+        self,
+        table: Table,
+        study: Study,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        also: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
+        """Record rows of allocations, each in place of an older one of its allocation; `also` in one transaction."""
         keys = [row["allocation"] for row in rows]
         older = delete(table).where(table.c.study_id == study.id, table.c.allocation.in_(keys))
 
@@ -285,6 +302,7 @@ class Store:
             _lock_study(connection, study)
             connection.execute(older)
             connection.execute(insert(table), [{**row, "study_id": study.id} for row in rows])
+            also(connection)
 
         if rows:
             write(self._engine, put)
@@ -299,12 +317,12 @@ class Store:
 
         def added(connection: Connection) -> dict[str, tuple[int, int]]:
             details = connection.execute(select(t.studies.c.details).where(mine).with_for_update()).scalar_one()
-            sums = _cache_uses(details)
+            sums = cache_uses(details)
             for name, (looked_up, found) in used.items():
                 before = sums.get(name, (0, 0))
                 sums[name] = before[0] + looked_up, before[1] + found
             if used:
-                connection.execute(update(t.studies).where(mine).values(details={**details, _PREFIX_CACHES: sums}))
+                connection.execute(update(t.studies).where(mine).values(details={**details, PREFIX_CACHES: sums}))
             return sums
 
         return write(self._engine, added)
@@ -417,10 +435,6 @@ def _lock_study(connection: Connection, study: Study) -> None:
 
 def _study(row: Row[Any]) -> Study:
     return Study(row.id, row.name, row.created, _SPEC.validate_python(row.spec), row.details)
-
-
-def _cache_uses(details: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    return {name: (looked_up, found) for name, (looked_up, found) in details.get(_PREFIX_CACHES, {}).items()}
 
 
 def _look(evaluation: Evaluation, at: datetime) -> Look:

@@ -279,7 +279,10 @@ class LiveEnvironment(Environment):
         """
         row = copied(self.example(example))  # whatever the user's functions do to it, it is whole the next time
         run = ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, completer=self.completer)
-        return await run.outcome()
+        outcome = await run.outcome()
+        if outcome.transcript is None:
+            return outcome
+        return replace(outcome, transcript=replace(outcome.transcript, given=self.example(example)))
 
     @property
     def completer(self) -> Completer:

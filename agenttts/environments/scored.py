@@ -12,10 +12,12 @@ from typing import Any
 from agenttts.environments.scoring import checked_score
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ModelRefused, StoreError
 from agenttts.execution.run import ExampleRun, Tally
+from agenttts.execution.transcribed import transcribed
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Pipeline, Subtask
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
+from agenttts.study.transcript import Transcript
 
 _OUTPUT_LIMIT = 500
 _REFUSALS = (400, 403, 404, 422)
@@ -39,6 +41,8 @@ class ExampleOutcome:
     """... and the server was at fault, not the request: that says nothing of the allocation, and is no result."""
     refused: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
     """Subtask whose model refused it -> the status and the reason."""
+    transcript: Transcript | None = None
+    """None where no study is charged: there is nowhere to look it up."""
 
 
 @dataclass
@@ -57,6 +61,7 @@ class ScoredRun(ExampleRun):
             result=result,
             spend=self.spend,
             tallies=dict(self.tallies),
+            transcript=None if self.pool.study_id is None else transcribed(self.begun),
             broken=self.broken,
             unanswered=self.unanswered,
             missing=self.missing,
@@ -132,6 +137,7 @@ async def evaluation_of(
         spend=replace(spend, seconds=time.perf_counter() - started),
         usage=usage_by_subtask(pipeline, outcomes),
         missing={each.result.example: each.result.error or "" for each in outcomes if each.missing},
+        transcripts={each.result.example: each.transcript for each in outcomes if each.transcript and not each.missing},
     )
 
 

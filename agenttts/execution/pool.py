@@ -47,6 +47,8 @@ _EMBEDDING = Sampling(temperature=0, max_tokens=1, extra={"embedding": True})
 class Draw:
     """The samples of one draw, and what was paid for and reused."""
 
+    key: str
+    """Where the pool keeps them."""
     samples: tuple[Sample, ...]
     prompt_tokens: int
     spend: Spend
@@ -107,7 +109,7 @@ class SamplePool:
         async with lock:
             held = self._samples.read(key, samples)
             if not held.missing:
-                return self._reused(held)
+                return self._reused(key, held)
             held = await self._claim(key, samples)  # another process may have added some meanwhile
             keeping = asyncio.create_task(self._keep_claim(key))
             try:
@@ -167,7 +169,7 @@ class SamplePool:
     async def _buy(self, order: _Order, samples: int, before: Held) -> Draw:
         """Request what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
         if not before.missing:
-            return self._reused(before)
+            return self._reused(order.key, before)
         reused = sum(sample.completion_tokens for sample in before.samples)
         spend, at_once, held = Spend(reused_completion_tokens=reused), samples, before
         self.meter.add(spend)
@@ -186,9 +188,9 @@ class SamplePool:
             at_once = max(len(bought.samples) for _, bought in answered)
             first = answered[0][1]
             if len(first.samples) == len(held.missing) == samples - len(before.samples):  # the usual case: one request
-                return Draw((*before.samples, *first.samples), first.prompt_tokens, spend)
+                return Draw(order.key, (*before.samples, *first.samples), first.prompt_tokens, spend)
             held = self._samples.read(order.key, samples)
-        return Draw(tuple(held.samples), held.prompt_tokens, spend)
+        return Draw(order.key, tuple(held.samples), held.prompt_tokens, spend)
 
     async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
         """One request: what it cost, and what it brought."""
@@ -208,11 +210,11 @@ class SamplePool:
             self.meter.add(spend)
         return spend, bought
 
-    def _reused(self, held: Held) -> Draw:
+    def _reused(self, key: str, held: Held) -> Draw:
         completion_tokens = sum(sample.completion_tokens for sample in held.samples)
         spend = Spend(reused_prompt_tokens=held.prompt_tokens, reused_completion_tokens=completion_tokens)
         self.meter.add(spend)
-        return Draw(tuple(held.samples), held.prompt_tokens, spend)
+        return Draw(key, tuple(held.samples), held.prompt_tokens, spend)
 
 
 def _requests(missing: Sequence[int], at_once: int) -> list[tuple[int, int]]:

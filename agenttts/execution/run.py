@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import chain
@@ -27,13 +27,16 @@ from agenttts.errors import (
     ParseError,
     StoreError,
 )
+from agenttts.execution.drawn import LookedAt, as_drawn, why_unusable
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
+from agenttts.execution.threads import room
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.operators import Drawn
 from agenttts.pipeline.pairing import Pairing, sampling_with
+from agenttts.pipeline.subtask import Program
 from agenttts.space.allocation import Allocation
 
 T = TypeVar("T")
@@ -76,15 +79,18 @@ class ExampleRun:
     """Subtask and prompt -> how many of its samples are counted."""
     refusals: dict[str, EndpointError] = field(default_factory=dict)
     """Subtask -> the last error of a draw from its own model."""
+    begun: list[StageRun] = field(default_factory=list)
+    """The stages that have drawn samples or given an output, in the order in which they began."""
     unmet: dict[tuple[str, str], AgentTTSError] = field(default_factory=dict)
     """Draws that got no samples -> why: a function of the user's may go on without them, a score may not."""
 
     async def walk(self) -> Any:
         """The pipeline's output."""
         if self.pipeline.run is not None:
-            steps = {s.name: Step(self, s, self._given(s)) for s in self.pipeline.subtasks}
-            with _current(steps):
-                return await self.pipeline.run(self.example, steps)
+            # A program within another's example has its turn already.
+            turn = room(asyncio.get_running_loop()).examples if _STEPS.get(None) is None else nullcontext()
+            async with turn:
+                return await self._program(self.pipeline.run)
         tasks: dict[str, asyncio.Task[Any]] = {}
         for subtask in self.pipeline.order:
             parents = {name: tasks[name] for name in self.pipeline.parents(subtask.name)}
@@ -95,6 +101,12 @@ class ExampleRun:
             if isinstance(outcome, BaseException):
                 raise outcome
         return tasks[self.pipeline.final.name].result()
+
+    async def _program(self, program: Program) -> Any:
+        steps = {s.name: Step(self, s, self._given(s)) for s in self.pipeline.subtasks}
+        self.begun += steps.values()
+        with _current(steps):
+            return await program(self.example, steps)
 
     async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
         inputs = {name: await task for name, task in parents.items()}
@@ -199,6 +211,10 @@ class StageRun:
         self.messages: Sequence[Message] = render(subtask, given) if messages is None else messages
         self._answers: dict[str, list[Drawn]] = {}
         """Model, prompt and sampling -> its samples, parsed: what is looked at again is parsed and counted once."""
+        self.looked_at: dict[str, LookedAt] = {}
+        """Key of the pool -> the most that was looked at of it."""
+        self.result: Any = None
+        """Its output, once it has one."""
 
     @property
     def model(self) -> Model:
@@ -217,12 +233,14 @@ class StageRun:
 
     async def output(self) -> Any:
         """The subtask's one output."""
+        self._owner.begun.append(self)
         try:
-            return await self.pairing.operator.run(self)
+            self.result = await self.pairing.operator.run(self)
         except NoUsableSample:
             if self.subtask.default is None:
                 raise
-            return self.subtask.default
+            self.result = self.subtask.default
+        return self.result
 
     def text_of(self, output: Any) -> str:
         """The whole first sample that was parsed as this output; the output itself where none was."""
@@ -239,7 +257,7 @@ class StageRun:
             value = None
         if value is None:
             self.count_unparsable()
-        return _as_drawn(sample, value)
+        return as_drawn(sample, value)
 
     def count_unparsable(self) -> None:
         """See `pipeline.SubtaskRun`."""
@@ -249,7 +267,7 @@ class StageRun:
         self, messages: Sequence[Message], samples: int | None = None, *, sampling: Sampling | None = None
     ) -> list[str]:
         """See `pipeline.SubtaskRun`; a sample that holds nothing to parse has an empty text."""
-        return [each.said for each in await self._drawn(messages, samples, sampling)]
+        return [each.said for each in (await self._drawn(messages, samples, sampling)).samples]
 
     async def sample(
         self,
@@ -262,12 +280,13 @@ class StageRun:
     ) -> list[Drawn]:
         """See `pipeline.SubtaskRun`."""
         prompt = self.messages if messages is None else messages
-        drawn = await self._drawn(prompt, samples, sampling, model)
+        draw = await self._drawn(prompt, samples, sampling, model)
         if not parse:
-            return [_as_drawn(each, None) for each in drawn]
+            return [as_drawn(each, None) for each in draw.samples]
         answers = self._answers.setdefault(repr((model and model.name, prompt, sampling)), [])
-        answers += map(self._answer, drawn[len(answers) :])
-        return answers[: len(drawn)]
+        answers += map(self._answer, draw.samples[len(answers) :])
+        self.looked_at[draw.key].answers = answers
+        return answers[: len(draw.samples)]
 
     async def usable(self, samples: int | None = None, *, model: Model | None = None) -> list[Drawn]:
         """See `pipeline.SubtaskRun`."""
@@ -278,7 +297,7 @@ class StageRun:
         usable = [each for each in drawn if each.value is not None]
         if not usable:
             raise NoUsableSample(
-                f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{_why(drawn)}"
+                f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{why_unusable(drawn)}"
             )
         # Where an answer was cut off, what it seems to say may be another than what it would have said.
         return [each for each in usable if not each.ended] or usable
@@ -289,29 +308,18 @@ class StageRun:
         samples: int | None = None,
         sampling: Sampling | None = None,
         model: Model | None = None,
-    ) -> Sequence[Sample]:
+    ) -> Draw:
         own = model is None and (not self.messages or messages is self.messages)
         how = sampling or sampling_with(self.subtask.sampling, self.input.options)
-        return (await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)).samples
+        draw = await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)
+        known = self.looked_at.setdefault(draw.key, LookedAt((model or self.model).name))
+        if len(draw.samples) > len(known.samples):
+            known.samples = draw.samples
+        return draw
 
     async def embed(self, text: str) -> tuple[float, ...]:
         """See `pipeline.SubtaskRun`."""
         return await self._owner.embed(text)
-
-
-def _as_drawn(sample: Sample, value: Any) -> Drawn:
-    return Drawn(sample.said, value, sample.completion_tokens, sample.ended)
-
-
-def _why(drawn: Sequence[Drawn]) -> str:
-    """How many samples had nothing to parse, in words."""
-    counts = {
-        "refused": sum(each.ended == "refused" for each in drawn),
-        "used up max_tokens before saying anything": sum(each.ended == "cut" for each in drawn),
-        "empty": sum(each.ended == "empty" for each in drawn),
-    }
-    named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f" ({named})" if named else ""
 
 
 class Step(StageRun):
@@ -331,6 +339,9 @@ class Step(StageRun):
         return run.text_of(output)
 
     async def _asked(self, messages: Sequence[Message] | str) -> tuple[StageRun, Any]:
+        if asyncio.get_running_loop() is not self._loop:  # a framework has begun one of its own, in a thread
+            handed_over = asyncio.run_coroutine_threadsafe(self._asked(messages), self._loop)
+            return await asyncio.wrap_future(handed_over)
         prompt = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         run = StageRun(self._owner, self.subtask, self.input, prompt)
         output = await run.output()
@@ -341,7 +352,7 @@ class Step(StageRun):
         """What a coroutine of this step returns, waited for from a thread.
 
         Raises:
-            ConfigError: In the thread of the event loop itself, which would wait for ever.
+            ConfigError: In the thread of the event loop itself, which would wait for ever, and where too many wait.
         """
         try:
             if asyncio.get_running_loop() is self._loop:
@@ -352,7 +363,7 @@ class Step(StageRun):
                 )
         except RuntimeError:
             pass  # a thread without a loop: as it should be
-        return asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+        return room(self._loop).wait(asking, self._loop)
 
 
 _STEPS: ContextVar[Mapping[str, Step]] = ContextVar("agenttts_steps")
@@ -379,3 +390,8 @@ def current_step(name: str) -> Step:
     if name not in steps:
         raise ConfigError(f"there is no step {name!r}; the pipeline's subtasks are {', '.join(steps)}")
     return steps[name]
+
+
+def is_running() -> bool:
+    """Whether a pipeline that is a function is being run here."""
+    return _STEPS.get(None) is not None

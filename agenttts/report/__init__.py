@@ -7,6 +7,7 @@ its search returned.
 from agenttts.report.data.frames import examples_frame, samples_frame, stages_frame, steps_frame, trials_frame
 from agenttts.report.data.frontier import frontier_row
 from agenttts.report.data.rows import recommendation, step_row, study_row, trace_rows, trial_row
+from agenttts.report.data.said import SaidExample, read_said
 from agenttts.report.figures.figures import (
     budget_figure,
     frontier_figure,
@@ -24,12 +25,14 @@ from agenttts.report.page.html import report_html
 from agenttts.report.page.story import answer_lines
 from agenttts.report.terminal.frontier import frontier_table, pareto_table
 from agenttts.report.terminal.lines import summary_lines, trace_lines
+from agenttts.report.terminal.said import said_lines
 from agenttts.report.terminal.tables import comparison_table, studies_table, trials_table
 
 __all__ = [
     "Comparison",
     "Curve",
     "Findings",
+    "SaidExample",
     "answer_lines",
     "budget_figure",
     "compare_runs",
@@ -43,9 +46,11 @@ __all__ = [
     "preference_figure",
     "progress_figure",
     "read_findings",
+    "read_said",
     "recommendation",
     "recommended_figure",
     "report_html",
+    "said_lines",
     "samples_frame",
     "scaling_curves",
     "scaling_figure",

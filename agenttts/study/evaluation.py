@@ -15,6 +15,7 @@ from agenttts._util.stats import Interval, wilson_interval
 from agenttts._util.text import bounded, storable
 from agenttts.errors import ConfigError
 from agenttts.llm.samples import Spend
+from agenttts.study.transcript import Transcript
 
 _ROUNDING = 1e-9
 _SHOWN = 80
@@ -163,6 +164,9 @@ class Evaluation:
     """Example that got no answer -> why. That says nothing of the allocation: it is no result, and is asked again."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Subtask whose model refused every example -> why: the trial failed, and the study goes on without the model."""
+    transcripts: Mapping[str, Transcript] = field(default_factory=dict, compare=False, repr=False)
+    """Example -> what was asked and said, from where it was evaluated until a store takes it (`Store.transcripts`);
+    none in what is read back."""
 
     def __post_init__(self) -> None:
         if type(self.results) is not tuple or not all(isinstance(each, ExampleResult) for each in self.results):
@@ -195,6 +199,7 @@ class Evaluation:
             usage={name: self.usage.get(name, none) + other.usage.get(name, none) for name in names},
             missing={example: reason for example, reason in missing.items() if example not in answered},
             refused={**self.refused, **other.refused},
+            transcripts={**other.transcripts, **self.transcripts},
         )
 
     def extended(self, further: Evaluation) -> Evaluation:

@@ -16,11 +16,11 @@ from tests.endpoint import FakeEndpoint
 NAME = "a-study-whose-name-is-long-but-stays-whole"
 
 
-def in_terminal(shell: Shell, command: str, width: int) -> list[str]:
+def in_terminal(shell: Shell, command: str, width: int, **variables: str) -> list[str]:
     """Every line that the command has shown, those that were drawn over included."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    with shell.start(command, stdout=slave, stderr=slave, variables={"TERM": "xterm"}):
+    with shell.start(command, stdout=slave, stderr=slave, variables={"TERM": "xterm", **variables}):
         os.close(slave)
         written = b""
         while piece := read(master):

@@ -26,6 +26,8 @@ from agenttts.pipeline.fingerprint.declared import identity_of
 
 VERSIONS = {
     "adapters.langgraph.step_model": 1,
+    "adapters.openai.async_client": 1,
+    "adapters.openai.client": 1,
     "aggregators.best_of": 1,
     "aggregators.first": 1,
     "aggregators.fuse": 1,

@@ -12,7 +12,7 @@ from importlib import resources
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from agenttts._util.hints import install
@@ -32,6 +32,7 @@ from agenttts.report.page.pictures import (
     scaling_pictures,
     scored,
 )
+from agenttts.report.terminal.said import samples_command
 from agenttts.report.terminal.tables import comparison_cells
 
 
@@ -73,6 +74,7 @@ def _study_page(found: Findings) -> str:
         refusals=faults.refusals_table(found),
         failures=faults.failures_table(found),
         unparsable=faults.unparsable_table(found),
+        said=samples_command(found.study, failed=True),
         trials=story.trials_page_table(found),
         repeat=story.repeat_facts(found),
     )
@@ -111,13 +113,48 @@ def _winner(comparisons: Sequence[Comparison]) -> str:
     return f"{said}; {others[0].method} follows with {scored(*second)}{chance}."
 
 
+def pictures_html(found: Findings) -> str:
+    """The pictures of a study, to be put into a page that draws them as the report does."""
+    return (
+        page_environment()
+        .get_template("pictures.html.j2")
+        .render(
+            progress=progress_picture(found),
+            budget=budget_picture(found) if found.prices else None,
+            scaling=scaling_pictures(found),
+            frontier=frontier_picture(found),
+            preference=preference_picture(found),
+        )
+    )
+
+
 def _render(template: str, **context: Any) -> str:
+    page = resources.files("agenttts.report.page") / "templates"
+    inlined = {name: Markup((page / f"report.{name}").read_text("utf-8")) for name in ("css", "js")}  # ours
+    return page_environment().get_template(template).render(**context, **inlined, plotly=Markup(plotly_js()))
+
+
+def plotly_js() -> str:
+    """The program that draws figures in a browser.
+
+    Raises:
+        ConfigError: When plotly is not installed.
+    """
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise ConfigError(f"the report needs plotly: {install('report')}") from error
+    return str(get_plotlyjs())
+
+
+def page_environment(*packages: str) -> Environment:
+    """What renders pages: whatever is put into a template is escaped and printable.
+
+    Args:
+        packages: Others whose `templates` are used; they come before those of the report.
+    """
     environment = Environment(
-        loader=PackageLoader("agenttts.report.page", "templates"),
+        loader=ChoiceLoader([PackageLoader(name, "templates") for name in (*packages, "agenttts.report.page")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -125,9 +162,7 @@ def _render(template: str, **context: Any) -> str:
         finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
     )
     environment.filters["figure"] = _figure_json
-    page = resources.files("agenttts.report.page") / "templates"
-    inlined = {name: Markup((page / f"report.{name}").read_text("utf-8")) for name in ("css", "js")}  # ours
-    return environment.get_template(template).render(**context, **inlined, plotly=Markup(get_plotlyjs()))
+    return environment
 
 
 def _figure_json(picture: Picture) -> Markup:

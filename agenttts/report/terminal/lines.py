@@ -14,6 +14,7 @@ from agenttts.llm.samples import Spend
 from agenttts.report.data.rows import stage_rows
 from agenttts.report.findings.history import new_bests
 from agenttts.report.findings.spending import study_prices, study_scale
+from agenttts.report.terminal.said import samples_command
 from agenttts.searching.progress import SearchResult
 from agenttts.space.allocation import Choice
 from agenttts.study.evaluation import Evaluation, ExampleResult
@@ -199,6 +200,7 @@ def trace_lines(
             lines.append((f"trial {trial.number}", _trial_text(trial, scale, reasons)))
             if trial_number is not None:
                 lines += _details(trial, study, store.validation(study, trial.allocation))
+                lines.append(("what was asked and said", samples_command(study, trial_number)))
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
             lines.append((f"rejected ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
         if number in bests:
