@@ -99,7 +99,8 @@ class OpenAIClient:
     """The official `openai` async client, one connection pool per endpoint.
 
     Args:
-        max_in_flight: Requests under way at once, over all endpoints; fewer where an endpoint cannot keep up.
+        max_in_flight: Requests under way at once, over all endpoints; fewer where an endpoint cannot keep up, and 64
+            when None.
         timeout_s: Seconds that one request may take in all.
         max_retries: Retries of a request that got no answer (see `llm.asking`).
         give_up_after_s: Seconds without any answer after which an endpoint is given up.
@@ -108,14 +109,14 @@ class OpenAIClient:
     def __init__(
         self,
         *,
-        max_in_flight: int = MAX_IN_FLIGHT,
+        max_in_flight: int | None = None,
         timeout_s: float = TIMEOUT_S,
         max_retries: int = MAX_RETRIES,
         give_up_after_s: float = GIVE_UP_AFTER_S,
     ) -> None:
         self.patience = Patience(timeout_s=timeout_s, max_retries=max_retries, give_up_after_s=give_up_after_s)
-        self._max_in_flight = max_in_flight
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self.max_in_flight = max_in_flight
+        self._slots = asyncio.Semaphore(self._most_at_once)
         self._askers: dict[Address, Asker] = {}
         self._models: dict[tuple[Address, str], _Served] = {}
         self._told: dict[tuple[Address, str], set[str]] = {}
@@ -123,7 +124,7 @@ class OpenAIClient:
 
     def with_limits(self, *, timeout_s: float, max_retries: int) -> OpenAIClient:
         """A client with the same routes that waits for less, or for more."""
-        other = OpenAIClient(max_in_flight=self._max_in_flight, give_up_after_s=self.patience.give_up_after_s)
+        other = OpenAIClient(max_in_flight=self.max_in_flight, give_up_after_s=self.patience.give_up_after_s)
         other.wait(timeout_s=timeout_s, max_retries=max_retries)
         other.route(self._routes)
         return other
@@ -144,7 +145,11 @@ class OpenAIClient:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self.patience = replace(self.patience, **changes)
         if max_in_flight is not None:
-            self._max_in_flight, self._slots = max_in_flight, asyncio.Semaphore(max_in_flight)
+            self.max_in_flight, self._slots = max_in_flight, asyncio.Semaphore(max_in_flight)
+
+    @property
+    def _most_at_once(self) -> int:
+        return self.max_in_flight or MAX_IN_FLIGHT
 
     @property
     def waiting(self) -> str:
@@ -287,7 +292,7 @@ class OpenAIClient:
         self._askers.clear()
         self._models.clear()
         # A semaphore belongs to the event loop it was first waited for in; the next run may have another.
-        self._slots = asyncio.Semaphore(self._max_in_flight)
+        self._slots = asyncio.Semaphore(self._most_at_once)
 
     def _address(self, model: Model) -> Address:
         return address(self._routes.get(model.served_name) or model.base_url, model.api_key_env, model.headers)
@@ -295,7 +300,7 @@ class OpenAIClient:
     def _asker(self, model: Model) -> Asker:
         where = self._address(model)
         if where not in self._askers:
-            lanes = Lanes(self._slots, self._max_in_flight)
+            lanes = Lanes(self._slots, self._most_at_once)
             self._askers[where] = Asker(where, _who(model), self.patience, lanes)
         return self._askers[where]
 

@@ -109,10 +109,9 @@ async def test_a_provider_works_at_once(name: str, caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize("name", SHAPES)
 async def test_the_planners_model_works_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Provider(SHAPES[name]) as provider:
-        if SHAPES[name].header == "api-key":
-            pytest.skip("the planner takes no further headers")
-        key = "PROVIDER_KEY" if SHAPES[name].header else None
-        async with ChatModel(SHAPES[name].model, base_url=provider.url, api_key_env=key) as planner:
+        key = "PROVIDER_KEY" if SHAPES[name].header == "authorization" else None
+        headers = SHAPES[name].fields.get("headers")
+        async with ChatModel(SHAPES[name].model, base_url=provider.url, api_key_env=key, headers=headers) as planner:
             assert (await planner.ask(f"say {WORD}", system="s", schema={"type": "object"})).text.strip() == WORD
 
 
