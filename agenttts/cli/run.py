@@ -50,9 +50,7 @@ class PlannerModel(NamedTuple):
     """Name -> environment variable of the value."""
 
     @classmethod
-    def parse(
-        cls, name: str | None, base_url: str | None, key_env: str | None, headers: Sequence[str]
-    ) -> PlannerModel:
+    def parse(cls, name: str | None, base_url: str | None, key_env: str | None, headers: Sequence[str]) -> PlannerModel:
         """As the options give it.
 
         Raises:

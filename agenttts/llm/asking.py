@@ -238,6 +238,10 @@ class Asker:
         if 300 <= status < 400:
             target = self.scrubbed(headers.get("location", "elsewhere"))[:200]
             return f"; it redirects to {shown_url(target)}: give the base URL that it means"
+        if status == 407:
+            return (
+                "; the proxy of HTTP_PROXY or HTTPS_PROXY wants a user and a password: http://USER:PASSWORD@HOST:PORT"
+            )
         if status in (401, 403) and self._key is None and self.address.key_env is None and not self.address.headers:
             owner = shown_url(endpoint_url(None))
             return f"; no key was sent ({KEY} is for {owner}): name the variable that holds one with api_key_env"

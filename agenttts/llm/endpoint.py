@@ -27,6 +27,7 @@ _NO_KEYS = ("sk-no-key-required", "sk-1234", "sk-none", "sk-dummy", "sk-xxx")
 """Keys that servers of one's own are given where a client asks for one; so is EMPTY."""
 _OF_THE_API = re.compile(r"/(chat/completions|completions|responses|embeddings|models)/?$")
 _LOCAL = re.compile(r"(localhost|127\.|0\.0\.0\.0|10\.|192\.168\.|\[?::1|[\w-]+(:\d+)?(/|$))")
+_OF_THE_CONNECTION = ("SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 
 
@@ -160,14 +161,23 @@ def _read(variable: str) -> str | None:
 
 
 def http_transport(url: str, *, timeout_s: float) -> Any:
-    """The HTTP client through which an endpoint is asked: one of httpx, or of httpx2 as its successor."""
+    """The HTTP client through which an endpoint is asked: one of httpx, or of httpx2 as its successor.
+
+    Raises:
+        ConfigError: When the certificates or the proxy that the environment names cannot be used.
+    """
     from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient, Timeout
 
     # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
     # a key beside a user and password in the URL. A redirected POST loses its body, and its headers may go elsewhere.
-    return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(
-        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CONNECT_S)), follow_redirects=False
-    )
+    kind = DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient
+    try:
+        return kind(timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CONNECT_S)), follow_redirects=False)
+    except (OSError, ImportError, ValueError) as error:
+        named = [f"{name}={shown_url(os.environ[name])}" for name in _OF_THE_CONNECTION if os.environ.get(name)]
+        raise ConfigError(
+            f"{shown_url(url)} cannot be asked with {', '.join(named) or 'these certificates'}: {error}"
+        ) from error
 
 
 def shown_url(url: str) -> str:

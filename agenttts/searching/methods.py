@@ -128,7 +128,9 @@ def _require_fitting(
     if llm not in (None, NO_LLM) and not kind.may_ask_llm:
         raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
     if endpoint and llm in (None, NO_LLM):
-        raise ConfigError("an endpoint, a key or a header of the planner is given, but no model to ask there: give --llm MODEL")
+        raise ConfigError(
+            "an endpoint, a key or a header of the planner is given, but no model to ask there: give --llm MODEL"
+        )
     if experience is not None and not kind.learns:
         learning = " or ".join(repr(each) for each in method_names() if method(each).learns)
         raise ConfigError(f"only the method {learning} learns from the experience of another study, not {name!r}")

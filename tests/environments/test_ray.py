@@ -156,7 +156,10 @@ def test_how_endpoints_are_waited_for_reaches_the_workers(endpoint: FakeEndpoint
     assert most == 3 and len(workers(folder)) == 2
     endpoint.delay_s = 0.5
     late = subprocess.run(
-        [*command, "--study", "late", "--store", "t.db", "--timeout", "0.2"], capture_output=True, text=True, timeout=120
+        [*command, "--study", "late", "--store", "t.db", "--timeout", "0.2"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert late.returncode != 0 and "did not answer within 0.2 s" in late.stderr, late.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -218,19 +219,22 @@ HOSTS = {
 class Provider:
     """A provider on a free loopback port while entered."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, tls: ssl.SSLContext | None = None) -> None:
         self.shape = shape
+        self._scheme = "http" if tls is None else "https"
         self.requests: list[dict[str, Any]] = []
         """Bodies, in the order in which they came."""
         self.heads: list[dict[str, str]] = []
         """Headers of all requests, names in lower case."""
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def host(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:

@@ -436,12 +436,6 @@ async def test_a_connection_that_fails_says_what_it_is(url: str, reason: str) ->
         assert reason in str(caught.value) and "cannot reach" in str(caught.value)
 
 
-async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    assert "the proxy of HTTP_PROXY" in await fault(Model("m", base_url="http://models.example/v1"), retries=0)
-
-
 # Failures.
 
 
