@@ -1,4 +1,4 @@
-"""A connection that does not come about: one sentence says what it is (TLS, a proxy, another protocol), and what helps."""
+"""A connection that does not come about: one sentence says what it is (TLS, proxy, protocol), and what helps."""
 
 from __future__ import annotations
 
