@@ -7,20 +7,25 @@
 | a thought that does not end | a completion whose tokens were used up: nothing to parse |
 | a refusal, or ends by `content_filter` | a completion that is a refusal: there is nothing to parse |
 | no text, and ends by `length` | a completion whose tokens were used up by reasoning: nothing to parse |
-| empty text, a call of a tool, or reasoning and no text | an empty completion: nothing to parse |
+| calls of tools, where some were offered | a completion that holds them (`pipeline.tools`) |
+| empty text, an unasked call of a tool, or reasoning and no text | an empty completion: nothing to parse |
 | none of these, an error, or ends by `error` or `abort` | no completion: it is asked for again |
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from agenttts._util.text import storable
 from agenttts.llm.asking import ErrorAnswer, NotAnAnswer
 from agenttts.llm.samples import Ended
+from agenttts.pipeline import Message
+from agenttts.pipeline.tools import calls_text, tool_calls
 
 _TOOLS = ("tool_calls", "function_call")
 _BROKEN_OFF = ("error", "abort")
@@ -41,11 +46,20 @@ class ReadChoice:
     ended: Ended = ""
     thought: str = ""
     """What was generated beside the text."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """Names of tools that are called, each with its arguments as JSON."""
 
     @property
     def generated(self) -> str:
         """All that was generated, by which tokens are counted."""
-        return self.thought + self.text
+        return "".join((self.thought, self.text, *chain.from_iterable(self.calls)))
+
+    def with_calls(self, messages: Sequence[Message]) -> ReadChoice:
+        """As a completion that holds its calls, where it makes some and was not cut off."""
+        if not self.calls or self.ended in ("cut", "unfinished", "refused"):
+            return self
+        text = calls_text(self.text, tool_calls(self.calls, messages))
+        return replace(self, text=storable(text), ended="called", calls=())
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,14 @@ class Choices:
     def stopped(self, stop: Sequence[str]) -> Choices:
         """As if the server had stopped at the first of these texts, for one that does not."""
         return replace(self, usable=[replace(each, text=_until(each.text, stop)) for each in self.usable])
+
+    def with_calls(self, messages: Sequence[Message]) -> Choices:
+        """For a request that has offered tools.
+
+        Args:
+            messages: Its prompt.
+        """
+        return replace(self, usable=[each.with_calls(messages) for each in self.usable])
 
 
 def read_choices(answer: Any, most: int) -> Choices:
@@ -119,7 +141,18 @@ def _choice(choice: Any) -> ReadChoice | None:
     if content is None and not (reason in (*_TOOLS, "length") or any(message.get(n) for n in (*_TOOLS, *_REASONING))):
         return None
     said, thought = _answered(content or "")
-    return ReadChoice(storable(said or ""), reason, _ended(said, reason), storable(aside + thought))
+    return ReadChoice(storable(said or ""), reason, _ended(said, reason), storable(aside + thought), _calls(message))
+
+
+def _calls(message: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    listed = message.get("tool_calls")
+    made = [call.get("function") for call in listed if isinstance(call, Mapping)] if isinstance(listed, list) else []
+    found = []
+    for call in [*made, message.get("function_call")]:
+        if isinstance(call, Mapping) and isinstance(call.get("name"), str):
+            arguments = call.get("arguments") or ""  # as text, but some servers write them as JSON
+            found.append((call["name"], arguments if isinstance(arguments, str) else json.dumps(arguments)))
+    return tuple(found)
 
 
 def _ended(said: str | None, reason: str) -> Ended:

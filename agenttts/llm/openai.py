@@ -35,6 +35,7 @@ from agenttts.llm.token_counts import (
     told_completion_tokens,
     told_prompt_tokens,
     told_reasoning_tokens,
+    whole_prompt,
 )
 from agenttts.pipeline import Message, Model, Sampling
 
@@ -166,10 +167,13 @@ class OpenAIClient:
         drawn, served = model.sampling(sampling), self._served(model)
         request = _Asking(served, model, _body(model, messages, drawn), tuple(drawn.stop), seed + start)
         choices = await served.asker.persist(_who(model), lambda: request.answered(samples))
-        return await self._counted(served, model, choices, messages, most_tokens(drawn.max_tokens, drawn.extra))
+        if drawn.extra.get("tools"):
+            choices = choices.with_calls(messages)
+        prompt = whole_prompt(messages, drawn.extra)
+        return await self._counted(served, model, choices, prompt, most_tokens(drawn.max_tokens, drawn.extra))
 
     async def _counted(
-        self, endpoint: _Served, model: Model, choices: Choices, messages: Sequence[Message], most: int
+        self, endpoint: _Served, model: Model, choices: Choices, messages: Sequence[Mapping[str, Any]], most: int
     ) -> Completions:
         """The completions with their tokens: as the server tells them, else by length."""
         texts = [choice.generated for choice in choices.usable]

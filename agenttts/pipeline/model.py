@@ -23,8 +23,9 @@ from agenttts._util.checks import (
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import identified
 
-Message = dict[str, str]
-"""One chat message: {"role": ..., "content": ...}."""
+Message = dict[str, Any]
+"""One chat message: {"role": ..., "content": ...}. The content is a text, or a list of parts of which some are images;
+one of role "tool" is the result of a tool call (see `pipeline.tools`)."""
 
 Example = Mapping[str, Any]
 """One labelled example: a mapping of fields, with an `id`."""
