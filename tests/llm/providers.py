@@ -28,9 +28,13 @@ def refusal(message: str, status: int = 400, **fields: Any) -> Said:
 
 
 def choices(body: Mapping[str, Any], *, most: int = 128, **message: Any) -> list[dict[str, Any]]:
-    """The last word of what is asked, as often as it is asked for."""
-    word = str(body["messages"][-1]["content"]).split()[-1]
+    """The last word of what is asked, as often as it is asked for; where tools are offered, a call of the first."""
+    last = body["messages"][-1]
+    word = str(last["content"]).split()[-1]
     said = {"role": "assistant", "content": word, **message}
+    if body.get("tools") and last["role"] != "tool":
+        function = {"name": body["tools"][0]["function"]["name"], "arguments": json.dumps({"word": word})}
+        said |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
     return [{"index": i, "finish_reason": "stop", "message": said} for i in range(min(body.get("n", 1), most))]
 
 
@@ -109,7 +113,7 @@ def _anthropic(body: dict[str, Any]) -> Said:
 
 
 def _gemini(body: dict[str, Any]) -> Said:
-    known = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "stop", "reasoning_effort"}
+    known = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "stop", "reasoning_effort", "tools"}
     unknown = [name for name in body if name not in known]
     if unknown:
         texts = [f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.' for name in unknown]
@@ -151,6 +155,8 @@ def _ollama(body: dict[str, Any]) -> Said:
     if body["model"] not in ("llama3.2", "llama3.2:latest"):
         text = f'model "{body["model"]}" not found, try pulling it first'
         return Said({"error": {"message": text, "type": "api_error", "param": None, "code": None}}, 404)
+    if "tools" in body:
+        return refusal("registry.ollama.ai/library/llama3.2:latest does not support tools")
     return completion(body, most=1)
 
 
@@ -166,11 +172,16 @@ def _vllm(body: dict[str, Any]) -> Said:
     if "reasoning_effort" in body:
         text = "[{'type': 'extra_forbidden', 'loc': ('body', 'reasoning_effort'), 'msg': 'Extra inputs'}]"
         return Said({"object": "error", "message": text, "type": "BadRequestError", "param": None, "code": 400}, 400)
-    word = body["messages"][-1]["content"].split()[-1]
-    return completion(body, content=f"<think>{word}? No: Answer: 0</think>\n\n{word}", reasoning_content=None)
+    word = str(body["messages"][-1]["content"]).split()[-1]
+    said = {} if "tools" in body else {"content": f"<think>{word}? No: Answer: 0</think>\n\n{word}"}
+    return completion(body, reasoning_content=None, **said)
 
 
 def _llamacpp(body: dict[str, Any]) -> Said:
+    if "tools" in body:
+        return Said(
+            {"error": {"code": 500, "message": "tools param requires --jinja flag", "type": "server_error"}}, 500
+        )
     if body.get("n", 1) > 1:
         error = {"code": 500, "message": "Only one completion choice is allowed", "type": "server_error"}
         return Said({"error": error}, 500)
