@@ -100,7 +100,12 @@ def _between(count: Any, least: int, most: int) -> int | None:
 
 def prompt_tokens_by_length(messages: Sequence[Mapping[str, Any]]) -> int:
     """About how many tokens a prompt has."""
-    return max(sum(map(_bytes, messages)) // _CHARACTERS_PER_TOKEN + sum(map(_images, messages)) * _IMAGE, 1)
+    return max(sum(map(_bytes, messages)) // _CHARACTERS_PER_TOKEN + image_tokens(messages), 1)
+
+
+def image_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """About how many tokens the images of a prompt have."""
+    return sum(map(_images, messages)) * _IMAGE
 
 
 def completion_tokens_by_length(text: str, max_tokens: int, *, cut: bool) -> int:
@@ -145,6 +150,22 @@ async def tokens_by_llama_cpp(
         return None
     lengths = [end - start - 1 for start, end in zip([-1, *ends], ends, strict=False)]
     return [length + end for length, end in zip(lengths, stopped, strict=True)]
+
+
+async def tokens_by_server(asker: Asker, who: str, model: str, texts: Sequence[str]) -> list[int] | None:
+    """Tokens of each text by the tokenizer of a server that has one; None where it fails.
+
+    vLLM reads `prompt`, llama.cpp `content`, TGI `inputs`; each passes over the others' names.
+    """
+    url, counts = server_url(asker.url) + "/tokenize", []
+    for text in texts:
+        body = {"model": model, "prompt": text, "content": text, "inputs": text}
+        try:
+            reply = json.loads(await asker.fetch(who, url, timeout_s=_TOKENIZER_TIMEOUT_S, body=body))
+            counts.append(len(reply if isinstance(reply, list) else reply["tokens"]))
+        except (EndpointError, KeyError, TypeError, ValueError):
+            return None
+    return counts
 
 
 def tokens_by_length(total: int, texts: Sequence[str]) -> list[int]:

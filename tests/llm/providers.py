@@ -64,6 +64,8 @@ class Shape:
     query: str = ""
     header: str = "authorization"
     """Where it looks for the key; empty asks for none."""
+    tokenize: Chat | None = None
+    """Its tokenizer."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the `Model` that asks it."""
 
@@ -173,15 +175,14 @@ def _vllm(body: dict[str, Any]) -> Said:
         text = "[{'type': 'extra_forbidden', 'loc': ('body', 'reasoning_effort'), 'msg': 'Extra inputs'}]"
         return Said({"object": "error", "message": text, "type": "BadRequestError", "param": None, "code": 400}, 400)
     word = str(body["messages"][-1]["content"]).split()[-1]
-    said = {} if "tools" in body else {"content": f"<think>{word}? No: Answer: 0</think>\n\n{word}"}
-    return completion(body, reasoning_content=None, **said)
+    if "tools" in body:
+        return completion(body)
+    return completion(body, content=f"<think>{word}? No: Answer: 0</think>\n\n{word}", reasoning_content=None)
 
 
 def _llamacpp(body: dict[str, Any]) -> Said:
     if "tools" in body:
-        return Said(
-            {"error": {"code": 500, "message": "tools param requires --jinja flag", "type": "server_error"}}, 500
-        )
+        return Said({"error": {"code": 500, "message": "tools param requires --jinja flag"}}, 500)
     if body.get("n", 1) > 1:
         error = {"code": 500, "message": "Only one completion choice is allowed", "type": "server_error"}
         return Said({"error": error}, 500)
@@ -234,7 +235,7 @@ class Provider:
         self.shape = shape
         self._scheme = "http" if tls is None else "https"
         self.requests: list[dict[str, Any]] = []
-        """Bodies, in the order in which they came."""
+        """Bodies of what was asked of models, in the order in which they came."""
         self.heads: list[dict[str, str]] = []
         """Headers of all requests, names in lower case."""
         self._lock = threading.Lock()
@@ -265,7 +266,7 @@ class Provider:
     def answer(self, path: str, head: dict[str, str], body: dict[str, Any] | None) -> Said:
         with self._lock:
             self.heads.append(head)
-            if body is not None:
+            if body is not None and "messages" in body:
                 self.requests.append(body)
         where, _, query = path.partition("?")
         shape = self.shape
@@ -275,6 +276,8 @@ class Provider:
             return Said({"error": {"code": "404", "message": "Resource not found"}}, 404)
         if body is not None and where == f"{shape.path}/chat/completions":
             return shape.chat(body)
+        if body is not None and where == "/tokenize" and shape.tokenize is not None:
+            return shape.tokenize(body)
         if body is None and where == f"{shape.path}/models" and shape.models is not None:
             return shape.models
         return Said({"detail": "Not Found"}, 404)

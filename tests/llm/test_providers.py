@@ -612,6 +612,28 @@ async def test_cached_prompt_tokens_have_their_own_price_and_what_is_estimated_s
     assert f"tokens ({other.spend.tokens:,} of them estimated)" in spent(other.spend, [], other.own)
 
 
+TOKENIZERS: dict[str, Callable[[dict[str, Any]], Said]] = {
+    "vllm": lambda body: Said({"count": len(body["prompt"]), "tokens": [*range(len(body["prompt"]))]}),
+    "llama.cpp": lambda body: Said({"tokens": [*range(len(body["content"]))]}),
+    "tgi": lambda body: Said([{"id": 1, "text": each} for each in body["inputs"]]),
+    "broken": lambda body: Said({"count": "many"}),
+}
+"""Of servers that have a token for each character, and of one that fails."""
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+async def test_without_a_usage_the_servers_tokenizer_counts(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    shape = replace(CLASSIC, chat=lambda body: completion(body, usage=None, content="four"), tokenize=TOKENIZERS[kind])
+    with Provider(shape) as provider:
+        found = await drawn(model(provider), samples=2)
+    counts = [sample.completion_tokens for sample in found.samples]
+    length = len(f"repeat {WORD}")
+    assert (found.prompt_tokens, counts) == ((length, [4, 4]) if kind != "broken" else (length // 3, [2, 2]))
+    assert found.estimated_tokens == found.prompt_tokens + sum(counts)
+    way = "by length" if kind == "broken" else "by its server's tokenizer"
+    assert len(told(caplog, f"tells no usage: its tokens are counted {way}")) == 1
+
+
 async def test_how_many_samples_were_cut_is_told_at_the_end() -> None:
     def chat(body: dict[str, Any]) -> Said:
         found = completion(body)

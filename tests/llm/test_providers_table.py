@@ -1,4 +1,4 @@
-"""The table of docs/guides/providers.md: what works with every shape of provider, and what is said where it does not."""
+"""The table of docs/guides/providers.md: what works with every shape, and what is said otherwise."""
 
 from __future__ import annotations
 
