@@ -145,13 +145,15 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "JSON in a text": lambda name: {"error": {"message": json.dumps({"error": {"message": f"bad `{name}`"}})}},
     "Python in a text": lambda name: {"message": f"[{{'loc': ('body', '{name}'), 'msg': 'not permitted'}}]"},
     "raw of a provider": lambda name: {"error": {"message": "no", "metadata": {"raw": f"'{name}' is unsupported"}}},
+    "at the end": lambda name: {"code": "an invalid argument", "error": f"Not supported on this model: {name}"},
+    "a pointer": lambda name: {"errors": [{"source": {"pointer": f"/body/{name}"}, "detail": "is not permitted"}]},
     "a text": lambda name: f"invalid value for {name}",
     "HTML": lambda name: f"<html><head><title>Bad Request</title></head><body>{name} is not taken</body></html>",
 }
 FIELDS = ("temperature", "top_p", "max_tokens", "seed", "stop")
 
 
-@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("status", [400, 424, 500])
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_refused_field_is_left_out_whatever_the_complaint_looks_like(form: str, status: int) -> None:
     def chat(body: dict[str, Any]) -> Said:
@@ -262,6 +264,7 @@ LISTS = {
     "a bare list": Said([{"id": "first"}, {"id": "second"}]),
     "names": Said(["first", "second"]),
     "models": Said({"models": [{"name": "first", "model": "first"}]}),
+    "401": Said({"error": {"message": "Missing scopes: api.model.read"}}, 401),
     "403": Said({"error": {"message": "no"}}, 403),
     "404": None,
     "500": Said("", 500),
@@ -382,6 +385,24 @@ async def test_a_key_that_cannot_be_sent_is_one_sentence(key: str, monkeypatch: 
     with Provider(CLASSIC) as provider:
         text = await fault(model(provider))
     assert "the value of PROVIDER_KEY cannot be sent" in text and "sk-" not in text
+
+
+@pytest.mark.parametrize("key", [f'"{KEY}"', f"Bearer {KEY}", f"'{KEY}'\r\n"])
+async def test_what_is_round_a_key_by_mistake_is_left_out(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVIDER_KEY", key)
+    with Provider(CLASSIC) as provider:
+        assert (await drawn(model(provider))).samples[0].text == WORD
+
+
+def test_a_key_where_its_variable_should_be_named_is_refused_and_not_shown() -> None:
+    for fields in ({"api_key_env": KEY}, {"headers": {"api-key": KEY}}):
+        with pytest.raises(ConfigError, match="must be the name of an environment variable") as caught:
+            Model("m", **fields)
+        assert "sk-" not in str(caught.value)
+    with pytest.raises(ConfigError, match="must be the name of an environment variable"):
+        ChatModel("m", base_url="http://localhost:1/v1", api_key_env=KEY)
+    with pytest.raises(ConfigError, match="is no name of a header"):
+        Model("m", headers={"x\ny": "PROVIDER_KEY"})
 
 
 async def test_openais_key_goes_only_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -528,6 +549,10 @@ THOUGHTS = {
     "closed, in capitals": ("<THINK>no</THINK> paris", "paris", ""),
     "begun by the template": ("I wonder.\n</think>\nparis", "paris", ""),
     "in the midst": ("so <think>hm</think>paris", "so paris", ""),
+    "of another spelling": ("<seed:think>hm</seed:think>paris", "paris", ""),
+    "in brackets": ("[THINK]hm[/THINK]paris", "paris", ""),
+    "in channels": ("<|channel|>analysis<|message|>rome<|end|><|channel|>final<|message|>paris<|return|>", "paris", ""),
+    "in channels, cut": ("<|channel|>analysis<|message|>Answer: rome", "", "cut"),
     "twice": ("<think>a</think><think>b</think>paris", "paris", ""),
     "cut": ("<think>Answer: paris", "", "cut"),
     "cut after a word": ("paris <think>Answer: rome", "", "cut"),
@@ -544,6 +569,25 @@ async def test_thoughts_are_never_the_answer(kind: str) -> None:
         assert (sample.said, sample.ended) == (answer, ended)
         planner = ChatModel("gpt-4o-mini", base_url=provider.url, api_key_env="PROVIDER_KEY")
         assert (await planner.ask("q", system="s")).text == answer
+
+
+@pytest.mark.parametrize(
+    ("choice", "said", "ended"),
+    [
+        ({"message": {"content": [{"type": "reasoning", "text": "hm"}, {"text": "paris"}]}}, "paris", ""),
+        ({"message": {"content": "par"}, "finish_reason": "MAX_TOKENS"}, "par", "unfinished"),
+        ({"message": {"content": None}, "finish_reason": "max_output_tokens"}, "", "cut"),
+        ({"message": {"content": None}, "finish_reason": "SAFETY"}, "", "refused"),
+        ({"finish_reason": "content_filter"}, "", "refused"),
+        ({"message": {"content": ""}, "finish_reason": "refusal"}, "", "refused"),
+    ],
+)
+async def test_a_choice_is_understood_whatever_the_provider_calls_its_end(
+    choice: dict[str, Any], said: str, ended: str
+) -> None:
+    with Provider(replace(CLASSIC, chat=lambda body: Said({"choices": [choice]}))) as provider:
+        (sample,) = (await drawn(model(provider))).samples
+    assert (sample.said, sample.ended) == (said, ended)
 
 
 async def test_a_stream_of_events_is_put_together() -> None:
