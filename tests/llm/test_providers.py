@@ -699,8 +699,9 @@ async def test_how_many_samples_were_cut_is_told_at_the_end() -> None:
 # One bad candidate.
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 422])
-@pytest.mark.parametrize("method", ["grid", "random", "agent", "tpe"])
+@pytest.mark.parametrize(
+    ("status", "method"), [(400, "grid"), (403, "random"), (404, "agent"), (422, "tpe"), (410, "grid"), (451, "random")]
+)
 async def test_one_bad_candidate_is_not_the_end(status: int, method: str, tmp_path: Path) -> None:
     """It is listed, and refuses whatever it is asked."""
 
