@@ -26,7 +26,7 @@ from agenttts._util.hints import install
 from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
-from agenttts.pipeline.subtask import paired
+from agenttts.pipeline.pairing import paired
 from agenttts.space.allocation import Allocation, Choice
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")

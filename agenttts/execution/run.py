@@ -27,13 +27,14 @@ from agenttts.errors import (
     ParseError,
     StoreError,
 )
+from agenttts.execution.drawn import as_drawn, why_unusable
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
-from agenttts.pipeline.operators import Drawn
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.operator import Drawn, writes_anew_in_words
+from agenttts.pipeline.pairing import Pairing
 from agenttts.pipeline.tools import calls_value, read_calls
 from agenttts.space.allocation import Allocation
 
@@ -222,6 +223,9 @@ class StageRun:
 
     async def output(self) -> Any:
         """The subtask's one output."""
+        if self._request.get("tools") and self.pairing.operator.writes_anew:
+            name = self.pairing.operator.name
+            raise ConfigError(f"subtask {self.subtask.name!r} offers tools, and {writes_anew_in_words(name)}")
         try:
             return await self.pairing.operator.run(self)
         except NoUsableSample:
@@ -241,7 +245,7 @@ class StageRun:
         value = self._value(sample)
         if value is None:
             self.count_unparsable()
-        return _as_drawn(sample, value)
+        return as_drawn(sample, value)
 
     def _value(self, sample: Sample) -> Any:
         if sample.ended == "called":
@@ -274,7 +278,7 @@ class StageRun:
         prompt = self.messages if messages is None else messages
         drawn = await self._drawn(prompt, samples, sampling, model)
         if not parse:
-            return [_as_drawn(each, None) for each in drawn]
+            return [as_drawn(each, None) for each in drawn]
         answers = self._answers.setdefault(repr((model and model.name, prompt, sampling)), [])
         answers += map(self._answer, drawn[len(answers) :])
         return answers[: len(drawn)]
@@ -288,7 +292,7 @@ class StageRun:
         usable = [each for each in drawn if each.value is not None]
         if not usable:
             raise NoUsableSample(
-                f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{_why(drawn)}"
+                f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{why_unusable(drawn)}"
             )
         # Where an answer was cut off, what it seems to say may be another than what it would have said.
         return [each for each in usable if not each.ended] or usable
@@ -309,23 +313,6 @@ class StageRun:
     async def embed(self, text: str) -> tuple[float, ...]:
         """See `pipeline.SubtaskRun`."""
         return await self._owner.embed(text)
-
-
-def _as_drawn(sample: Sample, value: Any) -> Drawn:
-    if sample.ended == "called":
-        return Drawn(sample.text, value, sample.completion_tokens, calls=read_calls(sample.text)[1])
-    return Drawn(sample.said, value, sample.completion_tokens, sample.ended)
-
-
-def _why(drawn: Sequence[Drawn]) -> str:
-    """How many samples had nothing to parse, in words."""
-    counts = {
-        "refused": sum(each.ended == "refused" for each in drawn),
-        "used up max_tokens before saying anything": sum(each.ended == "cut" for each in drawn),
-        "empty": sum(each.ended == "empty" for each in drawn),
-    }
-    named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f" ({named})" if named else ""
 
 
 class Step(StageRun):

@@ -167,6 +167,10 @@ class Operator(ABC):
     but the stage and the samples that it draws, so that a repeated run gives the same output.
     """
 
+    writes_anew = False
+    """Whether its outputs come of prompts of its own, where no tools can be called: not so where it chooses one of the
+    samples."""
+
     @property
     def least_samples(self) -> int:
         """With fewer samples it is the same as another operator, or makes no sense."""
@@ -206,6 +210,11 @@ class Operator(ABC):
     def with_models(self, change: Callable[[Model], Model]) -> Self:
         """A copy with every one of its `models` changed."""
         return _changed(self, change) if self.models else self
+
+
+def writes_anew_in_words(operator: str) -> str:
+    """Why an operator does not go with tools."""
+    return f"operator {operator!r} writes its output anew, which cannot call tools: take one that chooses, as a vote"
 
 
 def request_text(stage: SubtaskRun) -> str:

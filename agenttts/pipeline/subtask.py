@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from agenttts._util.checks import (
     COUNT,
@@ -27,7 +27,8 @@ from agenttts._util.checks import (
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import Identity, identified
 from agenttts.pipeline.model import Example, Message, Model, Sampling
-from agenttts.pipeline.operator import Drawn, Lengths, Operator, SubtaskRun
+from agenttts.pipeline.operator import Drawn, Lengths, Operator, SubtaskRun, writes_anew_in_words
+from agenttts.pipeline.pairing import Pairing, paired, parted
 from agenttts.pipeline.short_forms import Aggregated, Programmed
 from agenttts.pipeline.tools import TOOL
 
@@ -120,42 +121,6 @@ def text(sample: str, _: SubtaskInput) -> str:
         'Jane Austen'
     """
     return sample.strip()
-
-
-class Pairing(NamedTuple):
-    """A model of a subtask and the operator that puts its samples to use: what a search chooses beside their number.
-
-    Examples:
-        >>> answer = at.Subtask("answer", (small,), "...", operators=(at.operators.Vote(), at.operators.Revise()))
-        >>> [pairing.name for pairing in answer.pairings]
-        ['small', 'small by revise(width=1)']
-    """
-
-    model: Model
-    operator: Operator
-    operator_name: str
-    """As in allocations: empty for the subtask's first operator."""
-
-    @property
-    def name(self) -> str:
-        """As in tables and statistics: the model's name, and the operator's where it is not the first."""
-        return paired(self.model.name, self.operator_name)
-
-    @property
-    def least_samples(self) -> int:
-        """Fewer samples than this are another operator's business."""
-        return self.operator.least_samples if self.operator_name else 1
-
-
-def paired(model: str, operator: str) -> str:
-    """The name of a pairing; neither part holds a space."""
-    return f"{model} by {operator}" if operator else model
-
-
-def parted(pairing: str) -> tuple[str, str]:
-    """The model and the operator that `paired` has joined."""
-    model, _, operator = pairing.partition(" by ")
-    return model, operator
 
 
 @identified(
@@ -253,6 +218,9 @@ class Subtask:
                 )
         reject_duplicates(f"{where} lists the operator", [operator.name for operator in self.operators])
         object.__setattr__(self, "tools", members(self.tools, TOOL, f"{where}: tools"))
+        for operator in self.operators or filter(None, [self.aggregator]):
+            if self.tools and getattr(operator, "writes_anew", False):
+                raise ConfigError(f"{where} has tools, and {writes_anew_in_words(operator.name)}")
         self._require_lengths(where)
         if self.sample_counts is not None:
             object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.pipeline.subtask import parted
+from agenttts.pipeline.pairing import parted
 from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
 from agenttts.posterior.noise import noise_covariance

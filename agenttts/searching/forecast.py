@@ -20,7 +20,7 @@ import numpy as np
 from agenttts.db import Store
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Model, Subtask
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing
 from agenttts.pipeline.tariff import Tariff, tariff
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.pricing import known_lengths, space_at

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline.subtask import paired, parted
+from agenttts.pipeline.pairing import paired, parted
 
 _CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)(@(?P<operator>[^;]+))?")
 _NAME = re.compile(r"\w+")

@@ -14,7 +14,7 @@ import numpy as np
 
 from agenttts.pipeline import Subtask
 from agenttts.pipeline.operators import Vote
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing
 from agenttts.space.limit import limit
 from agenttts.space.space import SearchSpace
 

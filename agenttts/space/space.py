@@ -19,7 +19,7 @@ import numpy as np
 from agenttts._util.numbers import Scale, as_budget
 from agenttts.errors import BudgetTooSmall, ConfigError
 from agenttts.pipeline import Pipeline, Subtask
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.combinations import Combinations, Options, restrict, walk
 from agenttts.space.cost import CostModel

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from agenttts.pipeline.fingerprint import SCHEME
+from agenttts.pipeline.pairing import parted
 from agenttts.pipeline.pipeline import subtask_part
-from agenttts.pipeline.subtask import parted
 from agenttts.space.allocation import Allocation
 
 

@@ -116,6 +116,11 @@ async def test_images_are_sent_and_what_cannot_be_is_one_sentence(provider: Prov
         await evaluated(provider, warmed)
 
 
+async def test_tools_do_not_go_with_an_operator_that_writes_anew(provider: Provider) -> None:
+    with pytest.raises(ConfigError, match="subtask 'solve' offers tools, and operator 'fuse' writes its output anew"):
+        await evaluated(provider, by_langgraph, operators=[at.operators.Fuse()])
+
+
 async def test_a_plain_function_takes_turns_with_the_tools_of_its_stage(provider: Provider) -> None:
     async def run(example: Example, steps: Mapping[str, StepRun]) -> str:
         messages: list[Message] = [{"role": "user", "content": example["question"]}]

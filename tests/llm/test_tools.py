@@ -183,6 +183,15 @@ def test_tools_are_part_of_the_identity_and_of_the_key_only_where_there_are_any(
         at.Subtask("s", [model], "x", tools=[{"name": "add"}])
 
 
+def test_an_operator_that_writes_anew_does_not_go_with_tools() -> None:
+    model = Model("m")
+    for operator in (at.operators.Fuse(), at.operators.Revise(), at.operators.Refine(model), at.operators.Tree(model)):
+        with pytest.raises(at.ConfigError, match="subtask 's' has tools, and operator .* writes its output anew"):
+            at.Subtask("s", [model], "x", tools=[ADD], operators=[at.operators.Vote(), operator])
+    with pytest.raises(at.ConfigError, match="writes its output anew"):
+        at.Subtask("s", [model], "x", tools=[ADD], aggregator=at.aggregators.Fuse())
+
+
 def test_the_same_call_has_the_same_id_and_another_turn_another() -> None:
     async def texts() -> list[str]:
         found = []

@@ -12,7 +12,7 @@ from agenttts._util.numbers import counted, duration
 from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.pipeline.subtask import paired, parted
+from agenttts.pipeline.pairing import paired, parted
 from agenttts.posterior.insights import Hypothesis
 from agenttts.report.findings.evidence import told_evidence, told_guideline
 from agenttts.report.findings.findings import Findings, Round
