@@ -259,6 +259,9 @@ def ablate(
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
     give_up_after: GiveUpOption = 10.0,
+    timeout: TimeoutOption = None,
+    max_in_flight: InFlightOption = None,
+    retries: RetriesOption = None,
     llm: LlmOption = None,
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
@@ -283,7 +286,7 @@ def ablate(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
-        waiting=Waiting(give_up_after),
+        waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
     planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
     asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
