@@ -15,18 +15,21 @@ import hashlib
 import json
 import tempfile
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import agenttts as at
-from agenttts.searching.forecast import Earlier, forecast
+from agenttts.searching.forecast import Amount, Earlier, forecast
 from agenttts.study.lengths import measured_lengths
 
 THOUGHT = {"low": 40, "high": 600}
 RIGHT = {"low": 0.8, "high": 0.95, None: 0.6}
 EXAMPLES = 40
 BUDGET_USD = 0.0012
+BILLED: Counter[tuple[str, str]] = Counter()
+"""Model and what is billed ("requests", "tokens") -> how much the provider has billed."""
 
 
 class Provider(BaseHTTPRequestHandler):
@@ -43,6 +46,8 @@ class Provider(BaseHTTPRequestHandler):
         samples = [_sample(asked["messages"][-1]["content"], effort, seed + i) for i in range(asked.get("n", 1))]
         tokens = sum(count for _, count in samples)
         prompt = 60 + len(asked["messages"][-1]["content"]) // 4
+        name = "-".join(filter(None, (asked["model"], effort)))
+        BILLED.update({(name, "requests"): 1, (name, "tokens"): prompt + tokens})
         choices = [
             {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             for i, (text, _) in enumerate(samples)
@@ -101,6 +106,7 @@ async def searched(url: str, store: at.Store, seed: int, trials: int) -> None:
         limits=at.Limits(trials=trials),
     )  # fmt: skip
     found = forecast(plan, Earlier.read(store, "course"))
+    BILLED.clear()
     result = await at.search(plan)
     spend = result.spend
     print(
@@ -109,6 +115,12 @@ async def searched(url: str, store: at.Store, seed: int, trials: int) -> None:
     )
     if not seed:
         return
+    print("\n| model | requests, expected | asked | tokens, expected | paid |")
+    print("|---|---:|---:|---:|---:|")
+    for name in found.models:
+        amount = found.expected.get(name, Amount())
+        asked, paid = BILLED[name, "requests"], BILLED[name, "tokens"]
+        print(f"| {name} | {amount.requests:,.0f} | {asked:,} | {amount.tokens:,.0f} | {paid:,} |")
     trials_seen = [trial for study in store.studies() for trial in store.archive(study).trials]
     print("\n| stage, model | declared | measured (95 %) | USD per sample, declared | measured |")
     print("|---|---:|---:|---:|---:|")

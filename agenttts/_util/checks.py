@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 
 _SHOWN = 100
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.A)
 
 
 class Kind(NamedTuple):
@@ -55,6 +57,16 @@ def require(kind: Kind, value: Any, what: str) -> None:
     if not kind.holds(value):
         shown = repr(value)
         raise ConfigError(f"{what} must be {kind.words}, not {shown[:_SHOWN]}{'...' if shown[_SHOWN:] else ''}")
+
+
+def require_variable(name: object, what: str) -> None:
+    """Make sure that a value names an environment variable. What does not may be a secret, and is not shown.
+
+    Raises:
+        ConfigError: When it does not.
+    """
+    if not (isinstance(name, str) and _VARIABLE.fullmatch(name)):
+        raise ConfigError(f"{what} must be the name of an environment variable that holds the value, not the value")
 
 
 def require_fields(value: Any, where: str, kinds: Mapping[str, Kind]) -> None:

@@ -11,6 +11,9 @@ winning value, so the user's own code goes on parsing as before.
 A program that calls the official client needs no model object: `adapters.openai` is that client, whose `step(NAME)`
 goes through the allocation within a search.
 
+Tools that are bound to a step's model, and images, go with its requests: each turn of an agent is a draw, and a vote of
+samples that call tools compares names and arguments.
+
 A step is asked with the subtask's `Sampling` and priced as one request per query; a step asked more often uses more.
 A fingerprint covers the function `run` and what it names: the user's functions and constants, and what a compiled graph
 or a DSPy module holds. `pipeline.uncovered` says what of that cannot be read: name a new study after a change there.

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agenttts.errors import ConfigError
 from agenttts.execution.run import current_step
 from agenttts.pipeline import Message
 from agenttts.pipeline.fingerprint import identified
+from agenttts.pipeline.operators import Drawn
+
+_REQUEST = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+"""What a call may add to its request; how is sampled is the subtask's."""
+_OF_LANGCHAIN = ("ls_structured_output_format", "strict")
+_OF_TOOLS = ("tool_calls", "tool_call_id")
+_PARTS = ("text", "image_url")
 
 
 @identified("adapters.langgraph.step_model", version=1, scored=("step",))
@@ -33,7 +44,8 @@ class StepModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _result(await current_step(self.step).reply(self._plain(messages, stop)))
+        request = self._request(stop, kwargs)
+        return _result(await current_step(self.step).turn(self._plain(messages), request))
 
     def _generate(
         self,
@@ -42,17 +54,44 @@ class StepModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        step = current_step(self.step)
-        return _result(step.wait(step.reply(self._plain(messages, stop))))
+        step, request = current_step(self.step), self._request(stop, kwargs)
+        return _result(step.wait(step.turn(self._plain(messages), request)))
 
-    def _plain(self, messages: list[BaseMessage], stop: list[str] | None) -> list[Message]:
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools that it may call: each turn is a draw, and votes compare names and arguments."""
+        offered: dict[str, Any] = {"tools": [convert_to_openai_tool(tool) for tool in tools]}
+        if tool_choice is not None:
+            offered["tool_choice"] = _choice(tool_choice)
+        return self.bind(**offered, **{name: kwargs[name] for name in kwargs if name not in _OF_LANGCHAIN})
+
+    def _request(self, stop: list[str] | None, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The fields that a call adds to its request; None where it adds none."""
         if stop:
             raise ConfigError(f"step {self.step!r}: declare stop texts in the subtask's Sampling, not in the call")
+        request = {name: value for name, value in given.items() if name not in _OF_LANGCHAIN}
+        if odd := next((name for name in request if name not in _REQUEST), None):
+            raise ConfigError(f"step {self.step!r}: declare {odd} in the subtask's Sampling, not in the call")
+        return request or None
+
+    def _plain(self, messages: list[BaseMessage]) -> list[Message]:
         rows = convert_to_openai_messages(messages, text_format="string")
-        plain = [{"role": row["role"], "content": row["content"]} for row in rows if isinstance(row, dict)]
-        if any(not isinstance(row["content"], str) for row in plain):
-            raise ConfigError(f"step {self.step!r}: a message holds more than text, which a step cannot send")
-        return plain
+        return [self._row(row) for row in rows if isinstance(row, dict)]
+
+    def _row(self, row: Mapping[str, Any]) -> Message:
+        content = row.get("content") or ""
+        parts = content if isinstance(content, list) else []
+        if odd := next((part["type"] for part in parts if part["type"] not in _PARTS), None):
+            raise ConfigError(
+                f"step {self.step!r}: a message holds {odd!r}, which a step cannot send: it sends text, images and "
+                "results of tools"
+            )
+        return {"role": row["role"], "content": content, **{name: row[name] for name in _OF_TOOLS if row.get(name)}}
 
 
 def step_model(name: str) -> StepModel:
@@ -73,5 +112,16 @@ def step_model(name: str) -> StepModel:
     return StepModel(step=name)
 
 
-def _result(text: str) -> ChatResult:
-    return ChatResult(generations=[ChatGeneration(message=AIMessage(content=text))])
+def _choice(given: str | dict[str, Any] | bool) -> Any:
+    """LangChain's ways to say which tool, as the chat API says it."""
+    if given is True or given == "any":
+        return "required"
+    if isinstance(given, str) and given not in ("auto", "none", "required"):
+        return {"type": "function", "function": {"name": given}}
+    return given or "none"
+
+
+def _result(drawn: Drawn) -> ChatResult:
+    calls = [{"name": call.name, "args": call.arguments, "id": call.id, "type": "tool_call"} for call in drawn.calls]
+    message = AIMessage(content=drawn.message["content"], tool_calls=calls)
+    return ChatResult(generations=[ChatGeneration(message=message)])

@@ -158,7 +158,7 @@ class Agent:
     def _record(self, node: str, thought: Thought, planner: str = RULES) -> None:
         self.journal(
             AgentStep(
-                round=len(self.archive.trials),
+                round=self.archive.round,
                 node=node,
                 planner=planner,
                 text=thought.text,

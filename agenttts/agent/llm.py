@@ -7,7 +7,7 @@ can, and read tolerantly where it cannot; whatever it proposes passes the same c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -30,16 +30,22 @@ class LLMPlanner:
         model: Its name at the endpoint; the paper's search model by default.
         base_url: The endpoint; the environment variable OPENAI_BASE_URL, or OpenAI's own, when None.
         api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
+        headers: Further headers of every request -> the environment variable that holds the value, as `Model.headers`.
 
     Raises:
-        ConfigError: When a key is needed and not set.
+        ConfigError: When a key, or the value of a header, is needed and not set.
     """
 
     def __init__(
-        self, model: str = DEFAULT_MODEL, *, base_url: str | None = None, api_key_env: str | None = None
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.name = model
-        self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env)
+        self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env, headers=headers)
 
     async def __aenter__(self) -> Self:
         """Make sure that the model can be asked, before anything is paid for."""

@@ -99,7 +99,7 @@ class LLMSearcher(Searcher):
     ) -> None:
         """Journal a step; one without a prompt was taken by rule."""
         step = AgentStep(
-            round=len(archive.trials),
+            round=archive.round,
             node=node,
             planner=self.planner.name if prompt else RULES,
             text=text,
@@ -148,7 +148,7 @@ class GuidedSearcher(LLMSearcher):
 
     async def _briefing(self, archive: Archive, space: SearchSpace) -> str:
         texts = [guideline.text for guideline in archive.guidelines]
-        if not archive.guidelines or archive.guidelines[-1].round != len(archive.trials):
+        if not archive.guidelines or archive.guidelines[-1].round != archive.round:
             texts.append(await self._guideline(archive, space))
         trials = shown_trials("Trials so far", archive.trials, space.scale)
         return "\n\n".join([dialogue.task(space), trials, "Guidelines:", *texts[:1], *texts[1:][-2:]])

@@ -12,6 +12,7 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.watched import Watched, watch_models
 from agenttts.errors import ConfigError
 from agenttts.execution.run import Tally
+from agenttts.pipeline.tools import message_text
 from agenttts.protocols import Environment
 
 _MOST_SHOWN = 1200
@@ -92,7 +93,7 @@ def _run_lines(environment: Environment, run: Watched) -> Iterator[str]:
     yield f"== {run.allocation}"
     for asked in run.asked:
         for message in asked.messages:
-            yield from _quoted(f"{asked.subtask}, {message['role']}", str(message["content"]))
+            yield from _quoted(f"{asked.subtask}, {message['role']}", message_text(message))
         for reply in asked.replies:
             yield from _quoted(f"{asked.subtask}, {asked.model} says", reply)
     for name, output in run.outputs.items():

@@ -133,6 +133,10 @@ LlmKeyOption = Annotated[
     str | None,
     typer.Option("--llm-key-env", help="Environment variable of its key; else OPENAI_API_KEY.", metavar="NAME"),
 ]
+LlmHeaderOption = Annotated[
+    list[str],
+    typer.Option("--llm-header", help="Further header of --llm, its value from a variable.", metavar="NAME=VARIABLE"),
+]
 ExperienceOption = Annotated[
     str | None,
     typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),

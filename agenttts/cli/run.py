@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rich.console import Console
@@ -45,6 +46,23 @@ class PlannerModel(NamedTuple):
     name: str | None = None
     base_url: str | None = None
     key_env: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    """Name -> environment variable of the value."""
+
+    @classmethod
+    def parse(cls, name: str | None, base_url: str | None, key_env: str | None, headers: Sequence[str]) -> PlannerModel:
+        """As the options give it.
+
+        Raises:
+            ConfigError: On a header that is no NAME=VARIABLE.
+        """
+        pairs = [each.partition("=") for each in headers]
+        for given, (header, _, variable) in zip(headers, pairs, strict=True):
+            if not header or not variable.isidentifier():
+                raise ConfigError(
+                    f"--llm-header takes NAME=VARIABLE, the environment variable that holds the value, not {given!r}"
+                )
+        return cls(name, base_url, key_env, {header: variable for header, _, variable in pairs})
 
 
 def plan(
@@ -78,6 +96,7 @@ def plan(
         llm=llm.name,
         llm_base_url=llm.base_url,
         llm_key_env=llm.key_env,
+        llm_headers=llm.headers,
         insights_off=insights_off,
         experience=experience,
     )

@@ -28,6 +28,7 @@ from agenttts.cli.options import (
     InFlightOption,
     InsightsOption,
     JsonOption,
+    LlmHeaderOption,
     LlmKeyOption,
     LlmOption,
     LlmUrlOption,
@@ -89,6 +90,7 @@ def search(
     llm: LlmOption = None,
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
+    llm_header: LlmHeaderOption = [],  # noqa: B006
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     experience: ExperienceOption = None,
     study: StudyOption = None,
@@ -120,7 +122,7 @@ def search(
         problem,
         method,
         seed=seed,
-        llm=PlannerModel(llm, llm_base_url, llm_key_env),
+        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header),
         store=store,
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
@@ -161,6 +163,7 @@ def compare(
     llm: LlmOption = None,
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
+    llm_header: LlmHeaderOption = [],  # noqa: B006
     experience: ExperienceOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -195,7 +198,7 @@ def compare(
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
-    asked = PlannerModel(llm, llm_base_url, llm_key_env)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
     comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
@@ -256,9 +259,13 @@ def ablate(
     trials: TrialsOption = 20,
     parallel: ParallelOption = 2,
     give_up_after: GiveUpOption = 10.0,
+    timeout: TimeoutOption = None,
+    max_in_flight: InFlightOption = None,
+    retries: RetriesOption = None,
     llm: LlmOption = None,
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
+    llm_header: LlmHeaderOption = [],  # noqa: B006
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -279,10 +286,10 @@ def ablate(
         cost=cost,
         throughput=throughput,
         parallel=parallel,
-        waiting=Waiting(give_up_after),
+        waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
     planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
-    asked = PlannerModel(llm, llm_base_url, llm_key_env)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
     comparisons = run_ablations(problem, planned, seeds, llm=asked, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 

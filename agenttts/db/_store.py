@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -42,6 +43,7 @@ from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
 
+_log = logging.getLogger(__name__)
 _SPEC = TypeAdapter(StudySpec)
 _TOKEN_KINDS = ("cached_prompt_tokens", "reasoning_tokens", "estimated_tokens")
 _BOUGHT = ("requests", "prompt_tokens", "completion_tokens", *_TOKEN_KINDS, "usd")
@@ -112,7 +114,7 @@ class Store:
     # Studies
 
     def start(self, name: str, spec: StudySpec, details: Mapping[str, Any] | None = None) -> Study:
-        """Create the study of this name, or resume it.
+        """Create the study of this name, or resume it, also with models that were added or taken out.
 
         Raises:
             ConfigError: When the name is too long, or the study exists with another spec (the message says what
@@ -129,11 +131,24 @@ class Store:
             started = dialect.insert(t.studies).values(**row).on_conflict_do_nothing(index_elements=["name"])
             write(self._engine, lambda connection: connection.execute(started))
             study = self.study(name)
-        if differences := study.spec.differences(spec):
+        differences = study.spec.differences(spec)
+        if differences and not (models := study.spec.other_models(spec)):
             raise ConfigError(
                 f"study {name!r} exists with other settings ({'; '.join(differences)}): "
                 "go back to them, or name a new study with --study"
             )
+        if differences:
+            _log.warning("study %s goes on with other models: %s", name, "; ".join(models))
+            return self._renewed(replace(study, spec=spec, details={**study.details, **(details or {})}))
+        if spec.candidates and not study.spec.candidates:  # it was begun by a version that did not tell them apart
+            return self._renewed(replace(study, spec=replace(study.spec, candidates=spec.candidates)))
+        return study
+
+    def _renewed(self, study: Study) -> Study:
+        """Keep another spec and other details of a study; its trials stay."""
+        values = {"spec": asdict(study.spec), "details": study.details}
+        statement = update(t.studies).where(t.studies.c.id == study.id).values(**values)
+        write(self._engine, lambda connection: connection.execute(statement))
         return study
 
     def studies(self) -> list[Study]:
@@ -343,17 +358,22 @@ class Store:
 
     def archive(self, study: Study) -> Archive:
         """The read-only view of a study: what a searcher is a function of."""
+        trials = self._trials(study)
+        kept = tuple(trial for trial in trials if study.spec.has(trial.allocation))
         return Archive(
-            trials=tuple(self._trials(study)),
+            trials=kept,
+            set_aside=len(trials) - len(kept),
             refusals=tuple(self._refusals(study)),
             guidelines=tuple(self._guidelines(study)),
             examples=study.spec.examples,
-            counterfactuals=tuple(self._counterfactuals(study)),
+            counterfactuals=tuple(each for each in self._counterfactuals(study) if study.spec.has(each.allocation)),
         )
 
     def proposals(self, study: Study) -> list[tuple[Proposal, int]]:
         """What was being evaluated when the searches of a study ended or were killed, each with its round."""
-        return [(proposal_of(row, study.spec.sizes), row.round) for row in self._rows(t.proposals, study)]
+        rows = self._rows(t.proposals, study)
+        found = [(proposal_of(row, study.spec.sizes), row.round) for row in rows]
+        return [each for each in found if study.spec.has(each[0].allocation)]
 
     def count_trials(self, study: Study) -> int:
         """How many trials a study has, those of other processes included."""

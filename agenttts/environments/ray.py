@@ -10,8 +10,9 @@ Limits on spending: a worker is told with every example what the search had spen
 and requests nothing that would pass the limit. It learns late what the others have taken: a limit is passed by at most
 what is in flight on them at that moment, `IN_FLIGHT` examples each.
 
-A worker waits for an endpoint as long as the driver's own client would (`--give-up-after`, time-outs, retries). What
-it waits for it cannot show: the driver says when no example has come back for a while.
+A worker waits for an endpoint as long as the driver's own client would (`--give-up-after`, time-outs, retries), and
+where a bound on requests under way is given (`--max-in-flight`), all workers together keep it. What a worker waits for
+it cannot show: the driver says when no example has come back for a while.
 
 Keys are no part of what travels: workers take them from their own environment variables.
 """
@@ -72,6 +73,8 @@ class Source(NamedTuple):
     store: str
     patience: Patience
     """How long the driver's client waits for an endpoint."""
+    max_in_flight: int | None
+    """Requests under way at once, over all workers; None bounds those of each, as without Ray."""
 
 
 class _ExampleOrder(NamedTuple):
@@ -141,7 +144,9 @@ class RayEnvironment(Environment):
         self.name, self.pipeline, self.recorded = searched.name, searched.pipeline, searched.recorded
         self.examples, self.held_out = searched.examples, searched.held_out
         self.default_budget, self.embedder = searched.default_budget, searched.embedder
-        self._source = Source(name, data, dict(endpoints or {}), os.getcwd(), _shareable(store), client.patience)
+        self._source = Source(
+            name, data, dict(endpoints or {}), os.getcwd(), _shareable(store), client.patience, client.max_in_flight
+        )
         # Workers give endpoints up; that an example takes long is no fault by itself.
         self._session = _WorkerSession(Pulse(f"the Ray cluster {address}", math.inf))
 
@@ -208,7 +213,8 @@ class RayEnvironment(Environment):
                 raise ConfigError(f"the Ray cluster {self._address} has no free CPU: wait for one, or add a machine")
             options = {"max_restarts": _LIVES, "max_concurrency": IN_FLIGHT, "num_cpus": 1}
             actor = ray.remote(**options)(_Worker)
-            actors = [actor.remote(self._source) for _ in range(count)]
+            sources = _shared_out(self._source, count)
+            actors = [actor.remote(source) for source in sources]
         except BaseException:
             ray.shutdown()
             raise
@@ -341,6 +347,7 @@ class _Worker:
         built = environment(self._source.name, data=self._source.data, endpoints=self._source.endpoints)
         assert isinstance(built, LiveEnvironment) and isinstance(built.client, OpenAIClient)
         built.client.patience = self._source.patience
+        built.client.wait(max_in_flight=self._source.max_in_flight)
         entered = await self._stack.enter_async_context(built)
         assert isinstance(entered, LiveEnvironment)
         if entered.fingerprint != order.fingerprint:
@@ -350,6 +357,15 @@ class _Worker:
             )
         self._environment = entered
         return entered
+
+
+def _shared_out(source: Source, workers: int) -> list[Source]:
+    """One for each worker, with its share of the requests under way; no more workers than there are requests."""
+    most = source.max_in_flight
+    if most is None:
+        return [source] * workers
+    count = min(workers, most)
+    return [source._replace(max_in_flight=(most + place) // count) for place in range(count)]
 
 
 def _shareable(store: str) -> str:

@@ -20,10 +20,10 @@ from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 from agenttts.study.transcript import Transcript
 
 _OUTPUT_LIMIT = 500
-_REFUSALS = (400, 403, 404, 422)
-"""Statuses by which a server may say that it will never answer a model's requests."""
-_OF_THE_MODEL = (403, 404)
-"""Those that say so with a single request."""
+_OF_THE_MODEL = (403, 404, 405, 410, 451)
+"""Statuses by which a server says that it will never answer a model's requests, with the first of them."""
+_REFUSALS = (*_OF_THE_MODEL, 400, 413, 415, 422)
+"""Those, and others that may be of one request."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenttts.llm.samples import Sample
-from agenttts.pipeline.operators import Drawn
+from agenttts.pipeline.operator import Drawn
+from agenttts.pipeline.tools import read_calls
 
 
 @dataclass
@@ -21,7 +22,9 @@ class LookedAt:
 
 
 def as_drawn(sample: Sample, value: Any) -> Drawn:
-    """A sample as an operator sees it."""
+    """A sample as an operator sees it, with what the parser made of it."""
+    if sample.ended == "called":
+        return Drawn(sample.text, value, sample.completion_tokens, calls=read_calls(sample.text)[1])
     return Drawn(sample.said, value, sample.completion_tokens, sample.ended)
 
 

@@ -26,7 +26,7 @@ from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient
 from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
-from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens
+from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens, whole_prompt
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.pipeline.tariff import tariff
 
@@ -197,7 +197,8 @@ class SamplePool:
         key, model, messages, sampling = order.key, order.model, order.messages, order.sampling
         drawn = model.sampling(sampling)
         limit = most_tokens(drawn.max_tokens, drawn.extra)
-        prompt_tokens, completion_tokens = most_prompt_tokens(messages), most_completion_tokens(limit, samples)
+        prompt_tokens = most_prompt_tokens(whole_prompt(messages, drawn.extra))
+        completion_tokens = most_completion_tokens(limit, samples)
         prices = tariff(model)
         usd = prices.usd(prompt_tokens, completion_tokens) if prices else 0.0
         async with self.meter.reserved(prompt_tokens + completion_tokens, usd):

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -34,9 +34,10 @@ from agenttts.execution.threads import room
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
-from agenttts.pipeline.operators import Drawn
+from agenttts.pipeline.operator import Drawn, writes_anew_in_words
 from agenttts.pipeline.pairing import Pairing, sampling_with
 from agenttts.pipeline.subtask import Program
+from agenttts.pipeline.tools import calls_value, read_calls
 from agenttts.space.allocation import Allocation
 
 T = TypeVar("T")
@@ -200,15 +201,23 @@ class StageRun:
         subtask: The subtask.
         given: What it sees.
         messages: The prompt; rendered when None, and empty where the whole stage is a coroutine.
+        request: Further fields of the requests for it; those that offer the subtask's tools when None.
     """
 
     def __init__(
-        self, owner: ExampleRun, subtask: Subtask, given: SubtaskInput, messages: Sequence[Message] | None = None
+        self,
+        owner: ExampleRun,
+        subtask: Subtask,
+        given: SubtaskInput,
+        messages: Sequence[Message] | None = None,
+        request: Mapping[str, Any] | None = None,
     ) -> None:
         self._owner = owner
         self.subtask = subtask
         self.input = given
         self.messages: Sequence[Message] = render(subtask, given) if messages is None else messages
+        offered = {"tools": [dict(tool) for tool in subtask.tools]} if subtask.tools else {}
+        self._request = offered if request is None else request
         self._answers: dict[str, list[Drawn]] = {}
         """Model, prompt and sampling -> its samples, parsed: what is looked at again is parsed and counted once."""
         self.looked_at: dict[str, LookedAt] = {}
@@ -234,6 +243,9 @@ class StageRun:
     async def output(self) -> Any:
         """The subtask's one output."""
         self._owner.begun.append(self)
+        if self._request.get("tools") and self.pairing.operator.writes_anew:
+            name = self.pairing.operator.name
+            raise ConfigError(f"subtask {self.subtask.name!r} offers tools, and {writes_anew_in_words(name)}")
         try:
             self.result = await self.pairing.operator.run(self)
         except NoUsableSample:
@@ -242,22 +254,27 @@ class StageRun:
             self.result = self.subtask.default
         return self.result
 
-    def text_of(self, output: Any) -> str:
-        """The whole first sample that was parsed as this output; the output itself where none was."""
+    def drawn_as(self, output: Any) -> Drawn:
+        """The first sample that was parsed as this output; the output itself where none was."""
         for drawn in chain.from_iterable(self._answers.values()):
             if drawn.value is not None and drawn.value == output:
-                return drawn.text
-        return output if isinstance(output, str) else json.dumps(output, default=str)
+                return drawn
+        return Drawn(output if isinstance(output, str) else json.dumps(output, default=str), output, 0)
 
     def _answer(self, sample: Sample) -> Drawn:
         """A sample, parsed."""
-        try:
-            value = self.subtask.parser(sample.text, self.input) if sample.ended in ("", "unfinished") else None
-        except ParseError:
-            value = None
+        value = self._value(sample)
         if value is None:
             self.count_unparsable()
         return as_drawn(sample, value)
+
+    def _value(self, sample: Sample) -> Any:
+        if sample.ended == "called":
+            return calls_value(read_calls(sample.text)[1])
+        try:
+            return self.subtask.parser(sample.text, self.input) if sample.ended in ("", "unfinished") else None
+        except ParseError:
+            return None
 
     def count_unparsable(self) -> None:
         """See `pipeline.SubtaskRun`."""
@@ -309,8 +326,10 @@ class StageRun:
         sampling: Sampling | None = None,
         model: Model | None = None,
     ) -> Draw:
-        own = model is None and (not self.messages or messages is self.messages)
-        how = sampling or sampling_with(self.subtask.sampling, self.input.options)
+        stages = not self.messages or messages is self.messages
+        own, how = model is None and stages, sampling or sampling_with(self.subtask.sampling, self.input.options)
+        if stages and self._request:
+            how = replace(how, extra={**how.extra, **self._request})
         draw = await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)
         known = self.looked_at.setdefault(draw.key, LookedAt((model or self.model).name))
         if len(draw.samples) > len(known.samples):
@@ -335,15 +354,21 @@ class Step(StageRun):
 
     async def reply(self, messages: Sequence[Message] | str) -> str:
         """See `pipeline.StepRun`."""
-        run, output = await self._asked(messages)
-        return run.text_of(output)
+        return (await self.turn(messages)).text
 
-    async def _asked(self, messages: Sequence[Message] | str) -> tuple[StageRun, Any]:
+    async def turn(self, messages: Sequence[Message] | str, request: Mapping[str, Any] | None = None) -> Drawn:
+        """See `pipeline.StepRun`."""
+        run, output = await self._asked(messages, request)
+        return run.drawn_as(output)
+
+    async def _asked(
+        self, messages: Sequence[Message] | str, request: Mapping[str, Any] | None = None
+    ) -> tuple[StageRun, Any]:
         if asyncio.get_running_loop() is not self._loop:  # a framework has begun one of its own, in a thread
-            handed_over = asyncio.run_coroutine_threadsafe(self._asked(messages), self._loop)
+            handed_over = asyncio.run_coroutine_threadsafe(self._asked(messages, request), self._loop)
             return await asyncio.wrap_future(handed_over)
         prompt = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        run = StageRun(self._owner, self.subtask, self.input, prompt)
+        run = StageRun(self._owner, self.subtask, self.input, prompt, request)
         output = await run.output()
         await self._owner.finish(self.subtask, output)
         return run, output

@@ -7,29 +7,43 @@
 | a thought that does not end | a completion whose tokens were used up: nothing to parse |
 | a refusal, or ends by `content_filter` | a completion that is a refusal: there is nothing to parse |
 | no text, and ends by `length` | a completion whose tokens were used up by reasoning: nothing to parse |
-| empty text, a call of a tool, or reasoning and no text | an empty completion: nothing to parse |
+| calls of tools, where some were offered | a completion that holds them (`pipeline.tools`) |
+| empty text, an unasked call of a tool, or reasoning and no text | an empty completion: nothing to parse |
 | none of these, an error, or ends by `error` or `abort` | no completion: it is asked for again |
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from agenttts._util.text import storable
 from agenttts.llm.asking import ErrorAnswer, NotAnAnswer
 from agenttts.llm.samples import Ended
+from agenttts.pipeline import Message
+from agenttts.pipeline.tools import calls_text, tool_calls
 
 _TOOLS = ("tool_calls", "function_call")
 _BROKEN_OFF = ("error", "abort")
 """How servers end a choice that they broke off themselves; its text is a part of one."""
 _REASONING = ("reasoning_content", "reasoning")
-_THOUGHT = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.I | re.S)
-_BEFORE = re.compile(r"^.*?</(?:think|thinking|thought)>", re.I | re.S)
+_BEGIN = r"(?:<(?:\w+:)?(?:think|thinking|thought)>|◁think▷|(?-i:\[THINK\]))"
+_END = r"(?:</(?:\w+:)?(?:think|thinking|thought)>|◁/think▷|(?-i:\[/THINK\]))"
+_THOUGHT = re.compile(f"{_BEGIN}.*?{_END}", re.I | re.S)
+_BEFORE = re.compile(f"^.*?{_END}", re.I | re.S)
 """A thought whose beginning is part of the prompt's template."""
-_BEGUN = re.compile(r"<(?:think|thinking|thought)>", re.I)
+_BEGUN = re.compile(_BEGIN, re.I)
+_CHANNEL, _FINAL = "<|channel|>", re.compile(r"<\|channel\|>final<\|message\|>(.*?)(?:<\||\Z)", re.S)
+"""Of gpt-oss, where its server does not tell them apart: only the last channel is the answer."""
+_OF_A_THOUGHT = re.compile(r"think|thought|reason", re.I)
+"""Types of the parts of a content that are none of the answer."""
+_OF_LENGTH = re.compile(r"length|max.*tokens|token.limit", re.I)
+_OF_A_FILTER = re.compile(r"filter|safety|recitation|blocklist|prohibited|refus|guardrail|moderation|spii", re.I)
+"""How else servers say that a choice ended by `length`, or by `content_filter`."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +55,20 @@ class ReadChoice:
     ended: Ended = ""
     thought: str = ""
     """What was generated beside the text."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """Names of tools that are called, each with its arguments as JSON."""
 
     @property
     def generated(self) -> str:
         """All that was generated, by which tokens are counted."""
-        return self.thought + self.text
+        return "".join((self.thought, self.text, *chain.from_iterable(self.calls)))
+
+    def with_calls(self, messages: Sequence[Message]) -> ReadChoice:
+        """As a completion that holds its calls, where it makes some and was not cut off."""
+        if not self.calls or self.ended in ("cut", "unfinished", "refused"):
+            return self
+        text = calls_text(self.text, tool_calls(self.calls, messages))
+        return replace(self, text=storable(text), ended="called", calls=())
 
 
 @dataclass(frozen=True)
@@ -65,6 +88,14 @@ class Choices:
         """As if the server had stopped at the first of these texts, for one that does not."""
         return replace(self, usable=[replace(each, text=_until(each.text, stop)) for each in self.usable])
 
+    def with_calls(self, messages: Sequence[Message]) -> Choices:
+        """For a request that has offered tools.
+
+        Args:
+            messages: Its prompt.
+        """
+        return replace(self, usable=[each.with_calls(messages) for each in self.usable])
+
 
 def read_choices(answer: Any, most: int) -> Choices:
     """The completions of an answer, at most so many.
@@ -78,7 +109,8 @@ def read_choices(answer: Any, most: int) -> Choices:
         raise ErrorAnswer(answer)
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise ErrorAnswer(answer) if answer.get("detail") else NotAnAnswer("no choices")
+        said = answer.get("detail") or any(isinstance(answer.get(name), str) for name in ("message", "msg"))
+        raise ErrorAnswer(answer) if said else NotAnAnswer("no choices")
     found = [_choice(each) for each in _in_order(choices)[:most]]
     usable = [each for each in found if each is not None]
     if not usable:
@@ -103,12 +135,12 @@ def _has_place(choice: Any) -> bool:
 
 def _choice(choice: Any) -> ReadChoice | None:
     """A completion; None where it is none."""
-    message = choice.get("message") if isinstance(choice, Mapping) and not choice.get("error") else None
-    if not isinstance(message, Mapping):
+    if not isinstance(choice, Mapping) or choice.get("error"):
         return None
-    reason = choice.get("finish_reason")
-    reason = reason if isinstance(reason, str) else ""
-    if reason in _BROKEN_OFF:
+    reason, message = _reason(choice.get("finish_reason")), choice.get("message")
+    if message is None and reason == "content_filter":
+        message = {}
+    if not isinstance(message, Mapping) or reason in _BROKEN_OFF:
         return None
     content, refusal = _texts(message.get("content"))
     given = message.get("refusal")
@@ -119,7 +151,26 @@ def _choice(choice: Any) -> ReadChoice | None:
     if content is None and not (reason in (*_TOOLS, "length") or any(message.get(n) for n in (*_TOOLS, *_REASONING))):
         return None
     said, thought = _answered(content or "")
-    return ReadChoice(storable(said or ""), reason, _ended(said, reason), storable(aside + thought))
+    return ReadChoice(storable(said or ""), reason, _ended(said, reason), storable(aside + thought), _calls(message))
+
+
+def _calls(message: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    listed = message.get("tool_calls")
+    made = [call.get("function") for call in listed if isinstance(call, Mapping)] if isinstance(listed, list) else []
+    found = []
+    for call in [*made, message.get("function_call")]:
+        if isinstance(call, Mapping) and isinstance(call.get("name"), str):
+            arguments = call.get("arguments") or ""  # as text, but some servers write them as JSON
+            found.append((call["name"], arguments if isinstance(arguments, str) else json.dumps(arguments)))
+    return tuple(found)
+
+
+def _reason(given: Any) -> str:
+    """Why a choice ended, in the words of the chat API where it is known."""
+    reason = given if isinstance(given, str) else ""
+    if _OF_LENGTH.search(reason):
+        return "length"
+    return "content_filter" if _OF_A_FILTER.search(reason) else reason
 
 
 def _ended(said: str | None, reason: str) -> Ended:
@@ -133,6 +184,9 @@ def _ended(said: str | None, reason: str) -> Ended:
 
 def _answered(text: str) -> tuple[str | None, str]:
     """A text without what was thought, and that; None where a thought does not end, and nothing is an answer."""
+    if _CHANNEL in text:
+        final = _FINAL.search(text)
+        return (final[1], text[: final.start()]) if final else (None, text)
     said = _THOUGHT.sub("", text)
     begun, closed = _BEGUN.search(said), _BEFORE.match(said)
     if closed and not (begun and begun.start() < closed.end()):
@@ -147,6 +201,7 @@ def _texts(content: Any) -> tuple[str | None, str]:
     if not isinstance(content, list):
         return content if isinstance(content, str) else None, ""
     parts = [part if isinstance(part, Mapping) else {"text": part} for part in content]
-    texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
+    answering = [part for part in parts if not _OF_A_THOUGHT.search(str(part.get("type", "")))]
+    texts = [part["text"] for part in answering if isinstance(part.get("text"), str)]
     refusals = [part["refusal"] for part in parts if isinstance(part.get("refusal"), str)]
     return "".join(texts) if texts or not content else None, "".join(refusals)

@@ -49,8 +49,9 @@ _FIRST_PAUSE_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
 _MOST_TIMED_OUT = 2
 """Retries of a request whose time is up: each may take minutes."""
 _MOST_DIGITS = 20
-_OF_A_FIELD = (400, 404, 422, 500, 501)
-"""Statuses by which servers say that they do not take a field; those of 500 are of gateways."""
+_NOT_OF_A_FIELD = (401, 402, 403, 407, 408, 413, 425, 429)
+_FAULTS_OF_A_FIELD = (500, 501)
+"""Gateways say by these, too, that they do not take a field."""
 
 
 _OUT_OF_MONEY = "; its account is used up: fill it up and run again to go on (what has been paid for is kept)"
@@ -230,7 +231,7 @@ class Asker:
             status=status,
             lasting=spent,
             retry_after_s=_retry_after_s(headers),
-            refused=complaint.refused(body) if status in _OF_A_FIELD and not spent else "",
+            refused=complaint.refused(body) if _may_be_of_a_field(status) and not spent else "",
         )
 
     def _hint(self, status: int, headers: Mapping[str, str]) -> str:
@@ -238,6 +239,10 @@ class Asker:
         if 300 <= status < 400:
             target = self.scrubbed(headers.get("location", "elsewhere"))[:200]
             return f"; it redirects to {shown_url(target)}: give the base URL that it means"
+        if status == 407:
+            return (
+                "; the proxy of HTTP_PROXY or HTTPS_PROXY wants a user and a password: http://USER:PASSWORD@HOST:PORT"
+            )
         if status in (401, 403) and self._key is None and self.address.key_env is None and not self.address.headers:
             owner = shown_url(endpoint_url(None))
             return f"; no key was sent ({KEY} is for {owner}): name the variable that holds one with api_key_env"
@@ -256,6 +261,10 @@ class Asker:
         return scrubbed(
             text[:MOST_SHOWN], sent_secrets(self.address.url, self._key or "", os.environ.get(KEY, "").strip(), *values)
         )
+
+
+def _may_be_of_a_field(status: int) -> bool:
+    return status in _FAULTS_OF_A_FIELD or (400 <= status < 500 and status not in _NOT_OF_A_FIELD)
 
 
 async def _read(where: str, response: Any, most: int) -> bytes:

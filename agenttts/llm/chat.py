@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -47,17 +48,23 @@ class ChatModel:
         name: Its name at the endpoint.
         base_url: The endpoint; that of the environment variable OPENAI_BASE_URL, or OpenAI's own, when None.
         api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
+        headers: Further headers of every request -> the environment variable that holds the value, as `Model.headers`.
 
     Raises:
-        ConfigError: When a key is needed and not set.
+        ConfigError: When a key, or the value of a header, is needed and not set.
     """
 
     def __init__(
-        self, name: str = DEFAULT_MODEL, *, base_url: str | None = None, api_key_env: str | None = None
+        self,
+        name: str = DEFAULT_MODEL,
+        *,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self._address = address(base_url, api_key_env)
-        self._address.key(self._who)
+        self._address = address(base_url, api_key_env, headers)
+        self._address.sent(self._who)
         self._dialect = Dialect()
 
     async def __aenter__(self) -> Self:

@@ -74,6 +74,7 @@ class Complaint(NamedTuple):
         ways = [
             rf"[`'\"“‘(\[]{loose}[`'\"”’)\]]",
             rf"\b(?:for|of|fields?|arguments?|parameters?|property|keys?|inputs?):? {loose}\b",
+            rf": *{loose}[.!]?$",
             rf"(?:^|[.;:\n] *){loose}\b *(?:[:=>]|must|is|are|not|should|cannot|can't)",
             _OTHERWISE.get(field, rf"(?<![a-z_]){loose}(?![a-z_])"),
         ]
@@ -85,7 +86,8 @@ def read_complaint(body: Any) -> Complaint:
     value = _parsed(body) if isinstance(body, str) else body
     entries = list(_entries(value))
     codes = {str(each).lower() for name, each in entries if name in _CODES and isinstance(each, str | int)}
-    fields = {each for name, each in entries if name in ("param", "field") and isinstance(each, str)}
+    placed = [each for name, each in entries if name in ("param", "field", "pointer") and isinstance(each, str)]
+    fields = {each.rpartition("/")[2] for each in placed}
     places = [each for name, each in entries if name == "loc" and isinstance(each, list | tuple)]
     fields |= {str(part) for place in places for part in [p for p in place if p not in ("body", "query")][:1]}
     # A complaint that is quoted in another's text, as Python or JSON writes it.

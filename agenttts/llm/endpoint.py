@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from agenttts._util.checks import require_variable
 from agenttts.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -27,6 +28,7 @@ _NO_KEYS = ("sk-no-key-required", "sk-1234", "sk-none", "sk-dummy", "sk-xxx")
 """Keys that servers of one's own are given where a client asks for one; so is EMPTY."""
 _OF_THE_API = re.compile(r"/(chat/completions|completions|responses|embeddings|models)/?$")
 _LOCAL = re.compile(r"(localhost|127\.|0\.0\.0\.0|10\.|192\.168\.|\[?::1|[\w-]+(:\d+)?(/|$))")
+_OF_THE_CONNECTION = ("SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 
 
@@ -53,7 +55,7 @@ class Address(NamedTuple):
         Raises:
             ConfigError: When it is needed and not there, or cannot be sent.
         """
-        value = None if self.variable is None else _read(self.variable)
+        value = None if self.variable is None else (_read(self.variable) or "").removeprefix("Bearer ") or None
         if value is None and self.key_env is not None:
             raise ConfigError(
                 f"{who} needs a key for {shown_url(self.url)}: set the environment variable {self.key_env}"
@@ -91,8 +93,10 @@ def address(base_url: str | None, key_env: str | None = None, headers: Mapping[s
     """The endpoint of this base URL: that of OPENAI_BASE_URL, else OpenAI's own, when None.
 
     Raises:
-        ConfigError: When the URL is none.
+        ConfigError: When the URL is none, or what should name a variable is a value.
     """
+    for variable in filter(None, (key_env, *(headers or {}).values())):
+        require_variable(variable, f"the key of {shown_url(base_url or '')}")
     return Address(endpoint_url(base_url), key_env, tuple((headers or {}).items()))
 
 
@@ -103,6 +107,7 @@ def endpoint_url(base_url: str | None) -> str:
         ConfigError: When it is no URL of HTTP.
     """
     given = (base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL).strip()
+    given = re.sub(r"^(https?)(:/|//)(?!/)", r"\1://", given, flags=re.I)
     if "://" not in given:
         given = f"{'http' if _LOCAL.match(given) else 'https'}://{given}"
     path, mark, query = given.partition("?")
@@ -146,12 +151,12 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _read(variable: str) -> str | None:
-    """What an environment variable holds, without the blanks and line ends around it; None for nothing.
+    """What an environment variable holds, without the blanks, line ends and quotes around it; None for nothing.
 
     Raises:
         ConfigError: When it cannot be sent.
     """
-    value = os.environ.get(variable, "").strip()
+    value = os.environ.get(variable, "").strip().strip("\"'")
     if not value.isascii() or not value.isprintable():
         raise ConfigError(
             f"the value of {variable} cannot be sent: it holds a line end, or a character that is not ASCII"
@@ -160,14 +165,23 @@ def _read(variable: str) -> str | None:
 
 
 def http_transport(url: str, *, timeout_s: float) -> Any:
-    """The HTTP client through which an endpoint is asked: one of httpx, or of httpx2 as its successor."""
+    """The HTTP client through which an endpoint is asked: one of httpx, or of httpx2 as its successor.
+
+    Raises:
+        ConfigError: When the certificates or the proxy that the environment names cannot be used.
+    """
     from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient, Timeout
 
     # The default transport takes half as much CPU time again for a request (benchmarks/engine.py), but aiohttp refuses
     # a key beside a user and password in the URL. A redirected POST loses its body, and its headers may go elsewhere.
-    return (DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient)(
-        timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CONNECT_S)), follow_redirects=False
-    )
+    kind = DefaultAsyncHttpxClient if "@" in url else DefaultAioHttpClient
+    try:
+        return kind(timeout=Timeout(timeout_s, connect=min(timeout_s / 2, _CONNECT_S)), follow_redirects=False)
+    except (OSError, ImportError, ValueError) as error:
+        named = [f"{name}={shown_url(os.environ[name])}" for name in _OF_THE_CONNECTION if os.environ.get(name)]
+        raise ConfigError(
+            f"{shown_url(url)} cannot be asked with {', '.join(named) or 'these certificates'}: {error}"
+        ) from error
 
 
 def shown_url(url: str) -> str:

@@ -31,7 +31,18 @@ def answer_of(text: str) -> dict[str, Any]:
             for name in _TEXTS:
                 if isinstance(delta.get(name), str):
                     whole["message"][name] = whole["message"].get(name, "") + delta[name]
+            for call in delta.get("tool_calls") or []:
+                _add_call(whole["message"].setdefault("tool_calls", []), call)
     return {**answer, "choices": [choices[index] for index in sorted(choices)]}
+
+
+def _add_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """A part of a call belongs to that of its index; the arguments come in pieces."""
+    place, function = part.get("index", len(calls)), part.get("function") or {}
+    while len(calls) <= place:
+        calls.append({"function": {"name": "", "arguments": ""}})
+    for name in ("name", "arguments"):
+        calls[place]["function"][name] += function.get(name) or ""
 
 
 def _chunks(text: str) -> Iterator[Mapping[str, Any]]:

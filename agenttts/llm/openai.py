@@ -2,14 +2,13 @@
 
 How long is waited and what is asked for again is said in `llm.asking`. What servers differ in is learned once per
 endpoint and model: which fields they take (`llm.dialect`), how many choices they return at once (`n=`), and whether
-their usage counts all of them. llama.cpp counts only one choice, so its completions are counted with its own tokenizer.
+their usage counts all of them (`llm.counting`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import Any
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.answers import Choices, read_choices
 from agenttts.llm.asking import Asker, NotAnAnswer, Patience
+from agenttts.llm.counting import AnswerCounter
 from agenttts.llm.dialect import Dialect
 from agenttts.llm.endpoint import SIMULATION, Address, address, endpoint_url, is_openai, server_url
 from agenttts.llm.lanes import MAX_IN_FLIGHT, Lanes
@@ -25,17 +25,7 @@ from agenttts.llm.prefix_cache import CacheUse, read_metrics
 from agenttts.llm.pulse import GIVE_UP_AFTER_S
 from agenttts.llm.samples import Completions, Sample
 from agenttts.llm.served import Served, require_served, served_models
-from agenttts.llm.token_counts import (
-    completion_tokens_by_length,
-    most_tokens,
-    prompt_tokens_by_length,
-    tokens_by_length,
-    tokens_by_llama_cpp,
-    told_cached_tokens,
-    told_completion_tokens,
-    told_prompt_tokens,
-    told_reasoning_tokens,
-)
+from agenttts.llm.token_counts import most_tokens, prompt_tokens_by_length, told_prompt_tokens, whole_prompt
 from agenttts.pipeline import Message, Model, Sampling
 
 SIMULATED = "simulated models; no LLM runs"
@@ -48,15 +38,12 @@ _PROBE = "ready"
 _COMPLETIONS, _EMBEDDINGS = "/chat/completions", "/embeddings"
 _UNSUPPORTED = (200, 404, 405, 501)
 """Statuses of a server that has no embeddings, though they also mean that it is at fault."""
-_SHOWN = 200
 _REFUSED = (400, 422)
 """Statuses by which a server says that it understood a request and declines it, as where `n` is too large."""
 _NOT_IMPLEMENTED, _FAULT = 501, 500
 _MOST_FAULTS = 2
 """How often a server may fail with several choices, and answer with one, until it is asked for one only."""
 _ONE_TOKEN = Sampling(temperature=None, top_p=None, max_tokens=1)
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -83,23 +70,19 @@ class _Served:
     """One model at one endpoint."""
 
     asker: Asker
+    counter: AnswerCounter
     dialect: Dialect = field(default_factory=Dialect)
     choices: _AtOnce = field(default_factory=_AtOnce)
-    miscounts: bool = False
-    """Its usage counts one choice only (llama.cpp)."""
     tells_cache: bool = True
     """Whether it may count the use of its prefix cache."""
-    tells_usage: bool = True
-    """Whether its usage has always been one that can be."""
-    tells_cut: bool = True
-    """Whether it is still to be said that its tokens were used up before it said anything."""
 
 
 class OpenAIClient:
     """The official `openai` async client, one connection pool per endpoint.
 
     Args:
-        max_in_flight: Requests under way at once, over all endpoints; fewer where an endpoint cannot keep up.
+        max_in_flight: Requests under way at once, over all endpoints; fewer where an endpoint cannot keep up, and 64
+            when None.
         timeout_s: Seconds that one request may take in all.
         max_retries: Retries of a request that got no answer (see `llm.asking`).
         give_up_after_s: Seconds without any answer after which an endpoint is given up.
@@ -108,14 +91,14 @@ class OpenAIClient:
     def __init__(
         self,
         *,
-        max_in_flight: int = MAX_IN_FLIGHT,
+        max_in_flight: int | None = None,
         timeout_s: float = TIMEOUT_S,
         max_retries: int = MAX_RETRIES,
         give_up_after_s: float = GIVE_UP_AFTER_S,
     ) -> None:
         self.patience = Patience(timeout_s=timeout_s, max_retries=max_retries, give_up_after_s=give_up_after_s)
-        self._max_in_flight = max_in_flight
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self.max_in_flight = max_in_flight
+        self._slots = asyncio.Semaphore(self._most_at_once)
         self._askers: dict[Address, Asker] = {}
         self._models: dict[tuple[Address, str], _Served] = {}
         self._told: dict[tuple[Address, str], set[str]] = {}
@@ -123,7 +106,7 @@ class OpenAIClient:
 
     def with_limits(self, *, timeout_s: float, max_retries: int) -> OpenAIClient:
         """A client with the same routes that waits for less, or for more."""
-        other = OpenAIClient(max_in_flight=self._max_in_flight, give_up_after_s=self.patience.give_up_after_s)
+        other = OpenAIClient(max_in_flight=self.max_in_flight, give_up_after_s=self.patience.give_up_after_s)
         other.wait(timeout_s=timeout_s, max_retries=max_retries)
         other.route(self._routes)
         return other
@@ -144,7 +127,11 @@ class OpenAIClient:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self.patience = replace(self.patience, **changes)
         if max_in_flight is not None:
-            self._max_in_flight, self._slots = max_in_flight, asyncio.Semaphore(max_in_flight)
+            self.max_in_flight, self._slots = max_in_flight, asyncio.Semaphore(max_in_flight)
+
+    @property
+    def _most_at_once(self) -> int:
+        return self.max_in_flight or MAX_IN_FLIGHT
 
     @property
     def waiting(self) -> str:
@@ -161,61 +148,10 @@ class OpenAIClient:
         drawn, served = model.sampling(sampling), self._served(model)
         request = _Asking(served, model, _body(model, messages, drawn), tuple(drawn.stop), seed + start)
         choices = await served.asker.persist(_who(model), lambda: request.answered(samples))
-        return await self._counted(served, model, choices, messages, most_tokens(drawn.max_tokens, drawn.extra))
-
-    async def _counted(
-        self, endpoint: _Served, model: Model, choices: Choices, messages: Sequence[Message], most: int
-    ) -> Completions:
-        """The completions with their tokens: as the server tells them, else by length."""
-        texts = [choice.generated for choice in choices.usable]
-        prompt = told_prompt_tokens(choices.usage, messages)
-        total = told_completion_tokens(choices.usage, texts, most)
-        if prompt is None or total is None:
-            self._tell_of_usage(endpoint, model, choices.usage)
-        endpoint.miscounts |= choices.timed  # llama.cpp alone has these
-        counts = None
-        if endpoint.miscounts and len(texts) > 1:
-            stopped = [choice.finish_reason == "stop" for choice in choices.usable]
-            counts = await tokens_by_llama_cpp(endpoint.asker, _who(model), texts, stopped)
-            total = None if total is None else min(total * len(texts), most * len(texts))
-        if counts is None and total is not None:
-            counts = tokens_by_length(total, texts)
-        if counts is None:
-            counts = [
-                completion_tokens_by_length(choice.generated, most, cut=choice.finish_reason == "length")
-                for choice in choices.usable
-            ]
-        if any(choice.ended == "cut" for choice in choices.usable):
-            self._tell_of_cut(endpoint, model, most)
-        samples = (
-            Sample(choice.text, max(count, 0), choice.ended)
-            for choice, count in zip(choices.usable, counts, strict=True)
-        )
-        drawn, asked = tuple(samples), prompt_tokens_by_length(messages) if prompt is None else prompt
-        completions = sum(sample.completion_tokens for sample in drawn)
-        return Completions(
-            drawn,
-            asked,
-            cached_prompt_tokens=told_cached_tokens(choices.usage, asked),
-            reasoning_tokens=min(told_reasoning_tokens(choices.usage, len(texts)), completions),
-            estimated_tokens=(asked if prompt is None else 0) + (completions if total is None else 0),
-        )
-
-    def _tell_of_usage(self, endpoint: _Served, model: Model, usage: Any) -> None:
-        if endpoint.tells_usage:
-            endpoint.tells_usage = False
-            told = "no usage" if usage is None else f"a usage that cannot be ({str(usage)[:_SHOWN]})"
-            _log.warning("%s at %s tells %s: its tokens are counted by length", _who(model), endpoint.asker.shown, told)
-
-    def _tell_of_cut(self, endpoint: _Served, model: Model, most: int) -> None:
-        if endpoint.tells_cut:
-            endpoint.tells_cut = False
-            _log.warning(
-                "%s used up max_tokens=%d before it said anything: such samples count as unparsable; give its subtask "
-                "a larger max_tokens",
-                _who(model),
-                most,
-            )
+        if drawn.extra.get("tools"):
+            choices = choices.with_calls(messages)
+        prompt = whole_prompt(messages, drawn.extra)
+        return await served.counter.counted(choices, prompt, most_tokens(drawn.max_tokens, drawn.extra))
 
     async def embed(self, model: Model, text: str) -> Completions:
         answer = await self._embedding(model, text)
@@ -287,7 +223,7 @@ class OpenAIClient:
         self._askers.clear()
         self._models.clear()
         # A semaphore belongs to the event loop it was first waited for in; the next run may have another.
-        self._slots = asyncio.Semaphore(self._max_in_flight)
+        self._slots = asyncio.Semaphore(self._most_at_once)
 
     def _address(self, model: Model) -> Address:
         return address(self._routes.get(model.served_name) or model.base_url, model.api_key_env, model.headers)
@@ -295,7 +231,7 @@ class OpenAIClient:
     def _asker(self, model: Model) -> Asker:
         where = self._address(model)
         if where not in self._askers:
-            lanes = Lanes(self._slots, self._max_in_flight)
+            lanes = Lanes(self._slots, self._most_at_once)
             self._askers[where] = Asker(where, _who(model), self.patience, lanes)
         return self._askers[where]
 
@@ -304,7 +240,8 @@ class OpenAIClient:
         key = self._address(model), model.name
         if key not in self._models:
             told = self._told.setdefault((key[0], model.served_name), set())
-            self._models[key] = _Served(self._asker(model), Dialect(told=told))
+            counter = AnswerCounter(self._asker(model), _who(model), model.served_name)
+            self._models[key] = _Served(self._asker(model), counter, Dialect(told=told))
         return self._models[key]
 
 

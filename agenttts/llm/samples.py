@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol
 
-Ended = Literal["", "refused", "cut", "empty", "unfinished"]
+Ended = Literal["", "refused", "cut", "empty", "unfinished", "called"]
 """Why a completion holds nothing to parse: the model refused (or a content filter did), its tokens were used up before
 it said anything, or it said nothing. An unfinished one has text, but its tokens were used up before its end: it counts
-where no whole one can be used."""
+where no whole one can be used. One that called tools has them in its text (`pipeline.tools`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Sample:
     @property
     def said(self) -> str:
         """What there is to parse; empty for nothing."""
-        return self.text if self.ended in ("", "unfinished") else ""
+        return self.text if self.ended in ("", "unfinished", "called") else ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class StoredPrompt:
     key: str
     model: str
     namespace: str
-    messages: Sequence[Mapping[str, str]]
+    messages: Sequence[Mapping[str, Any]]
     sampling: Mapping[str, Any]
     prompt_tokens: int
 

@@ -40,17 +40,15 @@ async def served_models(asker: Asker, who: str) -> Served:
         who: Whom it is asked for, as errors name it.
 
     Raises:
-        EndpointError: When it cannot be reached, or rejects the key.
+        EndpointError: When it cannot be reached.
     """
-    found, refused = await _listed(asker, who, asker.url)
+    found, _ = await _listed(asker, who, asker.url)
     longer = joined(asker.url, "/v1")
     if not found and shown_url(asker.url).count("/") == 2:
-        other, also_refused = await _listed(asker, who, longer)
+        other, refused = await _listed(asker, who, longer)
         # What refuses the key, or lists models, is there; what is not there is not found.
-        if other or (also_refused is not None and also_refused.status in (401, 403)):
-            asker.url, asker.shown, found, refused = longer, shown_url(longer), other, also_refused
-    if refused is not None and refused.status == _OF_THE_KEY:
-        raise refused
+        if other or (refused is not None and refused.status in (401, 403)):
+            asker.url, asker.shown, found = longer, shown_url(longer), other
     return found
 
 

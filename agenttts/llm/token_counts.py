@@ -26,11 +26,19 @@ _LONGEST_TOKEN = 128
 """Characters; the longest ones are runs of blanks."""
 _FRAME, _MESSAGE_FRAME = 256, 64
 """Most tokens that a server puts around a prompt, and around each of its messages."""
+_IMAGE, _MOST_OF_AN_IMAGE = 1024, 2**16
+"""Tokens of an image, about and at most: what it is billed at depends on its size and on the model."""
+
+
+def whole_prompt(messages: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The messages, and the tools that are offered as one more: they are billed as prompt."""
+    return [*messages, {"content": json.dumps(extra["tools"], default=str)}] if extra.get("tools") else messages
 
 
 def most_prompt_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
     """Most tokens that a prompt can have: one for each byte, and what a server puts around it."""
-    return _FRAME + sum(_MESSAGE_FRAME + _bytes(message) for message in messages)
+    most = (_MESSAGE_FRAME + _bytes(message) + _images(message) * _MOST_OF_AN_IMAGE for message in messages)
+    return _FRAME + sum(most)
 
 
 def most_tokens(max_tokens: int | None, extra: Mapping[str, Any]) -> int:
@@ -92,7 +100,12 @@ def _between(count: Any, least: int, most: int) -> int | None:
 
 def prompt_tokens_by_length(messages: Sequence[Mapping[str, Any]]) -> int:
     """About how many tokens a prompt has."""
-    return max(sum(map(_bytes, messages)) // _CHARACTERS_PER_TOKEN, 1)
+    return max(sum(map(_bytes, messages)) // _CHARACTERS_PER_TOKEN + image_tokens(messages), 1)
+
+
+def image_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """About how many tokens the images of a prompt have."""
+    return sum(map(_images, messages)) * _IMAGE
 
 
 def completion_tokens_by_length(text: str, max_tokens: int, *, cut: bool) -> int:
@@ -101,7 +114,20 @@ def completion_tokens_by_length(text: str, max_tokens: int, *, cut: bool) -> int
 
 
 def _bytes(message: Mapping[str, Any]) -> int:
-    return len(str(message.get("content", "")).encode("utf-8", "replace"))
+    """Of the texts of a message, and of its calls of tools."""
+    content, calls = message.get("content") or "", message.get("tool_calls")
+    texts = [part.get("text", "") for part in _parts(message)] if isinstance(content, list) else [content]
+    return sum(len(str(text).encode("utf-8", "replace")) for text in [*texts, *([calls] if calls else [])])
+
+
+def _images(message: Mapping[str, Any]) -> int:
+    """How many parts of a message are no text."""
+    return sum("text" not in part for part in _parts(message))
+
+
+def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    content = message.get("content")
+    return [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
 
 
 async def tokens_by_llama_cpp(
@@ -124,6 +150,22 @@ async def tokens_by_llama_cpp(
         return None
     lengths = [end - start - 1 for start, end in zip([-1, *ends], ends, strict=False)]
     return [length + end for length, end in zip(lengths, stopped, strict=True)]
+
+
+async def tokens_by_server(asker: Asker, who: str, model: str, texts: Sequence[str]) -> list[int] | None:
+    """Tokens of each text by the tokenizer of a server that has one; None where it fails.
+
+    vLLM reads `prompt`, llama.cpp `content`, TGI `inputs`; each passes over the others' names.
+    """
+    url, counts = server_url(asker.url) + "/tokenize", []
+    for text in texts:
+        body = {"model": model, "prompt": text, "content": text, "inputs": text}
+        try:
+            reply = json.loads(await asker.fetch(who, url, timeout_s=_TOKENIZER_TIMEOUT_S, body=body))
+            counts.append(len(reply if isinstance(reply, list) else reply["tokens"]))
+        except (EndpointError, KeyError, TypeError, ValueError):
+            return None
+    return counts
 
 
 def tokens_by_length(total: int, texts: Sequence[str]) -> list[int]:

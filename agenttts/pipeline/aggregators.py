@@ -130,6 +130,7 @@ class Fuse:
         'Oslo, Norway'
     """
 
+    writes_anew = True
     name: str = "fuse"
     instruction: str = _FUSE
     sampling: Sampling = Sampling(temperature=0.3)

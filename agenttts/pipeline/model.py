@@ -19,16 +19,19 @@ from agenttts._util.checks import (
     reject_duplicates,
     require,
     require_fields,
+    require_variable,
 )
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import identified
 
-Message = dict[str, str]
-"""One chat message: {"role": ..., "content": ...}."""
+Message = dict[str, Any]
+"""One chat message: {"role": ..., "content": ...}. The content is a text, or a list of parts of which some are images;
+one of role "tool" is the result of a tool call (see `pipeline.tools`)."""
 
 Example = Mapping[str, Any]
 """One labelled example: a mapping of fields, with an `id`."""
 
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.A)
 _MODEL_NAME = re.compile(r"[^\s=*;,]+")
 _NOT_A_MODELS = ("model", "messages", "n", "seed", "stream")
 """Fields of a request that are decided with each request."""
@@ -111,8 +114,12 @@ class Model:
             raise ConfigError(f"model name {self.name!r} must be non-empty, without spaces or any of = * ; ,")
         where = f"model {self.name!r}"
         require_fields(self, where, _MODEL_FIELDS)
+        if self.api_key_env is not None:
+            require_variable(self.api_key_env, f"{where}: api_key_env")
         for header, variable in self.headers.items():
-            require(TEXT, variable, f"{where}: the environment variable of header {header!r}")
+            if not (isinstance(header, str) and _HEADER.fullmatch(header)):
+                raise ConfigError(f"{where}: {header!r} is no name of a header")
+            require_variable(variable, f"{where}: header {header!r}")
         if odd := next((name for name in _NOT_A_MODELS if name in self.request), None):
             raise ConfigError(f"{where}: {odd!r} is decided with each request: leave it out of `request`")
         if not self.served_name:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from agenttts.pipeline.model import Message, Model, Sampling
+from agenttts.pipeline.tools import ToolCall, calls_message, message_text, read_calls
 
 if TYPE_CHECKING:
     from agenttts.pipeline.subtask import Subtask, SubtaskInput
@@ -73,6 +74,13 @@ class Drawn:
     ended: str = ""
     """Why it holds no answer ("refused", "cut" at the token limit before it said anything, "empty"), or not a whole one
     ("unfinished"); empty for a whole one."""
+    calls: Sequence[ToolCall] = ()
+    """The calls of tools that it makes; its value is then the list of their names and arguments."""
+
+    @property
+    def message(self) -> Message:
+        """What the model said, as a message: what a conversation goes on with."""
+        return calls_message(read_calls(self.text)[0] if self.calls else self.text, self.calls)
 
 
 class SubtaskRun(Protocol):
@@ -159,6 +167,10 @@ class Operator(ABC):
     but the stage and the samples that it draws, so that a repeated run gives the same output.
     """
 
+    writes_anew = False
+    """Whether its outputs come of prompts of its own, where no tools can be called: not so where it chooses one of the
+    samples."""
+
     @property
     def least_samples(self) -> int:
         """With fewer samples it is the same as another operator, or makes no sense."""
@@ -200,9 +212,14 @@ class Operator(ABC):
         return _changed(self, change) if self.models else self
 
 
+def writes_anew_in_words(operator: str) -> str:
+    """Why an operator does not go with tools."""
+    return f"operator {operator!r} writes its output anew, which cannot call tools: take one that chooses, as a vote"
+
+
 def request_text(stage: SubtaskRun) -> str:
     """The stage's prompt as one text, for a prompt that is about it."""
-    return "\n\n".join(message["content"] for message in stage.messages)
+    return "\n\n".join(map(message_text, stage.messages))
 
 
 def named(kind: str, **settings: Any) -> str:

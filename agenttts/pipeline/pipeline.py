@@ -22,6 +22,11 @@ _SUBTASK = instance(Subtask, "Subtask objects")
 _KEY = TEXT._replace(words="keys of allocations (Allocation.key)")
 
 
+def subtask_part(name: str) -> str:
+    """What a subtask is called among the parts of a pipeline that have fingerprints."""
+    return f"subtask {name!r}"
+
+
 @identified("pipeline", version=1, unscored=("name", "only"))
 @dataclass(frozen=True)
 class Pipeline:
@@ -159,12 +164,18 @@ class Pipeline:
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:
         """Content hashes of the parts that decide scores: each subtask with what it reads, and the metric."""
-        parts = {
-            f"subtask {s.name!r}": fingerprint(describe(s) + describe(self.parents(s.name))) for s in self.subtasks
-        }
+        parts = {subtask_part(s.name): self._fingerprint(s) for s in self.subtasks}
         scheme = dict([SCHEME])
         program = {} if self.run is None else {"the pipeline's function": fingerprint(describe(self.run))}
         return {**scheme, **parts, **program, "the metric": fingerprint(describe(self.metric) + self.final.name)}
+
+    def _fingerprint(self, subtask: Subtask) -> str:
+        return fingerprint(describe(subtask) + describe(self.parents(subtask.name)))
+
+    @cached_property
+    def candidates(self) -> Mapping[str, Mapping[str, str]]:
+        """Subtask -> candidate model -> fingerprint of the subtask with that model alone."""
+        return {s.name: {model.name: self._fingerprint(s.only((model,))) for model in s.models} for s in self.subtasks}
 
     @property
     def fingerprint(self) -> str:

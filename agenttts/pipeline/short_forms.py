@@ -22,6 +22,10 @@ class Aggregated(Operator):
     def name(self) -> str:
         return self.aggregator.name
 
+    @property
+    def writes_anew(self) -> bool:  # type: ignore[override]  # it depends on the aggregator
+        return getattr(self.aggregator, "writes_anew", False)
+
     async def run(self, stage: SubtaskRun) -> Any:
         return await self.aggregator.aggregate([each.value for each in await stage.usable()], stage)
 

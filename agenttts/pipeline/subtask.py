@@ -27,7 +27,7 @@ from agenttts._util.checks import (
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import Identity, identified
 from agenttts.pipeline.model import Example, Message, Model, Sampling, sizes_of
-from agenttts.pipeline.operator import Lengths, Operator, SubtaskRun
+from agenttts.pipeline.operator import Drawn, Lengths, Operator, SubtaskRun, writes_anew_in_words
 from agenttts.pipeline.pairing import (
     Options,
     Pairing,
@@ -41,6 +41,7 @@ from agenttts.pipeline.pairing import (
     write_options,
 )
 from agenttts.pipeline.short_forms import Aggregated, Programmed
+from agenttts.pipeline.tools import TOOL
 
 MAJORITY_VOTE = Identity("aggregators.majority_vote", version=1)
 """What `aggregator=None` means."""
@@ -78,6 +79,16 @@ class StepRun(SubtaskRun, Protocol):
 
     async def reply(self, messages: Sequence[Message] | str) -> str:
         """As `ask`, but the whole first sample that was parsed as the output: for code that parses for itself."""
+        ...
+
+    async def turn(self, messages: Sequence[Message] | str, request: Mapping[str, Any] | None = None) -> Drawn:
+        """As `reply`, with the calls of tools: one turn of a conversation that goes on with `Drawn.message`.
+
+        Args:
+            messages: The prompt.
+            request: Fields of the request beside those of the sampling, as {"tools": [...], "tool_choice": "auto"};
+                the subtask's `tools` when None.
+        """
         ...
 
 
@@ -129,11 +140,11 @@ def text(sample: str, _: SubtaskInput) -> str:
 @identified(
     "subtask",
     version=1,
-    # `after` counts by the names that it stands for (`Pipeline.fingerprints`), operators and options where there are
-    # any.
+    # `after` counts by the names that it stands for (`Pipeline.fingerprints`), operators, options and tools where there
+    # are any.
     unscored=(
         *("after", "prompt_tokens", "completion_tokens", "model_lengths"),
-        *("max_samples", "sample_counts", "operators", "options"),
+        *("max_samples", "sample_counts", "operators", "options", "tools"),
     ),
 )
 @dataclass(frozen=True)
@@ -194,6 +205,9 @@ class Subtask:
     sample_counts: Sequence[int] | None = None
     """The numbers of samples the search may try, kept in ascending order; None means every one from 1 on."""
     sampling: Sampling = field(default_factory=Sampling)
+    tools: Sequence[Mapping[str, Any]] = ()
+    """Tools that the model may call, as the chat API takes them. The value of a sample that calls some is the list of
+    their names and arguments, `[{"name": ..., "arguments": {...}}]`: the parser reads the others."""
 
     def __post_init__(self) -> None:
         require(TEXT, self.name, "a subtask's name")
@@ -223,6 +237,10 @@ class Subtask:
                 )
         reject_duplicates(f"{where} lists the operator", [operator.name for operator in self.operators])
         object.__setattr__(self, "options", checked_options(self.options, where))
+        object.__setattr__(self, "tools", members(self.tools, TOOL, f"{where}: tools"))
+        for operator in self.operators or filter(None, [self.aggregator]):
+            if self.tools and getattr(operator, "writes_anew", False):
+                raise ConfigError(f"{where} has tools, and {writes_anew_in_words(operator.name)}")
         self._require_lengths(where)
         if self.sample_counts is not None:
             object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
@@ -251,11 +269,10 @@ class Subtask:
 
     def _identity(self) -> dict[str, Any]:
         """No aggregator is the majority vote, but to a coroutine, which may take it as it likes."""
-        options = {"options": self.options} if self.options else {}
+        further = {name: each for name in ("options", "tools") if (each := getattr(self, name))}
         if self.operators:
-            return {"aggregator": None, "operators": self.operators, **options}
-        vote = {"aggregator": MAJORITY_VOTE} if self.aggregator is None and self.run is None else {}
-        return {**vote, **options}
+            return {"aggregator": None, "operators": self.operators, **further}
+        return {**({"aggregator": MAJORITY_VOTE} if self.aggregator is None and self.run is None else {}), **further}
 
     @cached_property
     def pairings(self) -> tuple[Pairing, ...]:

@@ -50,6 +50,8 @@ class SearchEnding:
         _log.info("study %s recommends trial %d: %s", self.search.study.name, best.number, best.allocation)
         for (subtask, model), why in ruled_out(self.search.archive.trials).items():
             self._say(f"model {model!r} was ruled out for subtask {subtask!r} ({why})")
+        if aside := self.search.archive.set_aside:
+            self._say(f"{aside} trials of models that were taken out are kept, and count again once these are back")
         self._say_costs(best)
         for sentence in unusable_in_words(self.search.archive.trials):
             self._say(sentence)

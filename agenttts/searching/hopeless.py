@@ -6,6 +6,7 @@ from agenttts._util.text import bounded, one_line
 from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.watched import Exchange, watch
 from agenttts.errors import ConfigError
+from agenttts.pipeline.tools import message_text
 from agenttts.searching.running import RunningSearch
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Trial
@@ -62,6 +63,6 @@ async def _quoted(search: RunningSearch, trial: Trial) -> str:
         return ""
     useless = _unparsed(trial.evaluation)
     asked: Exchange = next((each for each in watched.asked if each.subtask in useless), watched.asked[-1])
-    prompt = one_line(bounded(str(asked.messages[-1]["content"]), _MOST_QUOTED))
+    prompt = one_line(bounded(message_text(asked.messages[-1]), _MOST_QUOTED))
     reply = one_line(bounded(asked.replies[0], _MOST_QUOTED)) if asked.replies else ""
     return f". For example, subtask {asked.subtask!r} asked {asked.model}: {prompt!r}, which said: {reply!r}"

@@ -34,7 +34,7 @@ class _ProposedRound:
     """Proposals that are evaluated side by side."""
 
     number: int
-    """Trials in the archive when they were made."""
+    """`Archive.round` when they were made."""
     budget: float
     """What they were made for."""
     proposals: list[Proposal]
@@ -90,7 +90,7 @@ class SearchLoop:
         self.search.meter.check()
         why = "baseline: what the recommended allocation is compared with"
         self.search.report("evaluating")
-        await self._evaluate(Proposal(baseline, why, searcher=BASELINE), len(self.search.archive.trials))
+        await self._evaluate(Proposal(baseline, why, searcher=BASELINE), self.search.archive.round)
 
     def _exhausted(self) -> bool:
         return len(self.search.archive.tried) >= self.search.plan.space.size
@@ -120,7 +120,7 @@ class SearchLoop:
     async def _ask(self) -> _ProposedRound:
         """Proposals for the budget whose turn it is, or for the next for which there are any."""
         self.search.report("proposing")
-        number, too_small = len(self.search.archive.trials), 0
+        number, too_small = self.search.archive.round, 0
         for space in self._spaces(number):
             try:
                 priced = self.search.priced(space)
@@ -161,7 +161,7 @@ class SearchLoop:
             allocation=proposal.allocation,
             reasons=tuple(reasons),
             searcher=self.search.plan.searcher.name,
-            round=len(self.search.archive.trials),
+            round=self.search.archive.round,
         )
         self.search.store.add_refusal(self.search.study, refusal)
         self.search.archive = replace(self.search.archive, refusals=(*self.search.archive.refusals, refusal))
@@ -189,7 +189,7 @@ class SearchLoop:
             cost=self.search.cost(proposal.allocation, evaluation),
             searcher=proposal.searcher or self.search.plan.searcher.name,
             round=round_,
-            at_most=self.search.plan.limits.trials,
+            at_most=self.search.plan.limits.trials + self.search.archive.set_aside,
         )
         if self.search.trial(trial.allocation) is not None:  # another process's, which has been taken in already
             return

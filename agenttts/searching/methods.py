@@ -6,6 +6,7 @@ Third parties register a name with the entry-point group `agenttts.searchers`; t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import isclass
@@ -73,6 +74,7 @@ def searcher(
     llm: str | None = None,
     llm_base_url: str | None = None,
     llm_key_env: str | None = None,
+    llm_headers: Mapping[str, str] | None = None,
     insights_off: frozenset[int] = frozenset(),
     experience: Archive | None = None,
 ) -> Searcher:
@@ -91,6 +93,7 @@ def searcher(
             OpenAI's own endpoint. "none" asks none: the agent then plans by rules, as it does when there is no key.
         llm_base_url: Where it is asked; OPENAI_BASE_URL, else OpenAI's own endpoint, when None.
         llm_key_env: Environment variable of its key; when None as for `Model.api_key_env`.
+        llm_headers: Further headers of its requests -> the environment variable of each value, as `Model.headers`.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
         experience: The archive of a study of a similar task, from which 'mlcopilot' learns.
 
@@ -98,11 +101,12 @@ def searcher(
         ConfigError: When there is no such method, an option does not fit it, or it needs one that is not given.
     """
     kind: Any = method(name)
-    _require_fitting(name, kind, llm, llm_base_url or llm_key_env, insights_off, experience)
+    place = {"base_url": llm_base_url, "api_key_env": llm_key_env, "headers": llm_headers}
+    _require_fitting(name, kind, llm, any(place.values()), insights_off, experience)
     if name == "agent":
-        return _agent(seed, llm, llm_base_url, llm_key_env, insights_off)
+        return _agent(seed, llm, place, insights_off)
     learned = {"experience": experience} if kind.learns else {}
-    given = {"seed": seed, **_planner(name, kind, llm, llm_base_url, llm_key_env), **learned}
+    given = {"seed": seed, **_planner(name, kind, llm, place), **learned}
     try:
         return cast(Searcher, kind(**given))
     except TypeError as error:  # an abstract method that is missing, or another constructor
@@ -114,7 +118,7 @@ def _require_fitting(
     name: str,
     kind: type[Searcher],
     llm: str | None,
-    endpoint: str | None,
+    endpoint: bool,
     insights_off: frozenset[int],
     experience: Archive | None,
 ) -> None:
@@ -124,7 +128,9 @@ def _require_fitting(
     if llm not in (None, NO_LLM) and not kind.may_ask_llm:
         raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
     if endpoint and llm in (None, NO_LLM):
-        raise ConfigError("an endpoint or a key of the planner is given, but no model to ask there: give --llm MODEL")
+        raise ConfigError(
+            "an endpoint, a key or a header of the planner is given, but no model to ask there: give --llm MODEL"
+        )
     if experience is not None and not kind.learns:
         learning = " or ".join(repr(each) for each in method_names() if method(each).learns)
         raise ConfigError(f"only the method {learning} learns from the experience of another study, not {name!r}")
@@ -135,9 +141,7 @@ def _require_fitting(
         )
 
 
-def _planner(
-    name: str, kind: type[Searcher], llm: str | None, base_url: str | None, key_env: str | None
-) -> dict[str, Any]:
+def _planner(name: str, kind: type[Searcher], llm: str | None, place: Mapping[str, Any]) -> dict[str, Any]:
     """The LLM of a method that asks one."""
     from agenttts.llm.chat import DEFAULT_MODEL, ChatModel
 
@@ -149,12 +153,10 @@ def _planner(
         )
     if not kind.may_ask_llm or not given:
         return {}
-    return {"planner": ChatModel(llm or DEFAULT_MODEL, base_url=base_url, api_key_env=key_env)}
+    return {"planner": ChatModel(llm or DEFAULT_MODEL, **place)}
 
 
-def _agent(
-    seed: int, llm: str | None, base_url: str | None, key_env: str | None, insights_off: frozenset[int]
-) -> Searcher:
+def _agent(seed: int, llm: str | None, place: Mapping[str, Any], insights_off: frozenset[int]) -> Searcher:
     from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
     from agenttts.llm.chat import DEFAULT_MODEL
 
@@ -164,5 +166,5 @@ def _agent(
         model_preference=1 not in insights_off, saturation=2 not in insights_off, interaction=3 not in insights_off
     )
     model = llm or (DEFAULT_MODEL if has_openai_key() else NO_LLM)
-    planner = RulePlanner() if model == NO_LLM else LLMPlanner(model, base_url=base_url, api_key_env=key_env)
+    planner = RulePlanner() if model == NO_LLM else LLMPlanner(model, **place)
     return AgentSearcher(planner, insights=insights, seed=seed)

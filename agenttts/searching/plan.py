@@ -120,7 +120,21 @@ class SearchPlan:
             examples=len(environment.examples),
             fingerprints=dict(environment.fingerprints),
             budgets=tuple(map(float, self.budgets)),
+            candidates=self._candidates(environment.pipeline),
         )
+
+    def _candidates(self, run: Pipeline) -> dict[str, dict[str, str]]:
+        """See `StudySpec.candidates`."""
+        subtasks = {subtask.name: subtask for subtask in self.space.pipeline.subtasks}
+
+        def pricing(name: str, model: str) -> str:
+            mine = [(subtasks[name], each) for each in subtasks[name].pairings if each.model.name == model]
+            return self.space.pricing_of(mine)
+
+        return {
+            name: {model: f"{scored} {pricing(name, model)}" for model, scored in models.items()}
+            for name, models in run.candidates.items()
+        }
 
 
 def _require_set(plug_in: object, what: str, needed: Sequence[str]) -> None:

@@ -84,7 +84,7 @@ class RunningSearch:
 
     def catch_up(self) -> None:
         """Take in what other processes that search this study have recorded and paid for meanwhile."""
-        if self.store.count_trials(self.study) > len(self.archive.trials):
+        if self.store.count_trials(self.study) > self.archive.round:
             self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
 
     @property

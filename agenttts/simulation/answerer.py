@@ -26,7 +26,7 @@ class Request:
     @property
     def prompt(self) -> str:
         """The last message."""
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
 
 class UnknownPrompt(AgentTTSError):

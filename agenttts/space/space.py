@@ -146,10 +146,13 @@ class SearchSpace:
     @cached_property
     def pricing(self) -> str:
         """Hash of the cost of 1, 2 and 3 samples of every model of every subtask, with every operator."""
+        return self.pricing_of((s, each) for s in self.pipeline.subtasks for each in s.pairings)
+
+    def pricing_of(self, pairings: Iterable[tuple[Subtask, Pairing]]) -> str:
+        """Hash of the cost of 1, 2 and 3 samples of some subtasks with some of their pairings."""
         curves = [
-            [s.name, each.name, [float(f"{self._raw(s, each, n):.9g}") for n in _priced_counts(each)]]
-            for s in self.pipeline.subtasks
-            for each in s.pairings
+            [s.name, each.name, [float(f"{self._raw(s, each, each.least_samples + n):.9g}") for n in range(3)]]
+            for s, each in pairings
         ]
         return hashlib.sha256(json.dumps(curves).encode()).hexdigest()[:16]
 
@@ -378,10 +381,6 @@ def _finite(budget: Any) -> float:
         shown = f"{type(budget).__name__} of {budget.bit_length():,} bits" if type(budget) is int else repr(budget)
         raise ConfigError(f"the budget must be a finite number, not {shown[:_SHOWN]}")
     return number
-
-
-def _priced_counts(pairing: Pairing) -> range:
-    return range(pairing.least_samples, pairing.least_samples + 3)
 
 
 def _operator_faults(subtask: Subtask, choice: Choice) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from agenttts.pipeline.fingerprint import SCHEME
+from agenttts.pipeline.pairing import parted
+from agenttts.pipeline.pipeline import subtask_part
+from agenttts.space.allocation import Allocation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +35,50 @@ class StudySpec:
     the study, does not tell parts apart."""
     budgets: tuple[float, ...] = ()
     """Every budget of a search that serves several, ascending, `budget` the last; empty where there is one."""
+    candidates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Subtask -> candidate model -> fingerprint of the subtask with that model alone, and of what it costs; none where
+    the agenttts that began the study does not tell models apart."""
 
     def differences(self, other: StudySpec) -> list[str]:
         """In words, what differs."""
         in_words = {"sizes": _sizes_differ, "fingerprint": _scores_differ, "pricing": _pricing_differs}
         found = []
-        for name in (each.name for each in fields(self) if each.name != "fingerprints"):
+        for name in (each.name for each in fields(self) if each.name not in _PARTS):
             was, now = getattr(self, name), getattr(other, name)
             if was != now:
                 found.append(in_words[name](self, other) if name in in_words else f"{name} is {now!r}, was {was!r}")
         return found
+
+    def has(self, allocation: Allocation) -> bool:
+        """Whether every model of an allocation is a candidate."""
+        models = {name: {parted(pairing)[0] for pairing in self.sizes.get(name, {})} for name in allocation}
+        return all(choice.model in models[name] for name, choice in allocation.items())
+
+    def other_models(self, other: StudySpec) -> list[str]:
+        """In words, which models were added or taken out; empty where that is not all that differs.
+
+        A subtask must keep one of its models: by it is seen that nothing else of the subtask changed.
+        """
+        if self._but_for_models() != other._but_for_models() or self.candidates.keys() != other.candidates.keys():
+            return []
+        found = []
+        for name, was in self.candidates.items():
+            now = other.candidates[name]
+            kept = was.keys() & now.keys()
+            if not kept or any(was[model] != now[model] for model in kept):
+                return []
+            found += [f"{model} was added to subtask {name!r}" for model in now if model not in was]
+            found += [f"{model} was taken out of subtask {name!r}" for model in was if model not in now]
+        return found
+
+    def _but_for_models(self) -> StudySpec:
+        """What the candidate models have no part in."""
+        parts = {name: each for name, each in self.fingerprints.items() if name not in map(subtask_part, self.sizes)}
+        return replace(self, sizes={}, fingerprint="", pricing="", fingerprints=parts, candidates={})
+
+
+_PARTS = ("fingerprints", "candidates")
+"""What `fingerprint` and `pricing` are made of."""
 
 
 def verb_for(label: str) -> str:

@@ -76,7 +76,7 @@ class Trial:
     """The method that proposed it; `RULES` where it was filled in by rule, `BASELINE` for what is used today."""
     rationale: str
     round: int
-    """Number of trials in the archive when it was proposed: links the trial to the agent's steps."""
+    """`Archive.round` when it was proposed: links the trial to the agent's steps."""
     created: datetime
     looks: tuple[Look, ...] = ()
     """Every time it was shown examples, in order; none where it was recorded by a version that did not keep this."""
@@ -108,7 +108,7 @@ class AgentStep:
     """One node of the agent's graph, as it ran."""
 
     round: int
-    """Number of trials in the archive when the graph ran."""
+    """`Archive.round` when the graph ran."""
     node: str
     planner: str
     """Name of the planner that did it, or `RULES` for what takes no LLM."""
@@ -157,8 +157,16 @@ class Archive:
     guidelines: tuple[Guideline, ...] = ()
     examples: int = 0
     """How many examples a complete trial has seen; 0 where that is not known."""
+    set_aside: int = 0
+    """How many further trials the study has, of models that are candidates no more: the store keeps them, and shows
+    them again once these are."""
     counterfactuals: tuple[Trial, ...] = ()
     """Allocations that were not tried, but are scored by the samples of one that was, at no cost."""
+
+    @property
+    def round(self) -> int:
+        """How many trials the study has: what is proposed now belongs to the round of this number."""
+        return len(self.trials) + self.set_aside
 
     @cached_property
     def untried(self) -> tuple[Trial, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from agenttts.errors import EndpointError
 from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Message, Model, Sampling
+from agenttts.pipeline.tools import message_text
 
 
 class ScriptedClient:
@@ -35,7 +36,7 @@ class ScriptedClient:
                     raise
                 break
             drawn.append(Sample(text, len(text.split())))
-        return Completions(tuple(drawn), sum(len(message["content"].split()) for message in messages))
+        return Completions(tuple(drawn), sum(len(message_text(message).split()) for message in messages))
 
     def route(self, urls: Mapping[str, str]) -> None:
         """A script has no endpoint."""

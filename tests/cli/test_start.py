@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 from tests.endpoint import FakeEndpoint
+from tests.llm.providers import KEY, SHAPES, Provider
 
 SPLIT = """
 from helper import make
@@ -96,6 +97,10 @@ def test_the_planner_has_an_endpoint_and_a_key_of_its_own(shell: Shell, endpoint
         assert "set the environment variable PLANNER" in shell(
             f"{command} --llm-base-url {other.url} --llm-key-env PLANNER", code=2
         )
+    with Provider(SHAPES["azure"]) as azure:
+        there = f"{command} --study azure --llm-base-url {azure.url}"
+        shell(f"{there} --llm-header api-key=AZURE", AZURE=KEY)
+        assert "--llm-header takes NAME=VARIABLE" in shell(f"{there} --llm-header api-key", code=2)
     assert "give --llm MODEL" in shell(f"search mine.py:environment --budget 100 --llm-base-url {endpoint.url}", code=2)
 
 

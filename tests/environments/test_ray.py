@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -130,6 +131,37 @@ async def test_two_workers_find_what_one_process_finds_though_one_is_killed(
     assert sold(endpoint).keys() == wanted
     twice = sum(count - 1 for count in sold(endpoint).values())
     assert twice <= IN_FLIGHT * 4  # what the killed worker was waiting for, at most 4 samples each
+
+
+@needs_ray
+def test_how_endpoints_are_waited_for_reaches_the_workers(endpoint: FakeEndpoint, folder: Path) -> None:
+    """Three requests at once over two workers, none is repeated, and one that takes too long is given up."""
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def reply(messages: object, seed: int) -> str:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.03)
+        with lock:
+            under_way -= 1
+        return "text"
+
+    endpoint.reply = reply
+    options = "--ray local --method grid --budget 2000 --trials 1 --max-in-flight 3 --retries 0 --store s.db"
+    command = [*DRIVER, "search", "mine.py:environment", *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert most == 3 and len(workers(folder)) == 2
+    endpoint.delay_s = 0.5
+    late = subprocess.run(
+        [*command, "--study", "late", "--store", "t.db", "--timeout", "0.2"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert late.returncode != 0 and "did not answer within 0.2 s" in late.stderr, late.stderr
 
 
 @needs_ray

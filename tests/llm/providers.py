@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,9 +28,13 @@ def refusal(message: str, status: int = 400, **fields: Any) -> Said:
 
 
 def choices(body: Mapping[str, Any], *, most: int = 128, **message: Any) -> list[dict[str, Any]]:
-    """The last word of what is asked, as often as it is asked for."""
-    word = str(body["messages"][-1]["content"]).split()[-1]
+    """The last word of what is asked, as often as it is asked for; where tools are offered, a call of the first."""
+    last = body["messages"][-1]
+    word = str(last["content"]).split()[-1]
     said = {"role": "assistant", "content": word, **message}
+    if body.get("tools") and last["role"] != "tool":
+        function = {"name": body["tools"][0]["function"]["name"], "arguments": json.dumps({"word": word})}
+        said |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
     return [{"index": i, "finish_reason": "stop", "message": said} for i in range(min(body.get("n", 1), most))]
 
 
@@ -59,6 +64,8 @@ class Shape:
     query: str = ""
     header: str = "authorization"
     """Where it looks for the key; empty asks for none."""
+    tokenize: Chat | None = None
+    """Its tokenizer."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the `Model` that asks it."""
 
@@ -108,7 +115,7 @@ def _anthropic(body: dict[str, Any]) -> Said:
 
 
 def _gemini(body: dict[str, Any]) -> Said:
-    known = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "stop", "reasoning_effort"}
+    known = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "stop", "reasoning_effort", "tools"}
     unknown = [name for name in body if name not in known]
     if unknown:
         texts = [f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.' for name in unknown]
@@ -150,6 +157,8 @@ def _ollama(body: dict[str, Any]) -> Said:
     if body["model"] not in ("llama3.2", "llama3.2:latest"):
         text = f'model "{body["model"]}" not found, try pulling it first'
         return Said({"error": {"message": text, "type": "api_error", "param": None, "code": None}}, 404)
+    if "tools" in body:
+        return refusal("registry.ollama.ai/library/llama3.2:latest does not support tools")
     return completion(body, most=1)
 
 
@@ -165,11 +174,15 @@ def _vllm(body: dict[str, Any]) -> Said:
     if "reasoning_effort" in body:
         text = "[{'type': 'extra_forbidden', 'loc': ('body', 'reasoning_effort'), 'msg': 'Extra inputs'}]"
         return Said({"object": "error", "message": text, "type": "BadRequestError", "param": None, "code": 400}, 400)
-    word = body["messages"][-1]["content"].split()[-1]
+    word = str(body["messages"][-1]["content"]).split()[-1]
+    if "tools" in body:
+        return completion(body)
     return completion(body, content=f"<think>{word}? No: Answer: 0</think>\n\n{word}", reasoning_content=None)
 
 
 def _llamacpp(body: dict[str, Any]) -> Said:
+    if "tools" in body:
+        return Said({"error": {"code": 500, "message": "tools param requires --jinja flag"}}, 500)
     if body.get("n", 1) > 1:
         error = {"code": 500, "message": "Only one completion choice is allowed", "type": "server_error"}
         return Said({"error": error}, 500)
@@ -218,19 +231,22 @@ HOSTS = {
 class Provider:
     """A provider on a free loopback port while entered."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, tls: ssl.SSLContext | None = None) -> None:
         self.shape = shape
+        self._scheme = "http" if tls is None else "https"
         self.requests: list[dict[str, Any]] = []
-        """Bodies, in the order in which they came."""
+        """Bodies of what was asked of models, in the order in which they came."""
         self.heads: list[dict[str, str]] = []
         """Headers of all requests, names in lower case."""
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def host(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:
@@ -250,7 +266,7 @@ class Provider:
     def answer(self, path: str, head: dict[str, str], body: dict[str, Any] | None) -> Said:
         with self._lock:
             self.heads.append(head)
-            if body is not None:
+            if body is not None and "messages" in body:
                 self.requests.append(body)
         where, _, query = path.partition("?")
         shape = self.shape
@@ -260,6 +276,8 @@ class Provider:
             return Said({"error": {"code": "404", "message": "Resource not found"}}, 404)
         if body is not None and where == f"{shape.path}/chat/completions":
             return shape.chat(body)
+        if body is not None and where == "/tokenize" and shape.tokenize is not None:
+            return shape.tokenize(body)
         if body is None and where == f"{shape.path}/models" and shape.models is not None:
             return shape.models
         return Said({"detail": "Not Found"}, 404)

@@ -109,10 +109,9 @@ async def test_a_provider_works_at_once(name: str, caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize("name", SHAPES)
 async def test_the_planners_model_works_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Provider(SHAPES[name]) as provider:
-        if SHAPES[name].header == "api-key":
-            pytest.skip("the planner takes no further headers")
-        key = "PROVIDER_KEY" if SHAPES[name].header else None
-        async with ChatModel(SHAPES[name].model, base_url=provider.url, api_key_env=key) as planner:
+        key = "PROVIDER_KEY" if SHAPES[name].header == "authorization" else None
+        headers = SHAPES[name].fields.get("headers")
+        async with ChatModel(SHAPES[name].model, base_url=provider.url, api_key_env=key, headers=headers) as planner:
             assert (await planner.ask(f"say {WORD}", system="s", schema={"type": "object"})).text.strip() == WORD
 
 
@@ -146,13 +145,15 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "JSON in a text": lambda name: {"error": {"message": json.dumps({"error": {"message": f"bad `{name}`"}})}},
     "Python in a text": lambda name: {"message": f"[{{'loc': ('body', '{name}'), 'msg': 'not permitted'}}]"},
     "raw of a provider": lambda name: {"error": {"message": "no", "metadata": {"raw": f"'{name}' is unsupported"}}},
+    "at the end": lambda name: {"code": "an invalid argument", "error": f"Not supported on this model: {name}"},
+    "a pointer": lambda name: {"errors": [{"source": {"pointer": f"/body/{name}"}, "detail": "is not permitted"}]},
     "a text": lambda name: f"invalid value for {name}",
     "HTML": lambda name: f"<html><head><title>Bad Request</title></head><body>{name} is not taken</body></html>",
 }
 FIELDS = ("temperature", "top_p", "max_tokens", "seed", "stop")
 
 
-@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("status", [400, 424, 500])
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_refused_field_is_left_out_whatever_the_complaint_looks_like(form: str, status: int) -> None:
     def chat(body: dict[str, Any]) -> Said:
@@ -263,6 +264,7 @@ LISTS = {
     "a bare list": Said([{"id": "first"}, {"id": "second"}]),
     "names": Said(["first", "second"]),
     "models": Said({"models": [{"name": "first", "model": "first"}]}),
+    "401": Said({"error": {"message": "Missing scopes: api.model.read"}}, 401),
     "403": Said({"error": {"message": "no"}}, 403),
     "404": None,
     "500": Said("", 500),
@@ -385,6 +387,24 @@ async def test_a_key_that_cannot_be_sent_is_one_sentence(key: str, monkeypatch: 
     assert "the value of PROVIDER_KEY cannot be sent" in text and "sk-" not in text
 
 
+@pytest.mark.parametrize("key", [f'"{KEY}"', f"Bearer {KEY}", f"'{KEY}'\r\n"])
+async def test_what_is_round_a_key_by_mistake_is_left_out(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVIDER_KEY", key)
+    with Provider(CLASSIC) as provider:
+        assert (await drawn(model(provider))).samples[0].text == WORD
+
+
+def test_a_key_where_its_variable_should_be_named_is_refused_and_not_shown() -> None:
+    for fields in ({"api_key_env": KEY}, {"headers": {"api-key": KEY}}):
+        with pytest.raises(ConfigError, match="must be the name of an environment variable") as caught:
+            Model("m", **fields)
+        assert "sk-" not in str(caught.value)
+    with pytest.raises(ConfigError, match="must be the name of an environment variable"):
+        ChatModel("m", base_url="http://localhost:1/v1", api_key_env=KEY)
+    with pytest.raises(ConfigError, match="is no name of a header"):
+        Model("m", headers={"x\ny": "PROVIDER_KEY"})
+
+
 async def test_openais_key_goes_only_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with Provider(CLASSIC) as provider:
@@ -435,12 +455,6 @@ async def test_a_connection_that_fails_says_what_it_is(url: str, reason: str) ->
         with pytest.raises(EndpointError) as caught:
             await score(environment(asked, retries=0))
         assert reason in str(caught.value) and "cannot reach" in str(caught.value)
-
-
-async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    assert "the proxy of HTTP_PROXY" in await fault(Model("m", base_url="http://models.example/v1"), retries=0)
 
 
 # Failures.
@@ -535,6 +549,10 @@ THOUGHTS = {
     "closed, in capitals": ("<THINK>no</THINK> paris", "paris", ""),
     "begun by the template": ("I wonder.\n</think>\nparis", "paris", ""),
     "in the midst": ("so <think>hm</think>paris", "so paris", ""),
+    "of another spelling": ("<seed:think>hm</seed:think>paris", "paris", ""),
+    "in brackets": ("[THINK]hm[/THINK]paris", "paris", ""),
+    "in channels": ("<|channel|>analysis<|message|>rome<|end|><|channel|>final<|message|>paris<|return|>", "paris", ""),
+    "in channels, cut": ("<|channel|>analysis<|message|>Answer: rome", "", "cut"),
     "twice": ("<think>a</think><think>b</think>paris", "paris", ""),
     "cut": ("<think>Answer: paris", "", "cut"),
     "cut after a word": ("paris <think>Answer: rome", "", "cut"),
@@ -551,6 +569,25 @@ async def test_thoughts_are_never_the_answer(kind: str) -> None:
         assert (sample.said, sample.ended) == (answer, ended)
         planner = ChatModel("gpt-4o-mini", base_url=provider.url, api_key_env="PROVIDER_KEY")
         assert (await planner.ask("q", system="s")).text == answer
+
+
+@pytest.mark.parametrize(
+    ("choice", "said", "ended"),
+    [
+        ({"message": {"content": [{"type": "reasoning", "text": "hm"}, {"text": "paris"}]}}, "paris", ""),
+        ({"message": {"content": "par"}, "finish_reason": "MAX_TOKENS"}, "par", "unfinished"),
+        ({"message": {"content": None}, "finish_reason": "max_output_tokens"}, "", "cut"),
+        ({"message": {"content": None}, "finish_reason": "SAFETY"}, "", "refused"),
+        ({"finish_reason": "content_filter"}, "", "refused"),
+        ({"message": {"content": ""}, "finish_reason": "refusal"}, "", "refused"),
+    ],
+)
+async def test_a_choice_is_understood_whatever_the_provider_calls_its_end(
+    choice: dict[str, Any], said: str, ended: str
+) -> None:
+    with Provider(replace(CLASSIC, chat=lambda body: Said({"choices": [choice]}))) as provider:
+        (sample,) = (await drawn(model(provider))).samples
+    assert (sample.said, sample.ended) == (said, ended)
 
 
 async def test_a_stream_of_events_is_put_together() -> None:
@@ -619,6 +656,28 @@ async def test_cached_prompt_tokens_have_their_own_price_and_what_is_estimated_s
     assert f"tokens ({other.spend.tokens:,} of them estimated)" in spent(other.spend, [], other.own)
 
 
+TOKENIZERS: dict[str, Callable[[dict[str, Any]], Said]] = {
+    "vllm": lambda body: Said({"count": len(body["prompt"]), "tokens": [*range(len(body["prompt"]))]}),
+    "llama.cpp": lambda body: Said({"tokens": [*range(len(body["content"]))]}),
+    "tgi": lambda body: Said([{"id": 1, "text": each} for each in body["inputs"]]),
+    "broken": lambda body: Said({"count": "many"}),
+}
+"""Of servers that have a token for each character, and of one that fails."""
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+async def test_without_a_usage_the_servers_tokenizer_counts(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    shape = replace(CLASSIC, chat=lambda body: completion(body, usage=None, content="four"), tokenize=TOKENIZERS[kind])
+    with Provider(shape) as provider:
+        found = await drawn(model(provider), samples=2)
+    counts = [sample.completion_tokens for sample in found.samples]
+    length = len(f"repeat {WORD}")
+    assert (found.prompt_tokens, counts) == ((length, [4, 4]) if kind != "broken" else (length // 3, [2, 2]))
+    assert found.estimated_tokens == found.prompt_tokens + sum(counts)
+    way = "by length" if kind == "broken" else "by its server's tokenizer"
+    assert len(told(caplog, f"tells no usage: its tokens are counted {way}")) == 1
+
+
 async def test_how_many_samples_were_cut_is_told_at_the_end() -> None:
     def chat(body: dict[str, Any]) -> Said:
         found = completion(body)
@@ -640,8 +699,9 @@ async def test_how_many_samples_were_cut_is_told_at_the_end() -> None:
 # One bad candidate.
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 422])
-@pytest.mark.parametrize("method", ["grid", "random", "agent", "tpe"])
+@pytest.mark.parametrize(
+    ("status", "method"), [(400, "grid"), (403, "random"), (404, "agent"), (422, "tpe"), (410, "grid"), (451, "random")]
+)
 async def test_one_bad_candidate_is_not_the_end(status: int, method: str, tmp_path: Path) -> None:
     """It is listed, and refuses whatever it is asked."""
 

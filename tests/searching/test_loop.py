@@ -14,7 +14,7 @@ import pytest
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.pipeline import Example, Pipeline
+from agenttts.pipeline import Example, Model, Pipeline
 from agenttts.protocols import Searcher
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
@@ -170,6 +170,59 @@ async def test_a_changed_pipeline_is_not_resumed(
     other = LiveEnvironment(changed, rows, client=ScriptedClient(toy_reply))
     with pytest.raises(ConfigError, match="study 'study' exists with other settings.*subtask 'find'.* changed"):
         await run(other, toy_space, store)
+
+
+def with_models(pipeline: Pipeline, *models: Model) -> LiveEnvironment:
+    """The toy with other candidates."""
+    changed = replace(pipeline, subtasks=tuple(replace(subtask, models=models) for subtask in pipeline.subtasks))
+    rows = [{"id": f"e{i}", "question": f"{i}?", "gold": "yes"} for i in range(10)]
+    return LiveEnvironment(changed, rows, client=ScriptedClient(toy_reply))
+
+
+def models_of(allocation: Allocation) -> str:
+    return " ".join(choice.model for choice in allocation.values())
+
+
+@pytest.mark.parametrize("method", ["random", "agent"])
+async def test_a_model_may_be_taken_out_of_a_study_and_come_back(
+    method: str, toy_pipeline: Pipeline, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    small, large = toy_pipeline.subtasks[1].models
+    tiny = Model("tiny", 1e5)
+
+    async def go_on(*models: Model, trials: int) -> SearchResult:
+        environment = with_models(toy_pipeline, *models)
+        return await run(environment, SearchSpace(environment.pipeline, FlopsCost(), 2000), store, method=method,
+                         trials=trials)  # fmt: skip
+
+    first = await go_on(small, large, trials=8)
+    asked = first.spend.tokens
+    fewer = await go_on(small, trials=5)
+    assert {models_of(trial.allocation) for trial in fewer.archive.trials} == {"small small"}
+    kept = sum(models_of(trial.allocation) == "small small" for trial in first.archive.trials)
+    assert fewer.archive.set_aside == 8 - kept and len(fewer.archive.trials) == max(kept, 5)
+    assert f"{8 - kept} trials of models that were taken out are kept" in fewer.stopped
+    assert "study study goes on with other models: large was taken out of subtask 'find'" in caplog.text
+    whole = await go_on(tiny, small, large, trials=16)
+    assert "tiny was added to subtask 'find'; large was added" in caplog.text
+    assert whole.archive.set_aside == 0 and len(whole.archive.trials) == 16
+    assert {trial.number for trial in first.archive.trials} <= {trial.number for trial in whole.archive.trials}
+    assert method == "agent" or any("tiny" in models_of(trial.allocation) for trial in whole.archive.trials)
+    assert asked <= whole.spend.tokens == store.spend(whole.study).tokens
+
+
+async def test_other_models_and_something_else_are_another_study(
+    toy_pipeline: Pipeline, toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    await run(toy_environment, toy_space, store, trials=1)
+    small, large = toy_pipeline.subtasks[1].models
+    renewed = with_models(toy_pipeline, replace(small, revision="2"), large)
+    replaced = with_models(toy_pipeline, Model("tiny", 1e5))
+    dearer = with_models(toy_pipeline, replace(small, parameters=2e6), Model("tiny", 1e5))
+    for environment in (renewed, replaced, dearer):
+        space = SearchSpace(environment.pipeline, FlopsCost(), 320)
+        with pytest.raises(ConfigError, match="study 'study' exists with other settings"):
+            await run(environment, space, store)
 
 
 async def test_a_server_that_dies_stops_the_search_and_loses_nothing(

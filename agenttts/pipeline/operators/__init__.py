@@ -23,6 +23,7 @@ from agenttts.pipeline.operators.sequential import Refine, Revise, one_each
 from agenttts.pipeline.operators.tree import Tree
 from agenttts.pipeline.operators.verify import BestOf, Listwise, Verifier, WeightedVote
 from agenttts.pipeline.operators.votes import AdaptiveVote, Cascade, Mix, Vote, WindowVote, leads
+from agenttts.pipeline.tools import ToolCall
 
 __all__ = [
     "AdaptiveVote",
@@ -40,6 +41,7 @@ __all__ = [
     "Refine",
     "Revise",
     "SubtaskRun",
+    "ToolCall",
     "Tree",
     "Union",
     "Verifier",

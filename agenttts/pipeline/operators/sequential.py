@@ -45,6 +45,8 @@ class Revise(Operator):
         [1, 2, 2, 0, 0]
     """
 
+    writes_anew = True
+
     width: int = 1
     """Chains, side by side."""
     key: Key | None = None
@@ -115,6 +117,8 @@ class Refine(Operator):
         >>> at.operators.Refine(large, width=2).name
         'refine(verifier=large,width=2)'
     """
+
+    writes_anew = True
 
     verifier: Model | Verifier | Check
     width: int = 1

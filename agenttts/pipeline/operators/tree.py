@@ -40,6 +40,8 @@ class Tree(Operator):
         ConfigError: When `treequest` is not installed.
     """
 
+    writes_anew = True
+
     verifier: Model | Verifier | Check
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from agenttts._util.extras import imported
+from agenttts.pipeline.tools import message_text
 from agenttts.report.data.rows import evaluation_row, example_rows, stage_rows, step_row
 from agenttts.report.findings.findings import Findings
 from agenttts.study.trial import Trial
@@ -86,7 +87,7 @@ def samples_frame(found: Findings) -> DataFrame:
         {
             "model": prompt.model,
             "namespace": prompt.namespace,
-            "prompt": prompt.messages[-1]["content"],
+            "prompt": message_text(prompt.messages[-1]),
             "position": position,
             "text": sample.text,
             "completion_tokens": sample.completion_tokens,
