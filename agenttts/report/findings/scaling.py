@@ -42,8 +42,11 @@ class Curve:
 
     @property
     def knee(self) -> int | None:
-        """Fewest samples from which doubling is expected to gain less than a point; None where that is not seen."""
-        return None if self.fit is None or self.fit.knee >= self.counts[-1] else self.fit.knee
+        """Fewest samples from which doubling is expected to gain less than a point; None where that is not seen.
+
+        It is not seen on a curve that cannot be told from a flat one.
+        """
+        return self.fit.knee if self.fit is not None and self.fit.told and self.fit.knee < self.counts[-1] else None
 
     @property
     def fitted(self) -> dict[int, float]:

@@ -11,6 +11,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
+from agenttts.posterior.frontier import Estimate, Expected
 from agenttts.report.data.rows import stage_rows
 from agenttts.report.findings.history import new_bests
 from agenttts.report.findings.spending import study_prices, study_scale
@@ -45,6 +46,8 @@ def summary_lines(result: SearchResult) -> list[str]:
     lines += scored(
         best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched, flattered by the choice: "
     )
+    if result.passed_over is not None:
+        lines.append(passed_over_in_words(result.passed_over, best, result.expected))
     lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
@@ -88,6 +91,18 @@ def _cheapest_lines(result: SearchResult) -> list[str]:
         f"Cheapest not shown to be worse: trial {cheapest.number} ({cheapest.allocation}) at "
         f"{study_scale(result.study).rate(cheapest.cost)}"
     ]
+
+
+def passed_over_in_words(other: Estimate, best: Trial, expected: Expected) -> str:
+    """Why a trial that scored more than the recommended one on the same examples is not recommended."""
+    mine = {result.example for result in best.evaluation.results}
+    scores = [result.score for result in other.trial.evaluation.results if result.example in mine]
+    return (
+        f"Trial {other.trial.number} ({other.trial.allocation}) scored {sum(scores) / len(scores):.3f} on the same "
+        f"{counted(len(scores), 'example')}, but is expected at {other.expected.score:.3f}, the recommended one at "
+        f"{expected.score:.3f}: where a score differs from those of similar allocations, the posterior takes most of "
+        "it for chance, until more examples confirm it"
+    )
 
 
 def _checks(result: SearchResult) -> list[Evaluation]:
