@@ -42,7 +42,8 @@ def progress_figure(*findings: Findings) -> Figure:
     """The expected score of what would have been recommended, against trials, example evaluations or tokens.
 
     One panel, with a switch of its axis. Of one study with the interval of the true score; of several, the mean over
-    the seeds of each method with its interval. Tokens are those paid for, or, of a comparison or a recording, those that every trial from scratch takes.
+    the seeds of each method with its interval. Tokens are those paid for, or, of a comparison or a recording, those
+    that every trial from scratch takes.
 
     Examples:
         >>> from agenttts import report

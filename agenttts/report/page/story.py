@@ -124,7 +124,7 @@ def _cache_fact(found: Findings) -> Fact:
 def how_sure(found: Findings) -> str:
     """The expected score of the best beside the next best's."""
     best = found.best
-    rest = [trial for trial in found.trials if trial.number != best.number]
+    rest = [trial for trial in found.trials if trial.number != best.number and not _equalled(found, trial)]
     said = (
         f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}: the "
         "mean of a posterior fitted to every trial, with its 95 % interval."
@@ -134,14 +134,19 @@ def how_sure(found: Findings) -> str:
     if found.passed_over is not None:
         said += f" {passed_over_in_words(found.passed_over, best, found.expected[best.number])}."
     if not rest:
-        return f"{said} There is no other trial to compare it with."
+        return f"{said} There is no other trial to compare it with that did better than a cheaper one on any example."
     second = max(rest, key=lambda trial: found.expected[trial.number].score)
     (better,) = chances_behind(found.surrogate, [second], best)
     return (
-        f"{said} The next best is trial {second.number} ({second.allocation}), expected at {_expected(found, second)} "
-        f"for {found.scale.show(second.cost)}; that the recommended one is really better has a probability of "
-        f"{chance(better)}."
+        f"{said} Of the others, most is expected of trial {second.number} ({second.allocation}), "
+        f"{_expected(found, second)} for {found.scale.show(second.cost)}; that the recommended one is really better "
+        f"has a probability of {chance(better)}."
     )
+
+
+def _equalled(found: Findings, trial: Trial) -> bool:
+    """Whether a cheaper trial did just as well, example by example: then it is not recommended."""
+    return any(each.cost < trial.cost and each.ties_with(trial) for each in found.trials)
 
 
 def _expected(found: Findings, trial: Trial) -> str:

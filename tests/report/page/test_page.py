@@ -189,9 +189,8 @@ async def test_the_baseline_the_winner_and_what_was_never_tried_are_shown(
     toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
 ) -> None:
     first = Allocation({"find": ("small", 1), "answer": ("small", 1)})
-    tried = _OneModel()
     result = await search(
-        toy_environment, tried, toy_space, store, study_name="s", limits=Limits(trials=5), baseline=first
+        toy_environment, _OneModel(), toy_space, store, study_name="s", limits=Limits(trials=5), baseline=first
     )
     (found,) = read_findings(store, ["s"])
     page = Page(report_html([found]))
@@ -201,7 +200,11 @@ async def test_the_baseline_the_winner_and_what_was_never_tried_are_shown(
     bars = page.figures["budget"]["data"][0]["y"]
     assert bars[-2:] == ["baseline, find: small x1", "baseline, answer: small x1"] and len(bars) == 4
     assert [trace["x"] for trace in page.figures["scaling-find"]["data"] if trace["name"] == "recommended"][0] != [None]
-    assert "No trial used large at find: beside the recommended other stages it is expected at 0." in page.said
+    assert "No trial used large at find: it fits the budget only where other stages cost less" in page.said
+    alone = replace(found, archive=replace(found.archive, trials=found.trials[:1]))
+    assert untried_models(alone)[0].startswith(
+        "No trial used large at find: beside the recommended other stages it is expected at 0."
+    )
     tight = replace(found, study=replace(found.study, details={**found.study.details, "prices": {"find": {}}}))
     assert untried_models(tight)[0].startswith("No trial used large at find: it does not fit the budget")
 
@@ -223,12 +226,12 @@ def curve_of(draws: Floats) -> Curve:
 
 
 class _OneModel(Searcher):
-    """Tries the small models alone."""
+    """Tries one model at each stage."""
 
     name = "one-model"
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
-        small = [a for a in space.enumerate() if {choice.model for choice in a.values()} == {"small"}]
+        small = [a for a in space.enumerate() if a["find"].model == "small" and a["answer"].model == "large"]
         return [Proposal(a) for a in small if a not in archive.tried][:count]
 
 
