@@ -150,12 +150,12 @@ class Findings:
     @cached_property
     def history(self) -> tuple[Moment, ...]:
         """What was known after every look; empty for a study begun before this was kept."""
-        return history(self.study.spec.sizes, self.archive)
+        return history(self.study.spec.sizes, self.archive, self.study.spec.budget)
 
     @cached_property
     def new_bests(self) -> Mapping[int, Trial]:
         """Round -> the trial that was recommended from then on, by what was known then: see `history.new_bests`."""
-        return new_bests(self.study.spec.sizes, self.archive)
+        return new_bests(self.study.spec.sizes, self.archive, self.study.spec.budget)
 
     @property
     def validation(self) -> Evaluation | None:

@@ -24,7 +24,7 @@ class Curve:
         >>> from agenttts import report
         >>> curve = report.scaling_curves(found, "find")[0]
         >>> curve.model, curve.counts
-        ('small', (1, 2, 3, 4))
+        ('small', (1, 2, 3, 4, 5, 6))
     """
 
     subtask: str
@@ -60,7 +60,7 @@ def scaling_curves(found: Findings, subtask: str) -> list[Curve]:
     Examples:
         >>> from agenttts import report
         >>> {curve.model: curve.knee for curve in report.scaling_curves(found, "find")}
-        {'small': 1}
+        {'small': None, 'large': None}
     """
     best = found.best.allocation
     prices = found.prices.get(subtask, {})

@@ -31,7 +31,7 @@ def summary_lines(result: SearchResult) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.summary_lines(result)[:3]
-        ['Best allocation (by posterior mean over all trials):', '  find: small x2', '  answer: large x1']
+        ['Best allocation (by posterior mean over all trials):', '  find: small x5', '  answer: small x5']
     """
     best, check, scale = result.best, result.validation, study_scale(result.study)
     lines = ["Best allocation (by posterior mean over all trials):"]
@@ -202,7 +202,7 @@ def trace_lines(
     """
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
-    bests = new_bests(study.spec.sizes, archive) if trial_number is None else {}
+    bests = new_bests(study.spec.sizes, archive, study.spec.budget) if trial_number is None else {}
     scale, reasons = study_scale(study), _MOST_REASONS if trial_number is None else None
     every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
@@ -217,7 +217,8 @@ def trace_lines(
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
             lines.append((f"rejected ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
         if number in bests:
-            lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
+            within = f" within {scale.show(study.spec.budget)}" if study.spec.budgets else ""
+            lines.append(("new best", f"trial {bests[number].number}{within}, by what had been seen until then"))
     if not lines:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     return [(printable(heading), printable(body)) for heading, body in lines]
