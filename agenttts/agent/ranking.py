@@ -93,7 +93,7 @@ def expected_improvement(posterior: Posterior, incumbent: float) -> NDArray[np.f
 
 def _similarity(encoded: Encoded, index: int) -> NDArray[np.float64]:
     """1 for the candidate itself, falling with the distance: keeps a batch from crowding."""
-    unlike = (encoded.model != encoded.model[index]) | (encoded.operator != encoded.operator[index])
+    unlike = (encoded.model != encoded.model[index]) | (encoded.ways != encoded.ways[index]).any(axis=2)
     other = unlike.sum(axis=1)
     steps = np.abs(encoded.samples - encoded.samples[index]).sum(axis=1)
     result: NDArray[np.float64] = np.exp(-(((other + steps) / _CROWDING) ** 2))

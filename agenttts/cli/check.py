@@ -69,7 +69,8 @@ def _lengths(environment: Environment, run: Watched) -> dict[str, dict[str, floa
     found = {}
     for subtask in environment.pipeline.subtasks:
         tally = tallies.get(subtask.name, Tally())
-        declared = subtask.lengths(subtask.model(run.allocation[subtask.name].model))
+        pairing = subtask.pairing(run.allocation[subtask.name].pairing)
+        declared = subtask.lengths(pairing.model, pairing.options)
         if tally.requests and tally.samples:
             found[subtask.name] = {
                 "prompt_tokens": tally.prompt_tokens / tally.requests,

@@ -246,7 +246,9 @@ class DeployedPipeline:
         others = [
             each
             for each in subtask.pairings
-            if each.operator_name == now.operator and each.model.name != now.model and not self.resting(each.model)
+            if (each.operator_name, each.options_name) == (now.operator, now.options)
+            and each.model.name != now.model
+            and not self.resting(each.model)
         ]
         samples = {each.name: self.space.most_samples(allocation, subtask.name, each.name) for each in others}
         left = [each for each in others if samples[each.name]]

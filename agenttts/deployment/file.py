@@ -28,7 +28,7 @@ from agenttts.llm.openai import SIMULATED, OpenAIClient
 from agenttts.pipeline import Pipeline
 from agenttts.pipeline.fingerprint import SCHEME
 from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation, Choice
+from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
 from agenttts.space.throughput import Throughput, with_throughput
 from agenttts.study.trial import Trial
@@ -42,6 +42,8 @@ class _FileChoice(BaseModel):
     samples: Count
     operator: str = ""
     """What is done with the samples, where it is not the subtask's first operator."""
+    options: dict[str, bool | int | float | str] = {}
+    """Its options, where they are not at their first value."""
 
 
 class _FileThroughput(BaseModel):
@@ -184,7 +186,7 @@ def allocation_in(file: Path) -> Allocation:
 
 
 def _allocation(choices: Mapping[str, _FileChoice]) -> Allocation:
-    return Allocation({name: Choice(each.model, each.samples, each.operator) for name, each in choices.items()})
+    return Allocation.from_dict({name: each.model_dump() for name, each in choices.items()})
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> tuple[_AllocationFile, str]:

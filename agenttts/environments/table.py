@@ -2,7 +2,8 @@
 
 A row holds the columns `<subtask>.model` and `<subtask>.samples` of an allocation and its `score` in [0, 1]; with
 `example` it is the score of one example, without it the score of the allocation itself. Optional are
-`<subtask>.operator` (its first one where it is empty), `held_out` (true or false: an example that no search sees),
+`<subtask>.operator` (its first one where it is empty), `<subtask>.options` ("passages=20"; what is not named has its
+first value), `held_out` (true or false: an example that no search sees),
 `<subtask>.score`, and `simulated` (true where no real model gave the outcome). Other columns are ignored. Every fault
 is one sentence that names the file, the line (in Parquet and in memory the row, from 1) and the column.
 
@@ -26,7 +27,7 @@ from agenttts._util.hints import install
 from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline, Subtask
-from agenttts.pipeline.subtask import paired
+from agenttts.pipeline.pairing import paired
 from agenttts.space.allocation import Allocation, Choice
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -121,6 +122,8 @@ def _row(outcome: RecordedOutcome, pipeline: Pipeline, stages: Sequence[str]) ->
         choices |= {f"{subtask.name}.model": choice.model, f"{subtask.name}.samples": choice.samples}
         if len(subtask.operators) > 1:
             choices[f"{subtask.name}.operator"] = subtask.pairing(choice.pairing).operator.name
+        if subtask.options:
+            choices[f"{subtask.name}.options"] = choice.options
     return {
         **choices,
         "example": outcome.example,
@@ -164,8 +167,8 @@ class _Columns:
         )
 
     def _allocation(self, place: str, row: Mapping[str, Any]) -> Allocation:
-        operators = tuple(row.get(f"{subtask.name}.operator") for subtask in self.pipeline.subtasks)
-        values = (*(_value(place, row, name) for name in self._choices), *map(str, operators))
+        ways = (row.get(f"{s.name}.{kind}") for s in self.pipeline.subtasks for kind in ("operator", "options"))
+        values = (*(_value(place, row, name) for name in self._choices), *map(str, ways))
         if values not in self.allocations:
             choices = {
                 s.name: Choice.of(_pairing(place, row, s), _samples(place, row, s)) for s in self.pipeline.subtasks
@@ -188,7 +191,9 @@ def _pairing(place: str, row: Mapping[str, Any], subtask: Subtask) -> str:
     try:
         model = subtask.model(str(row[column])).name
         column = f"{subtask.name}.operator"
-        return subtask.pairing(paired(model, str(row.get(column) or ""))).name
+        subtask.pairing(paired(model, operator := str(row.get(column) or "")))
+        column = f"{subtask.name}.options"
+        return subtask.pairing(paired(model, operator, str(row.get(column) or ""))).name
     except ConfigError as error:
         raise ConfigError(f"{place}, column {column!r}: {error}") from error
 

@@ -29,7 +29,8 @@ def render(subtask: Subtask, given: SubtaskInput) -> list[Message]:
     """
     if isinstance(subtask.prompt, str):
         try:
-            content: str | Sequence[Message] = _compiled(subtask.prompt).render({**given.example, **given.inputs})
+            names = {**given.example, **given.inputs, **given.options}
+            content: str | Sequence[Message] = _compiled(subtask.prompt).render(names)
         except TemplateError as error:
             raise ConfigError(f"the prompt of subtask {subtask.name!r} cannot be rendered: {error}") from error
     elif subtask.prompt is not None:
@@ -56,7 +57,13 @@ def check_templates(pipeline: Pipeline, examples: Iterable[Example]) -> None:
             names = _named(subtask.prompt)
         except TemplateError as error:
             raise ConfigError(f"the prompt of subtask {subtask.name!r} is not a valid template: {error}") from error
-        for name in sorted(names - set(pipeline.parents(subtask.name))):
+        for name in subtask.options:
+            if any(name in row for row in rows):
+                raise ConfigError(
+                    f"option {name!r} of subtask {subtask.name!r} is the name of a field of the examples, too: "
+                    "its prompt could not tell them apart, so rename one of them"
+                )
+        for name in sorted(names - set(pipeline.parents(subtask.name)) - set(subtask.options)):
             for row in rows:
                 if name not in row:
                     where = f"example {row['id']!r}" if "id" in row else "the input"

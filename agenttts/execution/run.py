@@ -33,7 +33,7 @@ from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.operators import Drawn
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing, sampling_with
 from agenttts.space.allocation import Allocation
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class ExampleRun:
     async def walk(self) -> Any:
         """The pipeline's output."""
         if self.pipeline.run is not None:
-            steps = {s.name: Step(self, s, SubtaskInput(self.example)) for s in self.pipeline.subtasks}
+            steps = {s.name: Step(self, s, self._given(s)) for s in self.pipeline.subtasks}
             with _current(steps):
                 return await self.pipeline.run(self.example, steps)
         tasks: dict[str, asyncio.Task[Any]] = {}
@@ -98,9 +98,13 @@ class ExampleRun:
 
     async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
         inputs = {name: await task for name, task in parents.items()}
-        output = await StageRun(self, subtask, SubtaskInput(self.example, inputs)).output()
+        output = await StageRun(self, subtask, self._given(subtask, inputs)).output()
         await self.finish(subtask, output)
         return output
+
+    def _given(self, subtask: Subtask, inputs: Mapping[str, Any] | None = None) -> SubtaskInput:
+        options = subtask.pairing(self.allocation[subtask.name].pairing).options
+        return SubtaskInput(self.example, inputs or {}, options)
 
     async def finish(self, subtask: Subtask, output: Any) -> None:
         """Take in the output of a subtask that is done."""
@@ -287,7 +291,7 @@ class StageRun:
         model: Model | None = None,
     ) -> Sequence[Sample]:
         own = model is None and (not self.messages or messages is self.messages)
-        how = sampling or self.subtask.sampling
+        how = sampling or sampling_with(self.subtask.sampling, self.input.options)
         return (await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)).samples
 
     async def embed(self, text: str) -> tuple[float, ...]:

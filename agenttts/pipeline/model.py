@@ -200,3 +200,21 @@ _SAMPLING_FIELDS = {
     "max_tokens": COUNT.or_none,
     "extra": MAPPING,
 }
+
+
+def sizes_of(models: Sequence[Model]) -> dict[str, float]:
+    """Model -> a figure that says which is the larger one, in declared order.
+
+    It is the parameter count where that tells the models apart. Where one does not publish it, or several are variants
+    of one served model, only their order counts: by parameters, else by price where all have one, else as they are
+    listed. The figures are then powers of two.
+    """
+    counts = [model.parameters for model in models]
+    served = [model.served_name for model in models]
+    known = [count for count in counts if count is not None]
+    if len(known) == len(counts) and len(set(served)) == len(served):
+        return dict(zip((model.name for model in models), known, strict=True))
+    prices = [model.usd_per_million_completion_tokens for model in models]
+    figures = next((each for each in (counts, prices) if None not in each), [0.0] * len(counts))
+    order = sorted(range(len(counts)), key=lambda place: (figures[place] or 0.0, place))
+    return {model.name: 2.0 ** order.index(place) for place, model in enumerate(models)}

@@ -221,7 +221,7 @@ def _shown(setting: Any) -> str:
         text = str(setting)
     else:  # a function or object of the user's: the text of one may hold an address, which changes with each run
         text = getattr(setting, "name", None) or getattr(setting, "__name__", None) or type(setting).__name__
-    return "".join(character for character in str(text) if character not in " ;*@")
+    return "".join(character for character in str(text) if character not in " ;*@?")
 
 
 def _models_in(value: Any) -> list[Model]:

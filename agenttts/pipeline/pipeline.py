@@ -65,6 +65,10 @@ class Pipeline:
             self._require_one_way_to_run(subtask)
             for parent in self.parents(subtask.name):
                 self.subtask(parent)
+                if parent in subtask.options:
+                    raise ConfigError(
+                        f"subtask {subtask.name!r}: its option {parent!r} is named like a subtask: rename it"
+                    )
         self._require_one_model_a_name()
         self._require_only()
         self.order  # noqa: B018  (raises on a cycle)
@@ -149,7 +153,7 @@ class Pipeline:
 
     @property
     def sizes(self) -> dict[str, dict[str, float]]:
-        """Subtask -> pairing (a model, and its operator where that is not the first) -> size (`Subtask.sizes`)."""
+        """Subtask -> pairing (a model, and what is not the first of its kind) -> size (`Subtask.sizes`)."""
         return {s.name: {each.name: s.sizes[each.model.name] for each in s.pairings} for s in self.subtasks}
 
     @cached_property

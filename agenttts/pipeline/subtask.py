@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from agenttts._util.checks import (
     COUNT,
@@ -26,8 +26,20 @@ from agenttts._util.checks import (
 )
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import Identity, identified
-from agenttts.pipeline.model import Example, Message, Model, Sampling
+from agenttts.pipeline.model import Example, Message, Model, Sampling, sizes_of
 from agenttts.pipeline.operator import Lengths, Operator, SubtaskRun
+from agenttts.pipeline.pairing import (
+    Options,
+    Pairing,
+    Setting,
+    checked_options,
+    option_faults,
+    paired,
+    parted,
+    read_options,
+    settings,
+    write_options,
+)
 from agenttts.pipeline.short_forms import Aggregated, Programmed
 
 MAJORITY_VOTE = Identity("aggregators.majority_vote", version=1)
@@ -35,10 +47,10 @@ MAJORITY_VOTE = Identity("aggregators.majority_vote", version=1)
 _SUBTASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@identified("subtask_input", version=1)
+@identified("subtask_input", version=1, unscored=("options",))
 @dataclass(frozen=True)
 class SubtaskInput:
-    """What a subtask sees of one example: the example's fields and the outputs of the subtasks before it.
+    """What a subtask sees of one example: its fields, the outputs of the subtasks before it, and its own options.
 
     Examples:
         >>> given = at.SubtaskInput({"id": "1", "question": "Who wrote Emma?"}, {"retrieve": (2,)})
@@ -48,6 +60,8 @@ class SubtaskInput:
 
     example: Example
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
+    """How the allocation sets `Subtask.options`."""
 
 
 class StepRun(SubtaskRun, Protocol):
@@ -96,6 +110,7 @@ Metric = Callable[[Any, Example], float]
 """An output, and the example it is for -> a score in [0, 1]."""
 AsyncMetric = Callable[[Any, Example], Awaitable[float]]
 """A metric that is awaited, such as one that asks a judge."""
+Tokens = float | Callable[[Options], float]
 Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
 Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
 
@@ -111,49 +126,14 @@ def text(sample: str, _: SubtaskInput) -> str:
     return sample.strip()
 
 
-class Pairing(NamedTuple):
-    """A model of a subtask and the operator that puts its samples to use: what a search chooses beside their number.
-
-    Examples:
-        >>> answer = at.Subtask("answer", (small,), "...", operators=(at.operators.Vote(), at.operators.Revise()))
-        >>> [pairing.name for pairing in answer.pairings]
-        ['small', 'small by revise(width=1)']
-    """
-
-    model: Model
-    operator: Operator
-    operator_name: str
-    """As in allocations: empty for the subtask's first operator."""
-
-    @property
-    def name(self) -> str:
-        """As in tables and statistics: the model's name, and the operator's where it is not the first."""
-        return paired(self.model.name, self.operator_name)
-
-    @property
-    def least_samples(self) -> int:
-        """Fewer samples than this are another operator's business."""
-        return self.operator.least_samples if self.operator_name else 1
-
-
-def paired(model: str, operator: str) -> str:
-    """The name of a pairing; neither part holds a space."""
-    return f"{model} by {operator}" if operator else model
-
-
-def parted(pairing: str) -> tuple[str, str]:
-    """The model and the operator that `paired` has joined."""
-    model, _, operator = pairing.partition(" by ")
-    return model, operator
-
-
 @identified(
     "subtask",
     version=1,
-    # `after` counts by the names that it stands for (`Pipeline.fingerprints`), `operators` where there are any.
+    # `after` counts by the names that it stands for (`Pipeline.fingerprints`), operators and options where there are
+    # any.
     unscored=(
         *("after", "prompt_tokens", "completion_tokens", "model_lengths"),
-        *("max_samples", "sample_counts", "operators"),
+        *("max_samples", "sample_counts", "operators", "options"),
     ),
 )
 @dataclass(frozen=True)
@@ -189,6 +169,10 @@ class Subtask:
     operators: Sequence[Operator | Aggregator] = ()
     """How samples may be put to use, one of which the search chooses; an allocation that names none means the first.
     Empty: the one that `aggregator` or `run` is short for."""
+    options: Mapping[str, Sequence[Setting]] = field(default_factory=dict)
+    """Knobs of the stage's own, such as how many passages its prompt shows: name -> values, one of which the search
+    chooses; an allocation that names none means the first. `{{ passages }}` in a template, `given.options["passages"]`
+    in a function; one that is called temperature, top_p or max_tokens sets that of the sampling."""
     default: Any = None
     """Output when none of the samples is usable; None makes the example fail."""
     metric: Metric | AsyncMetric | None = None
@@ -197,13 +181,14 @@ class Subtask:
     """A coroutine that is the whole stage, instead of prompt, parser and aggregator."""
     after: Sequence[str] | None = None
     """Names of the subtasks whose outputs this one reads; None means the one declared before it."""
-    prompt_tokens: float = 1024
-    """Mean prompt length in tokens (the paper's Np)."""
-    completion_tokens: float = 256
-    """Mean length of one sample in tokens (the paper's Nd), its reasoning included."""
+    prompt_tokens: Tokens = 1024
+    """Mean prompt length in tokens (the paper's Np), or a function of the options: `lambda options: 40 + 90 *
+    options["passages"]`."""
+    completion_tokens: Tokens = 256
+    """Mean length of one sample in tokens (the paper's Nd), its reasoning included; or a function of the options."""
     model_lengths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Model -> its own mean (prompt, completion) lengths, where they differ from those of the stage: a reasoning model
-    writes many times as much. `{"gpt-5-mini-high": (1024, 4000)}`"""
+    writes many times as much. `{"gpt-5-mini-high": (1024, 4000), "small with passages=20": (2100, 80)}`"""
     max_samples: int | None = 100
     """Largest number of samples the search may try; None leaves the budget as the only bound."""
     sample_counts: Sequence[int] | None = None
@@ -234,9 +219,10 @@ class Subtask:
             require(NAME, operator.name, f"{where}: an operator's name")
             if not _OPERATOR_NAME.fullmatch(operator.name):
                 raise ConfigError(
-                    f"{where}: the operator name {operator.name!r} must be non-empty, without spaces or any of * ; @"
+                    f"{where}: the operator name {operator.name!r} must be non-empty, without spaces or any of * ; @ ?"
                 )
         reject_duplicates(f"{where} lists the operator", [operator.name for operator in self.operators])
+        object.__setattr__(self, "options", checked_options(self.options, where))
         self._require_lengths(where)
         if self.sample_counts is not None:
             object.__setattr__(self, "sample_counts", self._checked_counts(self.sample_counts))
@@ -244,9 +230,15 @@ class Subtask:
     def _require_lengths(self, where: str) -> None:
         known = [model.name for model in self.every_model]
         for name, lengths in self.model_lengths.items():
-            if name not in known:
+            model, _, options = parted(name)
+            if model not in known:
                 raise ConfigError(f"{where}: model_lengths names {name!r}; its models are {', '.join(known)}")
+            for fault in option_faults(self.options, options, where):
+                raise ConfigError(f"{where}: model_lengths names {name!r}, but {fault}")
             require(_LENGTHS, lengths, f"{where}: the model_lengths of {name!r}")
+        for kind in ("prompt_tokens", "completion_tokens"):
+            for chosen in settings(self.options):
+                require(POSITIVE, _length(getattr(self, kind), chosen), f"{where}: {kind}")
 
     def _checked_counts(self, given: Sequence[int]) -> tuple[int, ...]:
         where = f"subtask {self.name!r}: sample_counts"
@@ -259,17 +251,21 @@ class Subtask:
 
     def _identity(self) -> dict[str, Any]:
         """No aggregator is the majority vote, but to a coroutine, which may take it as it likes."""
+        options = {"options": self.options} if self.options else {}
         if self.operators:
-            return {"aggregator": None, "operators": self.operators}
-        return {"aggregator": MAJORITY_VOTE} if self.aggregator is None and self.run is None else {}
+            return {"aggregator": None, "operators": self.operators, **options}
+        vote = {"aggregator": MAJORITY_VOTE} if self.aggregator is None and self.run is None else {}
+        return {**vote, **options}
 
     @cached_property
     def pairings(self) -> tuple[Pairing, ...]:
-        """Every model with the first operator, then with the second, and so on."""
+        """Every model with the first operator, then with the second, and so on; with each setting of the options."""
         found = []
         for number, operator in enumerate(self.operators or (self._short_form(),)):
             used = operator if isinstance(operator, Operator) else Aggregated(operator)
-            found += [Pairing(model, used, used.name if number else "") for model in self.models]
+            for chosen in settings(self.options):
+                how = used, used.name if number else "", chosen, write_options(self.options, chosen)
+                found += [Pairing(model, *how) for model in self.models]
         return tuple(found)
 
     def _short_form(self) -> Operator | Aggregator:
@@ -280,26 +276,44 @@ class Subtask:
         return self.aggregator or Vote()
 
     def pairing(self, name: str) -> Pairing:
-        """The pairing of this name (`Pairing.name`); the first operator may be named or not.
+        """The pairing of this name (`Pairing.name`); what is first of its kind may be named or not.
 
         Raises:
             ConfigError: When the subtask has no such pairing; the message lists those it has.
         """
-        model, operator = parted(name)
-        wanted = paired(model, "" if operator == self.pairings[0].operator.name else operator)
-        for pairing in self.pairings:
-            if pairing.name == wanted:
-                return pairing
+        if (found := self._by_name.get(name)) is not None:
+            return found
+        model, operator, options = parted(name)
+        first = operator == self.pairings[0].operator.name
+        wanted = paired(model, "" if first else operator, write_options(self.options, read_options(options)))
+        if (found := self._by_name.get(wanted)) is not None:
+            return found
         self.model(model)
+        for fault in option_faults(self.options, options, f"subtask {self.name!r}"):
+            raise ConfigError(fault)
         known = ", ".join(dict.fromkeys(each.operator.name for each in self.pairings))
         raise ConfigError(f"subtask {self.name!r} has no operator {operator!r}; it has {known}")
 
-    def lengths(self, model: Model) -> Lengths:
-        """Mean lengths of its prompt and of one sample with this model, in tokens."""
-        stage = (self.prompt_tokens, self.completion_tokens)
+    @cached_property
+    def _by_name(self) -> Mapping[str, Pairing]:
+        return {pairing.name: pairing for pairing in self.pairings}
+
+    def lengths(self, model: Model, options: Options | None = None) -> Lengths:
+        """Mean lengths of its prompt and of one sample with this model, in tokens.
+
+        Args:
+            model: Who is asked.
+            options: How its options are set; the first values when None.
+        """
+        chosen = settings(self.options)[0] if options is None else options
+        stage = (_length(self.prompt_tokens, chosen), _length(self.completion_tokens, chosen))
         if not self.model_lengths:
             return Lengths(*stage)
-        by_model = {each.name: self.model_lengths.get(each.name, stage) for each in self.every_model}
+        written = write_options(self.options, chosen)
+        by_model = {
+            name: self.model_lengths.get(paired(name, options=written)) or self.model_lengths.get(name, stage)
+            for name in (each.name for each in self.every_model)
+        }
         return Lengths(*by_model.get(model.name, stage), by_model)
 
     @property
@@ -324,25 +338,13 @@ class Subtask:
         """A copy with some of its candidate models."""
         some = replace(self, models=tuple(models), model_lengths={})
         known = {model.name for model in some.every_model}
-        return replace(some, model_lengths={name: both for name, both in self.model_lengths.items() if name in known})
+        kept = {name: both for name, both in self.model_lengths.items() if parted(name)[0] in known}
+        return replace(some, model_lengths=kept)
 
     @property
     def sizes(self) -> dict[str, float]:
-        """Model -> a figure that says which is the larger one, in declared order.
-
-        It is the parameter count where that tells the models apart. Where one does not publish it, or several are
-        variants of one served model, only their order counts: by parameters, else by price where all have one, else as
-        they are listed. The figures are then powers of two.
-        """
-        counts = [model.parameters for model in self.models]
-        served = [model.served_name for model in self.models]
-        known = [count for count in counts if count is not None]
-        if len(known) == len(counts) and len(set(served)) == len(served):
-            return dict(zip((model.name for model in self.models), known, strict=True))
-        prices = [model.usd_per_million_completion_tokens for model in self.models]
-        figures = next((each for each in (counts, prices) if None not in each), [0.0] * len(counts))
-        order = sorted(range(len(counts)), key=lambda place: (figures[place] or 0.0, place))
-        return {model.name: 2.0 ** order.index(place) for place, model in enumerate(self.models)}
+        """Model -> a figure that says which is the larger one, in declared order (`model.sizes_of`)."""
+        return sizes_of(self.models)
 
     @property
     def least_samples(self) -> int:
@@ -370,13 +372,17 @@ class Subtask:
         raise ConfigError(f"subtask {self.name!r} has no model {name!r}; it has {known}")
 
 
+def _length(tokens: Tokens, options: Options) -> float:
+    return tokens(options) if callable(tokens) else tokens
+
+
 _MODEL = instance(Model, "Model objects")
 _COUNTS = COUNT._replace(words="whole numbers >= 1")
 _OPERATOR = Kind(
     "operators such as at.operators.Vote()",
     lambda value: isinstance(value, Operator | Aggregator) and not isinstance(value, type),
 )
-_OPERATOR_NAME = re.compile(r"[^\s*;@]+")
+_OPERATOR_NAME = re.compile(r"[^\s*;@?]+")
 _NAME = TEXT._replace(words="names of subtasks")
 _LENGTHS = Kind(
     "two positive numbers, of tokens of prompt and completion",
@@ -390,8 +396,8 @@ _SUBTASK_FIELDS = {
     "parser": FUNCTION,
     "aggregator": instance(Aggregator, "an aggregator such as MajorityVote()").or_none,
     "metric": FUNCTION.or_none,
-    **dict.fromkeys(("prompt_tokens", "completion_tokens"), POSITIVE),
     "model_lengths": MAPPING,
+    "options": MAPPING,
     "max_samples": COUNT.or_none,
     "sampling": instance(Sampling, "a Sampling"),
 }

@@ -6,9 +6,9 @@
 One sample of a model has the quality a: a logistic curve of the model's relative log size, and a deviation of its own
 (Insight 1). S samples lift it along a curve that flattens, a power law where k = 1, and that may fall behind a knee
 (Insight 2): the sooner, the better the subtasks before it are, u = exp(their mean quality - 1/2) (Insight 3). w is how
-much of the score a failure costs. Every operator but a subtask's first has deviations of its own, in a, lift and half,
-so that one that nobody has tried is expected to do as its subtask does. So few parameters, all under wide priors, learn
-from every trial, near or far.
+much of the score a failure costs. Every operator but a subtask's first, and every value of an option but its first, has
+deviations of its own, in a, lift and half, so that one that nobody has tried is expected to do as its subtask does. So
+few parameters, all under wide priors, learn from every trial, near or far.
 
 The parameters are standard normal coordinates. The most probable ones are found by Gauss-Newton steps; around them
 the formula is taken as linear (Laplace's approximation). That makes it a Gaussian process, to which `surrogate` adds
@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _COMMON = 8
-"""Parameters of a subtask beside the deviations of its models and operators."""
-_OF_AN_OPERATOR = 3
+"""Parameters of a subtask beside the deviations of its models, operators and options."""
+_OF_A_WAY = 3
+"""Parameters of an operator, or of a value of an option."""
 _STARTS = 2
 _STEPS = 20
 _LONGEST = 3.0
@@ -45,6 +46,18 @@ class PairingIndices(NamedTuple):
 
     models: NDArray[np.int64]
     operators: NDArray[np.int64]
+    settings: NDArray[np.int64]
+    """The value of each option that some pairing names, shape (pairings, options)."""
+
+    @property
+    def ways(self) -> list[NDArray[np.int64]]:
+        """Operators, then the values of each option; 0 is the first of each."""
+        return [self.operators, *self.settings.T]
+
+    @property
+    def further_ways(self) -> int:
+        """How many of them are not the first of their kind."""
+        return sum(int(way.max()) for way in self.ways)
 
 
 class Linear(NamedTuple):
@@ -66,9 +79,7 @@ class Formula:
 
     def __init__(self, sizes: Sequence[Floats], parts: Sequence[PairingIndices]) -> None:
         self._sizes, self._parts = sizes, parts
-        self._widths = [
-            _COMMON + int(each.models.max()) + 1 + _OF_AN_OPERATOR * int(each.operators.max()) for each in parts
-        ]
+        self._widths = [_COMMON + int(each.models.max()) + 1 + _OF_A_WAY * each.further_ways for each in parts]
         self.parameters = sum(self._widths)
 
     def scores(self, parameters: Floats, pairings: NDArray[np.int64], samples: Floats) -> Floats:
@@ -88,8 +99,8 @@ class Formula:
             upstream = np.exp(before / i - 0.5) if i else 1.0
             base, gain, lift, half, late, fall, knee, weight = z[:, :_COMMON].T[:, :, None]
             chosen, own = pairings[:, i], 0.1 * z[:, _COMMON + parts.models]
-            if parts.operators.any():
-                level, more, sooner = _operator_deviations(z, parts)
+            if parts.further_ways:
+                level, more, sooner = _deviations(z, parts)
                 own = own + 0.3 * level
                 lift, half = (lift + more)[:, chosen], (half + 0.7 * sooner)[:, chosen]
             single = _logistic(0.7 * base + (0.9 + 0.7 * gain) * size + own)[:, chosen]
@@ -156,12 +167,15 @@ class Formula:
         return iter(np.split(np.clip(parameters, -6, 6), ends[:-1], axis=1))
 
 
-def _operator_deviations(z: Floats, parts: PairingIndices) -> Floats:
-    """Of quality, lift and half, each of shape (settings, pairings); the first operator has none."""
-    own = z[:, _COMMON + int(parts.models.max()) + 1 :].reshape(len(z), -1, _OF_AN_OPERATOR)
-    padded = np.concatenate([np.zeros((len(z), 1, _OF_AN_OPERATOR)), own], axis=1)
-    result: Floats = np.moveaxis(padded[:, parts.operators], 2, 0)
-    return result
+def _deviations(z: Floats, parts: PairingIndices) -> Floats:
+    """Of quality, lift and half, each of shape (settings, pairings); what is the first of its kind has none."""
+    own = z[:, _COMMON + int(parts.models.max()) + 1 :].reshape(len(z), -1, _OF_A_WAY)
+    total, start = np.zeros((_OF_A_WAY, len(z), len(parts.models))), 0
+    for way in parts.ways:
+        count = int(way.max())
+        padded = np.concatenate([np.zeros((len(z), 1, _OF_A_WAY)), own[:, start : start + count]], axis=1)
+        total, start = total + np.moveaxis(padded[:, way], 2, 0), start + count
+    return total
 
 
 def _logistic(z: Floats) -> Floats:

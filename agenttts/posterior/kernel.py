@@ -7,8 +7,9 @@ that data can overrule and that can be switched off one by one (`Structure`):
 2. saturating  the effect of samples flattens: it is smooth in S^(-1/2), not in S
 3. interacting subtasks interact in pairs: an upstream choice changes the downstream curve
 
-The kernel is a sum over subtasks of (model kernel x operator kernel x sample kernel), plus products of pairs of
-subtasks. With the formula (`formula`), it is that formula's, and a hundredth of the sum for what the formula misses.
+The kernel is a sum over subtasks of (model kernel x kernel of operator and options x sample kernel), plus products of
+pairs of subtasks. With the formula (`formula`), it is that formula's, and a hundredth of the sum for what the formula
+misses.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _LEVEL_SD = 0.3
-_COMMON_TO_OPERATORS = 0.7
-"""Share of a subtask's effect that does not depend on what is done with its samples."""
+_COMMON_TO_WAYS = 0.7
+"""Share of a subtask's effect that does not depend on what is done with its samples, nor on any one of its options."""
 _MISSED = 0.1
 """What the formula is expected to miss, as a share of what there is to know without it."""
 
@@ -41,14 +42,15 @@ class Structure:
 
 
 class Rows(NamedTuple):
-    """The distinct choices of one subtask among some allocations; all but the last of shape (options,)."""
+    """The distinct choices of one subtask among some allocations; all but `ways` and the last of shape (choices,)."""
 
     model: NDArray[np.int64]
-    operator: NDArray[np.int64]
+    ways: NDArray[np.int64]
+    """Operator and settings, shape (choices, 1 + options)."""
     size: Floats
     samples: Floats
     which: NDArray[np.int64]
-    """The option of each allocation, shape (allocations,)."""
+    """The choice of each allocation, shape (allocations,)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Encoded:
     """Allocations as arrays of shape (allocations, subtasks)."""
 
     model: NDArray[np.int64]
-    operator: NDArray[np.int64]
+    ways: NDArray[np.int64]
+    """Operator and settings of the options, shape (allocations, subtasks, 1 + most options of a subtask)."""
     size: Floats
     """Log size of the model within its subtask, scaled to [0, 1]."""
     samples: Floats
@@ -73,16 +76,14 @@ class Encoded:
 
     @cached_property
     def distinct(self) -> list[Rows]:
-        """The distinct options of every subtask: kernels need no more."""
+        """The distinct choices of every subtask: kernels need no more."""
         return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
 
     def _distinct(self, subtask: int) -> Rows:
-        options = np.stack([each[:, subtask] for each in (self.model, self.operator, self.samples)], axis=1)
-        _, first, which = np.unique(options, axis=0, return_index=True, return_inverse=True)
-        model, operator, size, samples = (
-            each[first, subtask] for each in (self.model, self.operator, self.size, self.samples)
-        )
-        return Rows(model, operator, size, samples, which.ravel())
+        choices = np.column_stack([self.model[:, subtask], self.ways[:, subtask], self.samples[:, subtask]])
+        _, first, which = np.unique(choices, axis=0, return_index=True, return_inverse=True)
+        model, ways, size, samples = (each[first, subtask] for each in (self.model, self.ways, self.size, self.samples))
+        return Rows(model, ways, size, samples, which.ravel())
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -130,7 +131,7 @@ def hyper_of(z: Floats) -> Hyper:
 class Pairs:
     """How alike the allocations of two sets are, subtask by subtask, before any hyperparameter is applied.
 
-    An option of a subtask occurs in many allocations: likeness is worked out once per pair of distinct options.
+    A choice of a subtask occurs in many allocations: likeness is worked out once per pair of distinct choices.
     """
 
     def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
@@ -142,8 +143,7 @@ class Pairs:
     @staticmethod
     def _likeness(left: Rows, right: Rows) -> tuple[Floats, Floats, Floats, Floats, Rows, Rows]:
         same = left.model[:, None] == right.model[None, :]
-        operator = left.operator[:, None] == right.operator[None, :]
-        used_alike = _COMMON_TO_OPERATORS + (1 - _COMMON_TO_OPERATORS) * operator
+        used_alike = _COMMON_TO_WAYS ** (left.ways[:, None] != right.ways[None, :]).sum(axis=2)
         size = (left.size[:, None] - right.size[None, :]) ** 2
         samples = (left.samples[:, None] - right.samples[None, :]) ** 2
         return same.astype(float), used_alike, size, samples, left, right

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.pipeline.subtask import parted
+from agenttts.pipeline.pairing import parted, read_options
 from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
 from agenttts.posterior.noise import noise_covariance
@@ -67,6 +67,8 @@ class Encoder:
         self._pairings = [{name: i for i, name in enumerate(row)} for row in sizes.values()]
         self._parts = [_parts(list(row)) for row in sizes.values()]
         self._sizes = [_size_ranks(list(row.values())) for row in sizes.values()]
+        most = max(each.settings.shape[1] for each in self._parts)
+        self._ways = [_padded(np.column_stack([each.operators, each.settings]), 1 + most) for each in self._parts]
         self._formula = Formula(self._sizes, self._parts)
         self._parameters: Floats | None = None
 
@@ -93,7 +95,7 @@ class Encoder:
     def arrays(self, pairings: NDArray[np.int64], samples: NDArray[np.float64]) -> Encoded:
         """Encode indices of pairings and sample counts, both of shape (allocations, subtasks)."""
         models = np.stack([each.models[pairings[:, i]] for i, each in enumerate(self._parts)], axis=1)
-        operators = np.stack([each.operators[pairings[:, i]] for i, each in enumerate(self._parts)], axis=1)
+        ways = np.stack([self._ways[i][pairings[:, i]] for i in range(len(self._parts))], axis=1)
         sizes = np.stack([each[pairings[:, i]] for i, each in enumerate(self._sizes)], axis=1)
         axis = 1 - samples**-0.5 if self._structure.saturating else np.log2(samples) / 6
         quality = np.full(pairings.shape, np.nan)
@@ -102,7 +104,7 @@ class Encoder:
         expected, slope = np.zeros(len(pairings)), np.zeros((len(pairings), 0))
         if self._parameters is not None:
             expected, slope = self._formula.linear(self._parameters, pairings, samples)
-        return Encoded(models, operators, sizes, axis, quality, expected, slope)
+        return Encoded(models, ways, sizes, axis, quality, expected, slope)
 
 
 class Surrogate:
@@ -273,11 +275,23 @@ def normal_density(z: float | Floats) -> Floats:
 
 
 def _parts(names: Sequence[str]) -> PairingIndices:
-    """Which model and which operator each pairing is of."""
-    split = list(map(parted, names))
-    models, operators = (list(dict.fromkeys(column)) for column in zip(*split, strict=True))
-    indices = [(models.index(model), operators.index(operator)) for model, operator in split]
-    return PairingIndices(*np.array(indices, dtype=np.int64).T)
+    """Which model, operator and settings each pairing is of."""
+    models, operators, texts = zip(*map(parted, names), strict=True)
+    settings = [read_options(text) for text in texts]
+    options = dict.fromkeys(option for each in settings for option in each)
+    by_option = [_indices([each.get(option, "") for each in settings]) for option in options]
+    columns = np.array(by_option, dtype=np.int64).reshape(len(options), len(names)).T
+    return PairingIndices(_indices(models), _indices(operators), columns)
+
+
+def _indices(names: Sequence[str]) -> NDArray[np.int64]:
+    """The place of each name among the distinct ones, in the order in which they are first met."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return np.array([places[name] for name in names], dtype=np.int64)
+
+
+def _padded(columns: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    return np.pad(columns, ((0, 0), (0, width - columns.shape[1])))
 
 
 def _size_ranks(parameters: Sequence[float]) -> Floats:

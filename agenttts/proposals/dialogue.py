@@ -6,8 +6,9 @@ functions of the space and the archive: the same archive always gives the same p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -17,10 +18,11 @@ from agenttts._util.text import MOST_KEPT, bounded
 from agenttts.errors import ConfigError, ParseError
 from agenttts.llm.chat import Answer, ChatModel
 from agenttts.pipeline import Model, Subtask, SubtaskInput
+from agenttts.pipeline.pairing import settings, write_options
 from agenttts.pipeline.parsers import json_object
 from agenttts.proposals.checking import Rejected
 from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation
+from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.counts import samples_in_words
 from agenttts.study.trial import Proposal, Trial
 
@@ -76,7 +78,8 @@ def task(space: SearchSpace) -> str:
 def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
     scale = space.scale
     after = ", ".join(space.pipeline.parents(subtask.name)) or "the input"
-    lengths = f"about {subtask.prompt_tokens:.4g} tokens of prompt and {subtask.completion_tokens:.4g} of each sample"
+    stage = replace(subtask, model_lengths={}).lengths(subtask.models[0])
+    lengths = f"about {stage.prompt:.4g} tokens of prompt and {stage.completion:.4g} of each sample"
     lines = [f"- {subtask.name} (reads {after}; {lengths}; {samples_in_words(subtask)})"]
     for model in subtask.models:
         own = ""
@@ -87,7 +90,7 @@ def _subtask(space: SearchSpace, subtask: Subtask) -> list[str]:
             f"    {model.name}, {_size(model)}{own}: costs {scale.show(one)} with 1 sample, "
             f"{scale.number(two)} with 2, and {scale.number(three - two)} more per further sample"
         )
-    return lines + _operators(space, subtask)
+    return lines + _operators(space, subtask) + _options(space, subtask)
 
 
 def _operators(space: SearchSpace, subtask: Subtask) -> list[str]:
@@ -102,6 +105,21 @@ def _operators(space: SearchSpace, subtask: Subtask) -> list[str]:
         lines.append(
             f"      {operator.name}: costs {space.scale.show(cost)} with {count} samples of {smallest.name}, "
             f"takes {operator.least_samples} or more"
+        )
+    return lines
+
+
+def _options(space: SearchSpace, subtask: Subtask) -> list[str]:
+    """One line for each option of the subtask."""
+    smallest = min(subtask.models, key=lambda model: subtask.sizes[model.name])
+    lines, first = [], settings(subtask.options)[0]
+    for option, values in subtask.options.items():
+        chosen = [{**first, option: value} for value in values]
+        prices = [float(space.cost_model.cost(subtask, smallest, 1, options=each)) for each in chosen]
+        costs = [f"{value} ({space.scale.show(price)})" for value, price in zip(values, prices, strict=True)]
+        lines.append(
+            f"    option {option!r}: {', '.join(costs)}; in brackets the cost of 1 sample of {smallest.name}; "
+            f"{values[0]} is meant where it is not named"
         )
     return lines
 
@@ -159,7 +177,9 @@ def allocation_request(space: SearchSpace, count: int, rejected: Sequence[Reject
 def _form(subtask: Subtask) -> str:
     """How a reply is to state a choice."""
     operator = ', "operator": "..."' if len(subtask.operators) > 1 else ""
-    return f'"{subtask.name}": {{"model": "...", "samples": {subtask.least_samples}{operator}}}'
+    first = json.dumps({name: values[0] for name, values in subtask.options.items()})
+    options = f', "options": {first}' if subtask.options else ""
+    return f'"{subtask.name}": {{"model": "...", "samples": {subtask.least_samples}{operator}{options}}}'
 
 
 @dataclass(frozen=True)
@@ -198,6 +218,7 @@ def _schema(space: SearchSpace) -> dict[str, Any]:
                 "model": {"type": "string", "enum": [model.name for model in s.models]},
                 "samples": {"type": "integer", **_samples_schema(s)},
                 **_operator_schema(s),
+                **_options_schema(s),
             }
         )
         for s in space.pipeline.subtasks
@@ -210,6 +231,12 @@ def _operator_schema(subtask: Subtask) -> dict[str, Any]:
     if len(subtask.operators) < 2:
         return {}
     return {"operator": {"type": "string", "enum": [operator.name for operator in subtask.operators]}}
+
+
+def _options_schema(subtask: Subtask) -> dict[str, Any]:
+    if not subtask.options:
+        return {}
+    return {"options": _object({name: {"enum": list(values)} for name, values in subtask.options.items()})}
 
 
 def _samples_schema(subtask: Subtask) -> dict[str, Any]:
@@ -226,6 +253,7 @@ class _ReplyChoice(BaseModel):
     model: str
     samples: int = Field(ge=1, le=_MOST_SAMPLES)
     operator: str = ""
+    options: dict[str, bool | int | float | str] = {}
 
 
 class _ReplyCandidate(BaseModel):
@@ -266,12 +294,16 @@ def _object_of(reply: str) -> dict[str, Any]:
 
 
 def _allocation(candidate: _ReplyCandidate, space: SearchSpace) -> Allocation:
-    first = {s.name: s.pairings[0].operator.name for s in space.pipeline.subtasks}
-    chosen = {
-        name: (choice.model, choice.samples, "" if choice.operator == first.get(name) else choice.operator)
-        for name, choice in candidate.allocation.items()
-    }
+    subtasks = {subtask.name: subtask for subtask in space.pipeline.subtasks}
+    chosen = {name: _choice(choice, subtasks.get(name)) for name, choice in candidate.allocation.items()}
     # Known subtasks in the pipeline's order; unknown ones stay, for the check to name them.
     names = [subtask.name for subtask in space.pipeline.subtasks]
     ordered = sorted(chosen, key=lambda name: (name not in names, names.index(name) if name in names else 0))
     return Allocation({name: chosen[name] for name in ordered})
+
+
+def _choice(choice: _ReplyChoice, subtask: Subtask | None) -> Choice:
+    """A choice as allocations write it: what is first of its kind goes unnamed."""
+    first = subtask.pairings[0].operator.name if subtask else ""
+    options = write_options(subtask.options if subtask else {}, choice.options)
+    return Choice(choice.model, choice.samples, "" if choice.operator == first else choice.operator, options)

@@ -6,7 +6,8 @@ are fixed: the comparison with the remaining budget has a tolerance, so that the
 the sum) keeps the largest models elsewhere; and where the budget does not allow that, the other subtasks step down one
 at a time, the dearest first, instead of all to the smallest. Duplicates are dropped.
 
-Where a subtask lists several operators, each but the first gets one trial more, at the same equal budget.
+Where a subtask lists several operators or values of an option, each but the first gets one trial more, at the same
+equal budget.
 """
 
 from __future__ import annotations
@@ -29,15 +30,17 @@ def initial_allocations(space: SearchSpace) -> list[Allocation]:
         for model in sorted(subtask.models, key=lambda model: subtask.sizes[model.name])
         if (allocation := _equal_budget(space, subtask, model.name)) is not None
     ]
-    proposed += [allocation for subtask in space.pipeline.subtasks for allocation in _by_operator(space, subtask)]
+    proposed += [allocation for subtask in space.pipeline.subtasks for allocation in _by_way(space, subtask)]
     return list(dict.fromkeys(map(space.nearest, proposed)))
 
 
-def _by_operator(space: SearchSpace, subtask: Subtask) -> Iterator[Allocation]:
-    """For every operator but the first, the largest model with which it can have enough samples."""
-    by_size = sorted(subtask.pairings, key=lambda pairing: -subtask.sizes[pairing.model.name])
-    for name in dict.fromkeys(pairing.operator_name for pairing in subtask.pairings if pairing.operator_name):
-        tried = (_equal_budget(space, subtask, each.name) for each in by_size if each.operator_name == name)
+def _by_way(space: SearchSpace, subtask: Subtask) -> Iterator[Allocation]:
+    """For every further operator or value of an option, the largest model that can have enough samples with it."""
+    single = [pairing for pairing in subtask.pairings if pairing.departures == 1]
+    by_size = sorted(single, key=lambda pairing: -subtask.sizes[pairing.model.name])
+    for way in dict.fromkeys((pairing.operator_name, pairing.options_name) for pairing in single):
+        same = (each for each in by_size if (each.operator_name, each.options_name) == way)
+        tried = (_equal_budget(space, subtask, each.name) for each in same)
         yield from islice((allocation for allocation in tried if allocation is not None), 1)
 
 

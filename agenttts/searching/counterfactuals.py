@@ -135,7 +135,7 @@ def variants(allocation: Allocation, space: SearchSpace) -> list[Allocation]:
         allocation.replaced(subtask.name, pairing.name, count)
         for subtask in last_subtasks(space.pipeline)
         for pairing in subtask.pairings
-        if pairing.model.name == allocation[subtask.name].model
+        if pairing.asked == allocation[subtask.name].asked
         for count in _counts(subtask, allocation[subtask.name].samples)
         if count >= pairing.least_samples
     }

@@ -20,7 +20,7 @@ import numpy as np
 from agenttts.db import Store
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Model, Subtask
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing, sampling_with
 from agenttts.pipeline.tariff import Tariff, tariff
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.pricing import known_lengths, space_at
@@ -190,7 +190,7 @@ class _Play:
     def _ask(self, subtask: Subtask, choice: Choice, had: int, examples: float) -> None:
         """Ask for the samples beyond those that the same prompts have brought."""
         pairing, new = subtask.pairing(choice.pairing), max(choice.samples - had, 0) / choice.samples
-        for load in pairing.operator.loads(choice.samples, subtask.lengths(pairing.model)):
+        for load in pairing.operator.loads(choice.samples, subtask.lengths(pairing.model, pairing.options)):
             requests = examples * float(load.requests)
             prompt, completion = requests * float(load.prompt), requests * float(load.choices) * float(load.completion)
             self.drawn += prompt + completion
@@ -237,9 +237,11 @@ def _worst_by_model(space: SearchSpace, examples: int) -> list[list[Amounts]]:
 
 def _worst(subtask: Subtask, pairing: Pairing, samples: int, examples: int) -> Amounts:
     found: Amounts = defaultdict(Amount)
-    for load in pairing.operator.worst_loads(samples, subtask.lengths(pairing.model)):
+    for load in pairing.operator.worst_loads(samples, subtask.lengths(pairing.model, pairing.options)):
         requests, model = examples * float(load.requests), load.model or pairing.model
-        longest = max(float(load.completion), model.sampling(subtask.sampling).max_tokens or 0)
+        longest = max(
+            float(load.completion), model.sampling(sampling_with(subtask.sampling, pairing.options)).max_tokens or 0
+        )
         found[model].add(requests, requests * float(load.prompt), requests * float(load.choices) * longest)
     return found
 

@@ -64,7 +64,7 @@ def trial_cost(
         ends = {name: dict(by_model) for name, by_model in lengths.items()}
         for name, each in measured.items():
             both = max(getattr(each.prompt, end), _LEAST), max(getattr(each.completion, end), _LEAST)
-            ends.setdefault(name, {})[allocation[name].model] = both
+            ends.setdefault(name, {})[allocation[name].asked] = both
         return _priced(space, allocation, ends)
 
     return forecast if at("low") <= forecast else at("mean")
@@ -73,9 +73,9 @@ def trial_cost(
 def _priced(space: SearchSpace, allocation: Allocation, lengths: ByModel) -> float:
     """What one query costs at these lengths (subtask -> model -> prompt and completion), whatever the budget."""
     subtasks = [subtask.with_lengths(lengths.get(subtask.name, {})) for subtask in space.pipeline.subtasks]
-    pairings = {subtask.name: subtask.pairing(allocation[subtask.name].pairing) for subtask in subtasks}
+    pairings = [subtask.pairing(allocation[subtask.name].pairing) for subtask in subtasks]
     costs = [
-        space.cost_model.cost(s, pairings[s.name].model, allocation[s.name].samples, pairings[s.name].operator)
-        for s in subtasks
+        space.cost_model.pairing_cost(s, at, allocation[s.name].samples)
+        for s, at in zip(subtasks, pairings, strict=True)
     ]
     return float(sum(costs))

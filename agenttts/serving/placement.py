@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline
+from agenttts.pipeline.pairing import sampling_with
 
 GIB = 2**30
 USABLE = 0.92
@@ -121,10 +122,12 @@ def contexts(pipeline: Pipeline) -> dict[Model, int]:
     longest: dict[Model, int] = defaultdict(lambda: _FEWEST_TOKENS)
     for subtask in pipeline.subtasks:
         for pairing in subtask.pairings:
-            for load in pairing.operator.loads(_FUSED_SAMPLES, subtask.lengths(pairing.model)):
+            for load in pairing.operator.loads(_FUSED_SAMPLES, subtask.lengths(pairing.model, pairing.options)):
                 model = load.model or pairing.model
-                lengths = subtask.lengths(model)
-                most = subtask.sampling.max_tokens or _LONGEST_OF_MEAN * lengths.completion
+                lengths = subtask.lengths(model, pairing.options)
+                most = (
+                    sampling_with(subtask.sampling, pairing.options).max_tokens or _LONGEST_OF_MEAN * lengths.completion
+                )
                 tokens = 2 * float(max(load.prompt, lengths.prompt)) + most
                 longest[model] = max(longest[model], 1 << int(tokens - 1).bit_length())
     return dict(longest)

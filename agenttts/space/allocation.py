@@ -4,52 +4,66 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from agenttts.errors import ConfigError
-from agenttts.pipeline.subtask import paired, parted
+from agenttts.pipeline.pairing import join_options, paired, parted, read_options
 
-_CHOICE = re.compile(r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)(@(?P<operator>[^;]+))?")
+_CHOICE = re.compile(
+    r"(?P<subtask>\w+)=(?P<model>[^*;]+)\*(?P<samples>\d+)(@(?P<operator>[^;?]+))?(\?(?P<options>[^;]+))?"
+)
 _NAME = re.compile(r"\w+")
 _MODEL = re.compile(r"[^\s*;=,]+")
-_OPERATOR = re.compile(r"[^\s*;@]*")
+_OPERATOR = re.compile(r"[^\s*;@?]*")
+_OPTIONS = re.compile(r"(\w+=[^\s*;@?=,]+(,\w+=[^\s*;@?=,]+)*)?")
 _SHOWN = 100
 
 
 @dataclass(frozen=True, order=True)
 class Choice:
-    """What one subtask gets: a model, a number of samples, and an operator that turns them into its output.
+    """What one subtask gets: a model, a number of samples, an operator that turns them into its output, and how its
+    options are set.
 
     Examples:
         >>> print(at.Choice("8b", 4))
         8b x4
         >>> print(at.Choice("8b", 4, "revise(width=2)"))
         8b x4 by revise(width=2)
+        >>> print(at.Choice("8b", 4, options="passages=20"))
+        8b x4 with passages=20
     """
 
     model: str
     samples: int
     operator: str = ""
     """Name of the operator; empty for the subtask's first."""
+    options: str = ""
+    """Settings of the subtask's options that are not at their first value: "passages=20,style=short"."""
 
     def __str__(self) -> str:
-        return paired(f"{self.model} x{self.samples}", self.operator)
+        return paired(f"{self.model} x{self.samples}", self.operator, self.options)
 
     @property
     def pairing(self) -> str:
-        """Model and operator (`Pairing.name`)."""
-        return paired(self.model, self.operator)
+        """Model, operator and options (`Pairing.name`)."""
+        return paired(self.model, self.operator, self.options)
+
+    @property
+    def asked(self) -> str:
+        """Model and options: what decides how long prompts and samples are (`Pairing.asked`)."""
+        return paired(self.model, options=self.options)
 
     @classmethod
     def of(cls, pairing: str, samples: int) -> Choice:
         """So many samples of a pairing."""
-        model, operator = parted(pairing)
-        return cls(model, samples, operator)
+        model, operator, options = parted(pairing)
+        return cls(model, samples, operator, options)
 
 
 class Allocation(Mapping[str, Choice]):
-    """Subtask -> (model, samples, operator). Immutable and hashable; `key` is its one canonical text.
+    """Subtask -> (model, samples, operator, options). Immutable and hashable; `key` is its one canonical text.
 
     Examples:
         >>> allocation = at.Allocation({"find": ("small", 4), "answer": ("large", 1)})
@@ -64,7 +78,9 @@ class Allocation(Mapping[str, Choice]):
 
     __slots__ = ("_choices", "key")
 
-    def __init__(self, choices: Mapping[str, Choice | tuple[str, int] | tuple[str, int, str]]) -> None:
+    def __init__(
+        self, choices: Mapping[str, Choice | tuple[str, int] | tuple[str, int, str] | tuple[str, int, str, str]]
+    ) -> None:
         if not choices:
             raise ConfigError("an allocation needs at least one subtask")
         self._choices = {
@@ -78,6 +94,9 @@ class Allocation(Mapping[str, Choice]):
                 raise ConfigError(f"subtask {name!r}: samples must be a whole number >= 1, not {choice.samples!r}")
             if not isinstance(choice.operator, str) or not _OPERATOR.fullmatch(choice.operator):
                 raise ConfigError(f"subtask {name!r}: {repr(choice.operator)[:_SHOWN]} is no name of an operator")
+            if not isinstance(choice.options, str) or not _OPTIONS.fullmatch(choice.options):
+                shown = repr(choice.options)[:_SHOWN]
+                raise ConfigError(f"subtask {name!r}: {shown} are no options, such as 'passages=20'")
         self.key = ";".join(f"{name}={_key(choice)}" for name, choice in sorted(self._choices.items()))
 
     def __getitem__(self, subtask: str) -> Choice:
@@ -106,7 +125,7 @@ class Allocation(Mapping[str, Choice]):
 
         Args:
             subtask: Its name.
-            pairing: The name of a model, or of a model and an operator (`Pairing.name`).
+            pairing: The name of a model, or of a model, an operator and options (`Pairing.name`).
             samples: Its number of samples.
         """
         return Allocation({**self._choices, subtask: Choice.of(pairing, samples)})
@@ -131,7 +150,12 @@ class Allocation(Mapping[str, Choice]):
                 raise ConfigError(f"subtask {name!r} of an allocation needs a model and samples, not {entry!r}")
         return cls(
             {
-                name: Choice(str(entry["model"]), entry["samples"], str(entry.get("operator") or ""))
+                name: Choice(
+                    str(entry["model"]),
+                    entry["samples"],
+                    str(entry.get("operator") or ""),
+                    join_options(entry.get("options") or {}),
+                )
                 for name, entry in data.items()
             }
         )
@@ -142,13 +166,30 @@ class Allocation(Mapping[str, Choice]):
         matches = [_CHOICE.fullmatch(part) for part in key.split(";")]
         if not all(matches):
             raise ConfigError(f"{key!r} is not the key of an allocation")
-        return cls({m["subtask"]: Choice(m["model"], int(m["samples"]), m["operator"] or "") for m in matches if m})
+        return cls(
+            {
+                m["subtask"]: Choice(m["model"], int(m["samples"]), m["operator"] or "", m["options"] or "")
+                for m in matches
+                if m
+            }
+        )
 
 
 def _key(choice: Choice) -> str:
-    return f"{choice.model}*{choice.samples}" + (f"@{choice.operator}" if choice.operator else "")
+    operator = f"@{choice.operator}" if choice.operator else ""
+    return f"{choice.model}*{choice.samples}{operator}" + (f"?{choice.options}" if choice.options else "")
 
 
 def _plain(choice: Choice) -> dict[str, Any]:
     operator = {"operator": choice.operator} if choice.operator else {}
-    return {"model": choice.model, "samples": choice.samples, **operator}
+    options = {name: _number(value) for name, value in read_options(choice.options).items()}
+    return {"model": choice.model, "samples": choice.samples, **operator, **({"options": options} if options else {})}
+
+
+def _number(text: str) -> int | float | str:
+    """A text as the number that is written so, where it is one."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            if str(kind(text)) == text:
+                return kind(text)
+    return text

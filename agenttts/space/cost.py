@@ -29,6 +29,7 @@ from agenttts._util.numbers import Scale, scale
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Subtask
 from agenttts.pipeline.operators import Load, Operator
+from agenttts.pipeline.pairing import Options, Pairing
 from agenttts.pipeline.tariff import needed_tariff
 
 _MFLOP = 1e6
@@ -89,7 +90,14 @@ class CostModel(ABC):
             ConfigError: When the model lacks a figure that this cost model needs.
         """
 
-    def cost(self, subtask: Subtask, model: Model, samples: Any, operator: Operator | None = None) -> Any:
+    def cost(
+        self,
+        subtask: Subtask,
+        model: Model,
+        samples: Any,
+        operator: Operator | None = None,
+        options: Options | None = None,
+    ) -> Any:
         """Cost of a subtask for one query, in the mean over queries.
 
         Args:
@@ -97,12 +105,17 @@ class CostModel(ABC):
             model: One of its models.
             samples: How many, or an array of numbers.
             operator: What is done with them; the subtask's first operator when None.
+            options: How the subtask's options are set; their first values when None.
 
         Raises:
             ConfigError: As `price`.
         """
         used = operator or subtask.pairings[0].operator
-        return self.total(model, used.loads(samples, subtask.lengths(model)))
+        return self.total(model, used.loads(samples, subtask.lengths(model, options)))
+
+    def pairing_cost(self, subtask: Subtask, pairing: Pairing, samples: Any) -> Any:
+        """`cost` of a pairing of the subtask."""
+        return self.cost(subtask, pairing.model, samples, pairing.operator, pairing.options)
 
     def total(self, model: Model, loads: Sequence[Load]) -> Any:
         """Cost of some loads of one subtask, whose own model is given."""

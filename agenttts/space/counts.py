@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agenttts.pipeline import Subtask
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing
 
 MOST_SAMPLES = 1_000_000
 """Samples that a subtask without a bound of its own may have."""

@@ -40,7 +40,7 @@ def landmarks(pipeline: Pipeline, cost_model: CostModel) -> list[Landmark]:
 
     def cost(allocation: Allocation) -> float:
         pairs = ((s, allocation[s.name], s.pairing(allocation[s.name].pairing)) for s in pipeline.subtasks)
-        return sum(float(cost_model.cost(s, at.model, choice.samples, at.operator)) for s, choice, at in pairs)
+        return sum(float(cost_model.pairing_cost(s, at, choice.samples)) for s, choice, at in pairs)
 
     if pipeline.only is not None:
         listed = sorted(map(Allocation.from_key, sorted(pipeline.only)), key=cost)
@@ -58,7 +58,7 @@ def landmarks(pipeline: Pipeline, cost_model: CostModel) -> list[Landmark]:
 def _ends(subtask: Subtask, cost_model: CostModel) -> tuple[Choice, Choice]:
     """The cheapest and the dearest choice of a subtask."""
     costs = [
-        (float(cost_model.cost(subtask, pairing.model, count, pairing.operator)), place, pairing.name, count)
+        (float(cost_model.pairing_cost(subtask, pairing, count)), place, pairing.name, count)
         for place, pairing in enumerate(subtask.pairings)
         for count in {least_of(subtask, pairing), most_of(subtask)} - {0}
     ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from agenttts.pipeline import Subtask
 from agenttts.pipeline.operators import Vote
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing
 from agenttts.space.limit import limit
 from agenttts.space.space import SearchSpace
 
@@ -81,10 +81,10 @@ def read_prices(rows: Mapping[str, Any]) -> dict[str, dict[str, Price]]:
 
 
 def _price(space: SearchSpace, subtask: Subtask, pairing: Pairing, most: int) -> Price:
-    cost, model = space.cost_model.cost, pairing.model
+    votes = pairing._replace(operator=Vote())
     every = np.arange(1, most + 1)
-    totals = np.broadcast_to(cost(subtask, model, every, pairing.operator), every.shape)
-    one, two = (float(cost(subtask, model, count, Vote())) for count in (1, 2))
+    totals = np.broadcast_to(space.cost_model.pairing_cost(subtask, pairing, every), every.shape)
+    one, two = (float(space.cost_model.pairing_cost(subtask, votes, count)) for count in (1, 2))
     prompt, sample = 2 * one - two, two - one
     extra = totals - (prompt + sample * every)
     if (extra < -_ROUNDING * abs(totals)).any():

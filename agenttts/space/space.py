@@ -19,7 +19,7 @@ import numpy as np
 from agenttts._util.numbers import Scale, as_budget
 from agenttts.errors import BudgetTooSmall, ConfigError
 from agenttts.pipeline import Pipeline, Subtask
-from agenttts.pipeline.subtask import Pairing
+from agenttts.pipeline.pairing import Pairing, option_faults, read_options, write_options
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.combinations import Combinations, Options, restrict, walk
 from agenttts.space.cost import CostModel
@@ -133,14 +133,15 @@ class SearchSpace:
 
     def _worst(self, subtask: Subtask, choice: Choice) -> float:
         pairing = subtask.pairing(choice.pairing)
-        loads = pairing.operator.worst_loads(choice.samples, subtask.lengths(pairing.model))
+        lengths = subtask.lengths(pairing.model, pairing.options)
+        loads = pairing.operator.worst_loads(choice.samples, lengths)
         return float(self.cost_model.total(pairing.model, loads))
 
     def _price(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:
         return float(self._grid.nearest(self._raw(subtask, pairing, samples)))
 
     def _raw(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:
-        return float(self.cost_model.cost(subtask, pairing.model, samples, pairing.operator))
+        return float(self.cost_model.pairing_cost(subtask, pairing, samples))
 
     @cached_property
     def pricing(self) -> str:
@@ -183,7 +184,7 @@ class SearchSpace:
             faults.append(f"subtask {subtask.name!r} takes {samples_in_words(subtask)}, not {choice.samples}")
         if choice.operator:
             faults += _operator_faults(subtask, choice)
-        return faults
+        return [*faults, *_option_faults(subtask, choice)]
 
     def _budget_faults(self, allocation: Allocation) -> list[str]:
         cost = self._total(allocation)
@@ -286,7 +287,7 @@ class SearchSpace:
                 continue
             pairings.append(np.full(len(counts), index, dtype=np.int64))
             samples.append(counts)
-            price = self._grid.nearest(self.cost_model.cost(subtask, pairing.model, counts, pairing.operator))
+            price = self._grid.nearest(self.cost_model.pairing_cost(subtask, pairing, counts))
             costs.append(np.broadcast_to(price, counts.shape).astype(float))
         return Options(subtask, np.concatenate(pairings), np.concatenate(samples), np.concatenate(costs))
 
@@ -392,6 +393,14 @@ def _operator_faults(subtask: Subtask, choice: Choice) -> list[str]:
     if choice.samples < (least := known[choice.operator].least_samples):
         return [f"operator {choice.operator!r} of subtask {subtask.name!r} takes {least} samples or more"]
     return []
+
+
+def _option_faults(subtask: Subtask, choice: Choice) -> list[str]:
+    faults = list(option_faults(subtask.options, choice.options, f"subtask {subtask.name!r}"))
+    canonical = write_options(subtask.options, read_options(choice.options))
+    if not faults and canonical != choice.options:
+        return [f"subtask {subtask.name!r}: write its options as {canonical!r}, not {choice.options!r}"]
+    return faults
 
 
 def _distance(one: Allocation, other: Allocation) -> tuple[int, float]:

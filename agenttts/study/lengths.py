@@ -1,5 +1,7 @@
 """Token lengths as the trials of a study measured them, for each subtask and model.
 
+Where a subtask has options, a model stands for it with one setting of these (`Pairing.asked`).
+
 The trials of a study see the same examples and share samples, so that more trials say nothing of other examples: the
 interval of a length is that of the examples of one trial, the one that saw most.
 """
@@ -67,7 +69,9 @@ class MeasuredLengths(NamedTuple):
 
 def declared_lengths(pipeline: Pipeline) -> dict[str, dict[str, tuple[float, float]]]:
     """What a pipeline declares of each subtask with each of its models."""
-    return {s.name: {model.name: s.lengths(model)[:2] for model in s.models} for s in pipeline.subtasks}
+    return {
+        s.name: {each.asked: s.lengths(each.model, each.options)[:2] for each in s.pairings} for s in pipeline.subtasks
+    }
 
 
 def misdeclared_in_words(declared: ByModel, trials: Iterable[Trial]) -> list[str]:
@@ -95,7 +99,7 @@ def measured_lengths(trials: Iterable[Trial]) -> dict[tuple[str, str], MeasuredL
     usages: Mapping[tuple[str, str], list[SubtaskUsage]] = defaultdict(list)
     for trial in trials:
         for subtask, usage in trial.evaluation.usage.items():
-            usages[subtask, trial.allocation[subtask].model].append(usage)
+            usages[subtask, trial.allocation[subtask].asked].append(usage)
     found = {key: MeasuredLengths.of(each) for key, each in usages.items()}
     return {key: each for key, each in found.items() if each is not None}
 

@@ -16,7 +16,10 @@ from agenttts.space.cost import cost_model
 from tests.agent.test_evidence import trials_on
 
 SIZES = [np.array([0.0, 0.4, 1.0]), np.array([0.0, 1.0])]
-FORMULA = Formula(SIZES, [PairingIndices(np.arange(len(each)), np.zeros(len(each), dtype=int)) for each in SIZES])
+NOT_VARIED = [(np.zeros(len(each), dtype=int), np.zeros((len(each), 0), dtype=int)) for each in SIZES]
+FORMULA = Formula(
+    SIZES, [PairingIndices(np.arange(len(each)), *how) for each, how in zip(SIZES, NOT_VARIED, strict=True)]
+)
 MODELS = np.array([[m, n] for m in range(3) for n in range(2) for _ in range(4)])
 SAMPLES = np.array([[s, t] for _ in range(6) for s, t in ((1, 1), (3, 10), (20, 4), (100, 50))], dtype=float)
 

@@ -63,8 +63,8 @@ async def test_what_was_found_is_resumed_told_and_deployed(store: Store, tmp_pat
     again = await searched(store, "agent")
     assert again.archive.trials == found.archive.trials
     evidence = found.archive.guidelines[-1].evidence
-    assert isinstance(evidence, dict) and evidence["operators"][0]["operators"][0] == BEST
-    assert any(f"answer: {BEST} with" in step.text for step in store.steps(found.study))
+    assert isinstance(evidence, dict) and evidence["ways"][0]["ways"][0] == BEST
+    assert any(f"operator of answer: {BEST}: " in step.text for step in store.steps(found.study))
     (findings,) = report.read_findings(store, ["study"])
     assert "by best-of(verifier=judge)" in report.report_html([findings])
     assert set(report.trials_frame(findings)["answer.operator"]) >= {"", BEST}

@@ -100,8 +100,9 @@ async def test_a_task_is_searched_from_end_to_end_through_faults(task: str, serv
     for subtask in found.pipeline.subtasks:
         used = evaluation.usage[subtask.name]
         if used.samples:  # a program that runs is not mended
-            assert subtask.prompt_tokens / 8 < used.prompt_tokens < subtask.prompt_tokens * 4
-            assert 10 < used.completion_tokens < subtask.completion_tokens * 2
+            declared = subtask.lengths(subtask.models[0])
+            assert declared.prompt / 8 < used.prompt_tokens < declared.prompt * 4
+            assert 10 < used.completion_tokens < declared.completion * 2
 
 
 @pytest.mark.parametrize("domain", ["multimedia", "huggingface"])
@@ -177,8 +178,9 @@ async def test_public_samples_take_about_the_papers_lengths(task: str, file: str
     for subtask in found.pipeline.subtasks:
         used = evaluation.usage[subtask.name]
         print(task, subtask.name, used)
-        assert subtask.prompt_tokens / 4 < used.prompt_tokens < subtask.prompt_tokens * 8
-        assert subtask.completion_tokens / 4 < used.completion_tokens < subtask.completion_tokens * 2
+        declared = subtask.lengths(subtask.models[0])
+        assert declared.prompt / 4 < used.prompt_tokens < declared.prompt * 8
+        assert declared.completion / 4 < used.completion_tokens < declared.completion * 2
 
 
 async def test_simulated_and_real_models_share_neither_study_nor_samples(serve: Serve, store: Store) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def trials_frame(found: Findings) -> DataFrame:
     """One row per trial: `<stage>.model`, `<stage>.samples`, cost, expected and observed score, spend, origin.
 
-    A stage whose operator was varied has the column `<stage>.operator` too.
+    A stage whose operator was varied has the column `<stage>.operator` too, one whose options were `<stage>.options`.
 
     Examples:
         >>> from agenttts import report
@@ -98,12 +98,13 @@ def samples_frame(found: Findings) -> DataFrame:
 def _trial(found: Findings, trial: Trial) -> dict[str, Any]:
     row, expected = evaluation_row(trial.evaluation), found.expected[trial.number]
     check = found.checks.get(trial.allocation.key)
-    varied = {stage for each in found.trials for stage, choice in each.allocation.items() if choice.operator}
+    every = [(stage, choice) for each in found.trials for stage, choice in each.allocation.items()]
+    varied = {(stage, kind) for stage, choice in every for kind in ("operator", "options") if getattr(choice, kind)}
     choices = {
-        f"{stage}.{name}": value
+        f"{stage}.{kind}": getattr(choice, kind)
         for stage, choice in trial.allocation.items()
-        for name, value in (("model", choice.model), ("samples", choice.samples), ("operator", choice.operator))
-        if name != "operator" or stage in varied
+        for kind in ("model", "samples", "operator", "options")
+        if kind in ("model", "samples") or (stage, kind) in varied
     }
     return {
         "trial": trial.number,

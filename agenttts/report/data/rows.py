@@ -109,6 +109,7 @@ def stage_rows(trial: Trial, prices: PriceList) -> list[dict[str, Any]]:
                 "model": choice.model,
                 "samples": choice.samples,
                 "operator": choice.operator,
+                "options": choice.options,
                 "score": trial.evaluation.subtask_scores.get(stage),
                 "prompt_tokens": used.get("prompt_tokens"),
                 "completion_tokens": used.get("completion_tokens"),

@@ -12,7 +12,7 @@ from agenttts._util.numbers import counted, duration
 from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.pipeline.subtask import paired, parted
+from agenttts.pipeline.pairing import paired, parted
 from agenttts.posterior.frontier import chances_behind
 from agenttts.posterior.insights import Hypothesis
 from agenttts.report.findings.evidence import told_evidence, told_guideline, weighed_models
@@ -253,9 +253,9 @@ def interaction_table(found: Findings) -> PageTable:
 
 
 def _pairing(choice: str) -> str:
-    """Model and operator of a choice that was written out."""
-    model, operator = parted(choice)
-    return paired(model.rpartition(" x")[0], operator)
+    """The pairing of a choice that was written out."""
+    model, *how = parted(choice)
+    return paired(model.rpartition(" x")[0], *how)
 
 
 def _behind(found: Findings, stage: str, model: str) -> list[str]:

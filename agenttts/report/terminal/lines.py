@@ -244,7 +244,7 @@ def _details(trial: Trial, study: Study, check: Evaluation | None) -> list[tuple
 
 
 def _stage_line(row: Mapping[str, Any], scale: Scale) -> str:
-    parts = [f"{row['stage']}: {Choice(row['model'], row['samples'], row['operator'])}"]
+    parts = [f"{row['stage']}: {Choice(row['model'], row['samples'], row['operator'], row['options'])}"]
     if row["score"] is not None:
         parts.append(f"its own score {row['score']:.3f}")
     if row["samples_drawn"] is not None:
