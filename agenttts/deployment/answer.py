@@ -19,7 +19,7 @@ class StageUse:
     Examples:
         >>> answer = at.deployed("allocation.yaml", environment)("Is 7 odd?")
         >>> answer.stages["answer"].model, answer.stages["answer"].samples
-        ('large', 1)
+        ('small', 5)
     """
 
     model: str

@@ -6,25 +6,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.scored import ExampleOutcome, ScoredRun
-from agenttts.environments.scoring import copied
 from agenttts.errors import EndpointError
+from agenttts.execution.exchange import Exchange
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.pipeline import Message, Model, Sampling, Subtask
 from agenttts.space.allocation import Allocation, Choice
 
-
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
-    """One draw of samples: who was asked what, and what it said."""
-
-    subtask: str
-    model: str
-    messages: Sequence[Message]
-    replies: Sequence[str]
+if TYPE_CHECKING:
+    from agenttts.environments.live import LiveEnvironment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +35,9 @@ class Watched:
 
 
 @dataclass
-class _WatchedRun(ScoredRun):
+class WatchedRun(ScoredRun):
+    """One example through the pipeline, with all that was asked and said on the way."""
+
     asked: list[Exchange] = field(default_factory=list)
 
     async def draw(
@@ -87,15 +81,7 @@ async def watch_models(environment: LiveEnvironment, example: str) -> list[Watch
 
 async def watch(environment: LiveEnvironment, allocation: Allocation, example: str, pool: SamplePool) -> Watched:
     """One example under an allocation."""
-    run = _WatchedRun(
-        environment.pipeline,
-        allocation,
-        copied(environment.example(example)),
-        environment.client,
-        pool,
-        environment.embedder,
-        completer=environment.completer,
-    )
+    run = environment.watched_run(allocation, example, pool)
     started, outcome, error = time.perf_counter(), None, ""
     try:
         outcome = await run.outcome()

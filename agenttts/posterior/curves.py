@@ -25,6 +25,7 @@ LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100)
 """Numbers of samples at which curves are looked at."""
 KNEE_GAIN = 0.01
 """A doubling of samples that is expected to gain less than this is beyond the knee."""
+_SURE = 0.975
 _LEAST_SCORE = 0.01
 _POWERS = tuple(np.geomspace(0.15, 4.0, 15).tolist())
 _DECAYS = tuple(np.geomspace(0.02, 2.0, 15).tolist())
@@ -89,6 +90,8 @@ class FittedCurve:
     """80 % of the draws have their knee between them."""
     falling: float
     """Share of the draws that fall by more than `KNEE_GAIN` before the last count."""
+    told: bool
+    """Whether the draws tell the curve from a flat one: 97.5 % of them score more at its top than at its bottom."""
 
 
 def fit_curve(counts: Sequence[int], draws: Floats) -> FittedCurve:
@@ -118,7 +121,13 @@ def fit_curve(counts: Sequence[int], draws: Floats) -> FittedCurve:
         knee_low=low,
         knee_high=high,
         falling=float(np.mean(here.max(axis=1) - here[:, -1] > KNEE_GAIN)),
+        told=_is_told(draws),
     )
+
+
+def _is_told(draws: Floats) -> bool:
+    mean = draws.mean(axis=0)
+    return bool(np.mean(draws[:, mean.argmax()] > draws[:, mean.argmin()]) >= _SURE)
 
 
 @lru_cache(maxsize=256)

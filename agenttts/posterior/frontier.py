@@ -154,11 +154,34 @@ def bounded(mean: float, sd: float) -> Expected:
 def cheapest_as_good(surrogate: Surrogate, trials: Sequence[Trial], best: Trial) -> Trial:
     """The cheapest trial that the posterior does not show to be worse than the best, at 97.5 %; may be the best."""
     cheaper = [trial for trial in trials if trial.cost < best.cost and trial.evaluation.whole]
-    encoded = surrogate.encoder.allocations([best.allocation, *(trial.allocation for trial in cheaper)])
-    drawn = surrogate.draws(encoded, _DRAWS, np.random.default_rng(0))
-    behind = np.mean(drawn[:, :1] > drawn[:, 1:], axis=0)
+    behind = chances_behind(surrogate, cheaper, best)
     as_good = [trial for trial, chance in zip(cheaper, behind, strict=True) if chance < _SURE]
     return min(as_good, key=lambda trial: trial.cost, default=best)
+
+
+def chances_behind(surrogate: Surrogate, trials: Sequence[Trial], best: Trial) -> list[float]:
+    """Of each trial, the probability that the best's true score is really higher."""
+    encoded = surrogate.encoder.allocations([best.allocation, *(trial.allocation for trial in trials)])
+    drawn = surrogate.draws(encoded, _DRAWS, np.random.default_rng(0))
+    chances: list[float] = np.mean(drawn[:, :1] > drawn[:, 1:], axis=0).tolist()
+    return chances
+
+
+def passed_over(surrogate: Surrogate, trials: Sequence[Trial], best: Trial) -> Estimate | None:
+    """The trial that scored most above the best on all of its examples, though no more is expected of it.
+
+    Args:
+        surrogate: Fitted to the trials.
+        trials: Which might have been recommended.
+        best: The recommended one.
+    """
+    gains = {trial.number: gain_of(best, trial, None, None) for trial in trials if trial.evaluation.whole}
+    shown = {
+        number: gain.value
+        for number, gain in gains.items()
+        if gain is not None and gain.value > 0 and gain.examples == len(best.evaluation.results)
+    }
+    return estimates(surrogate, trials)[max(shown, key=shown.__getitem__)] if shown else None
 
 
 def _pareto(estimates: Iterable[Estimate]) -> list[Estimate]:

@@ -49,11 +49,16 @@ class Hypothesis:
         """Whether the data speak against it, at odds of 3 to 1 or worse."""
         return self.log_odds < _AGAINST
 
+    @property
+    def decided(self) -> bool:
+        """Whether the data speak for or against it, at such odds."""
+        return abs(self.log_odds) > -_AGAINST
+
     def __str__(self) -> str:
         odds = f"{math.exp(min(abs(self.log_odds), math.log(_MOST_ODDS))):.3g} to 1"
         if self.dropped:
             verdict = f"the trials speak against it, {odds}: dropped"
-        elif self.log_odds > -_AGAINST:
+        elif self.decided:
             verdict = f"the trials favour it, {odds}"
         else:
             verdict = "the trials do not decide it"

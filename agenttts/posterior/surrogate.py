@@ -188,11 +188,19 @@ class Surrogate:
     def best(self, trials: Sequence[Trial]) -> Trial:
         """The trial with the highest posterior mean, the cheapest of those as high up to what is shown of a score; a
         whole one where there is one.
+
+        What a cheaper trial did just as well, example by example, is passed over: that more should help is then only
+        believed, not seen.
         """
         trials = [trial for trial in trials if trial.evaluation.whole] or trials
         posterior = self.predict_allocations([trial.allocation for trial in trials])
-        tied = posterior.mean >= posterior.mean.max() - _TIE
-        return min((trial for trial, is_tied in zip(trials, tied, strict=True) if is_tied), key=lambda each: each.cost)
+        left = list(zip(trials, posterior.mean.tolist(), strict=True))
+        while True:
+            least = max(mean for _, mean in left) - _TIE
+            best = min((trial for trial, mean in left if mean >= least), key=lambda trial: trial.cost)
+            if not any(each.cost < best.cost and each.ties_with(best) for each in trials):
+                return best
+            left = [(trial, mean) for trial, mean in left if trial is not best]
 
 
 class _Fit:

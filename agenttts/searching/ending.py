@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from agenttts.errors import EndpointError, LimitReached
 from agenttts.execution.pool import VALIDATION
-from agenttts.posterior.frontier import Frontier, cheapest_as_good, estimates, frontier_of, gain_of
+from agenttts.posterior.frontier import Frontier, cheapest_as_good, estimates, frontier_of, gain_of, passed_over
 from agenttts.posterior.insights import affordable, posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.searching.counterfactuals import Counterfactuals
@@ -65,6 +65,7 @@ class SearchEnding:
             baseline_check=base_check,
             gain=gain_of(baseline, best, base_check, check) if baseline else None,
             cheapest=cheapest_as_good(self._surrogate, self._answered, best),
+            passed_over=passed_over(self._surrogate, affordable(self._answered, self.search.plan.space.budget), best),
             frontier=found.checked(checks) if found else None,
             spend=self.search.store.spend(self.search.study),
             own=self.search.store.own_spend(self.search.study),

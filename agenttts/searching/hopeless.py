@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from agenttts._util.text import bounded, one_line
-from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.watched import Exchange, watch
 from agenttts.errors import ConfigError
 from agenttts.pipeline.tools import message_text
 from agenttts.searching.running import RunningSearch
@@ -54,15 +52,13 @@ def _unparsed(evaluation: Evaluation) -> list[str]:
 
 
 async def _quoted(search: RunningSearch, trial: Trial) -> str:
-    """What the stage that is to blame was asked and said: from the pool, so that nothing is paid for."""
-    if not isinstance(search.environment, LiveEnvironment):
-        return ""
+    """What the stage that is to blame was asked and said, as the pool holds it."""
     example = trial.evaluation.results[0].example
-    watched = await watch(search.environment, trial.allocation, example, search.pool)
-    if not watched.asked:
+    exchanges = await search.environment.exchanges(trial.allocation, example, pool=search.pool)
+    if not exchanges:
         return ""
     useless = _unparsed(trial.evaluation)
-    asked: Exchange = next((each for each in watched.asked if each.subtask in useless), watched.asked[-1])
+    asked = next((each for each in exchanges if each.subtask in useless), exchanges[-1])
     prompt = one_line(bounded(message_text(asked.messages[-1]), _MOST_QUOTED))
     reply = one_line(bounded(asked.replies[0], _MOST_QUOTED)) if asked.replies else ""
     return f". For example, subtask {asked.subtask!r} asked {asked.model}: {prompt!r}, which said: {reply!r}"

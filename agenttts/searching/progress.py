@@ -12,7 +12,7 @@ from agenttts.errors import ConfigError
 from agenttts.execution.meter import Meter
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.posterior.frontier import Expected, Frontier, Gain
+from agenttts.posterior.frontier import Estimate, Expected, Frontier, Gain
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive, Trial
 
@@ -131,6 +131,9 @@ class SearchResult:
     where it is the baseline itself."""
     cheapest: Trial | None = None
     """The cheapest trial that the posterior does not show to be worse than the best."""
+    passed_over: Estimate | None = None
+    """The trial that scored most above the best on the same examples, though no more is expected of it; None where
+    there is none."""
     baseline_check: Evaluation | None = None
     """The baseline on held-out examples, as `validation`."""
     spend: Spend

@@ -83,6 +83,11 @@ class Trial:
     scored_by: int | None = None
     """Of a counterfactual trial: the number of the trial whose samples scored it. It has no number of its own (0)."""
 
+    def ties_with(self, other: Trial) -> bool:
+        """Whether it scored the same as another on each of the other's examples."""
+        mine = {result.example: result.score for result in self.evaluation.results}
+        return all(mine.get(result.example) == result.score for result in other.evaluation.results)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:

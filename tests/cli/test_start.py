@@ -73,7 +73,8 @@ def test_check_shows_what_every_model_was_asked_and_said(shell: Shell, endpoint:
 
 def answering(messages: Sequence[dict[str, str]], seed: int) -> str:
     if "[[ ##" in messages[0]["content"]:  # DSPy's form
-        return "[[ ## sentence ## ]]\nSentence: Ann sells tea.\n[[ ## answer ## ]]\nAnswer: tea"
+        name, said = ("answer", "tea") if "`answer`" in messages[0]["content"] else ("sentence", "Ann sells tea.")
+        return f"[[ ## {name} ## ]]\n{said}\n\n[[ ## completed ## ]]"
     return "Sentence: Ann sells tea." if "Sentence:" in messages[-1]["content"] else "Answer: tea"
 
 
@@ -86,6 +87,10 @@ def test_init_writes_a_pipeline_that_runs(shell: Shell, endpoint: FakeEndpoint, 
     with shell.start("check new.py:environment", variables={"OPENAI_BASE_URL": endpoint.url}) as process:
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0 and out.count("score 1.000") == 2, out + err
+    assert " off " not in out or kind != "dspy", out
+    if kind != "plain":  # what runs in one's own code is searched, too
+        searched = "search new.py:environment --budget 200TFLOP --trials 2 --method random"
+        assert "Best allocation" in shell(searched, OPENAI_BASE_URL=endpoint.url)
     assert "there is a file 'new.py' already" in shell("init new.py", code=2)
 
 

@@ -21,6 +21,8 @@ def test_a_study_is_watched_and_exported(shell: Shell) -> None:
     shell(f"{SEARCH} --study s")
     said, best = shell("watch s"), shell.json("best")
     assert said.startswith("study s\nmine, random, budget 100 MFLOP per query\n5 trials; ")
+    assert best["searched"]["score"] == 1.0, "what dearer trials did just as well is not recommended"
+    assert "Cheapest not shown to be worse: " in shell("trace")
     assert f" {best['searched']['score']:.3f} (" in said and f" by trial {best['trial']}\n" in said
     assert all(re.search(rf"^ *(baseline )?{number} ", said, re.MULTILINE) for number in range(1, 6))
     assert shell("export s --optuna sqlite:///o.db") == "wrote 5 trials of study s to sqlite:///o.db\n"

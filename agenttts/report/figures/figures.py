@@ -19,8 +19,10 @@ from agenttts.report.figures.style import (
     panels,
     safe,
     styled,
+    switched,
 )
 from agenttts.report.findings.best_so_far import BestSoFar, axes, best_so_far
+from agenttts.report.findings.cost_shares import cost_shares
 from agenttts.report.findings.evidence import weighed_models
 from agenttts.report.findings.findings import Findings
 from agenttts.report.findings.scaling import Curve, scaling_curves
@@ -30,54 +32,55 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _SIGHTED = {"color": COLOURS[1], "symbol": "diamond-open", "size": 13, "line": {"width": 2.5}}
-"""How a figure marks what it is about: the recommended allocation, the knee of a curve."""
+"""How a figure marks the recommended allocation."""
+_KNEE = {"color": COLOURS[3], "symbol": "triangle-down", "size": 12}
 _BASELINE = {"color": COLOURS[2], "symbol": "square-open", "size": 12, "line": {"width": 2.5}}
 _PARTS = ("prompt", "generation", "aggregation")
 
 
 def progress_figure(*findings: Findings) -> Figure:
-    """The expected score of what would have been recommended, against trials, example evaluations and tokens.
+    """The expected score of what would have been recommended, against trials, example evaluations or tokens.
 
-    Of one study with the interval of the true score; of several, the mean over the seeds of each method with its
-    interval. Tokens are those paid for, or, of a comparison or a recording, those that every trial from scratch takes.
+    One panel, with a switch of its axis. Of one study with the interval of the true score; of several, the mean over
+    the seeds of each method with its interval. Tokens are those paid for, or, of a comparison or a recording, those
+    that every trial from scratch takes.
 
     Examples:
         >>> from agenttts import report
         >>> report.progress_figure(found).write_html("progress.html")
     """
-    shown = axes(findings)
-    figure = panels([""] * len(shown), columns=3, x="", y="expected score of the best")
-    for column, axis in enumerate(shown, start=1):
-        figure.update_xaxes(title_text=axis, rangemode="tozero", nticks=5, col=column)
+    shown, figure = axes(findings), graph_objects().Figure()
+    for axis in shown:
         for each, colour, dash in zip(best_so_far(findings, axis), cycle(COLOURS), cycle(DASHES), strict=False):
-            _add_progress(figure, each, colour, dash, column=column, legend=column == 1 and len(findings) > 1)
-    return figure
+            _add_progress(figure, each, colour, dash, axis=axis, legend=len(findings) > 1)
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(title_text="expected score of the best")
+    return switched(styled(figure, height=380), shown)
 
 
 def budget_figure(found: Findings) -> Figure:
-    """Where the cost of one query of the recommended allocation goes: each stage's prompt, samples and aggregation.
+    """Where the cost of one query goes: each stage's prompt, samples and aggregation, beside those of the baseline.
 
     Examples:
         >>> from agenttts import report
         >>> report.budget_figure(found).write_html("budget.html")
     """
-    figure, best = graph_objects().Figure(), found.best.allocation
-    parts = {name: found.prices[name][best[name].pairing].parts(best[name].samples) for name in best if found.prices}
+    figure, shares = graph_objects().Figure(), cost_shares(found)
     for place, part in enumerate(_PARTS):
-        costs = [each[place] * found.scale.factor for each in parts.values()]
+        costs = [each.parts[place] * found.scale.factor for each in shares]
         if any(costs):
-            texts = [hover(f"{name}, {part}: {found.scale.show(each[place])}") for name, each in parts.items()]
+            texts = [hover(f"{each.label}, {part}: {found.scale.show(each.parts[place])}") for each in shares]
             figure.add_bar(
-                x=rounded(costs), y=[safe(f"{name}: {best[name]}") for name in parts], name=part, orientation="h",
+                x=rounded(costs), y=[safe(each.label) for each in shares], name=part, orientation="h",
                 marker={"color": COLOURS[place]}, hovertext=texts, hoverinfo="text",
             )  # fmt: skip
     figure.update_layout(barmode="stack", yaxis={"autorange": "reversed"}, bargap=0.35)
     figure.update_xaxes(title_text=f"cost of one query ({safe(found.scale.unit)})", rangemode="tozero")
-    return styled(figure, height=130 + 46 * len(parts))
+    return styled(figure, height=130 + 46 * len(shares))
 
 
 def scaling_figure(found: Findings, subtask: str) -> Figure:
-    """The scaling curves of one stage, a panel per model: posterior, trials, fitted curve and its knee.
+    """The scaling curves of one stage, a panel per model: posterior, trials, winner, fitted curve and its knee.
 
     Examples:
         >>> from agenttts import report
@@ -176,18 +179,17 @@ def preference_figure(found: Findings) -> Figure:
     return styled(figure, height=120 + 34 * len(weighed))
 
 
-def _add_progress(figure: Any, each: BestSoFar, colour: str, dash: str, *, column: int, legend: bool) -> None:
+def _add_progress(figure: Any, each: BestSoFar, colour: str, dash: str, *, axis: str, legend: bool) -> None:
     xs, scores = [point.taken for point in each.reached], [point.score for point in each.reached]
     bounds = [point.interval or Interval(point.score, point.score) for point in each.reached]
-    place = {"row": 1, "col": column}
-    band(figure, xs, bounds, colour, shape="hv", **place)
+    band(figure, xs, bounds, colour, shape="hv", meta=axis)
     shown = zip(xs, scores, bounds, strict=True)
     texts = [hover(each.row, f"{x:,.0f}: {y:.3f} ({low:.3f} to {high:.3f})") for x, y, (low, high) in shown]
     single = {"error_y": bars(scores, bounds, colour)} if len(scores) == 1 else {}
     line(
         figure, f"{each.row}, {counted(each.seeds, 'seed')}", xs, scores,
         pen={"color": colour, "dash": dash, "shape": "hv", "width": 2.5}, legendgroup=safe(each.row),
-        showlegend=legend, hovertext=texts, hoverinfo="text", **single, **place,
+        showlegend=legend, hovertext=texts, hoverinfo="text", meta=axis, **single,
     )  # fmt: skip
 
 
@@ -207,7 +209,7 @@ def _add_curve(figure: Any, curve: Curve, **place: Any) -> None:
     line(figure, "fitted curve", list(fitted), list(fitted.values()), pen=pen, legendgroup="fit", **place)
     knees = [] if curve.knee is None else [curve.knee]
     heights, said = [fitted[n] for n in knees], [hover(f"knee: flat from {n} samples on") for n in knees]
-    dots(figure, "its knee", knees, heights, said, marker=_SIGHTED, legendgroup="knee", **place)
+    dots(figure, "its knee", knees, heights, said, marker=_KNEE, legendgroup="knee", **place)
 
 
 def _add_samples(figure: Any, found: Findings, curve: Curve, **place: Any) -> None:
@@ -220,6 +222,12 @@ def _add_samples(figure: Any, found: Findings, curve: Curve, **place: Any) -> No
         scores = [trial.evaluation.score for trial in trials]
         texts = [told(found, trial) for trial in trials]
         dots(figure, name, counts, scores, texts, marker=marker, legendgroup=name, **place)
+    choice = found.best.allocation[curve.subtask]
+    won = [found.best] if choice.pairing == curve.model else []
+    dots(
+        figure, "recommended", [choice.samples for _ in won], [trial.evaluation.score for trial in won],
+        [told(found, trial) for trial in won], marker=_SIGHTED, legendgroup="recommended", **place,
+    )  # fmt: skip
     seen = [trial.allocation[curve.subtask].samples for trial in (*curve.on_curve, *curve.elsewhere)]
     ticks = _ticks([*curve.counts, *seen])
     figure.update_xaxes(

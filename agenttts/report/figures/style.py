@@ -21,6 +21,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 NEUTRAL = COLOURS[-1]
 _GRID = "rgba(128, 136, 148, 0.25)"
 _TEXT_WIDTH = 64
+_SWITCH_PX = 48
 _MOST_TEXT = 320
 
 
@@ -97,6 +98,23 @@ def styled(figure: Figure, *, height: int, top: int = 12) -> Figure:
     figure.update_xaxes(**axis, title=title)
     figure.update_yaxes(**axis, title=title)
     figure.update_annotations(font={"size": 13})
+    return figure
+
+
+def switched(figure: Figure, axes: Sequence[str]) -> Figure:
+    """The same figure with a switch of its horizontal axis: of its traces, those whose `meta` is the axis are shown."""
+    buttons = [
+        {
+            "label": axis,
+            "method": "update",
+            "args": [{"visible": [trace.meta == axis for trace in figure.data]}, {"xaxis.title.text": axis}],
+        }
+        for axis in axes
+    ]
+    place = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "direction": "right", "pad": {"b": 8}}
+    figure.update_traces(visible=False, selector=lambda trace: trace.meta != axes[0])
+    figure.update_xaxes(title_text=axes[0])
+    figure.update_layout(updatemenus=[{"type": "buttons", "buttons": buttons, **place}], margin_t=_SWITCH_PX)
     return figure
 
 

@@ -12,7 +12,17 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
-from agenttts.posterior.frontier import Expected, Frontier, Gain, estimates, frontier_of, gain_of
+from agenttts.posterior.frontier import (
+    Estimate,
+    Expected,
+    Frontier,
+    Gain,
+    cheapest_as_good,
+    estimates,
+    frontier_of,
+    gain_of,
+    passed_over,
+)
 from agenttts.posterior.insights import affordable, posterior, representative
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.report.findings.history import Moment, history, new_bests
@@ -124,14 +134,28 @@ class Findings:
         return self.surrogate.best(affordable(representative(self.trials), self.study.spec.budget))
 
     @cached_property
+    def cheapest(self) -> Trial:
+        """The cheapest trial that the posterior does not show to be worse than the recommended one; may be that one."""
+        answered = [trial for trial in self.trials if not trial.evaluation.refused]
+        return cheapest_as_good(self.surrogate, answered, self.best)
+
+    @cached_property
+    def passed_over(self) -> Estimate | None:
+        """The trial that scored most above the recommended one on the same examples, though no more is expected of it.
+
+        None where there is none.
+        """
+        return passed_over(self.surrogate, affordable(self.trials, self.study.spec.budget), self.best)
+
+    @cached_property
     def history(self) -> tuple[Moment, ...]:
         """What was known after every look; empty for a study begun before this was kept."""
-        return history(self.study.spec.sizes, self.archive)
+        return history(self.study.spec.sizes, self.archive, self.study.spec.budget)
 
     @cached_property
     def new_bests(self) -> Mapping[int, Trial]:
         """Round -> the trial that was recommended from then on, by what was known then: see `history.new_bests`."""
-        return new_bests(self.study.spec.sizes, self.archive)
+        return new_bests(self.study.spec.sizes, self.archive, self.study.spec.budget)
 
     @property
     def validation(self) -> Evaluation | None:

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from agenttts.llm.samples import Spend
 from agenttts.posterior.frontier import Expected, estimates
-from agenttts.posterior.insights import posterior
+from agenttts.posterior.insights import affordable, posterior
 from agenttts.posterior.surrogate import Sizes
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive, Look, Trial
@@ -33,19 +33,20 @@ class Moment:
     """What it was expected to score."""
 
 
-def history(sizes: Sizes, archive: Archive) -> tuple[Moment, ...]:
+def history(sizes: Sizes, archive: Archive, budget: float) -> tuple[Moment, ...]:
     """The moments of a study in their order; none where some trial does not tell when it saw what.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         archive: One study's.
+        budget: The study's, the largest where it has several; what costs more is not recommended.
     """
     looks = _looks(archive.trials)
     states = _states(looks, _selected(range(len(looks))))
-    return tuple(_moment(sizes, state, _scored_by_then(state, archive)) for state in states)
+    return tuple(_moment(sizes, state, _scored_by_then(state, archive), budget) for state in states)
 
 
-def new_bests(sizes: Sizes, archive: Archive) -> Mapping[int, Trial]:
+def new_bests(sizes: Sizes, archive: Archive, budget: float) -> Mapping[int, Trial]:
     """Round -> the trial that then became the recommended one, by what was known before the next round's trials.
 
     It may be of an earlier round and have seen more examples since. Of many rounds an even selection is judged, and a
@@ -57,7 +58,7 @@ def new_bests(sizes: Sizes, archive: Archive) -> Mapping[int, Trial]:
     became: dict[int, Trial] = {}
     last = None
     for state in _states(looks, ends):
-        best = posterior(sizes, (*state, *_scored_by_then(state, archive))).best(state)
+        best = posterior(sizes, (*state, *_scored_by_then(state, archive))).best(affordable(state, budget))
         if best.number != last:
             became[max(trial.round for trial in state)], last = best, best.number
     return became
@@ -97,9 +98,9 @@ def _scored_by_then(state: Sequence[Trial], archive: Archive) -> list[Trial]:
     return found
 
 
-def _moment(sizes: Sizes, state: Sequence[Trial], scored: Sequence[Trial]) -> Moment:
+def _moment(sizes: Sizes, state: Sequence[Trial], scored: Sequence[Trial], budget: float) -> Moment:
     surrogate = posterior(sizes, (*state, *scored))
-    best = surrogate.best(state)
+    best = surrogate.best(affordable(state, budget))
     return Moment(
         trials=len(state),
         examples=sum(len(trial.evaluation.results) for trial in state),

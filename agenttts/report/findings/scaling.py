@@ -24,7 +24,7 @@ class Curve:
         >>> from agenttts import report
         >>> curve = report.scaling_curves(found, "find")[0]
         >>> curve.model, curve.counts
-        ('small', (1, 2, 3, 4))
+        ('small', (1, 2, 3, 4, 5, 6))
     """
 
     subtask: str
@@ -42,8 +42,11 @@ class Curve:
 
     @property
     def knee(self) -> int | None:
-        """Fewest samples from which doubling is expected to gain less than a point; None where that is not seen."""
-        return None if self.fit is None or self.fit.knee >= self.counts[-1] else self.fit.knee
+        """Fewest samples from which doubling is expected to gain less than a point; None where that is not seen.
+
+        It is not seen on a curve that cannot be told from a flat one.
+        """
+        return self.fit.knee if self.fit is not None and self.fit.told and self.fit.knee < self.counts[-1] else None
 
     @property
     def fitted(self) -> dict[int, float]:
@@ -57,7 +60,7 @@ def scaling_curves(found: Findings, subtask: str) -> list[Curve]:
     Examples:
         >>> from agenttts import report
         >>> {curve.model: curve.knee for curve in report.scaling_curves(found, "find")}
-        {'small': 1}
+        {'small': None, 'large': None}
     """
     best = found.best.allocation
     prices = found.prices.get(subtask, {})

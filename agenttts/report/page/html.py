@@ -20,6 +20,7 @@ from agenttts._util.text import printable
 from agenttts.errors import ConfigError
 from agenttts.report.findings.comparison import Comparison, compare_runs
 from agenttts.report.findings.findings import Findings
+from agenttts.report.findings.untried import untried_models
 from agenttts.report.page import faults, story
 from agenttts.report.page.pictures import (
     PageTable,
@@ -67,6 +68,8 @@ def _study_page(found: Findings) -> str:
         insights=story.insights_heading(found),
         preference=preference_picture(found),
         hypotheses=story.hypotheses(found),
+        bridge=story.bridge(found),
+        untried=untried_models(found),
         saturation=story.saturation_table(found),
         interaction=story.interaction_table(found),
         timeline=story.timeline(found),

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from agenttts._util.numbers import counted
+from agenttts._util.numbers import Scale, counted
 from agenttts._util.stats import Interval
 from agenttts.posterior.curves import FittedCurve
 from agenttts.report.figures import figures
 from agenttts.report.findings.best_so_far import axes, best_so_far, moments, taken
 from agenttts.report.findings.comparison import Comparison
+from agenttts.report.findings.cost_shares import CostShare, cost_shares
 from agenttts.report.findings.evidence import WeighedModel, weighed_models
 from agenttts.report.findings.findings import Findings
 from agenttts.report.findings.scaling import Curve, scaling_curves
@@ -33,9 +34,10 @@ _HINDSIGHT = (
 _SCRATCH = " Tokens from scratch are those that the trials would take without the sample pool."
 _CURVES = (
     "More samples at one stage, as many as fit the budget while the other stages stay as recommended. Line and "
-    "band: expected score with its 95 % interval. Dashed: the mean of curves fitted to its draws. Diamond: its "
-    "knee, from which doubling the samples gains less than 0.01. Filled dots: observed scores of trials on this "
-    "curve; hollow ones: trials of this model whose other stages differ, which need not lie on it."
+    "band: expected score with its 95 % interval. Dashed: the mean of curves fitted to its draws. Triangle: its "
+    "knee, from which doubling the samples gains less than 0.01; none where the curve cannot be told from a flat one. "
+    "Filled dots: observed scores of trials on this curve, the recommended one in a diamond; hollow ones: trials of "
+    "this model whose other stages differ, which need not lie on it."
 )
 _FRONTIER = (
     "Every trial at its expected score (posterior mean over all trials), with its 95 % interval (drawn for the "
@@ -107,30 +109,31 @@ def progress_picture(found: Findings) -> Picture:
 
 def budget_picture(found: Findings) -> Picture:
     """Where the budget goes."""
-    best, budget, scale = found.best, found.study.spec.budget, found.scale
-    parts = {name: found.prices[name][choice.pairing].parts(choice.samples) for name, choice in best.allocation.items()}
-    totals = {name: sum(each) for name, each in parts.items()}
-    taken = {n: percent(total / best.cost) if best.cost > 0 else scale.number(total) for n, total in totals.items()}
-    shares = ", ".join(f"{name} takes {share}" for name, share in taken.items())
-    rows = [
-        [name, str(best.allocation[name]), *map(scale.number, (*parts[name], totals[name])),
-         taken[name]]
-        for name in parts
-    ]  # fmt: skip
+    best, baseline, scale, shares = found.best, found.archive.baseline, found.scale, cost_shares(found)
+    own = ", ".join(f"{each.stage} takes {_share(each, scale)}" for each in shares if each.trial.number == best.number)
+    left = f"{scale.number(found.study.spec.budget - best.cost)} of {scale.show(found.study.spec.budget)} are left"
+    beside = "" if baseline is None else f"; the baseline costs {scale.show(baseline.cost)}"
+    rows = [[each.label, *map(scale.number, (*each.parts, sum(each.parts))), _share(each, scale)] for each in shares]
     unit = scale.unit
     return Picture(
         name="budget",
         figure=figures.budget_figure(found),
-        caption=f"Cost of one query of the recommended allocation, in {unit}: reading the prompt once per request, "
-        "generating the samples, and what the aggregator itself asks a model (nothing where it only votes).",
-        finding=f"Of a query's cost, {shares}; {scale.number(budget - best.cost)} of {scale.show(budget)} are left.",
+        caption=f"Cost of one query of the recommended allocation and of the baseline, in {unit}: reading the prompt "
+        "once per request, generating the samples, and what the aggregator itself asks a model (nothing where it only "
+        "votes).",
+        finding=f"Of a query's cost, {own}; {left}{beside}.",
         table=PageTable(
-            headings=["stage", "allocation", f"prompt ({unit})", f"generation ({unit})", f"aggregation ({unit})",
+            headings=["stage", f"prompt ({unit})", f"generation ({unit})", f"aggregation ({unit})",
                       f"together ({unit})", "share"],
             rows=rows,
-            words=2,
         ),
     )  # fmt: skip
+
+
+def _share(each: CostShare, scale: Scale) -> str:
+    """What a stage takes of its allocation's cost."""
+    total = sum(each.parts)
+    return percent(total / each.trial.cost) if each.trial.cost > 0 else scale.number(total)
 
 
 def scaling_pictures(found: Findings) -> list[Picture]:
@@ -160,6 +163,8 @@ def _scaling_picture(found: Findings, stage: str, curves: Sequence[Curve], capti
 def _saturation(curve: Curve) -> str:
     if curve.fit is None:
         return f"{curve.model} can have at most {counted(curve.counts[-1], 'sample')}, too few for a curve"
+    if not curve.fit.told:
+        return f"{curve.model} has a curve that the trials cannot tell from a flat one"
     if curve.knee is None:
         return f"{curve.model} is still expected to gain at the {counted(curve.counts[-1], 'sample')} that fit"
     return f"{curve.model} should need no more than {counted(curve.knee, 'sample')}"
@@ -175,6 +180,8 @@ def _curve_row(curve: Curve) -> list[str]:
 
 
 def _knee(curve: Curve, fit: FittedCurve) -> str:
+    if not fit.told:
+        return "not told from flat"
     if curve.knee is None:
         return f"none within {curve.counts[-1]}"
     return f"{fit.knee} ({fit.knee_low} to {fit.knee_high})"

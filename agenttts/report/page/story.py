@@ -13,12 +13,13 @@ from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
 from agenttts.pipeline.pairing import paired, parted
+from agenttts.posterior.frontier import chances_behind
 from agenttts.posterior.insights import Hypothesis
-from agenttts.report.findings.evidence import told_evidence, told_guideline
+from agenttts.report.findings.evidence import told_evidence, told_guideline, weighed_models
 from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
-from agenttts.report.page.pictures import PageTable, percent, scored
-from agenttts.report.terminal.lines import cache_uses, nothing_bought, priced
+from agenttts.report.page.pictures import PageTable, chance, percent, scored
+from agenttts.report.terminal.lines import cache_uses, nothing_bought, passed_over_in_words, priced
 from agenttts.report.terminal.tables import numbered
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.evaluation import Evaluation
@@ -36,7 +37,7 @@ class Fact:
 
 
 def answer(found: Findings) -> list[Fact]:
-    """Score, cost, spend and what reuse saved, of a study."""
+    """Score, gain over the baseline, cost, spend and what reuse saved, of a study."""
     best, check, spec = found.best, found.validation, found.study.spec
     facts = [_score_fact("Held-out score", check, "held-out examples, fresh samples")] if check else []
     facts += _baseline_facts(found)
@@ -44,6 +45,7 @@ def answer(found: Findings) -> list[Fact]:
     share = f"{percent(best.cost / spec.budget)} of " if spec.budget > 0 else ""
     share = f"{share}the budget of {found.scale.show(spec.budget)}"
     facts.append(Fact(label="Cost of one query", value=found.scale.show(best.cost), note=share))
+    facts.append(_cheapest_fact(found))
     facts.append(_spend_fact(found))
     facts += [_reuse_fact(found)] if found.spend.reused_tokens else []
     return [*facts, _cache_fact(found)] if found.prefix_caches else facts
@@ -59,24 +61,35 @@ def _score_fact(label: str, evaluation: Evaluation, on: str) -> Fact:
 
 
 def _baseline_facts(found: Findings) -> list[Fact]:
-    """What the recommended allocation gains over what is used today."""
+    """What is used today, and what the recommended allocation gains over it."""
     baseline, gain = found.archive.baseline, found.gain
     if baseline is None:
         return []
+    evaluation = found.checks.get(baseline.allocation.key) or baseline.evaluation
     if gain is None:
-        return [
-            Fact(label="Gain over the baseline", value="none", note=f"it is recommended itself: {baseline.allocation}")
-        ]
+        same = baseline.allocation == found.best.allocation
+        note = "it is what is recommended" if same else "too few examples are shared to tell"
+        return [_baseline_fact(found, baseline, evaluation), Fact(label="Gain over it", value="none", note=note)]
     low, high = gain.interval
     where = "held-out examples" if gain.held_out else "examples of the search"
-    return [
-        Fact(
-            label="Gain over the baseline",
-            value=f"{gain.value:+.3f}",
-            note=f"95 % interval {low:+.3f} to {high:+.3f}, on the same {gain.examples} {where}; the baseline is "
-            f"{baseline.allocation} at {found.scale.show(baseline.cost)}",
-        )
-    ]
+    note = f"95 % interval {low:+.3f} to {high:+.3f}; mean difference on the same {gain.examples} {where}"
+    shown = _baseline_fact(found, baseline, evaluation if gain.held_out else baseline.evaluation)
+    return [shown, Fact(label="Gain over it", value=f"{gain.value:+.3f}", note=note)]
+
+
+def _baseline_fact(found: Findings, baseline: Trial, evaluation: Evaluation) -> Fact:
+    low, high = evaluation.interval
+    note = f"95 % interval {low:.3f} to {high:.3f}; {baseline.allocation}, at {found.scale.show(baseline.cost)}"
+    return Fact(label="Score of the baseline", value=f"{evaluation.score:.3f}", note=note)
+
+
+def _cheapest_fact(found: Findings) -> Fact:
+    label, cheapest = "Cheapest not shown to be worse", found.cheapest
+    if cheapest.number == found.best.number:
+        note = "every cheaper trial is worse, as far as the posterior is sure (97.5 %)"
+        return Fact(label=label, value="none cheaper", note=note)
+    note = f"trial {cheapest.number} ({cheapest.allocation}), expected at {_expected(found, cheapest)}"
+    return Fact(label=label, value=found.scale.show(cheapest.cost), note=note)
 
 
 def _spend_fact(found: Findings) -> Fact:
@@ -111,22 +124,29 @@ def _cache_fact(found: Findings) -> Fact:
 def how_sure(found: Findings) -> str:
     """The expected score of the best beside the next best's."""
     best = found.best
-    rest = [trial for trial in found.trials if trial.number != best.number]
+    rest = [trial for trial in found.trials if trial.number != best.number and not _equalled(found, trial)]
     said = (
         f"Over all trials, the true score of the recommended allocation is expected at {_expected(found, best)}: the "
         "mean of a posterior fitted to every trial, with its 95 % interval."
     )
     if found.validation is None:
         said += " It has not been checked on held-out examples."
+    if found.passed_over is not None:
+        said += f" {passed_over_in_words(found.passed_over, best, found.expected[best.number])}."
     if not rest:
-        return f"{said} There is no other trial to compare it with."
+        return f"{said} There is no other trial to compare it with that did better than a cheaper one on any example."
     second = max(rest, key=lambda trial: found.expected[trial.number].score)
-    apart = found.expected[best.number].interval.low > found.expected[second.number].interval.high
-    verdict = "the two intervals do not overlap" if apart else "the two intervals overlap: they may be equally good"
+    (better,) = chances_behind(found.surrogate, [second], best)
     return (
-        f"{said} The next best is trial {second.number} ({second.allocation}), expected at {_expected(found, second)} "
-        f"for {found.scale.show(second.cost)}; {verdict}."
+        f"{said} Of the others, most is expected of trial {second.number} ({second.allocation}), "
+        f"{_expected(found, second)} for {found.scale.show(second.cost)}; that the recommended one is really better "
+        f"has a probability of {chance(better)}."
     )
+
+
+def _equalled(found: Findings, trial: Trial) -> bool:
+    """Whether a cheaper trial did just as well, example by example: then it is not recommended."""
+    return any(each.cost < trial.cost and each.ties_with(trial) for each in found.trials)
 
 
 def _expected(found: Findings, trial: Trial) -> str:
@@ -139,7 +159,7 @@ def answer_lines(found: Findings) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.answer_lines(found)[:2]
-        ['find: small x2', 'answer: large x1']
+        ['find: small x5', 'answer: small x5']
     """
     allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
     facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]
@@ -178,7 +198,24 @@ def insights_heading(found: Findings) -> str:
 
 def hypotheses(found: Findings) -> list[str]:
     """The insights as the trials weighed them by then, in sentences; none while the trials were few."""
-    return [str(Hypothesis(**each)) for each in told_evidence(found).get("hypotheses", ())]
+    return [str(each) for each in _hypotheses(found)]
+
+
+def bridge(found: Findings) -> str:
+    """How rules that are not decided go with choices that are sure; empty where there is nothing to reconcile."""
+    undecided = sum(not each.decided for each in _hypotheses(found))
+    if not undecided or not any(each.chance is not None for each in weighed_models(found)):
+        return ""
+    rules = f"{undecided} of these rules are" if undecided > 1 else "One of these rules is"
+    return (
+        f"{rules} not decided, and yet a stage's model below may be nearly sure: that is another question. A rule "
+        "speaks of all models and numbers of samples, of which most were not tried; below, the best of a stage's "
+        "models within the budget is compared with the next best one, on which the trials concentrated."
+    )
+
+
+def _hypotheses(found: Findings) -> list[Hypothesis]:
+    return [Hypothesis(**each) for each in told_evidence(found).get("hypotheses", ())]
 
 
 def saturation_table(found: Findings) -> PageTable:
@@ -193,6 +230,8 @@ def saturation_table(found: Findings) -> PageTable:
 
 def _flat_from(curve: dict[str, Any]) -> list[str]:
     most, form = curve["counts"][-1], f"{curve['form']} ({curve['share']:.0%} of the draws)"
+    if not curve.get("told", True):  # studies of earlier versions did not keep it
+        return ["not told from flat", "", form, str(most)]
     if curve["knee"] >= most > 1:
         return ["still rising", "", form, str(most)]
     return [f"x{curve['knee']}", f"x{curve['knee_low']} to x{curve['knee_high']}", form, str(most)]
@@ -299,7 +338,7 @@ def trials_page_table(found: Findings) -> PageTable:
 def _trial_cells(found: Findings, trial: Trial) -> list[str]:
     evaluation = trial.evaluation
     return [
-        numbered(trial),
+        f"recommended {numbered(trial)}" if trial.number == found.best.number else numbered(trial),
         *map(str, trial.allocation.values()),
         found.scale.number(trial.cost),
         _expected(found, trial),

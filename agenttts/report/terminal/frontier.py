@@ -28,7 +28,7 @@ def frontier_table(found: Frontier, scale: Scale) -> Listing:
         >>> rich.print(report.frontier_table(found.frontier, found.scale))
          budget
         (MFLOP)  find      answer                  expected                held-out
-            320  small x2  large x1  1.008 (0.902 to 1.000)  1.000 (0.566 to 1.000)
+            320  small x5  small x5  0.997 (0.855 to 1.000)  1.000 (0.566 to 1.000)
         ...
     """
     points = found.points

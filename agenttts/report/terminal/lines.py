@@ -11,6 +11,7 @@ from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
+from agenttts.posterior.frontier import Estimate, Expected
 from agenttts.report.data.rows import stage_rows
 from agenttts.report.findings.history import new_bests
 from agenttts.report.findings.spending import study_prices, study_scale
@@ -31,7 +32,7 @@ def summary_lines(result: SearchResult) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.summary_lines(result)[:3]
-        ['Best allocation (by posterior mean over all trials):', '  find: small x2', '  answer: large x1']
+        ['Best allocation (by posterior mean over all trials):', '  find: small x5', '  answer: small x5']
     """
     best, check, scale = result.best, result.validation, study_scale(result.study)
     lines = ["Best allocation (by posterior mean over all trials):"]
@@ -46,6 +47,8 @@ def summary_lines(result: SearchResult) -> list[str]:
     lines += scored(
         best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched, flattered by the choice: "
     )
+    if result.passed_over is not None:
+        lines.append(passed_over_in_words(result.passed_over, best, result.expected))
     lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
@@ -89,6 +92,18 @@ def _cheapest_lines(result: SearchResult) -> list[str]:
         f"Cheapest not shown to be worse: trial {cheapest.number} ({cheapest.allocation}) at "
         f"{study_scale(result.study).rate(cheapest.cost)}"
     ]
+
+
+def passed_over_in_words(other: Estimate, best: Trial, expected: Expected) -> str:
+    """Why a trial that scored more than the recommended one on the same examples is not recommended."""
+    mine = {result.example for result in best.evaluation.results}
+    scores = [result.score for result in other.trial.evaluation.results if result.example in mine]
+    return (
+        f"Trial {other.trial.number} ({other.trial.allocation}) scored {sum(scores) / len(scores):.3f} on the same "
+        f"{counted(len(scores), 'example')}, but is expected at {other.expected.score:.3f}, the recommended one at "
+        f"{expected.score:.3f}: where a score differs from those of similar allocations, the posterior takes most of "
+        "it for chance, until more examples confirm it"
+    )
 
 
 def _checks(result: SearchResult) -> list[Evaluation]:
@@ -188,7 +203,7 @@ def trace_lines(
     """
     archive, steps = store.archive(study), store.steps(study)
     trials = [trial for trial in archive.trials if trial_number in (None, trial.number)]
-    bests = new_bests(study.spec.sizes, archive) if trial_number is None else {}
+    bests = new_bests(study.spec.sizes, archive, study.spec.budget) if trial_number is None else {}
     scale, reasons = study_scale(study), _MOST_REASONS if trial_number is None else None
     every = (trials, archive.refusals, steps) if trial_number is None else (trials,)
     lines: list[tuple[str, str]] = []
@@ -204,7 +219,8 @@ def trace_lines(
         for refusal in (refusal for refusal in archive.refusals if refusal.round == number):
             lines.append((f"rejected ({refusal.searcher})", f"{refusal.allocation}: {'; '.join(refusal.reasons)}"))
         if number in bests:
-            lines.append(("new best", f"trial {bests[number].number}, by what had been seen until then"))
+            within = f" within {scale.show(study.spec.budget)}" if study.spec.budgets else ""
+            lines.append(("new best", f"trial {bests[number].number}{within}, by what had been seen until then"))
     if not lines:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     return [(printable(heading), printable(body)) for heading, body in lines]

@@ -12,7 +12,7 @@ from rich.text import Text
 from agenttts._util.numbers import compact, counted, duration, interval
 from agenttts.db import Store, Study
 from agenttts.llm.samples import Spend
-from agenttts.posterior.insights import recommend
+from agenttts.report.findings.findings import Findings
 from agenttts.report.findings.spending import study_scale
 from agenttts.report.terminal.layout import Listing
 from agenttts.report.terminal.tables import trials_table
@@ -33,6 +33,8 @@ class Standing(NamedTuple):
     spend: Spend
     best: Trial | None
     """What would be recommended now; None before the first trial."""
+    cheapest: Trial | None
+    """The cheapest trial that is not shown to be worse; None before the first trial."""
     check: Evaluation | None
     """The held-out check of its best trial, once it was made."""
 
@@ -40,11 +42,10 @@ class Standing(NamedTuple):
     def read(cls, store: Store, study: Study) -> Standing:
         """What the store holds of a study."""
         archive = store.archive(study)
-        best = None
-        if archive.trials:
-            best = recommend(study.spec.sizes, archive.trials, archive.untried, budget=study.spec.budget)
-        check = None if best is None else store.validation(study, best.allocation)
-        return cls(study, archive, store.spend(study), best, check)
+        if not archive.trials:
+            return cls(study, archive, store.spend(study), None, None, None)
+        found = Findings.read(store, study)
+        return cls(study, found.archive, found.spend, found.best, found.cheapest, found.validation)
 
 
 def standing_view(now: Standing) -> Group:
@@ -84,6 +85,10 @@ def standing_lines(now: Standing) -> list[str]:
     lines.append(f"      {best.allocation}")
     if now.check is not None:
         lines.append(f"held out  {now.check.score:.3f} ({interval(now.check.interval)})")
+    if now.cheapest is not None and now.cheapest.number != best.number:
+        scale = study_scale(now.study)
+        lines.append(f"cheapest not shown to be worse  trial {now.cheapest.number}, {scale.show(now.cheapest.cost)}")
+        lines.append(f"      {now.cheapest.allocation}")
     return lines
 
 

@@ -24,7 +24,7 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
         >>> from agenttts import report
         >>> rich.print(report.studies_table([report.study_row(store, study)]))
         study  environment  method     budget  seed  trials  best seen      tokens
-        first  toy          agent   320 MFLOP     0       8      1.000  175 bought
+        first  toy          agent   320 MFLOP     0       8      1.000  170 bought
     """
 
     def column(heading: str, cell: str, *, number: bool = False, rank: int = 0) -> Column:
@@ -107,7 +107,7 @@ def comparison_table(comparisons: Sequence[Comparison], notes: Sequence[str] = (
                            score on   trial   tokens
                            held-out  of the     from
         method  seeds  examples  winner  scratch
-        agent       1     1.000     7.0      870
+        agent       1     1.000     8.0      870
     """
     headings, rows, own_notes = comparison_cells(comparisons)
     first, *others = zip(headings, _COMPARISON_RANKS, zip(*rows, strict=True), strict=True)

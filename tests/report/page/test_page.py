@@ -10,20 +10,24 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.samples import Spend
-from agenttts.report import Findings, read_findings, report_html, trace_lines
+from agenttts.posterior.curves import Floats, fit_curve
+from agenttts.protocols import Searcher
+from agenttts.report import Curve, Findings, read_findings, report_html, trace_lines
+from agenttts.report.findings.untried import untried_models
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation, ExampleResult
-from agenttts.study.trial import AgentStep, Proposal, Refusal
+from agenttts.study.trial import AgentStep, Archive, Proposal, Refusal
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;%{x}<b>{{ 7 * 7 }}\x1b[31m"
 _VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -170,6 +174,67 @@ def test_what_a_model_wrote_is_text_everywhere(hostile: Findings) -> None:
     assert any("alert(1)" in html.unescape(text) for text in strings(page.figures))
 
 
+def test_progress_is_one_panel_with_a_switch_of_its_axis(found: Findings) -> None:
+    figure = Page(report_html([found])).figures["progress"]
+    (menu,) = figure["layout"]["updatemenus"]
+    assert [button["label"] for button in menu["buttons"]] == ["trials", "example evaluations", "tokens bought"]
+    assert len([name for name in figure["layout"] if name.startswith("xaxis")]) == 1
+    for button in menu["buttons"]:
+        visible, title = button["args"]
+        shown = [trace for trace, seen in zip(figure["data"], visible["visible"], strict=True) if seen]
+        assert {trace["meta"] for trace in shown} == {button["label"]} == {title["xaxis.title.text"]}
+
+
+async def test_the_baseline_the_winner_and_what_was_never_tried_are_shown(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    first = Allocation({"find": ("small", 1), "answer": ("small", 1)})
+    result = await search(
+        toy_environment, _OneModel(), toy_space, store, study_name="s", limits=Limits(trials=5), baseline=first
+    )
+    (found,) = read_findings(store, ["s"])
+    page = Page(report_html([found]))
+    assert result.baseline_check is not None
+    assert f"Score of the baseline {result.baseline_check.score:.3f}" in page.said
+    assert "Cheapest not shown to be worse" in page.said and f"recommended {found.best.number} " in page.said
+    bars = page.figures["budget"]["data"][0]["y"]
+    assert bars[-2:] == ["baseline, find: small x1", "baseline, answer: small x1"] and len(bars) == 4
+    assert [trace["x"] for trace in page.figures["scaling-find"]["data"] if trace["name"] == "recommended"][0] != [None]
+    assert "No trial used large at find: it fits the budget only where other stages cost less" in page.said
+    alone = replace(found, archive=replace(found.archive, trials=found.trials[:1]))
+    assert untried_models(alone)[0].startswith(
+        "No trial used large at find: beside the recommended other stages it is expected at 0."
+    )
+    tight = replace(found, study=replace(found.study, details={**found.study.details, "prices": {"find": {}}}))
+    assert untried_models(tight)[0].startswith("No trial used large at find: it does not fit the budget")
+
+
+async def test_no_knee_is_shown_where_a_curve_cannot_be_told_from_a_flat_one() -> None:
+    rng, counts = np.random.default_rng(0), (1, 2, 4, 8, 16)
+    flat = 0.5 + 0.1 * rng.standard_normal((200, 1)) + 0.02 * rng.standard_normal((200, 5))
+    rising = flat + np.array([-0.3, -0.1, 0.0, 0.0, 0.0])
+    assert not fit_curve(counts, flat).told and fit_curve(counts, rising).told
+    assert curve_of(flat).knee is None and curve_of(rising).knee is not None
+
+
+def curve_of(draws: Floats) -> Curve:
+    counts = (1, 2, 4, 8, 16)
+    return Curve(
+        subtask="find", model="small", counts=counts, expected=(), fit=fit_curve(counts, draws), on_curve=(),
+        elsewhere=(),
+    )  # fmt: skip
+
+
+class _OneModel(Searcher):
+    """Tries one model at each stage."""
+
+    name = "one-model"
+
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        small = [a for a in space.enumerate() if a["find"].model == "small" and a["answer"].model == "large"]
+        return [Proposal(a) for a in small if a not in archive.tried][:count]
+
+
 async def test_hostile_names_are_text_in_figures(
     toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
 ) -> None:
@@ -189,9 +254,9 @@ async def test_several_studies_are_compared_with_bands(
             await searched(toy_environment, toy_space, store, f"{method}-s{seed}", method=method, seed=seed)
     page = Page(report_html(read_findings(store, ["random-*", "tpe-s0", "tpe-s1"])))
     assert list(page.figures) == ["progress", "recommended"]
-    names = [trace.get("name") for trace in page.figures["progress"]["data"] if trace.get("showlegend", True)]
-    assert names == ["random, 2 seeds", "tpe, 2 seeds"]
-    assert sum(trace.get("fill") == "tonexty" for trace in page.figures["progress"]["data"]) == 6
+    shown = [trace for trace in page.figures["progress"]["data"] if trace.get("visible", True)]
+    assert [trace["name"] for trace in shown if trace.get("showlegend", True)] == ["random, 2 seeds", "tpe, 2 seeds"]
+    assert sum(trace.get("fill") == "tonexty" for trace in shown) == 2
     assert "4 studies of toy" in page.said and "2 methods compared" in page.said
 
 

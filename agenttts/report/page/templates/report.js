@@ -23,13 +23,44 @@ function dressed(layout) {
   return dressedLayout;
 }
 
+// A figure's switch is made of the page's own controls: they can be reached by keyboard and follow its colours.
+function addSwitch({ element, figure }) {
+  const [menu] = figure.layout.updatemenus ?? [];
+  if (!menu) return;
+  delete figure.layout.updatemenus;
+  figure.layout.margin.t = 12;
+  const group = document.createElement("fieldset");
+  const legend = document.createElement("legend");
+  legend.textContent = "Shown against";
+  group.append(legend, ...menu.buttons.map((button, place) => {
+    const label = document.createElement("label");
+    const input = Object.assign(document.createElement("input"), {
+      type: "radio", name: `switch-${element.id}`, checked: place === 0,
+    });
+    input.addEventListener("change", () => {
+      const [{ visible }, titles] = button.args;
+      figure.data.forEach((trace, index) => { trace.visible = visible[index]; });
+      figure.layout.xaxis.title.text = titles["xaxis.title.text"];
+      draw();
+    });
+    label.append(input, ` ${button.label}`);
+    return label;
+  }));
+  element.parentElement.before(group);
+}
+
 function draw() {
   for (const { element, figure } of plots) {
     Plotly.react(element, figure.data, dressed(figure.layout), { responsive: true, displayModeBar: false });
   }
 }
 
+plots.forEach(addSwitch);
 draw();
+const wide = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+});
+document.querySelectorAll(".scroll").forEach((element) => wide.observe(element));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 matchMedia("print").addEventListener("change", draw);
 addEventListener("beforeprint", () => {
