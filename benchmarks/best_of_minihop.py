@@ -37,7 +37,7 @@ class Recording(SamplePool):
         self, client: ChatClient, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
     ) -> Draw:
         drawn = await client.complete(model, messages, sampling, start=0, samples=samples, seed=0)
-        return Draw(drawn.samples, drawn.prompt_tokens, Spend())
+        return Draw(f"{model.name} {messages}", drawn.samples, drawn.prompt_tokens, Spend())
 
 
 def parsing_once(subtask: Subtask) -> Subtask:

@@ -49,7 +49,7 @@ def test_efforts_are_variants_of_one_served_model() -> None:
         (lambda: untyped.Model("m", effort=3), "model 'm': effort must be text without NUL or half"),
         (lambda: untyped.Model("m", request=["effort"]), "model 'm': request must be a mapping, not ['effort']"),
         (lambda: Model("m", request={"n": 2}), "model 'm': 'n' is decided with each request"),
-        (lambda: untyped.Model("m", headers={"api-key": 1}), "the environment variable of header 'api-key' must be"),
+        (lambda: untyped.Model("m", headers={"api-key": 1}), "header 'api-key' must be the name of an environment"),
     ],
 )
 def test_what_is_no_variant_is_one_sentence(make: Any, message: str) -> None:

@@ -28,6 +28,8 @@ _OF_FIELDS = (
 """What class decorators and metaclasses keep of the fields that a class declares."""
 _GENERATED = {"__attrs_attrs__", "__dataclass_fields__", "_fields"}
 _MACHINERY = {"_abc_impl", "__dict__", "__weakref__", "__identity__", "__wrapped__"}
+_LAZY = {"__annotate__", "__annotate_func__", "__annotations_cache__", "__classdictcell__"}
+"""What works out annotations when they are asked for, from Python 3.14 on."""
 _DISPATCH = "singledispatch.<locals>.wrapper"
 """Of `functools`: its closure holds what it dispatched before."""
 _COMPUTED = {"globals", "locals", "eval", "exec", "__import__", "import_module"}
@@ -179,7 +181,7 @@ def _file_of(kind: type) -> str | None:
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
     """The attributes of a class: code and data that its user set, and the fields that it declares."""
     generated = bool(_GENERATED & vars(kind).keys())
-    for name, member in sorted(vars(kind).items()):
+    for name, member in sorted(_own_members(kind).items()):
         if isinstance(member, GetSetDescriptorType | MemberDescriptorType) or name in _MACHINERY:
             continue
         is_code = isinstance(member, FunctionType | classmethod | staticmethod | property)
@@ -187,6 +189,17 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
             yield name, member
         elif not is_code and not _is_reserved(kind, name):
             yield name, member
+
+
+def _own_members(kind: type) -> dict[str, Any]:
+    """The class's dictionary, with its annotations where they are still to be worked out."""
+    members = {name: member for name, member in vars(kind).items() if name not in _LAZY}
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        if found := annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF):
+            members["__annotations__"] = found
+    return members
 
 
 def _documentation(kind: type) -> str:

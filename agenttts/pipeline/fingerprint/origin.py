@@ -17,7 +17,7 @@ from agenttts.pipeline.fingerprint.code import class_source
 
 _STANDARD_LIBRARY = Path(os.__file__).parent
 _INSTALLED = {"site-packages", "dist-packages"}
-_OF_PYTHON = {"__dict__", "__slots__", "__annotations__", "__orig_bases__"}
+_OF_PYTHON = {"__dict__", "__slots__", "__annotations__", "__annotate_func__", "__orig_bases__"}
 
 
 class Origin(Enum):
