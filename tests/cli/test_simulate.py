@@ -24,6 +24,7 @@ def banner(shell: Shell) -> Iterator[list[str]]:
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[str]) -> None:
     assert banner[0] == "SIMULATION: no LLM runs, and no score says anything of a real model."
     assert "hotpotqa: 10 examples of" in banner[1]

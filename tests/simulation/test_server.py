@@ -280,6 +280,7 @@ async def test_faults_are_lived_through_and_change_no_answer(fault: dict[str, An
     assert troubled.usage["answer"].samples == whole.usage["answer"].samples == 50
 
 
+@pytest.mark.slow
 async def test_broken_json_fails_the_example_or_where_it_is_frequent_the_trial(serve: Serve) -> None:
     with pytest.raises(EndpointError, match="answered something that is not JSON"):
         await evaluate(serve(garbled=1.0))

@@ -13,7 +13,7 @@ from tests.view.conftest import LINK, STUDY, Searched
 BACKGROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="the browser tests need Chromium")]
 
 
 @pytest.fixture(scope="module")
