@@ -23,6 +23,7 @@ def run(script: str, *arguments: str, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
+@pytest.mark.slow
 def test_the_table_is_titled_as_simulated_and_says_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     methods = ("random", "llm-zs", "mlcopilot")
@@ -36,6 +37,7 @@ def test_the_table_is_titled_as_simulated_and_says_what_was_left_out(monkeypatch
     assert lines[-1] == "Not asked for with --methods: agent, tpe, gp, agenttts-paper, agenthpo."
 
 
+@pytest.mark.slow
 def test_methods_that_ask_an_llm_join_when_there_is_one(
     endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_what_is_measured_prices_a_search(shell: Shell, endpoint: FakeEndpoint) 
     assert "allocations cost at most 500 GPU ms per query" in text
 
 
+@pytest.mark.slow
 def test_the_calibration_is_kept_with_the_study_its_file_and_its_report(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def test_one_search_serves_several_budgets(shell: Shell, endpoint: FakeEndpoint)
 ABLATE = "ablate mine.py:environment --budget 100 --trials 5 --seeds 1 --llm none"
 
 
+@pytest.mark.slow
 def test_the_agent_is_ablated_in_one_table(shell: Shell) -> None:
     rows = {row["method"]: row for row in shell.json(ABLATE)}
     assert list(rows) == [
@@ -329,6 +330,7 @@ def test_of_a_recording_what_the_llm_took_is_told_apart(shell: Shell, endpoint: 
     assert told in " ".join(shell("trace").split())
 
 
+@pytest.mark.slow
 def test_a_comparison_gives_the_llm_to_the_methods_that_ask_one(shell: Shell, endpoint: FakeEndpoint) -> None:
     endpoint.models.append("wise")
     said = shell(

@@ -78,7 +78,7 @@ def require_agreement(space: SearchSpace, everything: Sequence[Allocation]) -> s
 stages = st.lists(st.sets(st.sampled_from("abcdef"), min_size=1, max_size=3).map(sorted), min_size=1, max_size=3)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(stages, st.integers(-12, 12), st.data())
 def test_a_budget_that_is_a_cost_holds_exactly_what_costs_no_more(
     names: list[list[str]], power: int, data: st.DataObject
@@ -95,7 +95,7 @@ def test_a_budget_that_is_a_cost_holds_exactly_what_costs_no_more(
     assert feasible == {each for each in everything if costs[each] <= costs[chosen] + 1e-3}
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(stages, st.integers(-12, 12), st.floats(-3, 8))
 @example([["a", "e"]], 1, 2.225073858507203e-309)
 def test_any_budget_holds_what_costs_no_more(names: list[list[str]], power: int, share: float) -> None:

@@ -86,7 +86,9 @@ async def searched(found: LiveEnvironment, store: Store, trials: int = 6) -> Sea
     return await search(found, agent, space, store, study_name="s", limits=Limits(trials=trials), parallel=2)
 
 
-@pytest.mark.parametrize("task", ANSWERERS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(each, marks=[pytest.mark.slow] * (each == "chatdev")) for each in ANSWERERS]
+)
 async def test_a_task_is_searched_from_end_to_end_through_faults(task: str, serve: Serve, store: Store) -> None:
     found = asking(serve(task, **FAULTS), task)
     result = await searched(found, store, trials=4)
