@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
-from agenttts.execution.exchange import Exchange
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.pipeline import Model, Pipeline
@@ -104,13 +103,6 @@ class Environment(ABC):
             LimitReached: When a limit on spending stops a request; what was paid for stays in the pool.
             EndpointError: When a server is gone or given up, or no example was answered.
         """
-
-    async def exchanges(self, allocation: Allocation, example: str, *, pool: SamplePool) -> Sequence[Exchange]:
-        """What an evaluation of one example asked its models and what they said, as far as the pool holds it.
-
-        Nothing is requested or paid for; empty where it is not known.
-        """
-        return ()
 
     async def prefix_caches(self) -> Mapping[str, CacheUse]:
         """Model -> what its server has found of its prompts in its prefix cache so far; of servers that tell."""

@@ -89,16 +89,13 @@ class Overview:
 
     def rounds(self, study: Study, *, limit: int, offset: int = 0) -> list[int]:
         """A page of the numbers of the rounds, the newest first."""
-        numbers = [select(table.c.round).where(table.c.study_id == study.id) for table in (t.trials, t.steps)]
-        both = numbers[0].union(numbers[1]).subquery()
+        both = _rounds(study)
         page = select(both.c.round).order_by(both.c.round.desc()).limit(limit).offset(offset)
         return [row.round for row in self._rows(page)]
 
     def count_rounds(self, study: Study) -> int:
         """How many rounds there are."""
-        numbers = [select(table.c.round).where(table.c.study_id == study.id) for table in (t.trials, t.steps)]
-        both = numbers[0].union(numbers[1]).subquery()
-        return int(self._rows(select(func.count()).select_from(both))[0][0])
+        return int(self._rows(select(func.count()).select_from(_rounds(study)))[0][0])
 
     def trials_of(self, study: Study, rounds: Sequence[int]) -> list[Trial]:
         """The trials of these rounds."""
@@ -123,6 +120,12 @@ class Overview:
 
     def _rows(self, statement: Any) -> list[Row[Any]]:
         return list(read(self._engine, lambda connection: connection.execute(statement).all()))
+
+
+def _rounds(study: Study) -> Any:
+    """The numbers of a study's rounds, those with trials and those with steps of the agent."""
+    one, other = (select(table.c.round).where(table.c.study_id == study.id) for table in (t.trials, t.steps))
+    return one.union(other).subquery()
 
 
 def _id(row: Row[Any]) -> int:

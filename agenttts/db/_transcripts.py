@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, insert, select
 
 from agenttts._util.text import bounded, storable
 from agenttts.db import _schema as t
@@ -139,21 +139,18 @@ class TranscriptTable:
             example: Of this example alone.
             failed: Only of examples that failed, or with samples that could not be used or were cut.
         """
-        table = t.transcripts.c
-        wanted = select(t.transcripts).where(table.study_id == study_id)
-        wanted = wanted.order_by(table.trial, table.id).limit(_AT_ONCE)
+        table, wanted = t.transcripts.c, list[ColumnElement[bool]]()
         if trial is not None:
-            wanted = wanted.where(table.trial == trial)
+            wanted.append(table.trial == trial)
         if example is not None:
-            wanted = wanted.where(table.example == storable(example))
+            wanted.append(table.example == storable(example))
         if failed:
-            wanted = wanted.where(table.failed | (table.unusable > 0) | (table.cut > 0))
-        page = self._rows(wanted)
+            wanted.append(table.failed | (table.unusable > 0) | (table.cut > 0))
+        page = self.after(study_id, (0, 0), _AT_ONCE, *wanted)
         while page:
-            yield from map(_transcript, page)
-            last = page[-1]
-            further = (table.trial > last.trial) | ((table.trial == last.trial) & (table.id > last.id))
-            page = self._rows(wanted.where(further)) if len(page) == _AT_ONCE else []
+            yield from page
+            last = page[-1].trial, page[-1].id
+            page = self.after(study_id, last, _AT_ONCE, *wanted) if len(page) == _AT_ONCE else []
 
     def worst(self, study_id: int, *, limit: int, offset: int = 0) -> list[StoredTranscript]:
         """Those of examples that failed, then those with most samples that could not be used, or were cut."""
@@ -174,11 +171,13 @@ class TranscriptTable:
         rows = self._rows(select(t.transcripts).where(*mine, table.example == storable(example)).limit(1))
         return _transcript(rows[0]) if rows else None
 
-    def after(self, study_id: int, place: tuple[int, int], limit: int) -> list[StoredTranscript]:
+    def after(
+        self, study_id: int, place: tuple[int, int], limit: int, *also: ColumnElement[bool]
+    ) -> list[StoredTranscript]:
         """The next ones after a (trial, id), in that order: for looking through all of them piece by piece."""
         table, (trial, id_) = t.transcripts.c, place
         further = (table.trial > trial) | ((table.trial == trial) & (table.id > id_))
-        wanted = select(t.transcripts).where(table.study_id == study_id, table.trial >= trial, further)
+        wanted = select(t.transcripts).where(table.study_id == study_id, table.trial >= trial, further, *also)
         return [_transcript(row) for row in self._rows(wanted.order_by(table.trial, table.id).limit(limit))]
 
     def given(self, study_id: int, examples: Sequence[str]) -> dict[str, dict[str, Any]]:

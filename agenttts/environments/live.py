@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,8 +21,7 @@ from agenttts.environments.examples import load_examples
 from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_of
 from agenttts.environments.scoring import copied, probe_metrics
 from agenttts.environments.watched import WatchedRun
-from agenttts.errors import ConfigError, LimitReached
-from agenttts.execution.exchange import Exchange
+from agenttts.errors import ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.execution.prompts import check_templates
 from agenttts.llm.endpoint import shown_url
@@ -291,13 +289,6 @@ class LiveEnvironment(Environment):
         """One example under an allocation, to be run with all that is asked and said on the way."""
         row = copied(self.example(example))
         return WatchedRun(self.pipeline, allocation, row, self.client, pool, self.embedder, completer=self.completer)
-
-    async def exchanges(self, allocation: Allocation, example: str, *, pool: SamplePool) -> Sequence[Exchange]:
-        """See `protocols.Environment.exchanges`."""
-        run = self.watched_run(allocation, example, pool.without_requests())
-        with suppress(LimitReached):  # what the pool does not hold ends it
-            await run.outcome()
-        return run.asked
 
     @property
     def completer(self) -> Completer:

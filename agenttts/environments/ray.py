@@ -38,7 +38,6 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.registry import environment
 from agenttts.environments.scored import ExampleOutcome, evaluation_of
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.execution.exchange import Exchange
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.asking import Patience
@@ -170,10 +169,6 @@ class RayEnvironment(Environment):
     def waiting(self) -> str:
         """See `protocols.Environment.waiting`."""
         return self._session.pulse.notice
-
-    async def exchanges(self, allocation: Allocation, example: str, *, pool: SamplePool) -> Sequence[Exchange]:
-        """See `protocols.Environment.exchanges`."""
-        return await self._searched.exchanges(allocation, example, pool=pool)
 
     async def prefix_caches(self) -> Mapping[str, CacheUse]:
         """Those of what is searched."""

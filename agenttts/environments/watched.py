@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.environments.scored import ExampleOutcome, ScoredRun
 from agenttts.errors import EndpointError
-from agenttts.execution.exchange import Exchange
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.pipeline import Message, Model, Sampling, Subtask
 from agenttts.space.allocation import Allocation, Choice
 
 if TYPE_CHECKING:
     from agenttts.environments.live import LiveEnvironment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One draw of samples: who was asked what, and what was said."""
+
+    subtask: str
+    model: str
+    messages: Sequence[Message]
+    replies: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)

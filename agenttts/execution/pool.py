@@ -95,10 +95,6 @@ class SamplePool:
         """The same samples, study and meter under another namespace."""
         return SamplePool(self._samples, study_id=self.study_id, namespace=namespace, meter=self.meter)
 
-    def without_requests(self) -> SamplePool:
-        """The same samples, of which a draw of one that is missing raises LimitReached; nothing is counted or paid."""
-        return SamplePool(self._samples, namespace=self.namespace, meter=Meter(max_tokens=0))
-
     async def draw(
         self, client: Completer, model: Model, messages: Sequence[Message], sampling: Sampling, samples: int
     ) -> Draw:

@@ -30,7 +30,7 @@ from agenttts.errors import (
 from agenttts.execution.drawn import LookedAt, as_drawn, why_unusable
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
-from agenttts.execution.threads import room
+from agenttts.execution.threads import threads_of
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
@@ -89,7 +89,7 @@ class ExampleRun:
         """The pipeline's output."""
         if self.pipeline.run is not None:
             # A program within another's example has its turn already.
-            turn = room(asyncio.get_running_loop()).examples if _STEPS.get(None) is None else nullcontext()
+            turn = threads_of(asyncio.get_running_loop()).examples if _STEPS.get(None) is None else nullcontext()
             async with turn:
                 return await self._program(self.pipeline.run)
         tasks: dict[str, asyncio.Task[Any]] = {}
@@ -388,7 +388,7 @@ class Step(StageRun):
                 )
         except RuntimeError:
             pass  # a thread without a loop: as it should be
-        return room(self._loop).wait(asking, self._loop)
+        return threads_of(self._loop).wait(asking, self._loop)
 
 
 _STEPS: ContextVar[Mapping[str, Step]] = ContextVar("agenttts_steps")

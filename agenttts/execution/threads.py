@@ -25,7 +25,7 @@ _NEVER_WAITING = 64
 T = TypeVar("T")
 
 
-class Room:
+class LoopThreads:
     """What the programs of one event loop share."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,11 +51,11 @@ class Room:
             self._waiting.release()
 
 
-_ROOMS: WeakKeyDictionary[asyncio.AbstractEventLoop, Room] = WeakKeyDictionary()
+_OF_LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopThreads] = WeakKeyDictionary()
 
 
-def room(loop: asyncio.AbstractEventLoop) -> Room:
+def threads_of(loop: asyncio.AbstractEventLoop) -> LoopThreads:
     """That of an event loop; called in it the first time."""
-    if loop not in _ROOMS:
-        _ROOMS[loop] = Room(loop)
-    return _ROOMS[loop]
+    if loop not in _OF_LOOPS:
+        _OF_LOOPS[loop] = LoopThreads(loop)
+    return _OF_LOOPS[loop]

@@ -40,7 +40,7 @@ class SearchEnding:
         """Recommend, and check the recommendation."""
         if not self.search.archive.trials:
             raise LimitReached(f"the search ended before its first trial was complete: {stopped}")
-        await require_some_use(self.search, least=1)
+        require_some_use(self.search, least=1)
         stuck = await self._complete()
         chosen, found = self._recommended(stuck)
         best, baseline = chosen[0], self.search.archive.baseline

@@ -21,7 +21,7 @@ def is_hopeless(evaluation: Evaluation) -> bool:
     return bool(_unparsed(evaluation)) or evaluation.failures == len(evaluation.results)
 
 
-async def require_some_use(search: RunningSearch, *, least: int = _TRIALS) -> None:
+def require_some_use(search: RunningSearch, *, least: int = _TRIALS) -> None:
     """Make sure that something comes of some trial, once there are enough to tell.
 
     Raises:
@@ -34,7 +34,7 @@ async def require_some_use(search: RunningSearch, *, least: int = _TRIALS) -> No
     trial = trials[-1]
     raise ConfigError(
         f"in none of {len(trials)} trials could anything of the pipeline be used: {_reason(trial.evaluation)}"
-        f"{await _quoted(search, trial)}; nothing is recommended: change the prompt or the parser, and look at it with "
+        f"{_quoted(search, trial)}; nothing is recommended: change the prompt or the parser, and look at it with "
         "`agenttts check`"
     )
 
@@ -51,14 +51,16 @@ def _unparsed(evaluation: Evaluation) -> list[str]:
     return [name for name, used in evaluation.usage.items() if 0 < used.samples <= used.unparsable]
 
 
-async def _quoted(search: RunningSearch, trial: Trial) -> str:
-    """What the stage that is to blame was asked and said, as the pool holds it."""
-    example = trial.evaluation.results[0].example
-    exchanges = await search.environment.exchanges(trial.allocation, example, pool=search.pool)
-    if not exchanges:
+def _quoted(search: RunningSearch, trial: Trial) -> str:
+    """What the stage that is to blame was asked and said, as the store holds it."""
+    transcripts, useless = search.store.transcripts, _unparsed(trial.evaluation)
+    first = next(transcripts.of(search.study.id, trial=trial.number), None)
+    stages = [stage for stage in first.stages if stage.drawn] if first else []
+    if not stages:
         return ""
-    useless = _unparsed(trial.evaluation)
-    asked = next((each for each in exchanges if each.subtask in useless), exchanges[-1])
-    prompt = one_line(bounded(message_text(asked.messages[-1]), _MOST_QUOTED))
-    reply = one_line(bounded(asked.replies[0], _MOST_QUOTED)) if asked.replies else ""
-    return f". For example, subtask {asked.subtask!r} asked {asked.model}: {prompt!r}, which said: {reply!r}"
+    stage = next((each for each in stages if each.stage in useless), stages[-1])
+    drawn = stage.drawn[0]
+    kept = transcripts.texts([stage])[drawn.key]
+    prompt = one_line(bounded(message_text(kept.prompt.messages[-1]), _MOST_QUOTED))
+    reply = one_line(bounded(kept.samples[0].text, _MOST_QUOTED)) if kept.samples else ""
+    return f". For example, subtask {stage.stage!r} asked {drawn.model}: {prompt!r}, which said: {reply!r}"

@@ -76,7 +76,7 @@ class SearchLoop:
                 self.search.catch_up()
                 return str(limit)
             self.search.catch_up()
-            await require_some_use(self.search)
+            require_some_use(self.search)
             empty_rounds = 0 if proposals else empty_rounds + 1
             if empty_rounds == _MAX_EMPTY_ROUNDS or (empty_rounds and self._exhausted()):
                 return f"{self.search.plan.searcher.name} has nothing new to propose"
