@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
-from agenttts.agent.evidence import gather_evidence
+from agenttts.agent.gathering import gather_evidence
 from agenttts.agent.planner import Insights, PlannedProposals, Planner, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner

@@ -19,11 +19,12 @@ import numpy as np
 from agenttts._util.numbers import Scale, as_budget
 from agenttts.errors import BudgetTooSmall, ConfigError
 from agenttts.pipeline import Pipeline, Subtask
-from agenttts.pipeline.pairing import Pairing, option_faults, read_options, write_options
+from agenttts.pipeline.pairing import Pairing
 from agenttts.space.allocation import Allocation, Choice
+from agenttts.space.choices import choice_faults
 from agenttts.space.combinations import Combinations, Options, restrict, walk
 from agenttts.space.cost import CostModel
-from agenttts.space.counts import MOST_SAMPLES, bound, least_of, most_of, next_counts, samples_in_words
+from agenttts.space.counts import MOST_SAMPLES, bound, least_of, most_of, next_counts
 from agenttts.space.limit import Grid, limit, tolerance
 
 _SHOWN = 100
@@ -173,21 +174,8 @@ class SearchSpace:
     def _choice_faults(self, allocation: Allocation) -> list[str]:
         faults = [f"there is no subtask {name!r}" for name in allocation if name not in self._cheapest_costs]
         for subtask in self.pipeline.subtasks:
-            faults += self._subtask_faults(subtask, allocation)
+            faults += choice_faults(subtask, allocation)
         return faults
-
-    def _subtask_faults(self, subtask: Subtask, allocation: Allocation) -> list[str]:
-        if subtask.name not in allocation:
-            return [f"subtask {subtask.name!r} is missing"]
-        choice, models = allocation[subtask.name], [model.name for model in subtask.models]
-        faults = []
-        if choice.model not in models:
-            faults.append(f"subtask {subtask.name!r} has no model {choice.model!r}; choose one of {', '.join(models)}")
-        if subtask.samples_up_to(choice.samples) != choice.samples:
-            faults.append(f"subtask {subtask.name!r} takes {samples_in_words(subtask)}, not {choice.samples}")
-        if choice.operator:
-            faults += _operator_faults(subtask, choice)
-        return [*faults, *_option_faults(subtask, choice)]
 
     def _budget_faults(self, allocation: Allocation) -> list[str]:
         cost = self._total(allocation)
@@ -381,25 +369,6 @@ def _finite(budget: Any) -> float:
         shown = f"{type(budget).__name__} of {budget.bit_length():,} bits" if type(budget) is int else repr(budget)
         raise ConfigError(f"the budget must be a finite number, not {shown[:_SHOWN]}")
     return number
-
-
-def _operator_faults(subtask: Subtask, choice: Choice) -> list[str]:
-    known = {each.operator_name or each.operator.name: each for each in subtask.pairings}
-    if choice.operator not in known:
-        return [f"subtask {subtask.name!r} has no operator {choice.operator!r}; choose one of {', '.join(known)}"]
-    if not known[choice.operator].operator_name:
-        return [f"operator {choice.operator!r} is the first of subtask {subtask.name!r}: leave it out"]
-    if choice.samples < (least := known[choice.operator].least_samples):
-        return [f"operator {choice.operator!r} of subtask {subtask.name!r} takes {least} samples or more"]
-    return []
-
-
-def _option_faults(subtask: Subtask, choice: Choice) -> list[str]:
-    faults = list(option_faults(subtask.options, choice.options, f"subtask {subtask.name!r}"))
-    canonical = write_options(subtask.options, read_options(choice.options))
-    if not faults and canonical != choice.options:
-        return [f"subtask {subtask.name!r}: write its options as {canonical!r}, not {choice.options!r}"]
-    return faults
 
 
 def _distance(one: Allocation, other: Allocation) -> tuple[int, float]:

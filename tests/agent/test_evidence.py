@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.agent.evidence import gather_evidence
+from agenttts.agent.gathering import gather_evidence
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.posterior.curves import KNEE_GAIN, OVER_FUSING, fit_curve
 from agenttts.posterior.insights import kept, weighed_posterior
