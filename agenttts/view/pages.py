@@ -13,11 +13,12 @@ from markupsafe import Markup
 from agenttts._util.numbers import duration
 from agenttts.db import Store, StoredTranscript, Study, TrialOrder
 from agenttts.errors import ConfigError
+from agenttts.pipeline.tools import message_text
 from agenttts.report.data.rows import stage_rows
 from agenttts.report.data.said import said, without_transcripts
 from agenttts.report.findings.spending import study_prices, study_scale
 from agenttts.report.page.story import NODES
-from agenttts.report.terminal.said import content_text, field_text, sample_notes, samples_command
+from agenttts.report.terminal.said import field_text, sample_notes, samples_command
 from agenttts.study.evaluation import Evaluation, ExampleResult
 from agenttts.study.spec import verb_for
 from agenttts.study.trial import Trial
@@ -328,7 +329,7 @@ class Pages:
         }
 
 
-_WORDS = {"field_text": field_text, "content_text": content_text, "sample_notes": sample_notes}
+_WORDS = {"field_text": field_text, "message_text": message_text, "sample_notes": sample_notes}
 
 
 def _badness(row: Context) -> tuple[Any, ...]:

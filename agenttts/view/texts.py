@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agenttts.db import PoolText, Store, StoredTranscript, Study
+from agenttts.pipeline.tools import message_text
 
 PIECE_S = 0.1
 """Seconds that one piece may take."""
@@ -92,8 +92,7 @@ def _texts(transcript: StoredTranscript, texts: dict[str, PoolText]) -> Iterator
             if (kept := texts.get(drawn.key)) is None:
                 continue
             for message in kept.prompt.messages:
-                content = message.get("content", "")
-                yield f"{stage.stage}, prompt", content if isinstance(content, str) else json.dumps(content)
+                yield f"{stage.stage}, prompt", message_text(message)
             for number, sample in enumerate(kept.samples[: drawn.samples], start=1):
                 yield f"{stage.stage}, sample {number}", sample.text
             for number, value in enumerate(drawn.values, start=1):

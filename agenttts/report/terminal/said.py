@@ -11,6 +11,7 @@ from typing import Any
 from agenttts._util.numbers import counted
 from agenttts._util.text import one_line, printable
 from agenttts.db import Study
+from agenttts.pipeline.tools import message_text
 from agenttts.report.data.said import SaidExample, SaidPrompt, SaidSample, SaidStage
 
 _ENDED = {
@@ -18,6 +19,7 @@ _ENDED = {
     "cut": "cut at max_tokens before it said anything",
     "empty": "empty",
     "unfinished": "cut at max_tokens",
+    "called": "calls tools",
 }
 """Why a sample holds nothing, or not all, to parse -> in words."""
 
@@ -90,19 +92,11 @@ def _prompt_lines(prompt: SaidPrompt) -> Iterator[str]:
         return
     yield f"    {prompt.model} was asked ({counted(prompt.prompt_tokens, 'token')})"
     for message in prompt.messages:
-        yield _block(str(message.get("role", "")), content_text(message), 6)
+        yield _block(str(message.get("role", "")), message_text(message), 6)
     for number, sample in enumerate(prompt.samples, start=1):
         yield _block(f"sample {number} ({sample_notes(sample)})", sample.text, 4)
         if sample.parsed and sample.value is not None and sample.value != sample.text.strip():
             yield _block("parsed", sample.value, 6)
-
-
-def content_text(message: Mapping[str, Any]) -> str:
-    """What a message of a prompt says."""
-    content = message.get("content", "")
-    rest = {name: value for name, value in message.items() if name not in ("role", "content")}
-    said = content if isinstance(content, str) else str(content)
-    return f"{said}\n{rest}" if rest else said
 
 
 def sample_notes(sample: SaidSample) -> str:
