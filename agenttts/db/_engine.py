@@ -31,7 +31,7 @@ from agenttts._util.hints import install
 from agenttts._util.text import scrubbed, storable_data
 from agenttts.errors import StoreError
 
-HEAD = "0007"
+HEAD = "0008"
 TABLES = {"alembic_version", "studies", "samples"}
 """Tables that every store of ours has, whatever its version."""
 _BUSY_TIMEOUT_MS = 2_000

@@ -21,6 +21,7 @@ _READ = (
         t.samples.c.completion_tokens,
         t.samples.c.position,
         t.samples.c.ended,
+        t.samples.c.logprobs,
     )
     .join(t.samples, t.samples.c.key == t.prompts.c.key)
     .where(t.prompts.c.key == bindparam("wanted"), t.samples.c.position < bindparam("limit"))
@@ -80,7 +81,7 @@ class SampleTable:
     @staticmethod
     def _held(connection: Connection, key: str, limit: int) -> Held:
         rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
-        whole = [Sample(row[1], row[2], row[4] or "") for place, row in enumerate(rows) if row[3] == place]
+        whole = [Sample(row[1], row[2], row[4] or "", row[5]) for place, row in enumerate(rows) if row[3] == place]
         missing = [] if len(whole) == limit else sorted(set(range(limit)) - {row[3] for row in rows})
         return Held(rows[0][0] if rows else 0, whole, missing)
 
@@ -109,6 +110,7 @@ class SampleTable:
                 "text": sample.text,
                 "completion_tokens": sample.completion_tokens,
                 "ended": sample.ended or None,
+                "logprobs": sample.logprobs,
             }
             for i, sample in enumerate(samples)
         ]
@@ -123,12 +125,12 @@ class SampleTable:
     def everything(self) -> Iterator[tuple[StoredPrompt, int, Sample]]:
         """Every sample with its prompt and position, prompt by prompt."""
         kept = t.samples.c
-        columns = (*t.prompts.c, kept.position, kept.text, kept.completion_tokens, kept.ended)
+        columns = (*t.prompts.c, kept.position, kept.text, kept.completion_tokens, kept.ended, kept.logprobs)
         joined = select(*columns).join(t.samples, kept.key == t.prompts.c.key)
         with translated(self._engine), self._engine.connect() as connection:
             for row in connection.execute(joined.order_by(t.prompts.c.key, kept.position)):
-                *prompt, position, text, tokens, ended = row
-                yield StoredPrompt(*prompt), position, Sample(text, tokens, ended or "")
+                *prompt, position, text, tokens, ended, logprobs = row
+                yield StoredPrompt(*prompt), position, Sample(text, tokens, ended or "", logprobs)
 
     def count(self) -> int:
         """Number of samples in the pool."""

@@ -14,7 +14,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from agenttts.db._types import Label, PlainText, UtcTime
+from agenttts.db._types import Label, Logprobs, PlainText, UtcTime
 
 metadata = MetaData()
 NAME_LENGTH = 200
@@ -156,6 +156,7 @@ samples = Table(
     Column("text", PlainText, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     Column("ended", String(20)),  # samples.Ended; null where there is something to parse
+    Column("logprobs", Logprobs),  # samples.Sample.logprobs; null where they were not asked for, or not told
     sqlite_with_rowid=False,
 )
 

@@ -205,7 +205,8 @@ class TranscriptTable:
                 found[row.key] = PoolText(StoredPrompt(**row._asdict()), [])
             for row in self._rows(select(t.samples).where(kept.key.in_(some)).order_by(kept.key, kept.position)):
                 if row.key in found and row.position < wanted[row.key]:
-                    found[row.key].samples.append(Sample(row.text, row.completion_tokens, row.ended or ""))
+                    sample = Sample(row.text, row.completion_tokens, row.ended or "", row.logprobs)
+                    found[row.key].samples.append(sample)
         return found
 
     def _rows(self, statement: Any) -> list[Row[Any]]:

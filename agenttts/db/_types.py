@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import DateTime, Dialect, String, Text
+from sqlalchemy import JSON, DateTime, Dialect, String, Text
 from sqlalchemy.types import TypeDecorator
 
 from agenttts._util.text import storable
+from agenttts.pipeline.operator import TokenLogprobs
 
 
 class PlainText(TypeDecorator[str]):
@@ -27,6 +29,19 @@ class Label(PlainText):
 
     impl = String
     cache_ok = True
+
+
+class Logprobs(TypeDecorator[tuple[TokenLogprobs, ...]]):
+    """Log probabilities of a sample's tokens; null where there are none."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[TokenLogprobs, ...] | None, dialect: Dialect) -> Any:
+        return value or None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[TokenLogprobs, ...]:
+        return tuple(tuple((token, float(each)) for token, each in told) for told in value or ())
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -25,7 +25,7 @@ def as_drawn(sample: Sample, value: Any) -> Drawn:
     """A sample as an operator sees it, with what the parser made of it."""
     if sample.ended == "called":
         return Drawn(sample.text, value, sample.completion_tokens, calls=read_calls(sample.text)[1])
-    return Drawn(sample.said, value, sample.completion_tokens, sample.ended)
+    return Drawn(sample.said, value, sample.completion_tokens, sample.ended, logprobs=sample.logprobs)
 
 
 def why_unusable(drawn: Sequence[Drawn]) -> str:

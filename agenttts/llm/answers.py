@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,12 +26,15 @@ from agenttts._util.text import storable
 from agenttts.llm.asking import ErrorAnswer, NotAnAnswer
 from agenttts.llm.samples import Ended
 from agenttts.pipeline import Message
+from agenttts.pipeline.operator import TokenLogprobs
 from agenttts.pipeline.tools import calls_text, tool_calls
 
 _TOOLS = ("tool_calls", "function_call")
 _BROKEN_OFF = ("error", "abort")
 """How servers end a choice that they broke off themselves; its text is a part of one."""
 _REASONING = ("reasoning_content", "reasoning")
+_LEAST_LOGPROB = -9999.0
+"""Minus infinity, as vLLM writes it: JSON has none."""
 _BEGIN = r"(?:<(?:\w+:)?(?:think|thinking|thought)>|◁think▷|(?-i:\[THINK\]))"
 _END = r"(?:</(?:\w+:)?(?:think|thinking|thought)>|◁/think▷|(?-i:\[/THINK\]))"
 _THOUGHT = re.compile(f"{_BEGIN}.*?{_END}", re.I | re.S)
@@ -57,6 +61,8 @@ class ReadChoice:
     """What was generated beside the text."""
     calls: tuple[tuple[str, str], ...] = ()
     """Names of tools that are called, each with its arguments as JSON."""
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """Of all tokens that were generated, where they are told."""
 
     @property
     def generated(self) -> str:
@@ -151,7 +157,26 @@ def _choice(choice: Any) -> ReadChoice | None:
     if content is None and not (reason in (*_TOOLS, "length") or any(message.get(n) for n in (*_TOOLS, *_REASONING))):
         return None
     said, thought = _answered(content or "")
-    return ReadChoice(storable(said or ""), reason, _ended(said, reason), storable(aside + thought), _calls(message))
+    ended, told = _ended(said, reason), _logprobs(choice.get("logprobs"))
+    return ReadChoice(storable(said or ""), reason, ended, storable(aside + thought), _calls(message), told)
+
+
+def _logprobs(given: Any) -> tuple[TokenLogprobs, ...]:
+    """Those of every token; none at all where one is not told as the chat API tells them."""
+    try:
+        return tuple(
+            tuple((storable(each["token"]), _logprob(each)) for each in (token, *(token.get("top_logprobs") or ())))
+            for token in given["content"]
+        )
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return ()
+
+
+def _logprob(token: Mapping[str, Any]) -> float:
+    number = float(token["logprob"])
+    if math.isnan(number):
+        raise ValueError("a log probability that is no number")
+    return min(max(number, _LEAST_LOGPROB), 0.0)
 
 
 def _calls(message: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

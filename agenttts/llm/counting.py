@@ -72,7 +72,7 @@ class AnswerCounter:
         if any(choice.ended == "cut" for choice in choices.usable):
             self._tell_of_cut(most)
         samples = tuple(
-            Sample(choice.text, max(count, 0), choice.ended)
+            Sample(choice.text, max(count, 0), choice.ended, choice.logprobs)
             for choice, count in zip(choices.usable, counts, strict=True)
         )
         reasoning = told_reasoning_tokens(choices.usage, len(samples))

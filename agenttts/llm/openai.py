@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ _REFUSED = (400, 422)
 _NOT_IMPLEMENTED, _FAULT = 501, 500
 _MOST_FAULTS = 2
 """How often a server may fail with several choices, and answer with one, until it is asked for one only."""
+_log = logging.getLogger(__name__)
 _ONE_TOKEN = Sampling(temperature=None, top_p=None, max_tokens=1)
 
 
@@ -75,6 +77,15 @@ class _Served:
     choices: _AtOnce = field(default_factory=_AtOnce)
     tells_cache: bool = True
     """Whether it may count the use of its prefix cache."""
+    tells_logprobs: bool = True
+    """Whether it is still to be said that it tells no log probabilities."""
+
+    def tell_of_logprobs(self, who: str, choices: Choices) -> None:
+        """Say once that log probabilities were asked for, and that a whole text came without."""
+        lacking = any(choice.text and not choice.logprobs for choice in choices.usable)
+        if self.tells_logprobs and lacking and "logprobs" not in self.dialect.left_out:
+            self.tells_logprobs = False
+            _log.warning("%s at %s tells no log probabilities: what needs them does without", who, self.asker.shown)
 
 
 class OpenAIClient:
@@ -148,6 +159,8 @@ class OpenAIClient:
         drawn, served = model.sampling(sampling), self._served(model)
         request = _Asking(served, model, _body(model, messages, drawn), tuple(drawn.stop), seed + start)
         choices = await served.asker.persist(_who(model), lambda: request.answered(samples))
+        if drawn.extra.get("logprobs"):
+            served.tell_of_logprobs(_who(model), choices)
         if drawn.extra.get("tools"):
             choices = choices.with_calls(messages)
         prompt = whole_prompt(messages, drawn.extra)

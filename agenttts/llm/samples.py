@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol
 
+from agenttts.pipeline.operator import TokenLogprobs
+
 Ended = Literal["", "refused", "cut", "empty", "unfinished", "called"]
 """Why a completion holds nothing to parse: the model refused (or a content filter did), its tokens were used up before
 it said anything, or it said nothing. An unfinished one has text, but its tokens were used up before its end: it counts
@@ -55,6 +57,8 @@ class Sample:
     completion_tokens: int
     ended: Ended = ""
     """Why there is nothing, or not all, to parse; empty where the whole text is there."""
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """Of its tokens, where they were asked for and told."""
 
     @property
     def said(self) -> str:

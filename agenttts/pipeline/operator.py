@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Amount = Any
 """A number, or an array with an entry for each number of samples."""
+TokenLogprobs = tuple[tuple[str, float], ...]
+"""One token of a sample: its text with its log probability, then those of the alternatives that were told."""
 
 
 class Lengths(NamedTuple):
@@ -76,6 +78,8 @@ class Drawn:
     ("unfinished"); empty for a whole one."""
     calls: Sequence[ToolCall] = ()
     """The calls of tools that it makes; its value is then the list of their names and arguments."""
+    logprobs: Sequence[TokenLogprobs] = ()
+    """Of its tokens, where they were asked for (`Sampling(extra={"logprobs": True, "top_logprobs": 5})`) and told."""
 
     @property
     def message(self) -> Message:

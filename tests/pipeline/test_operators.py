@@ -98,6 +98,7 @@ MADE = [
     Mix(other=LARGE, share=0.25),
     BestOf(JUDGE),
     BestOf(Verifier(JUDGE, tokens=5), votes=4),
+    BestOf(Verifier(JUDGE, logprobs=True), votes=2),
     BestOf(longest),
     WeightedVote(JUDGE, votes=2),
     Listwise(),

@@ -4,7 +4,9 @@
     WeightedVote   the answer whose samples have most of the verifier's trust
 
 A verifier is a function of the user's (unit tests, a reward function, a program that is run), or a model that is asked
-whether a candidate is right: `Verifier`, which a model alone is short for.
+whether a candidate is right: `Verifier`, which a model alone is short for. Its verdicts count as said, or, with
+`Verifier(logprobs=True)`, by how probable Yes was against No. The pool keeps the log probabilities with the verdicts:
+a replay gives the same.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +27,17 @@ from agenttts.errors import ConfigError
 from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model, Sampling
-from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named, request_text
+from agenttts.pipeline.operator import (
+    Amount,
+    Drawn,
+    Lengths,
+    Load,
+    Operator,
+    SubtaskRun,
+    TokenLogprobs,
+    named,
+    request_text,
+)
 
 if TYPE_CHECKING:
     from agenttts.pipeline.subtask import SubtaskInput
@@ -34,6 +46,8 @@ _ASKED = (
     "A request and a proposed response follow. Check whether the response is correct: reason step by step, briefly. "
     "End with a line that says Yes if it is correct, and No if it is not."
 )
+_ALTERNATIVES = 5
+"""Tokens beside a verdict's of which the log probability is asked: spellings of both words."""
 _YES_OR_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 
 VerifierPrompt = Callable[["SubtaskInput", str], Sequence[Message]]
@@ -42,14 +56,14 @@ Check = Callable[[Any, "SubtaskInput"], float | Awaitable[float]]
 """A candidate's parsed value, and what the stage sees -> how good it is; the higher, the better."""
 
 
-@identified("operators.verifier", version=1, unscored=("prompt_tokens", "tokens"))
+@identified("operators.verifier", version=1, unscored=("prompt_tokens", "tokens", "logprobs"))
 @dataclass(frozen=True)
 class Verifier:
     """A model that is asked whether a candidate is right, and answers Yes or No at the end.
 
     Examples:
-        >>> at.operators.Verifier(small, tokens=64).name
-        'small'
+        >>> at.operators.Verifier(small, tokens=64).name, at.operators.Verifier(small, logprobs=True).name
+        ('small', 'small+logprobs')
     """
 
     model: Model
@@ -61,16 +75,27 @@ class Verifier:
     """Mean length of a verdict; `sampling` bounds it."""
     sampling: Sampling = Sampling(temperature=0.7, max_tokens=512)
     """How verdicts are sampled."""
+    logprobs: bool = False
+    """Whether a verdict counts by how probable its Yes was against its No (GenRM), for which log probabilities are
+    asked. One without any counts as it says; a server that tells none, or refuses the field, is named in the log."""
 
     def __post_init__(self) -> None:
         kinds = {"model": instance(Model, "a Model"), "prompt": FUNCTION.or_none, "prompt_tokens": POSITIVE.or_none}
-        sampling = instance(Sampling, "a Sampling")
-        require_fields(self, "Verifier", {**kinds, "tokens": COUNT, "sampling": sampling})
+        more = {
+            "tokens": COUNT,
+            "sampling": instance(Sampling, "a Sampling"),
+            "logprobs": instance(bool, "True or False"),
+        }
+        require_fields(self, "Verifier", {**kinds, **more})
+
+    def _identity(self) -> dict[str, Any]:
+        """One that asks for log probabilities counts by it; others count as they did before there were any."""
+        return {"logprobs": True} if self.logprobs else {}
 
     @property
     def name(self) -> str:
         """As in the names of operators."""
-        return self.model.name
+        return f"{self.model.name}+logprobs" if self.logprobs else self.model.name
 
     def messages(self, stage: SubtaskRun, candidate: str) -> Sequence[Message]:
         """The request for a verdict on a candidate."""
@@ -80,9 +105,11 @@ class Verifier:
         return [{"role": "system", "content": _ASKED}, {"role": "user", "content": asked}]
 
     async def score(self, stage: SubtaskRun, candidate: Drawn, votes: int) -> float:
-        """The share of verdicts that say yes; one that says neither is counted as unparsable, and is half a yes."""
+        """The mean of the verdicts, 1 for yes; one that says neither is counted as unparsable, and is half a yes."""
+        asked = {"logprobs": True, "top_logprobs": _ALTERNATIVES} if self.logprobs else {}
+        sampling = replace(self.sampling, extra={**self.sampling.extra, **asked})
         drawn = await stage.sample(
-            self.messages(stage, candidate.text), votes, model=self.model, sampling=self.sampling, parse=False
+            self.messages(stage, candidate.text), votes, model=self.model, sampling=sampling, parse=False
         )
         return sum(_verdict(each, stage) for each in drawn) / len(drawn)
 
@@ -97,7 +124,19 @@ def _verdict(drawn: Drawn, stage: SubtaskRun) -> float:
     if not said:
         stage.count_unparsable()
         return 0.5
-    return float(said[-1].lower() == "yes")
+    verdict = said[-1].lower()
+    where: TokenLogprobs = next((each for each in reversed(drawn.logprobs) if _word(each[0][0]) == verdict), ())
+    yes, no = (_chance(where, word) for word in ("yes", "no"))
+    return yes / (yes + no) if yes + no else float(verdict == "yes")
+
+
+def _chance(told: TokenLogprobs, word: str) -> float:
+    """How probable a word was at a place: the sum over its spellings."""
+    return sum(math.exp(each) for token, each in dict(told).items() if _word(token) == word)
+
+
+def _word(token: str) -> str:
+    return "".join(filter(str.isalpha, token)).lower()
 
 
 _VERIFIER = Kind(
