@@ -48,6 +48,7 @@ class FakeEndpoint:
         self.faults: list[Fault | None] = []
         self.delay_s = 0.0
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.authorizations: list[str] = []
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -129,6 +130,7 @@ def _handler(endpoint: FakeEndpoint) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             threading.Event().wait(endpoint.delay_s)
+            endpoint.paths.append(self.path)
             self._answer(endpoint.answer(body, self.headers.get("Authorization", "")))
 
         def _answer(self, answer: Fault | dict[str, Any]) -> None:

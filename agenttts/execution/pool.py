@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 from agenttts.errors import StoreError
 from agenttts.execution.memory import MemorySamples
 from agenttts.execution.meter import Meter
-from agenttts.llm.protocols import Completer, EmbeddingClient
+from agenttts.llm.protocols import Completer, EmbeddingClient, RewardClient
 from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
 from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens, whole_prompt
@@ -41,6 +41,8 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _EMBEDDING = Sampling(temperature=0, max_tokens=1, extra={"embedding": True})
 """Sets the keys of embeddings apart from those of completions."""
+_REWARD = Sampling(temperature=0, max_tokens=1, extra={"reward": True})
+"""And those of rewards."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,16 @@ class SamplePool:
         drawn = await self.draw(_Embedded(client), model, [{"role": "user", "content": text}], _EMBEDDING, 1)
         return tuple(json.loads(drawn.samples[0].text)), drawn.spend
 
+    async def reward(self, client: RewardClient, model: Model, messages: Sequence[Message]) -> tuple[float, Spend]:
+        """The reward of a conversation, requested once, and what was paid for or reused.
+
+        Raises:
+            LimitReached: When it is missing and a limit is used up.
+            EndpointError: When the endpoint rejects the request or keeps failing.
+        """
+        drawn = await self.draw(_Rewarded(client), model, messages, _REWARD, 1)
+        return float(json.loads(drawn.samples[0].text)), drawn.spend
+
     async def _claim(self, key: str, samples: int) -> Held:
         """Wait for the right to ask for samples, and look again."""
         pause, started, told = _FIRST_PAUSE_SECONDS, time.monotonic(), False
@@ -240,6 +252,18 @@ class _Embedded:
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
         return await self.client.embed(model, messages[-1]["content"])
+
+
+@dataclass(frozen=True)
+class _Rewarded:
+    """A client for rewards as one for completions."""
+
+    client: RewardClient
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        return await self.client.reward(model, messages)
 
 
 def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampling: Sampling) -> str:

@@ -31,7 +31,7 @@ from agenttts.execution.drawn import LookedAt, as_drawn, why_unusable
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
 from agenttts.execution.threads import threads_of
-from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient
+from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient, RewardClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.operator import Drawn, writes_anew_in_words
@@ -180,6 +180,17 @@ class ExampleRun:
             vector, spend = await self.pool.embed(self.client, self.embedder, storable(text))
         self.spend += spend
         return vector
+
+    async def reward(self, subtask: Subtask, model: Model, messages: Sequence[Message]) -> float:
+        """Request a reward through the pool."""
+        if not isinstance(self.client, RewardClient):
+            raise ConfigError(
+                f"subtask {subtask.name!r} asks for rewards, which {type(self.client).__name__} cannot ask"
+            )
+        with self._met(subtask.name, repr((model.name, "reward", messages))):
+            given, spend = await self.pool.reward(self.client, model, storable_data(messages))
+        self.spend += spend
+        return given
 
     @contextmanager
     def _met(self, drawer: str, prompt: str) -> Iterator[None]:
@@ -339,6 +350,14 @@ class StageRun:
     async def embed(self, text: str) -> tuple[float, ...]:
         """See `pipeline.SubtaskRun`."""
         return await self._owner.embed(text)
+
+    async def reward(self, messages: Sequence[Message], *, model: Model) -> float:
+        """See `pipeline.SubtaskRun`."""
+        return await self._owner.reward(self.subtask, model, messages)
+
+    def parse(self, text: str) -> Any:
+        """See `pipeline.SubtaskRun`."""
+        return self._answer(Sample(text, 0)).value
 
 
 class Step(StageRun):

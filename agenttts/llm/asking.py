@@ -155,7 +155,7 @@ class Asker:
 
         Args:
             who: Who is asked, as errors name it.
-            path: After the endpoint's URL.
+            path: After the endpoint's URL; or a URL of its server's, for what is no part of the API.
             body: The request.
             read: Reads the answer's JSON; raises NotAnAnswer (or KeyError, TypeError, AttributeError) where it is none.
 
@@ -166,7 +166,8 @@ class Asker:
         async with self.lanes.one(), self.pulse.waited_for(who):
             started = time.monotonic()
             try:
-                content = await self._within(where, seconds, "POST", joined(self.url, path), body)
+                url = path if "://" in path else joined(self.url, path)
+                content = await self._within(where, seconds, "POST", url, body)
             except EndpointError as error:
                 if error.timed_out:
                     self.lanes.narrow(started)

@@ -36,7 +36,7 @@ MAX_RETRIES = 5
 _MAX_SEED = 2**31
 _METRICS_TIMEOUT_S = 5.0
 _PROBE = "ready"
-_COMPLETIONS, _EMBEDDINGS = "/chat/completions", "/embeddings"
+_COMPLETIONS, _EMBEDDINGS, _POOLING = "/chat/completions", "/embeddings", "/pooling"
 _UNSUPPORTED = (200, 404, 405, 501)
 """Statuses of a server that has no embeddings, though they also mean that it is at fault."""
 _REFUSED = (400, 422)
@@ -172,6 +172,17 @@ class OpenAIClient:
         tokens = told_prompt_tokens(answer.get("usage"), messages)
         tokens = prompt_tokens_by_length(messages) if tokens is None else tokens
         return Completions((Sample(json.dumps(_vector(answer)), 0),), tokens)
+
+    async def reward(self, model: Model, messages: Sequence[Message]) -> Completions:
+        asker, who = self._asker(model), _who(model)
+        body = {"model": model.served_name, "messages": list(messages), **model.own_fields}
+        where = server_url(asker.url) + _POOLING
+        answer = await asker.persist(
+            who, lambda: asker.once(who, where, body, lambda answer: (_reward(answer), answer))
+        )
+        tokens = told_prompt_tokens(answer[1].get("usage"), messages)
+        tokens = prompt_tokens_by_length(messages) if tokens is None else tokens
+        return Completions((Sample(json.dumps(answer[0]), 0),), tokens)
 
     async def _embedding(self, model: Model, text: str) -> Mapping[str, Any]:
         """An answer that holds an embedding."""
@@ -335,6 +346,19 @@ def _vector(answer: Any) -> list[float]:
     if not numbers or not all(map(math.isfinite, numbers)):
         raise NotAnAnswer("no embedding")
     return numbers
+
+
+def _reward(answer: Any) -> float:
+    """The last number of the last row: of a process reward model, the probability that the last step is right.
+
+    Raises:
+        NotAnAnswer: When there is none; LookupError, TypeError and ValueError mean the same.
+    """
+    rows = answer["data"][0]["data"]
+    last = rows[-1][-1] if isinstance(rows[-1], list) else rows[-1]
+    if type(last) not in (int, float) or not math.isfinite(last):
+        raise NotAnAnswer("no reward")
+    return float(last)
 
 
 def _who(model: Model) -> str:

@@ -1,4 +1,4 @@
-"""The protocols of a client: what asks a model for completions, and for embeddings."""
+"""The protocols of a client: what asks a model for completions, for embeddings, and for rewards."""
 
 from __future__ import annotations
 
@@ -76,5 +76,18 @@ class EmbeddingClient(Protocol):
         Raises:
             ConfigError: On a missing key, or an endpoint without this model or without embeddings.
             EndpointError: When the endpoint cannot be reached, is overloaded or rejects the key.
+        """
+        ...
+
+
+@runtime_checkable
+class RewardClient(Protocol):
+    """A client that asks reward models too."""
+
+    async def reward(self, model: Model, messages: Sequence[Message]) -> Completions:
+        """What a reward model gives a conversation: one sample, which holds a number as JSON.
+
+        Raises:
+            EndpointError: When the endpoint rejects the request or keeps failing.
         """
         ...

@@ -123,6 +123,14 @@ class SubtaskRun(Protocol):
         """Return the text's embedding by the environment's embedding model."""
         ...
 
+    async def reward(self, messages: Sequence[Message], *, model: Model) -> float:
+        """What a reward model, which vLLM serves for pooling, gives a conversation: the last number of its last row."""
+        ...
+
+    def parse(self, text: str) -> Any:
+        """What the stage's parser makes of a text; None, and counted, where it cannot be used."""
+        ...
+
     async def sample(
         self,
         messages: Sequence[Message] | None = None,

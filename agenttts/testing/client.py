@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from agenttts.errors import EndpointError
+from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.pipeline.tools import message_text
@@ -37,6 +37,19 @@ class ScriptedClient:
                 break
             drawn.append(Sample(text, len(text.split())))
         return Completions(tuple(drawn), sum(len(message_text(message).split()) for message in messages))
+
+    async def reward(self, model: Model, messages: Sequence[Message]) -> Completions:
+        """See `llm.protocols.RewardClient.reward`: the function's reply is the number."""
+        self.requests += 1
+        text = self._reply(model, messages, 0)
+        try:
+            number = float(text)
+        except ValueError:
+            raise ConfigError(
+                f"the script says {text!r} for model {model.name!r}, where a reward is a number"
+            ) from None
+        prompt_tokens = sum(len(message_text(message).split()) for message in messages)
+        return Completions((Sample(repr(number), 0),), prompt_tokens)
 
     def route(self, urls: Mapping[str, str]) -> None:
         """A script has no endpoint."""

@@ -46,6 +46,7 @@ VERSIONS = {
     "operators.mix": 1,
     "operators.refine": 1,
     "operators.revise": 1,
+    "operators.step_search": 1,
     "operators.tree": 1,
     "operators.verifier": 1,
     "operators.vote": 1,

@@ -26,6 +26,7 @@ from agenttts.pipeline.operators import (
     Mix,
     Refine,
     Revise,
+    StepSearch,
     Tree,
     Verifier,
     Vote,
@@ -107,6 +108,8 @@ MADE = [
     Revise(width=3),
     Refine(JUDGE, width=2),
     Refine(longest),
+    StepSearch(JUDGE),
+    StepSearch(JUDGE, width=3, depth=2, temperature=0),
     Tree(JUDGE),
     Tree(lambda value, given: 1 / len(str(value))),
     Debate(),
@@ -341,10 +344,14 @@ def test_a_tree_builds_on_its_attempts_and_returns_the_best() -> None:
 def test_without_a_usable_sample_the_default_is_the_output(operator: Operator) -> None:
     if isinstance(operator, Debate):
         pytest.skip("tested by its own promise")
-    said, *_ = output(operator, 6, answers("?"), parser=at.parsers.number, default=-1)
+
+    def reply(model: Model, messages: Sequence[Message], position: int) -> str:
+        return "1" if model is JUDGE else "?"
+
+    said, *_ = output(operator, 6, reply, parser=at.parsers.number, default=-1)
     assert said == -1
     with pytest.raises(at.ParseError, match="none of .* could be parsed"):
-        output(operator, 6, answers("?"), parser=at.parsers.number)
+        output(operator, 6, reply, parser=at.parsers.number)
 
 
 # Costs

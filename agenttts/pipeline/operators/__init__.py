@@ -7,6 +7,7 @@ every request that they make. The first listed is the one that an allocation mea
     BestOf, WeightedVote, Listwise                    candidates are judged: `verify`
     Revise, Refine                                    attempts build on one another: `sequential`
     Tree                                              tree search, by the extra `tree`
+    StepSearch                                        steps are drawn as a reward model likes them, by vLLM: `steps`
     First, Fuse, IdVote, Union                        as of `agenttts.aggregators`
 
 Examples:
@@ -20,6 +21,7 @@ from agenttts.pipeline.aggregators import First, Fuse, IdVote, Union
 from agenttts.pipeline.ballots import ballots, winner
 from agenttts.pipeline.operator import Drawn, Lengths, Load, Operator, SubtaskRun, named
 from agenttts.pipeline.operators.sequential import Refine, Revise, one_each
+from agenttts.pipeline.operators.steps import StepSearch
 from agenttts.pipeline.operators.tree import Tree
 from agenttts.pipeline.operators.verify import BestOf, Listwise, Verifier, WeightedVote
 from agenttts.pipeline.operators.votes import AdaptiveVote, Cascade, Mix, Vote, WindowVote, leads
@@ -40,6 +42,7 @@ __all__ = [
     "Operator",
     "Refine",
     "Revise",
+    "StepSearch",
     "SubtaskRun",
     "ToolCall",
     "Tree",

@@ -16,7 +16,7 @@ import numpy as np
 from agenttts._util.checks import COUNT, FUNCTION, require_fields
 from agenttts.pipeline.ballots import Key, winner
 from agenttts.pipeline.fingerprint import identified
-from agenttts.pipeline.model import Message, Model
+from agenttts.pipeline.model import Message, Model, Sampling
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
 from agenttts.pipeline.operators.verify import BestOf, Check, Verifier
 
@@ -91,8 +91,16 @@ class Revise(Operator):
         return [first, *later]
 
 
-async def one_each(stage: SubtaskRun, prompts: Sequence[Sequence[Message]]) -> list[Drawn]:
+async def one_each(
+    stage: SubtaskRun, prompts: Sequence[Sequence[Message]], *, sampling: Sampling | None = None, parse: bool = True
+) -> list[Drawn]:
     """One sample for each prompt; those that are the same share a request, and get different samples.
+
+    Args:
+        stage: The stage's handle.
+        prompts: One for each sample.
+        sampling: As of `SubtaskRun.sample`.
+        parse: As of `SubtaskRun.sample`.
 
     Examples:
         >>> prompt = [{"role": "user", "content": "What is the capital of Norway?"}]
@@ -101,7 +109,9 @@ async def one_each(stage: SubtaskRun, prompts: Sequence[Sequence[Message]]) -> l
     """
     alike = [[i for i, other in enumerate(prompts) if other == prompt] for prompt in prompts]
     groups = [group for i, group in enumerate(alike) if group[0] == i]
-    drawn = await asyncio.gather(*(stage.sample(prompts[group[0]], len(group)) for group in groups))
+    drawn = await asyncio.gather(
+        *(stage.sample(prompts[group[0]], len(group), sampling=sampling, parse=parse) for group in groups)
+    )
     left = {group[0]: iter(samples) for group, samples in zip(groups, drawn, strict=True)}
     return [next(left[group[0]]) for group in alike]
 

@@ -46,6 +46,7 @@ class _TurnRun:
         self.model, self.samples, self.input = stage.model, stage.samples, stage.input
         self.draw, self.embed, self.count_unparsable = stage.draw, stage.embed, stage.count_unparsable
         self.sample, self.usable, self.require_usable = stage.sample, stage.usable, stage.require_usable
+        self.reward, self.parse = stage.reward, stage.parse
 
 
 async def ask(stage: SubtaskRun, messages: Sequence[Message], parser: Parser) -> str | None:
