@@ -8,6 +8,7 @@ WEIGHTS holds a folder for each of minihop-xs, -s, -m and -l in Hugging Face's f
 
     search     `agenttts search minihop --serve vllm`, a real search on four servers
     swapping   benchmarks/swapping.py
+    steps      benchmarks/steps.py: step search, whose reward model is served for pooling
     engine     benchmarks/engine.py on a server that this script starts through `VllmServing`
     calibrate  `agenttts calibrate` of two models, whose servers this script starts the same way, once for both parts
 
@@ -73,6 +74,14 @@ def swapping(arguments: argparse.Namespace) -> None:
     subprocess.run(command, timeout=arguments.limit, check=True)
 
 
+def steps(arguments: argparse.Namespace) -> None:
+    """Step search on two servers, one of them for pooling."""
+    command = [sys.executable, str(HERE / "steps.py"), "--weights", str(arguments.weights),
+               "--out", str(arguments.out / "steps_vllm.md")]  # fmt: skip
+    command += ["--pretend", arguments.pretend] if arguments.pretend else []
+    subprocess.run(command, timeout=arguments.limit, check=True)
+
+
 def engine(arguments: argparse.Namespace, urls: Mapping[str, str]) -> None:
     """The live environment against others on one server."""
     command = [sys.executable, str(HERE / "engine.py"), "--url", urls[ENGINE_MODEL], "--model", ENGINE_MODEL,
@@ -125,7 +134,7 @@ async def servers(arguments: argparse.Namespace) -> AsyncIterator[dict[str, str]
         await serving.stop()
 
 
-ALONE = {"search": search, "swapping": swapping}
+ALONE = {"search": search, "swapping": swapping, "steps": steps}
 """Parts that start their own servers: first, while the card is empty."""
 ON_SERVERS = {"engine": engine, "calibrate": calibrate}
 PARTS = (*ALONE, *ON_SERVERS)

@@ -1,25 +1,33 @@
 """Problems that `search_efficiency.py` compares methods on: what is searched, and what only the judge knows.
 
-Synthetic families (`environments.synthetic`) are drawn from a seed. "minihop" is real: samples of the four tiny models
-recorded once, 100 of its 400 examples drawn by the seed, one of three budgets; an allocation's true score is its
-expectation over the order of the recorded samples on all 400 examples (`minihop.expected_score`, known to +-0.003).
+Synthetic families (`environments.synthetic`) are drawn from a seed; those of operators
+(`environments.synthetic_operators`: "operators-votes", ...) run the operators themselves, at one of three budgets.
+"minihop" is real: samples of the four tiny models recorded once, 100 of its 400 examples drawn by the seed, one of
+three budgets; an allocation's true score is its expectation over the order of the recorded samples on all 400 examples
+(`minihop.expected_score`, known to +-0.003).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 import agenttts as at
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.environments.synthetic_operators import OPERATOR_FAMILIES, OperatorProblem
 from agenttts.environments.tasks.minihop import expected_score, minihop_recorded, pipeline, world
 from agenttts.protocols import Environment
 
 MINIHOP = "minihop"
+OPERATORS = "operators-"
 NAMES = (*FAMILIES, MINIHOP)
+"""The families that methods are compared on."""
+OPERATOR_NAMES = tuple(OPERATORS + name for name in OPERATOR_FAMILIES)
+OPERATOR_BUDGETS = (5e6, 1e7, 1.6e7)
+"""MFLOP per query."""
 _BUDGETS = (500.0, 700.0, 1000.0)
 _EXAMPLES, _ALL_EXAMPLES = 100, 400
 
@@ -41,7 +49,27 @@ class Problem:
 
 def problem(family: str, seed: int) -> Problem:
     """The problem of this family and seed."""
+    if family in OPERATOR_NAMES:
+        return operators(family.removeprefix(OPERATORS), seed, OPERATOR_BUDGETS[seed % len(OPERATOR_BUDGETS)])
     return _recorded(seed) if family == MINIHOP else _synthetic(family, seed)
+
+
+def operators(family: str, seed: int, budget: float, *, chosen: bool = True) -> Problem:
+    """A problem of operators.
+
+    Args:
+        family: One of `OPERATOR_FAMILIES`.
+        seed: Which one.
+        budget: MFLOP per query.
+        chosen: Whether the operator is chosen, beside models and samples: else all stages vote.
+    """
+    environment = OperatorProblem(OPERATOR_FAMILIES[family], seed)
+    if not chosen:
+        stages = tuple(replace(each, operators=(at.operators.Vote(),)) for each in environment.pipeline.subtasks)
+        environment.pipeline = replace(environment.pipeline, subtasks=stages)
+    space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), budget)
+    best = environment.true_score(environment.optimum(space))
+    return Problem(environment=environment, space=space, true_score=environment.true_score, optimum=best)
 
 
 def _synthetic(family: str, seed: int) -> Problem:

@@ -1,0 +1,82 @@
+"""What a choice of operators brings over models and samples alone, where the best of both is known. No model runs.
+
+    python benchmarks/operator_worlds.py --seeds 4 --trials 20 > benchmarks/results/operator_worlds.md
+
+The problems are synthetic (`environments.synthetic_operators`): four families, three budgets. First what there is to
+gain: the expected score of the best allocation with operators, less that without. Then what methods find of it: the
+expected score of what each recommends with operators, less what it recommends without, after as many trials, in the
+mean over problems with its 95 % interval over them. Expected scores are exact: no luck is in them but the search's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from problems import OPERATOR_BUDGETS, Problem, operators
+
+import agenttts as at
+from agenttts._util.stats import student_quantile
+from agenttts.environments.synthetic_operators import OPERATOR_FAMILIES
+
+METHODS = ("agent", "random", "tpe")
+
+
+async def recommended(problem: Problem, method: str, trials: int, *, counterfactuals: bool) -> float:
+    """The expected score of what a search ends with."""
+    searcher = at.searcher(method, llm="none") if method == "agent" else at.searcher(method)
+    plan = at.SearchPlan(
+        problem.environment,
+        searcher,
+        problem.space,
+        at.Store(),
+        study_name="s",
+        limits=at.Limits(trials=trials),
+        counterfactuals=counterfactuals,
+        validate=False,
+    )
+    return problem.true_score((await at.search(plan)).best.allocation)
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and half its 95 % interval."""
+    array = np.array(values)
+    half = student_quantile(len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array)) if len(array) > 1 else 0.0
+    return f"{array.mean():+.3f} ± {half:.3f}"
+
+
+async def row(family: str, budget: float, seeds: int, trials: int) -> list[str]:
+    """One line of the table."""
+    pairs = [[operators(family, seed, budget, chosen=chosen) for chosen in (False, True)] for seed in range(seeds)]
+    cells = [f"{np.mean([alone.optimum for alone, _ in pairs]):.3f}"]
+    cells.append(interval([chosen.optimum - alone.optimum for alone, chosen in pairs]))
+    for method, counterfactuals in [*((method, False) for method in METHODS), ("agent", True)]:
+        found = [
+            [await recommended(each, method, trials, counterfactuals=counterfactuals) for each in pair]
+            for pair in pairs
+        ]
+        cells.append(interval([chosen - alone for alone, chosen in found]))
+    return cells
+
+
+async def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=4, help="problems of each family")
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--families", nargs="+", default=list(OPERATOR_FAMILIES), choices=list(OPERATOR_FAMILIES))
+    asked = parser.parse_args()
+    print("# Operators where the best is known\n\nSynthetic problems; no model runs.")
+    print(f"{asked.seeds} problems of each family, {asked.trials} trials a search.\n")
+    heads = ["family", "TFLOP per query", "best without operators", "there is to gain", *METHODS]
+    print("| " + " | ".join([*heads, "agent with counterfactual trials"]) + " |\n" + "|---" * (len(heads) + 1) + "|")
+    for family in asked.families:
+        for budget in OPERATOR_BUDGETS:
+            cells = await row(family, budget, asked.seeds, asked.trials)
+            print("| " + " | ".join([family, f"{budget / 1e6:g}", *cells]) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
