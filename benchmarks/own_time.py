@@ -3,8 +3,9 @@
     python benchmarks/own_time.py
 
 The space is as large as ChatDev's in the paper: three stages, two models each, 1 to 100 samples, about 10^6 feasible
-allocations. Prints the space's size, and the median and the longest of five proposals on archives of 50 to 500 trials,
-without and with scores of the stages' own.
+allocations; and the same where every stage also chooses among four operators, under a budget that as many fit. Prints
+the space's size, and the median and the longest of five proposals on archives of 50 to 500 trials, without and with
+scores of the stages' own.
 """
 
 from __future__ import annotations
@@ -23,18 +24,30 @@ from agenttts.study.trial import Archive, Trial
 SIZES = (50, 120, 250, 500)
 REPEATS = 5
 EXAMPLES = 20
+OPERATORS_BUDGET = 2.2e8
+"""MFLOP."""
 
 
-def space() -> at.SearchSpace:
-    """ChatDev's stages and models (paper, table 4), a budget of 2,000 units."""
+def space(operators: bool) -> at.SearchSpace:
+    """ChatDev's stages and models (paper, table 4), a budget of 2,000 units; with operators, in PFLOP."""
     small, large = at.Model("llama-3b", 3e9), at.Model("llama-70b", 70e9)
+    vote, kinds = at.operators.Vote(), (at.operators.AdaptiveVote(), at.operators.Revise(), at.operators.BestOf(large))
     stages = [("code", 1024), ("review", 512), ("test", 256)]
     subtasks = tuple(
-        at.Subtask(name, (small, large), "synthetic", prompt_tokens=1024, completion_tokens=length, max_samples=100)
+        at.Subtask(
+            name,
+            (small, large),
+            "synthetic",
+            prompt_tokens=1024,
+            completion_tokens=length,
+            max_samples=100,
+            operators=(vote, *kinds) if operators else (vote,),
+        )
         for name, length in stages
     )
     pipeline = at.Pipeline("chatdev-sized", subtasks, metric=lambda output, example: 0.0)
-    return at.SearchSpace(pipeline, at.cost_model("paper"), 2000)
+    cost, budget = ("flops", OPERATORS_BUDGET) if operators else ("paper", 2000)
+    return at.SearchSpace(pipeline, at.cost_model(cost), budget)
 
 
 def archive(space: at.SearchSpace, count: int, judged: tuple[str, ...]) -> Archive:
@@ -70,10 +83,10 @@ def archive(space: at.SearchSpace, count: int, judged: tuple[str, ...]) -> Archi
 
 def main() -> None:
     """Time it."""
-    searched = space()
-    print(f"{searched.size:,} feasible allocations")
-    for judged in ((), ("code", "review")):
-        print(f"scores of the stages: {', '.join(judged) or 'none'}")
+    for operators, judged in ((False, ()), (False, ("code", "review")), (True, ())):
+        searched = space(operators)
+        ways = "four operators a stage" if operators else "one operator"
+        print(f"{searched.size:,} feasible allocations, {ways}; scores of the stages: {', '.join(judged) or 'none'}")
         for count in SIZES:
             trials, seconds = archive(searched, count, judged), []
             for _ in range(REPEATS):

@@ -128,8 +128,8 @@ async def run(arguments: argparse.Namespace) -> str:
     head = [
         "# Step search on vLLM",
         "",
-        f"{arguments.examples} examples; figures per example. minihop-m answers, and minihop-l, which was NOT trained to",
-        "judge, scores: this is what step search takes, not what it is worth.",
+        f"{arguments.examples} examples; figures per example. minihop-m answers; minihop-l, which was NOT trained to",
+        "judge, scores. This is what step search takes, not what it is worth.",
         "",
     ]
     return "\n".join([*head, *lines]) + "\n"

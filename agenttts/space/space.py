@@ -53,6 +53,8 @@ class SearchSpace:
         self.pipeline = pipeline
         self.cost_model = cost_model
         self.budget = _finite(budget)
+        self._prices: dict[tuple[str, str, int], float] = {}
+        """Subtask, pairing and samples -> cost: a proposal asks for the same ones thousands of times."""
         least = {
             s.name: min(self._raw(s, each, count) for each in s.pairings if (count := least_of(s, each)))
             for s in pipeline.subtasks
@@ -139,7 +141,10 @@ class SearchSpace:
         return float(self.cost_model.total(pairing.model, loads))
 
     def _price(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:
-        return float(self._grid.nearest(self._raw(subtask, pairing, samples)))
+        key = subtask.name, pairing.name, samples
+        if key not in self._prices:
+            self._prices[key] = float(self._grid.nearest(self._raw(subtask, pairing, samples)))
+        return self._prices[key]
 
     def _raw(self, subtask: Subtask, pairing: Pairing, samples: int) -> float:
         return float(self.cost_model.pairing_cost(subtask, pairing, samples))
