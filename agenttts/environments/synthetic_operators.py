@@ -44,7 +44,7 @@ _PROMPT_TOKENS = {"find": 100, "answer": 150, "verdict": 230}
 _TOKENS = {"find": 30, "answer": 60, "verdict": 20}
 _ASKED = re.compile(r"(find|answer) e(\d+)(?: after (\w+))?")
 _PROPOSED = re.compile(r"Proposed response:\n(\w+)")
-EXAMPLES, HELD_OUT = 100, 300
+EXAMPLES, HELD_OUT = 60, 240
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,4 +80,4 @@ def _same_samples(trials: Sequence[Trial]) -> NDArray[np.bool_]:
 
 def _family(allocation: Allocation) -> tuple[object, ...]:
     *before, last = allocation.values()
-    return (*before, last.model)
+    return (*before, last.asked)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import agenttts as at
 from agenttts.posterior.frontier import estimates
 from agenttts.posterior.insights import posterior, recommend
 from agenttts.posterior.noise import noise_covariance
@@ -40,6 +41,19 @@ def test_a_coins_variance_falls_with_the_examples() -> None:
     few, many = (noise_covariance(trials_of(*(rng.random((10, n)) < 0.7).astype(float))) for n in (50, 200))
     assert np.allclose(np.diag(few), 0.21 / 50, rtol=0.3)
     assert np.allclose(np.diag(many), 0.21 / 200, rtol=0.3)
+
+
+def test_other_options_have_samples_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    luck = rng.random((2, 200))
+    scores = [luck[0] < 0.5, luck[0] < 0.55, luck[1] < 0.5]
+    answers = [at.Choice("small", 8), at.Choice("small", 4), at.Choice("small", 8, options="passages=20")]
+    trials = [
+        replace(trial, allocation=at.Allocation({"answer": answer}), scored_by=scored_by)
+        for trial, answer, scored_by in zip(trials_of(*map(np.float64, scores)), answers, (None, 1, None), strict=True)
+    ]
+    covariance = noise_covariance(trials)
+    assert covariance[0, 1] > 0.7 * covariance[0, 0] and covariance[0, 2] < 0.2 * covariance[0, 0]
 
 
 def test_trials_that_share_hard_examples_are_unlucky_together() -> None:
