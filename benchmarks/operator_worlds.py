@@ -21,7 +21,7 @@ import agenttts as at
 from agenttts._util.stats import student_quantile
 from agenttts.environments.synthetic_operators import OPERATOR_FAMILIES
 
-METHODS = ("agent", "random")
+METHODS = ("agent", "tpe", "random")
 
 
 async def recommended(problem: Problem, method: str, trials: int) -> float:
@@ -29,26 +29,36 @@ async def recommended(problem: Problem, method: str, trials: int) -> float:
     searcher = at.searcher(method, llm="none") if method == "agent" else at.searcher(method)
     limits = at.Limits(trials=trials)
     plan = at.SearchPlan(problem.environment, searcher, problem.space, at.Store(), study_name="s", limits=limits,
-                         validate=False)  # fmt: skip
+                         counterfactuals=False, validate=False)  # fmt: skip
     return problem.true_score((await at.search(plan)).best.allocation)
 
 
-def interval(values: Sequence[float]) -> str:
+def interval(values: Sequence[float] | np.ndarray) -> str:
     """Mean and half its 95 % interval."""
     array = np.array(values)
     half = student_quantile(len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array)) if len(array) > 1 else 0.0
     return f"{array.mean():+.3f} ± {half:.3f}"
 
 
-async def row(family: str, budget: float, seeds: int, trials: int) -> list[str]:
+async def found(family: str, budget: float, seeds: int, trials: int) -> list[list[float]]:
+    """For each problem: the best score without operators and with them, then what each method finds of the two."""
+    rows = []
+    for seed in range(seeds):
+        alone, chosen = (operators(family, seed, budget, chosen=chosen) for chosen in (False, True))
+        scores = [alone.optimum, chosen.optimum]
+        for method in METHODS:
+            scores += [await recommended(each, method, trials) for each in (alone, chosen)]
+        rows.append(scores)
+    return rows
+
+
+def line(family: str, budget: str, rows: Sequence[Sequence[float]]) -> str:
     """One line of the table."""
-    pairs = [[operators(family, seed, budget, chosen=chosen) for chosen in (False, True)] for seed in range(seeds)]
-    cells = [f"{np.mean([alone.optimum for alone, _ in pairs]):.3f}"]
-    cells.append(interval([chosen.optimum - alone.optimum for alone, chosen in pairs]))
-    for method in METHODS:
-        found = [[await recommended(each, method, trials) for each in pair] for pair in pairs]
-        cells += [f"{np.mean([chosen for _, chosen in found]):.3f}", interval([b - a for a, b in found])]
-    return cells
+    scores = np.array(rows).T
+    cells = [f"{scores[0].mean():.3f}", interval(scores[1] - scores[0])]
+    for alone, chosen in zip(scores[2::2], scores[3::2], strict=True):
+        cells += [f"{chosen.mean():.3f}", interval(chosen - alone)]
+    return "| " + " | ".join([family, budget, *cells]) + " |"
 
 
 async def main() -> None:
@@ -60,13 +70,16 @@ async def main() -> None:
     asked = parser.parse_args()
     print("# Operators where the best is known\n\nSynthetic problems; no model runs.")
     print(f"{asked.seeds} problems of each family, {asked.trials} trials a search.\n")
-    found = [head for method in METHODS for head in (f"{method} finds", "more than without")]
-    heads = ["family", "TFLOP per query", "best without operators", "there is to gain", *found]
+    heads = [head for method in METHODS for head in (f"{method} finds", "more than without")]
+    heads = ["family", "TFLOP per query", "best without operators", "there is to gain", *heads]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for family in asked.families:
+        everything: list[list[float]] = []
         for budget in OPERATOR_BUDGETS:
-            cells = await row(family, budget, asked.seeds, asked.trials)
-            print("| " + " | ".join([family, f"{budget / 1e6:g}", *cells]) + " |", flush=True)
+            rows = await found(family, budget, asked.seeds, asked.trials)
+            print(line(family, f"{budget / 1e6:g}", rows), flush=True)
+            everything += rows
+        print(line(family, "all three", everything), flush=True)
 
 
 if __name__ == "__main__":
