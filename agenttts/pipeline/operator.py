@@ -248,6 +248,8 @@ def named(kind: str, **settings: Any) -> str:
 def _shown(setting: Any) -> str:
     if isinstance(setting, int | float | str):
         text = str(setting)
+    elif type(setting) in (tuple, list):
+        text = "+".join(map(_shown, setting))
     else:  # a function or object of the user's: the text of one may hold an address, which changes with each run
         text = getattr(setting, "name", None) or getattr(setting, "__name__", None) or type(setting).__name__
     return "".join(character for character in str(text) if character not in " ;*@?")

@@ -101,11 +101,13 @@ MADE = [
     BestOf(Verifier(JUDGE, tokens=5), votes=4),
     BestOf(Verifier(JUDGE, logprobs=True), votes=2),
     BestOf(longest),
+    BestOf((longest, JUDGE, Verifier(LARGE))),
     WeightedVote(JUDGE, votes=2),
     Listwise(),
     Listwise(judge=LARGE),
     Revise(width=1),
     Revise(width=3),
+    Revise(width=2, verifier=(JUDGE, longest)),
     Refine(JUDGE, width=2),
     Refine(longest),
     StepSearch(JUDGE),
@@ -255,6 +257,22 @@ def test_a_function_can_verify_and_may_be_a_coroutine() -> None:
     assert output(BestOf(lambda value, given: -float(value)), 4, reply)[0] == "1"
 
 
+def test_several_verifiers_count_together() -> None:
+    """Of what passes the tests, the judge's choice; of what the judge likes, what passes."""
+
+    def passes(value: Any, given: at.SubtaskInput) -> float:
+        return float(value in ("b", "c"))
+
+    def reply(model: Model, messages: Sequence[Message], position: int) -> str:
+        if model is JUDGE:
+            return "Yes" if messages[-1]["content"][-1] in "ac" else "No"
+        return "aabbc"[position % 5]
+
+    hybrid = BestOf((passes, JUDGE))
+    assert output(hybrid, 5, reply)[0] == "c" and output(hybrid, 4, reply)[0] == "a"  # as good as "b", drawn first
+    assert hybrid.name == "best-of(verifier=passes+judge)" and [each.name for each in hybrid.models] == ["judge"]
+
+
 def test_a_verifier_that_gives_no_number_is_named() -> None:
     with pytest.raises(ConfigError, match="subtask 's': the verifier of best-of.* gave NaN"):
         output(BestOf(lambda value, given: float("nan")), 3, answers("1", "2"))
@@ -305,6 +323,14 @@ def test_a_revision_sees_the_last_four_attempts_of_its_chain() -> None:
     assert "attempt 2" not in prompts[6][1]["content"] and "attempt 6" in prompts[6][1]["content"]
 
 
+def test_a_verifier_chooses_among_the_attempts_of_all_chains() -> None:
+    def once(model: Model, messages: Sequence[Message], position: int) -> str:
+        return "9" if len(messages) == 1 and position == 1 else "1"
+
+    assert output(Revise(width=2), 6, once)[0] == "1"
+    assert output(Revise(width=2, verifier=lambda value, given: float(value)), 6, once)[0] == "9"
+
+
 def test_chains_that_came_to_the_same_attempts_go_on_apart() -> None:
     def reply(model: Model, messages: Sequence[Message], position: int) -> str:
         return "same" if len(messages) == 1 else f"{position}"
@@ -342,7 +368,7 @@ def test_a_tree_builds_on_its_attempts_and_returns_the_best() -> None:
 
 @pytest.mark.parametrize("operator", MADE, ids=lambda operator: operator.name)
 def test_without_a_usable_sample_the_default_is_the_output(operator: Operator) -> None:
-    if isinstance(operator, Debate):
+    if isinstance(operator, Debate | Panel):
         pytest.skip("tested by its own promise")
 
     def reply(model: Model, messages: Sequence[Message], position: int) -> str:
@@ -381,6 +407,11 @@ def test_the_prices_of_known_operators_are_their_formulas() -> None:
     assert tokens(Vote()) == pytest.approx(own)
     assert tokens(BestOf(JUDGE, votes=2)) == tokens(WeightedVote(JUDGE, votes=2)) == pytest.approx(own + judge)
     assert tokens(BestOf(longest)) == pytest.approx(own)
+    share = 128 / g  # arXiv 2504.01005: S samples with V verdicts each take S (1 + share V) times the tokens of one
+    for votes in (1, 2, 4):
+        loads = BestOf(JUDGE, votes=votes).loads(samples, Lengths(p, g))
+        generated = sum(float(load.requests * load.choices * load.completion) for load in loads)
+        assert generated == pytest.approx(samples * g * (1 + share * votes))
     assert tokens(Listwise()) == pytest.approx(own + p + samples * g + 8)
     assert tokens(Revise(width=1)) == pytest.approx(sum(p + min(j, 4) * g for j in range(samples)) + samples * g)
     assert tokens(Revise(width=2)) == pytest.approx(p + 2 * (p + g) + 2 * (p + 2 * g) + samples * g)

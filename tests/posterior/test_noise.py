@@ -46,11 +46,11 @@ def test_a_coins_variance_falls_with_the_examples() -> None:
 def test_other_options_have_samples_of_their_own() -> None:
     rng = np.random.default_rng(0)
     luck = rng.random((2, 200))
-    scores = [luck[0] < 0.5, luck[0] < 0.55, luck[1] < 0.5]
+    scores = [(each < least).astype(float) for each, least in ((luck[0], 0.5), (luck[0], 0.55), (luck[1], 0.5))]
     answers = [at.Choice("small", 8), at.Choice("small", 4), at.Choice("small", 8, options="passages=20")]
     trials = [
         replace(trial, allocation=at.Allocation({"answer": answer}), scored_by=scored_by)
-        for trial, answer, scored_by in zip(trials_of(*map(np.float64, scores)), answers, (None, 1, None), strict=True)
+        for trial, answer, scored_by in zip(trials_of(*scores), answers, (None, 1, None), strict=True)
     ]
     covariance = noise_covariance(trials)
     assert covariance[0, 1] > 0.7 * covariance[0, 0] and covariance[0, 2] < 0.2 * covariance[0, 0]

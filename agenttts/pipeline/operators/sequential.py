@@ -32,12 +32,13 @@ _REFINE = (
 )
 
 
-@identified("operators.revise", version=1)
+@identified("operators.revise", version=1, unscored=("verifier",))
 @dataclass(frozen=True, kw_only=True)
 class Revise(Operator):
     """`width` chains that share the samples; every attempt but the first sees the last four of its chain.
 
-    The output is a vote over all attempts: the last one alone would often have turned a right answer wrong.
+    The output is a vote over all attempts, or, with a verifier, the best of all within and across the chains: the last
+    one alone would often have turned a right answer wrong.
 
     Examples:
         >>> revise = at.operators.Revise(width=2)
@@ -51,9 +52,21 @@ class Revise(Operator):
     """Chains, side by side."""
     key: Key | None = None
     """As of `Vote`."""
+    verifier: Model | Verifier | Check | Sequence[Model | Verifier | Check] | None = None
+    """As of `BestOf`."""
 
     def __post_init__(self) -> None:
         require_fields(self, "Revise", {"width": COUNT, "key": FUNCTION.or_none})
+        if self.verifier is not None:
+            BestOf(self.verifier)  # checks it
+
+    def _identity(self) -> dict[str, Any]:
+        """One with a verifier counts by it; others count as they did before there were any."""
+        return {} if self.verifier is None else {"verifier": self.verifier}
+
+    @property
+    def _best(self) -> BestOf | None:
+        return None if self.verifier is None else BestOf(self.verifier, key=self.key)
 
     @property
     def least_samples(self) -> int:
@@ -61,7 +74,7 @@ class Revise(Operator):
 
     @property
     def name(self) -> str:
-        return named("revise", width=self.width, key=self.key)
+        return named("revise", width=self.width, key=self.key, verifier=self.verifier)
 
     async def run(self, stage: SubtaskRun) -> Any:
         chains = [[first] for first in await stage.sample(samples=min(self.width, stage.samples))]
@@ -73,6 +86,8 @@ class Revise(Operator):
                 chain.append(attempt)
             left -= len(chains)
         usable = stage.require_usable([attempt for chain in chains for attempt in chain])
+        if self._best is not None:
+            return await self._best.choose(stage, usable)
         return winner([each.value for each in usable], self.key)
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
@@ -88,7 +103,7 @@ class Revise(Operator):
             )
             for seen in range(1, _SHOWN + 1)
         ]  # fmt: skip
-        return [first, *later]
+        return [first, *later, *(self._best.loads(samples, lengths)[1:] if self._best else ())]
 
 
 async def one_each(
@@ -130,7 +145,8 @@ class Refine(Operator):
 
     writes_anew = True
 
-    verifier: Model | Verifier | Check
+    verifier: Model | Verifier | Check | Sequence[Model | Verifier | Check]
+    """As of `BestOf`."""
     width: int = 1
     """Samples of a round."""
 

@@ -42,7 +42,8 @@ class Tree(Operator):
 
     writes_anew = True
 
-    verifier: Model | Verifier | Check
+    verifier: Model | Verifier | Check | Sequence[Model | Verifier | Check]
+    """As of `BestOf`."""
 
     def __post_init__(self) -> None:
         BestOf(self.verifier)  # checks it

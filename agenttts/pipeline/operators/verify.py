@@ -140,16 +140,22 @@ def _word(token: str) -> str:
 
 
 _VERIFIER = Kind(
-    "a Model, a Verifier, or a function of a candidate's value and the stage's input",
-    lambda given: isinstance(given, Model | Verifier) or (callable(given) and not isinstance(given, type)),
+    "a Model, a Verifier, or a function of a candidate's value and the stage's input, or a list of these",
+    lambda given: all(map(_verifies, given)) and bool(given) if type(given) in (tuple, list) else _verifies(given),
 )
+
+
+def _verifies(given: Any) -> bool:
+    return isinstance(given, Model | Verifier) or (callable(given) and not isinstance(given, type))
 
 
 @dataclass(frozen=True)
 class _Verified(Operator):
     """What operators with a verifier share: distinct candidates are scored once each."""
 
-    verifier: Model | Verifier | Check
+    verifier: Model | Verifier | Check | Sequence[Model | Verifier | Check]
+    """Of several, the mean of their scores counts: tests that are run and a judge's verdict together, as R2E-Gym's
+    hybrid verifiers (arXiv 2504.07164)."""
     votes: int = 1
     """Verdicts on each candidate, where the verifier is a model."""
     key: Key | None = None
@@ -158,7 +164,7 @@ class _Verified(Operator):
     def __post_init__(self) -> None:
         where = type(self).__name__
         require_fields(self, where, {"verifier": _VERIFIER, "votes": COUNT, "key": FUNCTION.or_none})
-        if self.votes > 1 and not isinstance(self.verifier, Model | Verifier):
+        if self.votes > 1 and not self._models:
             raise ConfigError(f"{where}: votes={self.votes} takes a model as the verifier: a function is asked once")
 
     @property
@@ -166,7 +172,10 @@ class _Verified(Operator):
         return 2
 
     async def run(self, stage: SubtaskRun) -> Any:
-        usable = await stage.usable()
+        return await self.choose(stage, await stage.usable())
+
+    async def choose(self, stage: SubtaskRun, usable: Sequence[Drawn]) -> Any:
+        """The output, of samples that can be used."""
         candidates = {identity(each.value, self.key): each for each in reversed(usable)}  # the first of equal ones
         if len(candidates) == 1:
             return usable[0].value
@@ -181,21 +190,29 @@ class _Verified(Operator):
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
         """Of as many candidates as samples: how many are distinct depends on the query."""
         own = Load(1, lengths.prompt, samples, lengths.completion)
-        verifier = self._model
         many = np.asarray(samples) * (np.asarray(samples) > 1)
-        return [own, verifier.load(many, lengths, self.votes)] if verifier else [own]
+        return [own, *(each.load(many, lengths, self.votes) for each in self._models)]
 
     @property
-    def _model(self) -> Verifier | None:
-        if isinstance(self.verifier, Model):
-            return Verifier(self.verifier)
-        return self.verifier if isinstance(self.verifier, Verifier) else None
+    def _verifiers(self) -> list[Verifier | Check]:
+        """All of them; a model alone is short for a verifier."""
+        given = self.verifier
+        listed = [given] if isinstance(given, Model | Verifier) or callable(given) else given
+        return [Verifier(each) if isinstance(each, Model) else each for each in listed]
+
+    @property
+    def _models(self) -> list[Verifier]:
+        return [each for each in self._verifiers if isinstance(each, Verifier)]
 
     async def score(self, stage: SubtaskRun, candidate: Drawn) -> float:
-        """What the verifier says of a candidate."""
-        if (model := self._model) is not None:
-            return await model.score(stage, candidate, self.votes)
-        found = self.verifier(candidate.value, stage.input)  # type: ignore[operator]  # a function: `_VERIFIER` says so
+        """What the verifiers say of a candidate, in the mean."""
+        scores = await asyncio.gather(*(self._said(each, stage, candidate) for each in self._verifiers))
+        return sum(scores) / len(scores)
+
+    async def _said(self, verifier: Verifier | Check, stage: SubtaskRun, candidate: Drawn) -> float:
+        if isinstance(verifier, Verifier):
+            return await verifier.score(stage, candidate, self.votes)
+        found = verifier(candidate.value, stage.input)
         score = float(await found if inspect.isawaitable(found) else found)
         if math.isnan(score):
             raise ConfigError(f"subtask {stage.subtask.name!r}: the verifier of {self.name} gave NaN: give a number")
