@@ -6,6 +6,7 @@ The problems are synthetic (`environments.synthetic_operators`): four families, 
 gain: the expected score of the best allocation with operators, less that without. Then what methods find of it: the
 expected score of what each recommends with operators, less what it recommends without, after as many trials, in the
 mean over problems with its 95 % interval over them. Expected scores are exact: no luck is in them but the search's.
+"All three" takes each problem at each budget as one more problem.
 """
 
 from __future__ import annotations
