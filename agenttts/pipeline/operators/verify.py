@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
+from agenttts._util.checks import COUNT, FRACTION, FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
 from agenttts.errors import ConfigError
 from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
@@ -160,10 +160,14 @@ class _Verified(Operator):
     """Verdicts on each candidate, where the verifier is a model."""
     key: Key | None = None
     """As of `Vote`: candidates that it makes equal are one."""
+    distinct: float = 1.0
+    """Candidates that are expected to be scored, as a share of the samples (none is where all agree): it prices the
+    operator, and decides nothing."""
 
     def __post_init__(self) -> None:
         where = type(self).__name__
-        require_fields(self, where, {"verifier": _VERIFIER, "votes": COUNT, "key": FUNCTION.or_none})
+        kinds = {"verifier": _VERIFIER, "votes": COUNT, "key": FUNCTION.or_none, "distinct": FRACTION}
+        require_fields(self, where, kinds)
         if self.votes > 1 and not self._models:
             raise ConfigError(f"{where}: votes={self.votes} takes a model as the verifier: a function is asked once")
 
@@ -188,10 +192,15 @@ class _Verified(Operator):
         """The output, of samples with the scores of their answers."""
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
-        """Of as many candidates as samples: how many are distinct depends on the query."""
+        return self._loads(samples, lengths, self.distinct)
+
+    def worst_loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
+        return self._loads(samples, lengths, 1.0)
+
+    def _loads(self, samples: Amount, lengths: Lengths, distinct: float) -> Sequence[Load]:
         own = Load(1, lengths.prompt, samples, lengths.completion)
-        many = np.asarray(samples) * (np.asarray(samples) > 1)
-        return [own, *(each.load(many, lengths, self.votes) for each in self._models)]
+        scored = distinct * np.asarray(samples) * (np.asarray(samples) > 1)
+        return [own, *(each.load(scored, lengths, self.votes) for each in self._models)]
 
     @property
     def _verifiers(self) -> list[Verifier | Check]:
@@ -222,7 +231,7 @@ class _Verified(Operator):
         return named(kind, verifier=self.verifier, votes=self.votes if self.votes > 1 else None, key=self.key)
 
 
-@identified("operators.best_of", version=1)
+@identified("operators.best_of", version=1, unscored=("distinct",))
 @dataclass(frozen=True)
 class BestOf(_Verified):
     """The candidate that the verifier scores highest; among equals the one drawn first.
@@ -242,7 +251,7 @@ class BestOf(_Verified):
         return max(zip(usable, scores, strict=True), key=lambda pair: pair[1])[0].value
 
 
-@identified("operators.weighted_vote", version=1)
+@identified("operators.weighted_vote", version=1, unscored=("distinct",))
 @dataclass(frozen=True)
 class WeightedVote(_Verified):
     """A vote in which every sample counts as much as the verifier trusts its answer.
