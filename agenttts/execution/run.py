@@ -392,14 +392,18 @@ class Step(StageRun):
 
 
 _STEPS: ContextVar[Mapping[str, Step]] = ContextVar("agenttts_steps")
+_UNDER_WAY: set[int] = set()
+"""The runs of pipelines that are programs, in all threads."""
 
 
 @contextmanager
 def _current(steps: Mapping[str, Step]) -> Iterator[None]:
     token = _STEPS.set(steps)
+    _UNDER_WAY.add(id(steps))
     try:
         yield
     finally:
+        _UNDER_WAY.discard(id(steps))
         _STEPS.reset(token)
 
 
@@ -410,6 +414,11 @@ def current_step(name: str) -> Step:
         ConfigError: Outside of a run, or when the pipeline has no such subtask.
     """
     steps = _STEPS.get(None)
+    if steps is None and _UNDER_WAY:
+        raise ConfigError(
+            f"step {name!r} was asked from a thread that does not know its example: start it by asyncio.to_thread, or "
+            "run in it what contextvars.copy_context().run(function) runs"
+        )
     if steps is None:
         raise ConfigError(f"the model of step {name!r} can be asked only while its pipeline (Pipeline.run) is run")
     if name not in steps:
@@ -417,6 +426,6 @@ def current_step(name: str) -> Step:
     return steps[name]
 
 
-def is_running() -> bool:
-    """Whether a pipeline that is a function is being run here."""
-    return _STEPS.get(None) is not None
+def runs_anywhere() -> bool:
+    """Whether a pipeline that is a program is being run, here or in another thread."""
+    return bool(_UNDER_WAY)
