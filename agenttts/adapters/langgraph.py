@@ -15,7 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agenttts.errors import ConfigError
 from agenttts.execution.completions import REQUEST_FIELDS, plain_message
-from agenttts.execution.run import current_step
+from agenttts.execution.current import current_step
 from agenttts.pipeline import Message
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.operators import Drawn

@@ -5,7 +5,7 @@ the pipeline's function is run: model, number of samples and sampling are those 
 Everything else, and everything outside of a search, goes to the endpoint as ever. So whatever takes a client takes this
 one: pydantic-ai, LlamaIndex, a program of one's own. See the package.
 
-The step is put in where the client would send the request: its ways of calling (`stream`, `with_raw_response`) stay, and
+The step is put in where the client would send the request: its ways of calling (`stream`, `with_raw_response`) stay.
 `tools`, `tool_choice` and `response_format` go with the step's request (see `execution.completions`).
 
 While a search runs, a step that is asked from a thread that does not know its example is an error that says so:
@@ -23,7 +23,7 @@ import openai
 
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.execution.completions import StepRequest, named_step, refusal
-from agenttts.execution.run import current_step, runs_anywhere
+from agenttts.execution.current import current_step, runs_anywhere
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.operators import Drawn
 
