@@ -28,7 +28,7 @@ def subtask_part(name: str) -> str:
     return f"subtask {name!r}"
 
 
-@identified("pipeline", version=1, unscored=("name", "only"))
+@identified("pipeline", version=1, unscored=("name", "only", "command"))
 @dataclass(frozen=True)
 class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
@@ -181,6 +181,10 @@ class Pipeline:
     def sizes(self) -> dict[str, dict[str, float]]:
         """Subtask -> pairing (a model, and what is not the first of its kind) -> size (`Subtask.sizes`)."""
         return {s.name: {each.name: s.sizes[each.model.name] for each in s.pairings} for s in self.subtasks}
+
+    def _identity(self) -> Mapping[str, Command]:
+        # Pipelines without a command are what they were before there were any.
+        return {} if self.started is None else {"command": self.started}
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:

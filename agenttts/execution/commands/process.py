@@ -15,7 +15,7 @@ from agenttts._util.keeping import kept_command, last_words
 from agenttts._util.strict_json import read_json
 from agenttts._util.text import storable, storable_data
 from agenttts.errors import CommandFailed, ConfigError
-from agenttts.execution.commands.proxy import Asked, StepAddresses
+from agenttts.execution.commands.proxy import AskedSteps, StepAddresses
 from agenttts.pipeline import Command, Example
 from agenttts.pipeline.subtask import StepRun
 
@@ -95,7 +95,7 @@ class CommandProcess:
             CommandFailed: When that is nothing, for whatever reason.
             ConfigError: When the example is no JSON.
         """
-        question, asked, failure = _question(example), Asked(steps), None
+        question, asked, failure = _question(example), AskedSteps(steps), None
         with self._addresses.answering(asked):
             try:
                 answer = await self._in_time(question, asked)
@@ -108,7 +108,7 @@ class CommandProcess:
             raise CommandFailed(f"{failure}{asked.told and f' (it had been told: {asked.told})'}") from failure
         return answer
 
-    async def _in_time(self, question: bytes, asked: Asked) -> Any:
+    async def _in_time(self, question: bytes, asked: AskedSteps) -> Any:
         try:
             async with asked.own_time(self._command.timeout_s):
                 return await (self._line(question) if self._command.keep else self._whole(question))

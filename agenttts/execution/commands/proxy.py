@@ -24,7 +24,7 @@ _SECRET_BYTES = 16
 
 
 @dataclass
-class Asked:
+class AskedSteps:
     """What a process asks while it is given one example."""
 
     steps: Mapping[str, StepRun]
@@ -91,7 +91,7 @@ class StepAddresses:
     def __init__(self, steps: Sequence[str]) -> None:
         self._names = tuple(steps)
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
-        self._asked: Asked | None = None
+        self._asked: AskedSteps | None = None
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -120,7 +120,7 @@ class StepAddresses:
         return {**steps, "OPENAI_BASE_URL": f"{run}/v1", "OPENAI_API_KEY": "agenttts"}
 
     @contextmanager
-    def answering(self, asked: Asked) -> Iterator[None]:
+    def answering(self, asked: AskedSteps) -> Iterator[None]:
         """Let the process ask for one example."""
         self._asked = asked
         try:
@@ -146,7 +146,7 @@ class StepAddresses:
             except Exception as error:  # the user's own parser may raise anything
                 return self._failed(asked, error, 500, f"a function of the pipeline failed with {type(error).__name__}")
 
-    async def _completion(self, request: web.Request, asked: Asked) -> web.Response:
+    async def _completion(self, request: web.Request, asked: AskedSteps) -> web.Response:
         from aiohttp import web
 
         try:
@@ -171,7 +171,7 @@ class StepAddresses:
             return name or _no_step(body)
         return self._names[0]
 
-    def _failed(self, asked: Asked, error: Exception, status: int, message: str) -> web.Response:
+    def _failed(self, asked: AskedSteps, error: Exception, status: int, message: str) -> web.Response:
         asked.failure, asked.told = asked.failure or error, message
         return _refused(status, message)
 
