@@ -112,7 +112,7 @@ def _client(options: Mapping[str, Any], kind: Any) -> Any:
     return given
 
 
-class _Asked:
+class _OfAStep:
     """A request for completions that a step answers."""
 
     def __init__(self, request: Any, body: Any, step: str) -> None:
@@ -146,11 +146,11 @@ class _Asked:
         return _httpx.Response(status, content=body, headers={"content-type": kind}, request=self._request)
 
 
-def _asked(request: Any) -> _Asked | None:
+def _asked(request: Any) -> _OfAStep | None:
     """What a step is asked; None for a request that is to be sent."""
     step = request.headers.pop(_HEADER, "")
     if not request.url.path.endswith("/chat/completions"):
         return None
     body = json.loads(request.content)
     step = step or named_step(body)
-    return _Asked(request, body, step) if step and runs_anywhere() else None
+    return _OfAStep(request, body, step) if step and runs_anywhere() else None

@@ -91,7 +91,7 @@ def test_a_program_is_served(kind: Callable[[], dict[str, Any]], endpoint: FakeE
     deployed = DeployedPipeline(at.Allocation({"answer": ("small", 3)}), space)
     with WebServer(application(deployed), within=deployed) as server:
         body = {"model": "app", "messages": [{"role": "user", "content": "Is 7 odd?"}]}
-        answer = httpx.post(f"{server.url}/chat/completions", json=body, timeout=60).json()
+        answer = httpx.post(f"{server.url}/chat/completions", json=body, timeout=10).json()
     assert "yes" in answer["choices"][0]["message"]["content"], answer
     assert answer["agenttts"]["stages"]["answer"]["samples"] == 3
     assert endpoint.requests[0]["n"] == 3 and endpoint.requests[0]["model"] == "small"
