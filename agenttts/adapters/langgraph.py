@@ -69,9 +69,8 @@ class StepModel(BaseChatModel):
 
     def _request(self, stop: list[str] | None, given: Mapping[str, Any]) -> dict[str, Any] | None:
         """The fields that a call adds to its request; None where it adds none."""
-        if stop:
-            raise ConfigError(f"step {self.step!r}: declare stop texts in the subtask's Sampling, not in the call")
         request = {name: value for name, value in given.items() if name not in _OF_LANGCHAIN}
+        request |= {"stop": stop} if stop else {}
         if odd := next((name for name in request if name not in REQUEST_FIELDS), None):
             raise ConfigError(f"step {self.step!r}: declare {odd} in the subtask's Sampling, not in the call")
         return request or None

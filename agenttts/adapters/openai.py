@@ -6,7 +6,7 @@ Everything else, and everything outside of a search, goes to the endpoint as eve
 one: pydantic-ai, LlamaIndex, a program of one's own. See the package.
 
 The step is put in where the client would send the request: its ways of calling (`stream`, `with_raw_response`) stay.
-`tools`, `tool_choice` and `response_format` go with the step's request (see `execution.completions`).
+`tools`, `tool_choice`, `response_format` and `stop` go with the step's request (see `execution.completions`).
 
 While a search runs, a step that is asked from a thread that does not know its example is an error that says so:
 `asyncio.to_thread` carries it on, a bare `threading.Thread` or an executor's `submit` does not.
@@ -113,7 +113,7 @@ def _client(options: Mapping[str, Any], kind: Any) -> Any:
 
 
 class _OfAStep:
-    """A request for completions that a step answers."""
+    """A request to a step, which answers those for chat completions."""
 
     def __init__(self, request: Any, body: Any, step: str) -> None:
         self._request, self._body, self._step = request, body, step
@@ -148,9 +148,8 @@ class _OfAStep:
 
 def _asked(request: Any) -> _OfAStep | None:
     """What a step is asked; None for a request that is to be sent."""
-    step = request.headers.pop(_HEADER, "")
-    if not request.url.path.endswith("/chat/completions"):
-        return None
-    body = json.loads(request.content)
-    step = step or named_step(body)
+    marked = request.headers.pop(_HEADER, "")
+    sent = request.headers.get("content-type", "").startswith("application/json")
+    body = json.loads(request.content) if sent else None
+    step = marked or named_step(body)
     return _OfAStep(request, body, step) if step and runs_anywhere() else None

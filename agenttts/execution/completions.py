@@ -1,7 +1,8 @@
 """Chat completions that a step answers: a request as the step's draw, and what was drawn as the completion.
 
 The official client of `adapters.openai` and the proxy of a command (`execution.commands`) both go through here. Model,
-number of samples and sampling are the step's, whatever a request says; tools and the form of the answer go with it.
+number of samples and sampling are the step's, whatever a request says; tools, the form of the answer and where it
+stops go with it.
 Samples are voted on before there is an answer, so `stream` brings the whole answer as one chunk. Tokens are counted
 where the models are asked, so the usage is 0.
 """
@@ -21,9 +22,9 @@ from agenttts.pipeline.operators import Drawn
 
 NAMED = "step:"
 """How the name of a model begins that says which step is asked."""
-REQUEST_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-"""What a request may add to its messages; how is sampled is the subtask's."""
-_UNFIT = ("functions", "stop", "audio", "logprobs")
+REQUEST_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "stop")
+"""What a request may add to its messages; how else is sampled is the subtask's."""
+_UNFIT = ("functions", "audio", "logprobs")
 """What changes what comes back, and no step does."""
 _OF_TOOLS = ("tool_calls", "tool_call_id")
 _PARTS = ("text", "image_url")
@@ -47,7 +48,9 @@ class StepRequest(NamedTuple):
         """
         rows = body.get("messages") if isinstance(body, Mapping) else None
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows) or not rows:
-            raise ConfigError(f"step {step!r} was sent no chat completion request: its body needs a list of messages")
+            raise ConfigError(
+                f"step {step!r} answers chat completions alone: the body of a request needs a list of messages"
+            )
         odd = [name for name in _UNFIT if body.get(name)] + (["n"] if body.get("n") not in (None, 1) else [])
         if odd:
             raise ConfigError(

@@ -332,7 +332,9 @@ class StageRun:
         stages = not self.messages or messages is self.messages
         own, how = model is None and stages, sampling or sampling_with(self.subtask.sampling, self.input.options)
         if stages and self._request:
-            how = replace(how, extra={**how.extra, **self._request})
+            further = dict(self._request)
+            stop = further.pop("stop", how.stop)
+            how = replace(how, stop=[stop] if isinstance(stop, str) else stop, extra={**how.extra, **further})
         draw = await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)
         known = self.looked_at.setdefault(draw.key, LookedAt((model or self.model).name))
         if len(draw.samples) > len(known.samples):

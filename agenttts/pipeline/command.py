@@ -64,8 +64,9 @@ class Command:
 
     @property
     def text(self) -> str:
-        """As one would type it."""
-        return bounded(shlex.join(self.arguments), _SHOWN)
+        """As one would type it, but that files are named without their folders."""
+        words = (word if word[-1:] in ("", "/") or " " in word else word.rpartition("/")[2] for word in self.arguments)
+        return bounded(shlex.join(words), _SHOWN)
 
     @property
     def uncovered(self) -> str:

@@ -102,6 +102,7 @@ class StepAddresses:
         app = web.Application(client_max_size=_MOST_BODY)
         app.router.add_post(f"/{self._secret}/steps/{{step}}/v1/chat/completions", self._answer)
         app.router.add_post(f"/{self._secret}/v1/chat/completions", self._answer)
+        app.router.add_route("*", f"/{self._secret}/{{other:.*}}", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.TCPSite(self._runner, LOCALHOST, 0).start()
@@ -149,6 +150,10 @@ class StepAddresses:
     async def _completion(self, request: web.Request, asked: AskedSteps) -> web.Response:
         from aiohttp import web
 
+        if other := request.match_info.get("other"):
+            raise CommandFailed(
+                f"asked for {request.method} {other!r}, and a step answers POST 'chat/completions' alone"
+            )
         try:
             body = read_json(await request.read())
         except web.HTTPRequestEntityTooLarge:
