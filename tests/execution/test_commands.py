@@ -164,9 +164,7 @@ REFUSED = {
     ): "it asked step 'serach'; the pipeline's subtasks are find,",
     curl('"$OPENAI_BASE_URL"', '{"model": "gpt-x"}'): "it asked model 'gpt-x', which names no step: write step:NAME",
     curl('"$AGENTTTS_STEP_find"', "{"): "it sent a request that is no JSON",
-    curl(
-        '"$AGENTTTS_STEP_find"', '{"messages": "x"}'
-    ): "step 'find' answers chat completions alone: a request needs a list of messages",
+    curl('"$AGENTTTS_STEP_find"', '{"messages": "x"}'): "step 'find' answers chat completions alone",
     curl('"$AGENTTTS_STEP_find"/embeddings', "{}"): "it asked for POST 'steps/find/v1/embeddings",
     curl('"$AGENTTTS_STEP_find"', '{"messages": [{"content": "x"}], "n": 2}'): "takes no 'n' in a request",
 }
