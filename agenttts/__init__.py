@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agenttts.environments import LiveEnvironment, RecordedEnvironment, environment
     from agenttts.errors import AgentTTSError, ConfigError, EndpointError, ParseError, StoreError
     from agenttts.pipeline import (
+        Command,
         Model,
         Pipeline,
         Sampling,
@@ -40,7 +41,16 @@ _HOMES = {
     "agenttts.deployment": ("deployed",),
     "agenttts.environments": ("LiveEnvironment", "RecordedEnvironment", "environment"),
     "agenttts.errors": ("AgentTTSError", "ConfigError", "EndpointError", "ParseError", "StoreError"),
-    "agenttts.pipeline": ("Model", "Pipeline", "Sampling", "StepRun", "Subtask", "SubtaskInput", "SubtaskRun"),
+    "agenttts.pipeline": (
+        "Command",
+        "Model",
+        "Pipeline",
+        "Sampling",
+        "StepRun",
+        "Subtask",
+        "SubtaskInput",
+        "SubtaskRun",
+    ),
     "agenttts.protocols": ("Environment", "Searcher"),
     "agenttts.searching": ("Limits", "Racing", "SearchPlan", "SearchResult", "search", "searcher"),
     "agenttts.space": ("Allocation", "Budget", "Choice", "SearchSpace", "cost_model"),
@@ -56,6 +66,7 @@ __all__ = [
     "Archive",
     "Budget",
     "Choice",
+    "Command",
     "ConfigError",
     "EndpointError",
     "Environment",

@@ -7,6 +7,7 @@
     │   └── ModelRefused   a model refused every example: a failed trial, and the model is ruled out
     ├── ParseError         a sample held nothing usable: a counted non-vote, never a crash
     │   └── NoUsableSample no sample of a subtask could be used: its default takes their place, if it has one
+    ├── CommandFailed      a pipeline's command crashed, was too slow or gave no answer: a failed example
     ├── LimitReached       the search's own spending limit stopped a request (exit 0: what was paid for is kept)
     └── StoreError         the store is not ours, is newer than this version, or failed (exit 4)
 
@@ -94,6 +95,10 @@ class ModelRefused(EndpointError):
     def __init__(self, message: str, *, subtask: str, status: int | None) -> None:
         super().__init__(message, status=status)
         self.subtask = subtask
+
+
+class CommandFailed(AgentTTSError):
+    """A pipeline's command crashed, was too slow, gave no answer or asked what no step does: a failed example."""
 
 
 class LimitReached(AgentTTSError):

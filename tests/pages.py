@@ -32,6 +32,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from itertools import dropwhile, groupby
 from os import getpid, killpg
 from pathlib import Path
+from shutil import which
 from string import Template
 from typing import IO, NamedTuple
 
@@ -65,6 +66,7 @@ NEEDS: Mapping[str, tuple[str, Callable[[], bool]]] = {
     "methods gp": ("PyTorch: pip install 'agenttts[gp]'", lambda: installed("torch")),
     "chatdev": ("a sandbox for programs", _sandboxed),
     "ray": ("Ray: pip install 'agenttts[ray]'", lambda: installed("ray")),
+    "app.py:environment": ("Node", lambda: which("node") is not None),
     "POSTGRESQL_URL": ("PostgreSQL", lambda: installed("psycopg") and find_programs() is not None),
 }
 """A word in a block -> what it needs, and whether that is here."""

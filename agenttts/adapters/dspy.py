@@ -14,7 +14,7 @@ from typing import Any
 
 from agenttts._util.hints import install
 from agenttts.errors import ConfigError, ParseError
-from agenttts.execution.run import current_step
+from agenttts.execution.current import current_step
 from agenttts.pipeline import Message, SubtaskInput
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.operators import Drawn, ToolCall

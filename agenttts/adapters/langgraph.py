@@ -14,16 +14,13 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agenttts.errors import ConfigError
-from agenttts.execution.run import current_step
+from agenttts.execution.completions import REQUEST_FIELDS, plain_message
+from agenttts.execution.current import current_step
 from agenttts.pipeline import Message
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.operators import Drawn
 
-_REQUEST = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-"""What a call may add to its request; how is sampled is the subtask's."""
 _OF_LANGCHAIN = ("ls_structured_output_format", "strict")
-_OF_TOOLS = ("tool_calls", "tool_call_id")
-_PARTS = ("text", "image_url")
 
 
 @identified("adapters.langgraph.step_model", version=1, scored=("step",))
@@ -72,26 +69,15 @@ class StepModel(BaseChatModel):
 
     def _request(self, stop: list[str] | None, given: Mapping[str, Any]) -> dict[str, Any] | None:
         """The fields that a call adds to its request; None where it adds none."""
-        if stop:
-            raise ConfigError(f"step {self.step!r}: declare stop texts in the subtask's Sampling, not in the call")
         request = {name: value for name, value in given.items() if name not in _OF_LANGCHAIN}
-        if odd := next((name for name in request if name not in _REQUEST), None):
+        request |= {"stop": stop} if stop else {}
+        if odd := next((name for name in request if name not in REQUEST_FIELDS), None):
             raise ConfigError(f"step {self.step!r}: declare {odd} in the subtask's Sampling, not in the call")
         return request or None
 
     def _plain(self, messages: list[BaseMessage]) -> list[Message]:
         rows = convert_to_openai_messages(messages, text_format="string")
-        return [self._row(row) for row in rows if isinstance(row, dict)]
-
-    def _row(self, row: Mapping[str, Any]) -> Message:
-        content = row.get("content") or ""
-        parts = content if isinstance(content, list) else []
-        if odd := next((part["type"] for part in parts if part["type"] not in _PARTS), None):
-            raise ConfigError(
-                f"step {self.step!r}: a message holds {odd!r}, which a step cannot send: it sends text, images and "
-                "results of tools"
-            )
-        return {"role": row["role"], "content": content, **{name: row[name] for name in _OF_TOOLS if row.get(name)}}
+        return [plain_message(self.step, row) for row in rows if isinstance(row, dict)]
 
 
 def step_model(name: str) -> StepModel:

@@ -6,32 +6,30 @@ Everything else, and everything outside of a search, goes to the endpoint as eve
 one: pydantic-ai, LlamaIndex, a program of one's own. See the package.
 
 The step is put in where the client would send the request: its ways of calling (`stream`, `with_raw_response`) stay.
-Code in threads that do not carry the context on (`asyncio.to_thread` does) is outside of the search.
+`tools`, `tool_choice`, `response_format` and `stop` go with the step's request (see `execution.completions`).
+
+While a search runs, a step that is asked from a thread that does not know its example is an error that says so:
+`asyncio.to_thread` carries it on, a bare `threading.Thread` or an executor's `submit` does not.
 """
 
 from __future__ import annotations
 
 import json
-import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Self
 
 import openai
 
-from agenttts._util.text import storable_data
 from agenttts.errors import AgentTTSError, ConfigError
-from agenttts.execution.run import current_step, is_running
-from agenttts.pipeline import Message
+from agenttts.execution.completions import StepRequest, named_step, refusal
+from agenttts.execution.current import current_step, runs_anywhere
 from agenttts.pipeline.fingerprint import identified
+from agenttts.pipeline.operators import Drawn
 
 __all__ = ["AsyncOpenAI", "OpenAI"]
 
 _HEADER = "X-Agenttts-Step"
-_NAMED = "step:"
-_UNSENDABLE = ("tools", "functions", "response_format", "stop", "audio")
-"""What changes what comes back and is no part of a prompt."""
 _httpx: Any = import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
 """httpx, or httpx2 as its successor: whichever the official client brings."""
 
@@ -41,13 +39,7 @@ class _Stepping(openai.DefaultHttpxClient):
 
     def send(self, request: Any, **options: Any) -> Any:
         asked = _asked(request)
-        if asked is None:
-            return super().send(request, **options)
-        try:
-            step, messages = current_step(asked.step), asked.messages()
-            return asked.answer(step.wait(step.reply(messages)))
-        except AgentTTSError as error:
-            return asked.refusal(error)
+        return super().send(request, **options) if asked is None else asked.blocking()
 
 
 class _AsyncStepping(openai.DefaultAsyncHttpxClient):
@@ -55,16 +47,22 @@ class _AsyncStepping(openai.DefaultAsyncHttpxClient):
 
     async def send(self, request: Any, **options: Any) -> Any:
         asked = _asked(request)
-        if asked is None:
-            return await super().send(request, **options)
-        try:
-            return asked.answer(await current_step(asked.step).reply(asked.messages()))
-        except AgentTTSError as error:
-            return asked.refusal(error)
+        return await (super().send(request, **options) if asked is None else asked.awaited())
+
+
+class _WithSteps:
+    """What both clients have beyond the official one."""
+
+    with_options: Any
+
+    def step(self, name: str) -> Self:
+        """The same client, for a step of the pipeline."""
+        copied: Self = self.with_options(default_headers={_HEADER: name})
+        return copied
 
 
 @identified("adapters.openai.client", version=1, scored=())
-class OpenAI(openai.OpenAI):
+class OpenAI(_WithSteps, openai.OpenAI):
     """`openai.OpenAI`, of which a search can answer the requests of steps. It is called from threads.
 
     Examples:
@@ -79,13 +77,9 @@ class OpenAI(openai.OpenAI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "http_client": _client(options, _Stepping)})
 
-    def step(self, name: str) -> Self:
-        """The same client, for a step of the pipeline."""
-        return self.with_options(default_headers={_HEADER: name})
-
 
 @identified("adapters.openai.async_client", version=1, scored=())
-class AsyncOpenAI(openai.AsyncOpenAI):
+class AsyncOpenAI(_WithSteps, openai.AsyncOpenAI):
     """`openai.AsyncOpenAI`, of which a search can answer the requests of steps.
 
     Examples:
@@ -107,10 +101,6 @@ class AsyncOpenAI(openai.AsyncOpenAI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "http_client": _client(options, _AsyncStepping)})
 
-    def step(self, name: str) -> Self:
-        """The same client, for a step of the pipeline."""
-        return self.with_options(default_headers={_HEADER: name})
-
 
 def _client(options: Mapping[str, Any], kind: Any) -> Any:
     """What sends requests; a copy of a client hands on that of the first."""
@@ -122,65 +112,44 @@ def _client(options: Mapping[str, Any], kind: Any) -> Any:
     return given
 
 
-class _StepRequest:
-    """A request for completions that a step answers."""
+class _OfAStep:
+    """A request to a step, which answers those for chat completions."""
 
-    def __init__(self, request: Any, body: Mapping[str, Any], step: str) -> None:
-        self._request, self._body, self.step = request, body, step
+    def __init__(self, request: Any, body: Any, step: str) -> None:
+        self._request, self._body, self._step = request, body, step
 
-    def messages(self) -> list[Message]:
-        """The prompt.
+    def blocking(self) -> Any:
+        """The answer, waited for in a thread."""
+        try:
+            step, asked = current_step(self._step), StepRequest.read(self._step, self._body)
+            return self._answer(asked, step.wait(step.turn(asked.messages, asked.fields)))
+        except AgentTTSError as error:
+            return self._refusal(error)
 
-        Raises:
-            ConfigError: When the request asks for what a step does not do.
-        """
-        odd = [name for name in _UNSENDABLE if self._body.get(name)]
-        odd += ["n"] if self._body.get("n") not in (None, 1) else []
-        if odd:
-            raise ConfigError(
-                f"step {self.step!r} takes no {odd[0]!r} in a request: declare it in the subtask, or leave it out"
-            )
-        rows = self._body["messages"]
-        return [{"role": str(each["role"]), "content": self._text(each.get("content"))} for each in rows]
+    async def awaited(self) -> Any:
+        """The answer, in an event loop."""
+        try:
+            step, asked = current_step(self._step), StepRequest.read(self._step, self._body)
+            return self._answer(asked, await step.turn(asked.messages, asked.fields))
+        except AgentTTSError as error:
+            return self._refusal(error)
 
-    def _text(self, content: Any) -> str:
-        if isinstance(content, str):
-            return content
-        if isinstance(content, Sequence) and all(part.get("type") == "text" for part in content):
-            return "".join(part["text"] for part in content)
-        raise ConfigError(f"step {self.step!r}: a message holds more than text, which a step cannot send")
+    def _answer(self, asked: StepRequest, drawn: Drawn) -> Any:
+        kind, body = asked.completion(drawn)
+        return self._response(200, body, kind)
 
-    def answer(self, text: str) -> Any:
-        """The completion, as a server would send it. Tokens are counted where the models are asked, not here."""
-        said = {"role": "assistant", "content": text}
-        whole = {"index": 0, "message": said, "finish_reason": "stop", "logprobs": None}
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": f"{_NAMED}{self.step}"}
-        if not self._body.get("stream"):
-            usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-            return self._response(200, {**head, "object": "chat.completion", "choices": [whole], "usage": usage})
-        choices = (
-            {"index": 0, "delta": said, "finish_reason": None},
-            {"index": 0, "delta": {}, "finish_reason": "stop"},
-        )
-        chunks = [{**head, "object": "chat.completion.chunk", "choices": [choice]} for choice in choices]
-        events = "".join(f"data: {json.dumps(storable_data(chunk))}\n\n" for chunk in chunks)
-        headers = {"content-type": "text/event-stream"}
-        return _httpx.Response(200, content=f"{events}data: [DONE]\n\n", headers=headers, request=self._request)
-
-    def refusal(self, error: AgentTTSError) -> Any:
+    def _refusal(self, error: AgentTTSError) -> Any:
         """An error that the client does not try again; the search knows what became of the draw itself."""
-        return self._response(400, {"error": {"message": str(error), "type": "invalid_request_error", "code": None}})
+        return self._response(400, refusal(str(error)))
 
-    def _response(self, status: int, data: Mapping[str, Any]) -> Any:
-        return _httpx.Response(status, json=storable_data(data), request=self._request)
+    def _response(self, status: int, body: str, kind: str = "application/json") -> Any:
+        return _httpx.Response(status, content=body, headers={"content-type": kind}, request=self._request)
 
 
-def _asked(request: Any) -> _StepRequest | None:
+def _asked(request: Any) -> _OfAStep | None:
     """What a step is asked; None for a request that is to be sent."""
-    step = request.headers.pop(_HEADER, "")
-    if not request.url.path.endswith("/chat/completions"):
-        return None
-    body = json.loads(request.content)
-    model = str(body.get("model", ""))
-    step = step or model.removeprefix(_NAMED) * model.startswith(_NAMED)
-    return _StepRequest(request, body, step) if step and is_running() else None
+    marked = request.headers.pop(_HEADER, "")
+    sent = request.headers.get("content-type", "").startswith("application/json")
+    body = json.loads(request.content) if sent else None
+    step = marked or named_step(body)
+    return _OfAStep(request, body, step) if step and runs_anywhere() else None

@@ -23,6 +23,7 @@ from agenttts._util.checks import MAPPING, POSITIVE, require
 from agenttts._util.locks import LoopLock
 from agenttts.deployment.answer import OnStage, PipelineAnswer, StageUse
 from agenttts.errors import ConfigError, EndpointError
+from agenttts.execution.commands import end_processes
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import check_templates
 from agenttts.execution.run import ExampleRun
@@ -136,6 +137,7 @@ class DeployedPipeline:
         return tuple(dict.fromkeys(m for each in pairings for m in (each.model, *each.operator.models)))
 
     async def _stop(self) -> None:
+        await end_processes(self.pipeline.started)
         await self.client.close()
         if self._serving is not None:
             await self._serving.stop()
@@ -211,13 +213,13 @@ class DeployedPipeline:
         """A compiled LangGraph graph: `await graph.ainvoke({"input": {...}})` has `answer`, a `PipelineAnswer`.
 
         It has a node per subtask with the pipeline's edges, so that `astream` shows `outputs` and `stages` (what each
-        used) as they come; a pipeline that is one function of the user's (`Pipeline.run`) is one node.
+        used) as they come; a pipeline that is one program (`Pipeline.is_program`) is one node.
         """
         from langgraph.graph import END, START, StateGraph
 
         from agenttts.deployment.staged import staged_graph
 
-        if self.pipeline.run is None:
+        if not self.pipeline.is_program:
             return staged_graph(self)
 
         async def answer(state: _GraphState) -> _GraphState:

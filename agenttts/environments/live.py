@@ -22,6 +22,7 @@ from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_o
 from agenttts.environments.scoring import copied, probe_metrics
 from agenttts.environments.watched import WatchedRun
 from agenttts.errors import ConfigError
+from agenttts.execution.commands import end_processes
 from agenttts.execution.pool import SamplePool
 from agenttts.execution.prompts import check_templates
 from agenttts.llm.endpoint import shown_url
@@ -258,6 +259,7 @@ class LiveEnvironment(Environment):
                 await self._close()
 
     async def _close(self) -> None:
+        await end_processes(self.pipeline.started)
         await self.client.close()
         if self.serving is not None:
             await self.serving.stop()

@@ -1,8 +1,8 @@
 """One input on its way through a pipeline: what scoring an example and answering a request have in common.
 
 A subtask starts when those it reads are done, draws its samples through the pool, parses each, aggregates, and passes
-its output on. A pipeline that is one function of the user's (`Pipeline.run`) gets a handle for each of its subtasks
-instead; `current_step` finds the same handles from inside a framework's own objects (see `agenttts.adapters`).
+its output on. A pipeline that is a program of the user's (`Pipeline.run`, `command`) gets a handle for each subtask
+instead; `current.current_step` finds the same handles from inside a framework's own objects (see `agenttts.adapters`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections import defaultdict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypeVar
@@ -27,6 +26,8 @@ from agenttts.errors import (
     ParseError,
     StoreError,
 )
+from agenttts.execution.commands import run_command
+from agenttts.execution.current import running, runs_here
 from agenttts.execution.drawn import LookedAt, as_drawn, why_unusable
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.execution.prompts import render
@@ -36,7 +37,6 @@ from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.operator import Drawn, writes_anew_in_words
 from agenttts.pipeline.pairing import Pairing, sampling_with
-from agenttts.pipeline.subtask import Program
 from agenttts.pipeline.tools import calls_value, read_calls
 from agenttts.space.allocation import Allocation
 
@@ -87,11 +87,11 @@ class ExampleRun:
 
     async def walk(self) -> Any:
         """The pipeline's output."""
-        if self.pipeline.run is not None:
+        if self.pipeline.is_program:
             # A program within another's example has its turn already.
-            turn = threads_of(asyncio.get_running_loop()).examples if _STEPS.get(None) is None else nullcontext()
+            turn = threads_of(asyncio.get_running_loop()).examples if not runs_here() else nullcontext()
             async with turn:
-                return await self._program(self.pipeline.run)
+                return await self._program()
         tasks: dict[str, asyncio.Task[Any]] = {}
         for subtask in self.pipeline.order:
             parents = {name: tasks[name] for name in self.pipeline.parents(subtask.name)}
@@ -103,10 +103,13 @@ class ExampleRun:
                 raise outcome
         return tasks[self.pipeline.final.name].result()
 
-    async def _program(self, program: Program) -> Any:
+    async def _program(self) -> Any:
         steps = {s.name: Step(self, s, self._given(s)) for s in self.pipeline.subtasks}
         self.begun += steps.values()
-        with _current(steps):
+        if (command := self.pipeline.started) is not None:
+            return await run_command(command, self.example, steps)
+        program: Any = self.pipeline.run
+        with running(steps):
             return await program(self.example, steps)
 
     async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
@@ -340,7 +343,9 @@ class StageRun:
         stages = not self.messages or messages is self.messages
         own, how = model is None and stages, sampling or sampling_with(self.subtask.sampling, self.input.options)
         if stages and self._request:
-            how = replace(how, extra={**how.extra, **self._request})
+            further = dict(self._request)
+            stop = further.pop("stop", how.stop)
+            how = replace(how, stop=[stop] if isinstance(stop, str) else stop, extra={**how.extra, **further})
         draw = await self._owner.draw(self.subtask, messages, how, samples, model=model, own=own)
         known = self.looked_at.setdefault(draw.key, LookedAt((model or self.model).name))
         if len(draw.samples) > len(known.samples):
@@ -408,34 +413,3 @@ class Step(StageRun):
         except RuntimeError:
             pass  # a thread without a loop: as it should be
         return threads_of(self._loop).wait(asking, self._loop)
-
-
-_STEPS: ContextVar[Mapping[str, Step]] = ContextVar("agenttts_steps")
-
-
-@contextmanager
-def _current(steps: Mapping[str, Step]) -> Iterator[None]:
-    token = _STEPS.set(steps)
-    try:
-        yield
-    finally:
-        _STEPS.reset(token)
-
-
-def current_step(name: str) -> Step:
-    """The handle of a subtask of the pipeline that is being run here.
-
-    Raises:
-        ConfigError: Outside of a run, or when the pipeline has no such subtask.
-    """
-    steps = _STEPS.get(None)
-    if steps is None:
-        raise ConfigError(f"the model of step {name!r} can be asked only while its pipeline (Pipeline.run) is run")
-    if name not in steps:
-        raise ConfigError(f"there is no step {name!r}; the pipeline's subtasks are {', '.join(steps)}")
-    return steps[name]
-
-
-def is_running() -> bool:
-    """Whether a pipeline that is a function is being run here."""
-    return _STEPS.get(None) is not None

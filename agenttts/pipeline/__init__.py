@@ -1,5 +1,6 @@
 """What a user declares: models, subtasks, and the pipeline that joins them. Pure values: nothing here asks a model."""
 
+from agenttts.pipeline.command import Command
 from agenttts.pipeline.model import Example, Message, Model, Sampling
 from agenttts.pipeline.operator import Operator, SubtaskRun
 from agenttts.pipeline.pipeline import Pipeline
@@ -16,6 +17,7 @@ from agenttts.pipeline.subtask import (
 __all__ = [
     "Aggregator",
     "AsyncMetric",
+    "Command",
     "Example",
     "Message",
     "Metric",

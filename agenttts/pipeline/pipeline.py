@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 from agenttts._util.checks import FUNCTION, NAME, TEXT, instance, members, reject_duplicates, require
 from agenttts.errors import ConfigError
+from agenttts.pipeline.command import Command
 from agenttts.pipeline.fingerprint import SCHEME, combined, describe, fingerprint, identified, uncovered
 from agenttts.pipeline.model import Model
 from agenttts.pipeline.subtask import AsyncMetric, Metric, Program, Subtask
@@ -27,7 +28,7 @@ def subtask_part(name: str) -> str:
     return f"subtask {name!r}"
 
 
-@identified("pipeline", version=1, unscored=("name", "only"))
+@identified("pipeline", version=1, unscored=("name", "only", "command"))
 @dataclass(frozen=True)
 class Pipeline:
     """Subtasks in a directed acyclic graph, and the metric of the last one's output.
@@ -55,6 +56,9 @@ class Pipeline:
     only: Collection[str] | None = None
     """Keys of the allocations (`Allocation.key`) that the search may try, such as those with a row in a table; None
     means every combination of models and numbers of samples."""
+    command: Command | Sequence[str] | None = field(default=None, kw_only=True)
+    """A program in any language that is the whole pipeline, in place of `run`; a list of words is short for
+    `Command(words)`, which says how it is given an example and asks its steps."""
 
     def __post_init__(self) -> None:
         require(NAME, self.name, "a pipeline's name")
@@ -66,6 +70,11 @@ class Pipeline:
         reject_duplicates(f"pipeline {self.name!r} names the subtask", [s.name for s in self.subtasks])
         if self.run is not None and not inspect.iscoroutinefunction(self.run):
             raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
+        if self.command is not None:
+            if self.run is not None:
+                raise ConfigError(f"{where} has a run function and a command: it is run by one of them")
+            given = self.command if isinstance(self.command, Command) else Command(self.command)
+            object.__setattr__(self, "command", given)
         for subtask in self.subtasks:
             self._require_one_way_to_run(subtask)
             for parent in self.parents(subtask.name):
@@ -101,15 +110,27 @@ class Pipeline:
 
     def _require_one_way_to_run(self, subtask: Subtask) -> None:
         declared = subtask.prompt is not None or subtask.run is not None
-        if declared and self.run is not None:
+        if declared and self.is_program:
+            whole = "function" if self.command is None else "command"
             raise ConfigError(
-                f"pipeline {self.name!r} is run by a function of its own: leave the prompt and the run coroutine of "
+                f"pipeline {self.name!r} is run by a {whole} of its own: leave the prompt and the run coroutine of "
                 f"subtask {subtask.name!r} out"
             )
-        if not declared and self.run is None:
+        if not declared and not self.is_program:
             raise ConfigError(
-                f"subtask {subtask.name!r} needs a prompt or a run coroutine, or its pipeline a `run` that is all of it"
+                f"subtask {subtask.name!r} needs a prompt or a run coroutine, or its pipeline a `run` or `command` "
+                "that is all of it"
             )
+
+    @property
+    def is_program(self) -> bool:
+        """Whether one function or command is all of it."""
+        return self.run is not None or self.command is not None
+
+    @property
+    def started(self) -> Command | None:
+        """The command that is started for its examples; None where it is no command."""
+        return self.command if isinstance(self.command, Command) else None
 
     def subtask(self, name: str) -> Subtask:
         """The subtask of this name.
@@ -161,12 +182,18 @@ class Pipeline:
         """Subtask -> pairing (a model, and what is not the first of its kind) -> size (`Subtask.sizes`)."""
         return {s.name: {each.name: s.sizes[each.model.name] for each in s.pairings} for s in self.subtasks}
 
+    def _identity(self) -> Mapping[str, Command]:
+        # Pipelines without a command are what they were before there were any.
+        return {} if self.started is None else {"command": self.started}
+
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:
         """Content hashes of the parts that decide scores: each subtask with what it reads, and the metric."""
         parts = {subtask_part(s.name): self._fingerprint(s) for s in self.subtasks}
         scheme = dict([SCHEME])
         program = {} if self.run is None else {"the pipeline's function": fingerprint(describe(self.run))}
+        if self.command is not None:
+            program = {"the pipeline's command": fingerprint(describe(self.command))}
         return {**scheme, **parts, **program, "the metric": fingerprint(describe(self.metric) + self.final.name)}
 
     def _fingerprint(self, subtask: Subtask) -> str:
@@ -185,7 +212,8 @@ class Pipeline:
     @cached_property
     def uncovered(self) -> tuple[str, ...]:
         """What the fingerprints cannot read, in words: a change there goes unnoticed. See `fingerprint.uncovered`."""
-        return uncovered(self)
+        command = () if self.started is None else (self.started.uncovered,)
+        return (*uncovered(self), *command)
 
     def with_lengths(self, lengths: Mapping[str, tuple[float, float] | Mapping[str, tuple[float, float]]]) -> Pipeline:
         """A copy whose subtasks declare these measured (prompt, completion) token lengths.

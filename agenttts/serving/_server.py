@@ -1,7 +1,7 @@
 """The life of one server: started, watched, started again when it crashes, put to sleep, stopped.
 
-It runs under a guard that ends it when this process ends, however that ends. That it is ours, and not one that somebody
-else runs on the same port, is known by a name that it serves and that cannot be guessed.
+It runs under a keeper (`_util.keeping`) that ends it when this process ends, however that ends. That it is ours, and
+not one that somebody else runs on the same port, is known by a name that it serves and that cannot be guessed.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agenttts._util.keeping import kept_command, last_words
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError
 
 MOST_RESTARTS = 3
 _POLL_S, _ANSWER_S, _SWAP_S = 0.25, 5.0, 300.0
 _TELL_S = 30.0
-_SHOWN = 300
-_GUARD = Path(__file__).with_name("_guard.py")
-"""Run by its path: it needs nothing of ours, and is there at once."""
 _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A proxy has no part in asking this machine."""
 
@@ -154,7 +151,7 @@ class ServerProcess:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
                 return await asyncio.create_subprocess_exec(
-                    sys.executable, "-I", str(_GUARD), *self._command,
+                    *kept_command(0, self._command),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -166,7 +163,7 @@ class ServerProcess:
             raise ConfigError(f"cannot keep the server's log {str(self._log)!r}: {error.strerror}") from error
 
     async def _end(self) -> None:
-        """Close the guard's input, upon which it ends the server."""
+        """Close the keeper's input, upon which it ends the server."""
         if self._process is not None and self._process.returncode is None:
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -194,11 +191,7 @@ class ServerProcess:
         return EndpointError(f"the vLLM server of {self._name!r} {what}: {self._last_words()} (log: {self._log})")
 
     def _last_words(self) -> str:
-        """The log's last complaint, else its last line."""
         try:
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
+            return last_words(self._log.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             return "it left no log"
-        said = [line.strip() for line in lines if line.strip()]
-        complaints = [line for line in said if "Error" in line and "Traceback" not in line]
-        return (complaints or said or ["it said nothing"])[-1][-_SHOWN:]

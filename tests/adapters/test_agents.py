@@ -74,7 +74,7 @@ async def test_an_agent_of_langgraph_runs_as_a_step_and_each_turn_is_a_draw(prov
 async def test_what_is_bound_to_a_model_of_langchain_goes_with_its_requests(provider: Provider) -> None:
     asked: list[Any] = [
         step_model("solve").bind_tools([add], tool_choice="any", parallel_tool_calls=False),
-        step_model("solve").bind_tools([add], tool_choice="add"),
+        step_model("solve").bind_tools([add], tool_choice="add").bind(stop=["."]),
         step_model("solve").with_structured_output(
             {"title": "add", "description": "Adds.", "type": "object", "properties": {"a": {"type": "integer"}}}
         ),
@@ -88,7 +88,7 @@ async def test_what_is_bound_to_a_model_of_langchain_goes_with_its_requests(prov
     assert (await evaluated(provider, run)).score == 1
     choices = [body["tool_choice"] for body in provider.requests]
     assert choices == ["required", {"type": "function", "function": {"name": "add"}}, "required"]
-    assert provider.requests[0]["parallel_tool_calls"] is False
+    assert provider.requests[0]["parallel_tool_calls"] is False and provider.requests[1]["stop"] == ["."]
     assert replies[0].tool_calls[0]["args"] == replies[2] == {"a": 2, "b": 3}
 
 

@@ -173,13 +173,9 @@ async def test_mistakes_are_one_sentence(models: Models) -> None:
     async def blocked(example: Example, steps: Mapping[str, StepRun]) -> str:
         return str(step_model("find").invoke("x").content)
 
-    async def stopped(example: Example, steps: Mapping[str, StepRun]) -> str:
-        return str((await step_model("find").ainvoke("x", stop=["."])).content)
-
     for program, message in [
         (unknown, "there is no step 'serach'; the pipeline's subtasks are find, answer"),
         (blocked, "a blocking call inside the event loop: use the framework's async call"),
-        (stopped, "declare stop texts in the subtask's Sampling"),
     ]:
         with pytest.raises(ConfigError, match=message):
             await environment(program, models).evaluate(CHOSEN)

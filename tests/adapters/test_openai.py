@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -74,12 +75,23 @@ async def test_mistakes_are_told(models: Models) -> None:
     async def tooled(example: Example, steps: Mapping[str, StepRun]) -> str:
         return last_line(await client.chat.completions.create(model="step:find", messages=asked("x"), n=3))
 
+    async def other(example: Example, steps: Mapping[str, StepRun]) -> str:
+        return str(await client.step("find").responses.create(model="x", input="x"))
+
+    async def lost(example: Example, steps: Mapping[str, StepRun]) -> str:
+        with ThreadPoolExecutor() as threads:
+            create = blocking.step("find").chat.completions.create
+            asking = threads.submit(create, model="x", messages=asked("x"))
+            return last_line(await asyncio.wrap_future(asking))
+
     async def blocked(example: Example, steps: Mapping[str, StepRun]) -> str:
         return last_line(blocking.chat.completions.create(model="step:find", messages=asked("x")))
 
     for program, message in [
         (unknown, "there is no step 'serach'; the pipeline's subtasks are find, answer"),
         (tooled, "step 'find' takes no 'n' in a request"),
+        (other, "step 'find' answers chat completions alone"),
+        (lost, "step 'find' was asked from a thread that does not know its example: start it by asyncio.to_thread"),
         (blocked, "a blocking call inside the event loop"),
     ]:
         with pytest.raises(ConfigError, match=message):

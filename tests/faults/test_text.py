@@ -169,7 +169,7 @@ def test_a_plug_ins_names_that_no_store_keeps_are_refused(
 
 def test_nothing_else_in_the_package_prints() -> None:
     """One module writes to the terminal; what runs in a process of its own (servers, sandbox) is not ours to show."""
-    own_process = {"_start.py", "_namespaces.py", "_llamacpp_child.py", "_guard.py"}
+    own_process = {"_start.py", "_namespaces.py", "_llamacpp_child.py", "_keeper.py"}
     found = [
         f"{path.relative_to(PACKAGE)}:{node.lineno} {what}"
         for path in sorted(PACKAGE.rglob("*.py"))

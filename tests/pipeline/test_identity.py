@@ -33,6 +33,7 @@ VERSIONS = {
     "aggregators.fuse": 1,
     "aggregators.id_vote": 1,
     "aggregators.majority_vote": 1,
+    "command": 1,
     "metrics.equal": 2,
     "metrics.exact_match": 3,
     "metrics.normalise": 3,

@@ -113,6 +113,26 @@ def test_a_store_without_transcripts_or_studies_says_so(tmp_path: Path, searched
             assert answer.status_code == 200 and "he store does not know which samples" in answer.text
 
 
+def test_a_reader_waits_for_no_writer_and_writes_nothing(tmp_path: Path, searched: Searched) -> None:
+    searched.wait_for(2)
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(searched.store.location)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    with (
+        closing(at.Store(str(copy))) as store,
+        closing(Background()) as background,
+        WebServer(application(store, background)) as server,
+        closing(sqlite3.connect(copy, isolation_level=None)) as writer,
+    ):
+        version = writer.execute("PRAGMA data_version").fetchone()
+        for page in PAGES:  # while a search is in the midst of a transaction
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute("UPDATE studies SET name = name")
+            assert httpx.get(server.address + page).status_code == 200
+            writer.execute("COMMIT")
+        assert writer.execute("PRAGMA data_version").fetchone() == version  # nobody else has written
+
+
 def test_the_stamp_changes_with_the_study(address: str, searched: Searched) -> None:
     def stamp() -> str:
         return str(json.loads(httpx.get(f"{address}/stamp?study=1").text)["stamp"]).rpartition("/")[0]
