@@ -158,6 +158,8 @@ class Evidence:
     incumbent: Allocation
     score: float
     sd: float
+    budget: str
+    """The budget of the round, in words: of a search with several, one has its turn."""
     hypotheses: tuple[Hypothesis, ...] = ()
     preferences: tuple[Preference, ...] = ()
     ways: tuple[WayPreference, ...] = ()
@@ -174,7 +176,9 @@ class Evidence:
 
     def around(self) -> list[str]:
         """The incumbent, and what the trials say of the insights."""
-        best = f"Best so far: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."
+        best = (
+            f"Best so far within {self.budget}: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."
+        )
         return [best, *(f"{each}." for each in self.hypotheses)]
 
     def stages(self) -> list[str]:

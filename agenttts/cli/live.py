@@ -103,7 +103,7 @@ def _print_new_best(console: Console, before: Trial | None, progress: Progress) 
     seen = f"{best.evaluation.score:.3f} ({interval(best.evaluation.interval)}) on {len(best.evaluation.results)}"
     _print_within(
         console,
-        f"best so far is trial {best.number}, {seen}, as more examples were seen;",
+        f"best so far{_within(progress)} is trial {best.number}, {seen}, as more examples were seen;",
         " ",
         f"it was trial {before.number}",
     )
@@ -134,4 +134,10 @@ def _best(progress: Progress, digits: int) -> str:
     if best is None:
         return "best none yet"
     low, high = best.evaluation.interval
-    return f"best {best.evaluation.score:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return f"best{_within(progress)} {best.evaluation.score:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _within(progress: Progress) -> str:
+    """Of a search with several budgets, the one that a best trial is within: the largest."""
+    spec = progress.study.spec
+    return f" within {study_scale(progress.study).show(spec.budget)}" if spec.budgets else ""

@@ -102,9 +102,7 @@ def search(
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem, Waiting
     from agenttts.cli.run import PlannerModel, plan, run_search, show_forecast
-    from agenttts.deployment.file import allocation_in
     from agenttts.searching.progress import Limits
-    from agenttts.space.landmarks import usual
 
     problem = Problem.create(
         env,
@@ -129,7 +127,7 @@ def search(
         insights_off=frozenset(without_insight),
         experience=None if experience is None else _archive(store, experience),
         racing=racing,
-        baseline=usual(problem.space) if baseline is None else allocation_in(baseline),
+        baseline=problem.baseline(baseline),
         counterfactuals=counterfactuals,
         study=study,
         ray=ray,
@@ -150,6 +148,7 @@ def compare(
     methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
+    baseline: BaselineOption = None,
     cost: CostOption = None,
     throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
@@ -194,6 +193,7 @@ def compare(
         limits=limits,
         parallel=parallel,
         racing=racing,
+        baseline=problem.baseline(baseline),
         counterfactuals=counterfactuals,
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
@@ -254,6 +254,7 @@ def ablate(
     gpus: GpusOption = None,
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
+    baseline: BaselineOption = None,
     cost: CostOption = None,
     throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
@@ -288,7 +289,8 @@ def ablate(
         parallel=parallel,
         waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
-    planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
+    limits, used = Limits(trials=trials), problem.baseline(baseline)
+    planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, baseline=used)
     asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
     comparisons = run_ablations(problem, planned, seeds, llm=asked, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)

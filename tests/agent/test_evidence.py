@@ -148,6 +148,7 @@ def test_the_planners_table_has_for_each_model_what_the_lines_have() -> None:
     space = SearchSpace(problem.pipeline, cost_model("flops"), problem.default_budget.amount)
     surrogate, hypotheses = weighed_posterior(sizes, trials, Structure())
     evidence = gather_evidence(Archive(trials=tuple(trials)), space, surrogate, hypotheses, frozenset({1, 2, 3}))
+    assert evidence.lines()[0].startswith(f"Best so far within {space.scale.rate(space.budget)}: ")
     text = "\n".join(evidence.table())
     for preference in evidence.preferences:
         cells = {tuple(line.split(" | ")[:2]): line for line in evidence.table() if " | " in line}
