@@ -17,7 +17,7 @@ from agenttts._util.numbers import compact, duration, interval
 from agenttts.cli.console import print_wrapped
 from agenttts.report import study_scale
 from agenttts.searching.progress import Progress
-from agenttts.study.spec import verb_for
+from agenttts.study.spec import spent_on_models, verb_for
 from agenttts.study.trial import BASELINE, Trial
 
 _LABEL_WIDTH = 13
@@ -111,11 +111,13 @@ def _print_new_best(console: Console, before: Trial | None, progress: Progress) 
 
 def status_line(progress: Progress, width: int | None = None) -> str:
     """How far a search is, in as much detail as the width allows; in full when None."""
-    spent, left = progress.spent, progress.seconds_left
+    label, own, left = progress.study.details.get("recorded", ""), progress.own, progress.seconds_left
+    spent = spent_on_models(progress.spent, own, label)
     trials = f"{len(progress.archive.trials)}/{progress.limits.trials}"
     time = "" if left is None else f" | {duration(left)} left"
-    verb = verb_for(progress.study.details.get("recorded", ""))
-    counts = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused"
+    verb = verb_for(label)
+    planner = f", {own.tokens:,} by the planner" if own.tokens else ""
+    counts = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused{planner}"
     full = f"{_best(progress, 3)} | {trials} trials | {counts}{time}"
     if width is None:
         return full

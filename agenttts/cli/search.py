@@ -31,6 +31,7 @@ from agenttts.cli.options import (
     LlmHeaderOption,
     LlmKeyOption,
     LlmOption,
+    LlmTimeoutOption,
     LlmUrlOption,
     MaxTokensOption,
     MaxUsdOption,
@@ -91,6 +92,7 @@ def search(
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
+    llm_timeout: LlmTimeoutOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     experience: ExperienceOption = None,
     study: StudyOption = None,
@@ -120,7 +122,7 @@ def search(
         problem,
         method,
         seed=seed,
-        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header),
+        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout),
         store=store,
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
@@ -163,6 +165,7 @@ def compare(
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
+    llm_timeout: LlmTimeoutOption = None,
     experience: ExperienceOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -198,7 +201,7 @@ def compare(
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout)
     comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
@@ -267,6 +270,7 @@ def ablate(
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
+    llm_timeout: LlmTimeoutOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -291,7 +295,7 @@ def ablate(
     )
     limits, used = Limits(trials=trials), problem.baseline(baseline)
     planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, baseline=used)
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout)
     comparisons = run_ablations(problem, planned, seeds, llm=asked, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 

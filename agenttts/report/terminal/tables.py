@@ -33,7 +33,8 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
 
     budgets = [cost_model(row["cost_model"]).scale(row["budget"]).show(row["budget"]) for row in rows]
     best = ["" if row["best_observed"] is None else f"{row['best_observed']:.3f}" for row in rows]
-    tokens = [f"{row['tokens_bought']:,} {verb_for(row['recorded'])}" for row in rows]
+    taken = [row["tokens_bought"] - (row["tokens_of_method"] if row["recorded"] else 0) for row in rows]
+    tokens = [f"{count:,} {verb_for(row['recorded'])}" for count, row in zip(taken, rows, strict=True)]
     return Listing(
         [
             column("study", "{name}"),
