@@ -174,13 +174,27 @@ async def test_a_planners_tokens_are_never_called_replayed(endpoint: FakeEndpoin
     told: list[Progress] = []
     made = ZeroShotSearcher(ChatModel("small", base_url=endpoint.url))
     space = SearchSpace(found.pipeline, cost_model("flops"), 700)
-    result = await search(found, made, space, store, study_name="s", limits=Limits(trials=2), on_progress=told.append)
+    result = await search(found, made, space, store, study_name="s", limits=Limits(trials=2), validate=False,
+                          on_progress=told.append)  # fmt: skip
     replayed = f"{result.spend.tokens - result.own.tokens:,}"
     assert result.own.tokens > 100 and told[-1].own == result.own
     assert any(f"but the {result.own.tokens:,} tokens of the method's own LLM): {replayed} tok" in line
                for line in summary_lines(result))  # fmt: skip
     row = study_row(store, result.study)
     assert row["tokens_bought"] - row["tokens_of_method"] == result.spend.tokens - result.own.tokens
+
+
+async def test_a_reply_is_streamed_where_the_server_can_and_whole_where_it_cannot(endpoint: FakeEndpoint) -> None:
+    parts = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("four ", "samples")]
+    parts += [{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}]
+    events = "".join(f"data: {json.dumps(part)}\n\n" for part in parts) + "data: [DONE]\n\n"
+    model = ChatModel("small", base_url=endpoint.url)
+    endpoint.faults = [Fault(200, events), Fault(400, "unknown field: stream_options"), None]
+    streamed, whole = await model.ask("q", system="s"), await model.ask("q", system="s")
+    assert streamed.text == "four samples" and streamed.spend.tokens == 9 and streamed.spend.estimated_tokens == 0
+    assert whole.text == "text0"
+    assert ["stream_options" in request for request in endpoint.requests] == [True, True, False]
+    assert all(request["stream"] for request in endpoint.requests)
 
 
 def test_a_time_that_is_none_is_refused() -> None:
