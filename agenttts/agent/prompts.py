@@ -11,6 +11,7 @@ import numpy as np
 from agenttts.agent.planner import View
 from agenttts.proposals import dialogue
 from agenttts.proposals.checking import SoFar
+from agenttts.proposals.meaning import meaning
 
 _SHOWN_TRIALS = 40
 _SHOWN_GUIDELINES = 3
@@ -33,7 +34,7 @@ def proposal(view: View, guideline: str, count: int, so_far: SoFar) -> str:
 
 
 def _situation(view: View) -> list[str]:
-    return [dialogue.task(view.space), _history(view), _statistics(view), _untried(view)]
+    return [dialogue.task(view.space), meaning(view.space.pipeline), _history(view), _statistics(view), _untried(view)]
 
 
 def _statistics(view: View) -> str:

@@ -16,8 +16,10 @@ from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import ConfigError
 from agenttts.llm.chat import ChatModel, Unanswered
+from agenttts.pipeline import Model, Pipeline, Subtask, SubtaskInput, metrics
 from agenttts.proposals.dialogue import ask_for_allocations
 from agenttts.proposals.initial import initial_allocations
+from agenttts.proposals.meaning import meaning
 from agenttts.report import study_row, summary_lines
 from agenttts.searching import search
 from agenttts.searching.progress import Limits, Progress
@@ -185,7 +187,9 @@ async def test_a_planners_tokens_are_never_called_replayed(endpoint: FakeEndpoin
 
 
 async def test_a_reply_is_streamed_where_the_server_can_and_whole_where_it_cannot(endpoint: FakeEndpoint) -> None:
-    parts = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("four ", "samples")]
+    parts: list[dict[str, object]] = [
+        {"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("four ", "samples")
+    ]
     parts += [{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}]
     events = "".join(f"data: {json.dumps(part)}\n\n" for part in parts) + "data: [DONE]\n\n"
     model = ChatModel("small", base_url=endpoint.url)
@@ -220,3 +224,17 @@ async def test_a_limit_counts_every_question_of_the_planner(
     assert len(endpoint.requests) == 1 and "(--max-tokens)" in ended.stopped
     assert ended.spend.tokens == begun.spend.tokens + ended.own.tokens and ended.own.tokens > 1
     assert not any("filled in by rule" in line for line in summary_lines(ended))
+
+
+def test_the_planner_is_told_what_the_stages_do() -> None:
+    def prompt(given: SubtaskInput) -> str:
+        """Answers from the passages that were kept."""
+        return ""
+
+    models = [Model("m", 1e6)]
+    find = Subtask("find", models, "Which of the\n{{ passages }}" + " are needed?" * 30)
+    answer, bare = Subtask("answer", models, prompt), Subtask("bare", models, lambda given: "")
+    told = meaning(Pipeline("qa", [find, answer, bare], metrics.exact_match("gold")))
+    assert "- find: Which of the {{ passages }} are" in told and "- answer: prompt: Answers from the passages" in told
+    assert all(len(line) < 200 for line in told.splitlines())
+    assert told.endswith("scored by: metrics.exact_match(field='gold')")
