@@ -12,8 +12,9 @@ import pytest
 
 from agenttts.agent import AgentSearcher, LLMPlanner
 from agenttts.baselines import ZeroShotSearcher
+from agenttts.cli.live import status_line
 from agenttts.db import Store
-from agenttts.environments import LiveEnvironment, environment
+from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.chat import ChatModel, Unanswered
 from agenttts.pipeline import Model, Pipeline, Subtask, SubtaskInput, metrics
@@ -25,10 +26,11 @@ from agenttts.searching import search
 from agenttts.searching.progress import Limits, Progress
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
-from agenttts.space.cost import cost_model
 from agenttts.study.trial import RULES, AgentStep, Archive, Guideline, Proposal
+from agenttts.testing import ScriptedClient
 from tests.agent.test_agent import candidate
 from tests.baselines.test_searchers import SPACE, archive_of
+from tests.conftest import toy_reply
 from tests.endpoint import FakeEndpoint, Fault
 
 GOOD = candidate(("m", 3), ("s", 2))
@@ -170,20 +172,22 @@ async def test_what_was_generated_before_the_time_was_up_is_charged_and_asked_on
     assert why.value.spend.completion_tokens >= 2 * 16 and why.value.spend.tokens == why.value.spend.estimated_tokens
 
 
-async def test_a_planners_tokens_are_never_called_replayed(endpoint: FakeEndpoint) -> None:
+async def test_a_planners_tokens_are_never_called_replayed(
+    endpoint: FakeEndpoint, toy_pipeline: Pipeline, toy_space: SearchSpace, store: Store
+) -> None:
     endpoint.reply = lambda messages, seed: "no idea"
-    found, store = environment("minihop-recorded"), Store()
-    told: list[Progress] = []
+    rows = [{"id": str(n), "question": f"{n}?", "gold": "yes"} for n in range(5)]
+    client, label = ScriptedClient(toy_reply), "recorded samples; no model runs"
+    found, told = LiveEnvironment(toy_pipeline, rows, client=client, recorded=label), list[Progress]()
     made = ZeroShotSearcher(ChatModel("small", base_url=endpoint.url))
-    space = SearchSpace(found.pipeline, cost_model("flops"), 700)
-    result = await search(found, made, space, store, study_name="s", limits=Limits(trials=2), validate=False,
-                          on_progress=told.append)  # fmt: skip
-    replayed = f"{result.spend.tokens - result.own.tokens:,}"
-    assert result.own.tokens > 100 and told[-1].own == result.own
-    assert any(f"but the {result.own.tokens:,} tokens of the method's own LLM): {replayed} tok" in line
-               for line in summary_lines(result))  # fmt: skip
+    limits = Limits(trials=2)
+    result = await search(found, made, toy_space, store, study_name="s", limits=limits, on_progress=told.append)
+    own, replayed = result.own.tokens, f"{result.spend.tokens - result.own.tokens:,} tokens"
+    assert own > 100 and told[-1].own == result.own
+    assert f"{replayed} replayed, 10 reused, {own:,} by the planner" in status_line(told[-1])
+    assert any(f"but the {own:,} tokens of the method's own LLM): {replayed}" in line for line in summary_lines(result))
     row = study_row(store, result.study)
-    assert row["tokens_bought"] - row["tokens_of_method"] == result.spend.tokens - result.own.tokens
+    assert row["tokens_bought"] - row["tokens_of_method"] == result.spend.tokens - own
 
 
 async def test_a_reply_is_streamed_where_the_server_can_and_whole_where_it_cannot(endpoint: FakeEndpoint) -> None:
