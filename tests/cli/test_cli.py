@@ -238,6 +238,10 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("compare mine.py:environment --budget 100 --methods random,grid --llm o3-mini", "'random' asks no LLM"),
         ("search mine.py:environment --budget 100 --without-insight 7", "insights are 1, 2 and 3, not 7"),
         ("compare mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
+        (
+            "search mine.py:environment --budget 100 --llm wise --llm-timeout 0",
+            "--llm-timeout must be minutes, more than",
+        ),
         ("compare mine.py:environment --budget 100 --methods agent,magic", "there is no method 'magic'"),
         ("compare mine.py:environment --budget 100 --methods ' , '", "--methods names no method"),
         ("compare mine.py:environment --budget 100 --methods grid,random,grid", "--methods names 'grid' 2 times"),
