@@ -239,6 +239,21 @@ def examples_block(_: Pools) -> str:
     return "```\n" + "\n".join(lines) + "\n```"
 
 
+def verifier_table(_: Pools) -> str:
+    """What verifiers of three sizes make of eight replies to fresh questions."""
+    held = json.loads((RECORDS / "verifier.json").read_text())
+    lines = [
+        "| shape, steps | stage | replies of | right | verdicts right | AUC | vote of 8 | favourite of 8 | any of 8 |",
+        "| --- " * 9 + "|",
+    ]
+    for key, found in held.items():
+        verifier, stage, author = key.split()
+        size, steps = verifier.split("-")
+        figures = " | ".join(f"{found[name]:.3f}" for name in ("right", "verdicts", "auc", "vote", "favourite", "any"))
+        lines.append(f"| {size}, {int(steps):,} | {stage} | {author} | {figures} |")
+    return "\n".join(lines)
+
+
 SECTIONS: dict[str, Callable[[Pools], str]] = {
     "models": models_table,
     "loss": loss_table,
@@ -249,6 +264,7 @@ SECTIONS: dict[str, Callable[[Pools], str]] = {
     "equal_cost": equal_cost,
     "readers": readers_table,
     "example": examples_block,
+    "verifier": verifier_table,
     **{f"retrieve_{rule}": partial(retrieve_table, rule=rule) for rule in RULES},
     **{f"landscape_{rule}": partial(landscape_table, rule=rule) for rule in RULES},
 }

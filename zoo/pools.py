@@ -41,7 +41,11 @@ class Line(TypedDict, total=False):
     stage: str
     example: str
     facts: list[int]
-    """Kept facts; answer lines only."""
+    """Kept facts; lines of the answer stage and of verdicts on its replies."""
+    author: str
+    """Model whose reply is judged; lines of verdicts only."""
+    reply: int
+    """Which of the author's distinct replies is judged."""
     model: str
     prompt_tokens: int
     texts: list[str]

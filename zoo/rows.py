@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo import tokenizer as tok
-from zoo.config import MIXES, SEQUENCE, SEQUENCES, TASKS, WARM_UP_STEPS
+from zoo.config import MIXES, SEQUENCE, SEQUENCES, TASKS, WARM_UP_STEPS, Mix
 from zoo.examples import evaluation_examples
 from zoo.worldfile import world as w
 
@@ -141,9 +141,10 @@ def _places(number: int) -> list[int]:
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
-def _chat(task: str, turns: list[tuple[str, str]]) -> Row:
+def chat(task: str, turns: list[tuple[str, str]]) -> Row:
     """Build a chat row of which every reply is scored."""
-    ids, scored = [tok.BOS, tok.SYSTEM, *tok.encode(f" {task}"), tok.END], [False] * 4
+    ids = [tok.BOS, tok.SYSTEM, *tok.encode(f" {task}"), tok.END]
+    scored = [False] * len(ids)
     for user, reply in turns:
         prompt = [tok.USER, *tok.encode(f" {user}"), tok.END, tok.ASSISTANT]
         answer = [*tok.encode(f" {reply}"), tok.END]
@@ -166,27 +167,31 @@ def retrieve_row(rng: Random, sizes: tuple[int, int], standard: float) -> Row:
         turns.append((text if turns else w.retrieve_prompt(world.wordings, text), retrieve_reply(world, needed)))
         used |= set(needed)
     while turns:
-        row = _chat("retrieve", turns)
+        row = chat("retrieve", turns)
         if len(row.ids) <= SEQUENCE:
             return row
         turns.pop()
     return retrieve_row(rng, sizes, standard)
 
 
-def answer_row(rng: Random, standard: float) -> Row:
-    """Draw kept facts, a question and the reply."""
+def fresh_question(rng: Random, standard: float) -> tuple[w.World, w.Question, list[int]]:
+    """Draw a world as long as the evaluation's, a question and the facts that it needs."""
     while True:
         world = fresh_world(rng, w.between(rng, w.MIN_FACTS, w.MAX_FACTS), standard)
         if drawn := w.draw_question(rng, world):
-            break
-    question, needed = drawn
-    kept = _keep(rng, world, question, needed)
+            return world, *drawn
+
+
+def answer_row(rng: Random, standard: float) -> Row:
+    """Draw kept facts, a question and the reply."""
+    world, question, needed = fresh_question(rng, standard)
+    kept = keep_facts(rng, world, question, needed)
     facts = [wording for index, wording in enumerate(world.wordings) if index in kept]
     reply = answer_reply(rng, world, question, kept)
-    return _chat("answer", [(w.answer_prompt(facts, w.render_question(question)), reply)])
+    return chat("answer", [(w.answer_prompt(facts, w.render_question(question)), reply)])
 
 
-def _keep(rng: Random, world: w.World, question: w.Question, needed: list[int]) -> set[int]:
+def keep_facts(rng: Random, world: w.World, question: w.Question, needed: list[int]) -> set[int]:
     """Choose the facts an answer row is given: needed ones, a rival about the same item, up to five others."""
     kept = set(needed)
     others = w.shuffled(rng, [index for index in range(len(world.facts)) if index not in kept])
@@ -233,19 +238,28 @@ def _compositions(world: w.World) -> list[str]:
 
 
 def step_rows(seed: int, step: int) -> list[Row]:
-    """Draw the rows of one training step."""
-    mix = MIXES[step >= WARM_UP_STEPS]
+    """Draw the rows of one training step of the four models."""
+    return mixed_rows(f"minihop-train:{seed}:{step}", MIXES[step >= WARM_UP_STEPS])
+
+
+def mixed_rows(seed: str, mix: Mix) -> list[Row]:
+    """Draw the rows of a mix."""
     draws: list[Callable[[Random], Row]] = [
         *[lambda rng: retrieve_row(rng, (8, 15), mix.standard)] * mix.long_lists,
         *[lambda rng: retrieve_row(rng, (2, 7), mix.standard)] * mix.short_lists,
         *[lambda rng: answer_row(rng, mix.standard)] * mix.answers,
         *[lambda rng: recite_row(rng, mix.longest_recital, mix.standard)] * mix.recitals,
     ]
-    return [draw(Random(f"minihop-train:{seed}:{step}:{index}")) for index, draw in enumerate(draws)]
+    return [draw(Random(f"{seed}:{index}")) for index, draw in enumerate(draws)]
 
 
 def step_batch(seed: int, step: int) -> np.ndarray:
-    """Pack the rows of one step.
+    """Pack the rows of one step of the four models."""
+    return packed(step_rows(seed, step))
+
+
+def packed(rows: list[Row]) -> np.ndarray:
+    """Pack rows into sequences.
 
     Returns:
         Three planes of SEQUENCES x SEQUENCE: ids, document number within the sequence (0 where padded), and the
@@ -256,7 +270,7 @@ def step_batch(seed: int, step: int) -> np.ndarray:
     filled = [0] * SEQUENCES
     documents = [0] * SEQUENCES
     first_open = 0
-    for row in sorted(step_rows(seed, step), key=lambda row: -len(row.ids)):
+    for row in sorted(rows, key=lambda row: -len(row.ids)):
         length = len(row.ids)
         place = next((i for i in range(first_open, SEQUENCES) if filled[i] + length <= SEQUENCE), None)
         if place is None:

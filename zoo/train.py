@@ -72,11 +72,15 @@ def task_losses(model: Llama, batch_ids: Tensor, tasks: Tensor, mask: Tensor, co
 class Trainer:
     """One model with its optimiser; `step` runs eagerly, or replays a graph once captured."""
 
-    def __init__(self, config: Config, batch: Batch, *, seed: int, compiled: bool) -> None:
+    def __init__(
+        self, config: Config, batch: Batch, *, seed: int, compiled: bool, start: dict[str, Tensor] | None = None
+    ) -> None:
         device = batch.ids.device
         self.config, self.batch, self.cuda = config, batch, device.type == "cuda"
         self.model = Llama(config, len(tokenizer.vocabulary()))
         initialise(self.model, seed)
+        if start is not None:
+            self.model.load_state_dict(start)
         self.model.to(device)
         self.cos, self.sin = (table.to(device) for table in rotary_tables(SEQUENCE, config.head_width))
         self.rate = torch.zeros((), device=device) if self.cuda else 0.0
@@ -146,14 +150,20 @@ class Trainer:
             torch.cuda.current_stream().wait_stream(self.stream)
 
 
-def batches(seed: int, steps: int, workers: int) -> Iterator[np.ndarray]:
+def batches(draw: Callable[[int], np.ndarray], steps: int, workers: int) -> Iterator[np.ndarray]:
     """Yield the batches of all steps in order, drawn by worker processes."""
-    draw = partial(step_batch, seed)
     if workers == 0:
         yield from map(draw, range(steps))
         return
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(draw, range(steps), chunksize=2)
+
+
+def capture(trainers: dict[str, Trainer], batch: Batch, planes: np.ndarray) -> None:
+    """Record every model's step as a CUDA graph."""
+    batch.load(planes)
+    for trainer in trainers.values():
+        trainer.capture()
 
 
 def train(trainers: dict[str, Trainer], batch: Batch, source: Iterator[np.ndarray], out: Path) -> None:
@@ -201,11 +211,9 @@ def main() -> None:
         configs = {size: replace(config, steps=arguments.steps) for size, config in configs.items()}
     trainers = {s: Trainer(config, batch, seed=arguments.seed, compiled=fast) for s, config in configs.items()}
     if fast:
-        batch.load(step_batch(arguments.seed, 0))
-        for trainer in trainers.values():
-            trainer.capture()
+        capture(trainers, batch, step_batch(arguments.seed, 0))
     steps = max(config.steps for config in configs.values())
-    train(trainers, batch, batches(arguments.seed, steps, arguments.workers), arguments.out)
+    train(trainers, batch, batches(partial(step_batch, arguments.seed), steps, arguments.workers), arguments.out)
 
 
 if __name__ == "__main__":

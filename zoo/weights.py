@@ -138,7 +138,10 @@ def read_gguf(path: Path, config: Config) -> dict[str, Tensor]:
 
 
 def load_model(path: Path, size: str, device: str | torch.device = "cpu") -> Llama:
-    """Load a GGUF file or a training checkpoint (.pt) into a float32 model, ready to sample."""
+    """Load a GGUF file or a training checkpoint (.pt) into a float32 model, ready to sample.
+
+    A verifier has the shape of the size that it started from.
+    """
     config = CONFIGS[size]
     state = torch.load(path, map_location="cpu") if path.suffix == ".pt" else read_gguf(path, config)
     model = Llama(config, len(tokenizer.vocabulary()))

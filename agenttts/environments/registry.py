@@ -33,6 +33,8 @@ _BUILT_IN = {
     "minihop": f"{_MINIHOP}:minihop",
     "minihop-recorded": f"{_MINIHOP}:minihop_recorded",
     "minihop-vote": f"{_MINIHOP}:minihop_vote",
+    "minihop-operators": f"{_MINIHOP}:minihop_operators",
+    "minihop-operators-recorded": f"{_MINIHOP}:minihop_operators_recorded",
     "hotpotqa": f"{_TASKS}.hotpotqa:hotpotqa",
     "2wikimultihopqa": f"{_TASKS}.twowikimultihopqa:twowikimultihopqa",
     "cwq": f"{_TASKS}.cwq:cwq",

@@ -12,15 +12,23 @@ from pathlib import Path
 import pytest
 
 from agenttts.db import Store
-from agenttts.environments.tasks.minihop import MODELS, minihop, minihop_recorded, pipeline
-from agenttts.environments.tasks.minihop.pipeline import HERE
+from agenttts.environments.tasks.minihop import (
+    MODELS,
+    VERIFIER,
+    minihop,
+    minihop_operators,
+    minihop_operators_recorded,
+    minihop_recorded,
+    pipeline,
+)
+from agenttts.environments.tasks.minihop.pipeline import HERE, operators
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits
 from agenttts.serving import LlamaCppServing
 from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation
+from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.cost import FlopsCost
 
 
@@ -61,6 +69,30 @@ async def test_live_models_agree_with_their_recording() -> None:
         )
 
 
+def judged(retrieve: tuple[str, int], answer: tuple[str, int], operator: str) -> Allocation:
+    plain = both(retrieve, answer)["answer"]
+    (name,) = (each.name for each in operators() if operator in each.name)
+    return Allocation({**both(retrieve, answer), "answer": Choice(plain.model, plain.samples, name)})
+
+
+async def test_the_recorded_verifier_tells_right_answers_from_wrong_ones() -> None:
+    environment = minihop_operators_recorded()
+    vote = await environment.evaluate(both(("m", 5), ("s", 4)), environment.held_out)
+    for operator in ("best-of", "weighted-vote"):
+        chosen = await environment.evaluate(judged(("m", 5), ("s", 4), operator), environment.held_out)
+        assert chosen.score > vote.score + 0.05
+
+
+async def test_the_live_verifier_agrees_with_its_recording() -> None:
+    allocation = judged(("l", 1), ("xs", 4), "best-of")
+    recorded = await minihop_operators_recorded().evaluate(allocation)
+    async with minihop_operators() as live:
+        evaluation = await live.evaluate(allocation)
+    assert evaluation.failures == 0
+    difference = abs(evaluation.score - recorded.score)
+    assert difference < 4 * (evaluation.standard_error**2 + recorded.standard_error**2) ** 0.5
+
+
 async def test_the_recording_holds_the_whole_landscape() -> None:
     environment = minihop_recorded()
     everything = [*environment.examples, *environment.held_out]
@@ -93,7 +125,7 @@ async def test_the_landscape_rewards_mixing_models() -> None:
 
 
 def test_parameter_counts_are_those_of_the_weights() -> None:
-    for model in MODELS:
+    for model in (*MODELS, VERIFIER):
         size = (HERE / "weights" / f"{model.name}.gguf").stat().st_size
         assert (
             model.parameters and 1.0 < size / model.parameters < 1.7

@@ -75,6 +75,7 @@ VERSIONS = {
     "tasks.minihop.quoted": 1,
     "tasks.minihop.retrieve_prompt": 1,
     "tasks.minihop.union": 1,
+    "tasks.minihop.verdict_prompt": 1,
     "tasks.qa.answer_f1": 2,
     "tasks.qa.answer_prompt": 1,
     "tasks.qa.concluded": 2,

@@ -7,39 +7,59 @@ import lzma
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agenttts.errors import EndpointError
 from agenttts.execution.prompts import render
 from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, SubtaskInput
+from agenttts.pipeline.operators.verify import VerifierPrompt
+
+
+class RecordedVerdicts(NamedTuple):
+    """Verdicts on replies: lines as of the pools, each naming a reply by its author and its place among the texts."""
+
+    path: Path
+    prompt: VerifierPrompt
+    """Renders the prompts that the verdicts answer."""
 
 
 class ReplayClient:
     """A chat client that answers from a recording, in the order in which the samples were drawn.
 
     Args:
-        path: A file of JSON lines compressed with xz; a line holds the samples of one (stage, example, kept facts,
+        pools: A file of JSON lines compressed with xz; a line holds the samples of one (stage, example, kept facts,
             model): their distinct texts, the completion tokens of each, and the order of the draws.
         pipeline: Renders the prompts that the recording answers.
         examples: In the order of the recording's example numbers.
+        verdicts: On replies of the answer stage.
     """
 
-    def __init__(self, path: Path, pipeline: Pipeline, examples: Sequence[Example]) -> None:
-        self._path = path
+    def __init__(
+        self, pools: Path, pipeline: Pipeline, examples: Sequence[Example], verdicts: RecordedVerdicts | None = None
+    ) -> None:
+        self._pools = pools
         self._pipeline = pipeline
         self._examples = examples
+        self._verdicts = verdicts
 
     @cached_property
     def _entries(self) -> dict[tuple[str, str], dict[str, Any]]:
-        with lzma.open(self._path, "rt", encoding="utf-8") as lines:
-            entries = [json.loads(line) for line in lines]
-        return {(entry["model"], _key(self._messages(entry))): entry for entry in entries}
+        pools = _lines(self._pools)
+        entries = {(entry["model"], _key(self._asked(entry))): entry for entry in pools}
+        if self._verdicts is not None:
+            texts = {_replies(entry, entry["model"]): entry["texts"] for entry in pools if entry["stage"] == "answer"}
+            for entry in _lines(self._verdicts.path):
+                reply = texts[_replies(entry, entry["author"])][entry["reply"]]
+                entries[entry["model"], _key(self._verdicts.prompt(self._given(entry), reply))] = entry
+        return entries
 
-    def _messages(self, entry: Mapping[str, Any]) -> list[Message]:
-        inputs = {"retrieve": entry["facts"]} if entry["stage"] == "answer" else {}
-        given = SubtaskInput(self._examples[int(str(entry["example"]).rpartition("-")[2])], inputs)
-        return render(self._pipeline.subtask(entry["stage"]), given)
+    def _asked(self, entry: Mapping[str, Any]) -> list[Message]:
+        return render(self._pipeline.subtask(entry["stage"]), self._given(entry))
+
+    def _given(self, entry: Mapping[str, Any]) -> SubtaskInput:
+        inputs = {} if entry["stage"] == "retrieve" else {"retrieve": entry["facts"]}
+        return SubtaskInput(self._examples[int(str(entry["example"]).rpartition("-")[2])], inputs)
 
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
@@ -50,7 +70,7 @@ class ReplayClient:
         if entry is None or len(recorded) < samples:
             held = 0 if entry is None else len(entry["order"])
             raise EndpointError(
-                f"the recording {self._path.name} holds {held} samples of model {model.name!r} for this prompt, "
+                f"the recording {self._pools.name} holds {held} samples of model {model.name!r} for this prompt, "
                 f"not {start + samples}"
             )
         replayed = tuple(Sample(entry["texts"][index], entry["completion_tokens"][index]) for index in recorded)
@@ -65,6 +85,15 @@ class ReplayClient:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _replies(entry: Mapping[str, Any], author: str) -> tuple[str, tuple[int, ...], str]:
+    return entry["example"], tuple(entry["facts"]), author
 
 
 def _key(messages: Sequence[Message]) -> str:

@@ -426,6 +426,16 @@ def answer_prompt(facts: Sequence[str], question: str) -> str:
     return _prompt(facts, question)
 
 
+def verdict_prompt(asked: str, reply: str) -> str:
+    """Return the user message that asks the verifier whether a reply is right (its system message is "verify").
+
+    Args:
+        asked: The user message that was replied to.
+        reply: The reply.
+    """
+    return f"{asked} {reply.strip()}"
+
+
 def _prompt(facts: Sequence[str], question: str) -> str:
     return " ".join([*(f"{fact}." for fact in facts), question])
 
