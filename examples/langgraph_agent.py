@@ -1,6 +1,7 @@
 """An agent written in LangGraph, `shop_agent.py`, is searched as it is: only its models are exchanged.
 
-The models are SIMULATED, no LLM runs. For real ones, give their server's URL instead of that of `simulated_server`.
+The models are SIMULATED, no LLM runs; with `--smollm` a real one does, of 135M parameters on this CPU. For others, give
+models with their server's `base_url` in place of those of `asked_models`.
 """
 
 import asyncio
@@ -9,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from shop_agent import PRICES, build
-from simulated_server import simulated_server
+from models import asked_models
+from shop_agent import CALL, PRICES, TOTAL, build
 
 import agenttts as at
 from agenttts.adapters.langgraph import step_model
@@ -31,22 +32,35 @@ def reply(model: str, prompt: str, luck: random.Random) -> str:
     return f"Call: price({said}, {asked[2]})" if asked else f"Thank you! Total: {said} USD"
 
 
+def last(pattern: str) -> Any:
+    """A parser that takes the last match, as the agent does."""
+
+    def parse(text: str, given: at.SubtaskInput) -> str:
+        found = [match[0] for match in re.finditer(pattern, text)]
+        if not found:
+            raise at.ParseError(f"nothing like {pattern}")
+        return found[-1]
+
+    return parse
+
+
 orders = [(number, item) for item in PRICES for number in range(2, 12)]
 rows = [{"order": f"{n} {item}", "total": f"{n * PRICES[item]} USD", "id": f"{n} {item}"} for n, item in orders]
-with simulated_server(["8b", "70b"], reply) as url:
-    models = (at.Model("8b", 8e9, base_url=url), at.Model("70b", 70e9, base_url=url))
+with asked_models(reply) as asked:
     stages = tuple(
-        at.Subtask(name, models, parser=at.parsers.tagged(tag), prompt_tokens=200, completion_tokens=16, max_samples=8)
-        for name, tag in (("plan", "Call:"), ("write", "Total:"))
-    )
+        at.Subtask(name, asked.models, parser=last(pattern), default="unknown", sampling=at.Sampling(max_tokens=32),
+                   prompt_tokens=200, completion_tokens=16, max_samples=8)
+        for name, pattern in (("plan", CALL), ("write", TOTAL))
+    )  # fmt: skip
     pipeline = at.Pipeline("shop", stages, metric=at.metrics.exact_match("total"), run=run)
-    environment = at.LiveEnvironment(pipeline, rows[::2], held_out=rows[1::2])
-    space = at.SearchSpace(pipeline, at.cost_model("flops"), 3.5e7)  # MFLOP per query
+    rows = rows[: asked.rows]
+    environment = at.LiveEnvironment(pipeline, rows[::2], held_out=rows[1::2], serving=asked.serving)
+    space = at.SearchSpace(pipeline, at.cost_model("flops"), asked.budget)
     agent = at.searcher("agent", llm="none")  # plans by rules
-    search = at.search(environment, agent, space, at.Store(), study_name="shop", limits=at.Limits(trials=8))
-    result = asyncio.run(search)
+    limits = at.Limits(trials=asked.trials)
+    result = asyncio.run(at.search(environment, agent, space, at.Store(), study_name="shop", limits=limits))
 
-print(f"{result.study.details['recorded']}; {space.size} allocations fit the budget")
+print(f"{result.study.details['recorded'] or 'a real model'}; {space.size} allocations fit the budget")
 for trial in result.archive.trials:
     print(f"trial {trial.number}  score {trial.evaluation.score:.2f}  cost {trial.cost:10,.0f}  {trial.allocation}")
 print(f"recommended: {result.best.allocation}")

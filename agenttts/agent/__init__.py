@@ -4,7 +4,7 @@ from agenttts.agent.llm import LLMPlanner
 from agenttts.agent.planner import Insights, PlannedProposals, Planner, Thought, View
 from agenttts.agent.rules import RulePlanner
 from agenttts.agent.searcher import AgentSearcher
-from agenttts.proposals.checking import Rejected
+from agenttts.proposals.checking import Rejected, SoFar
 
 __all__ = [
     "AgentSearcher",
@@ -14,6 +14,7 @@ __all__ = [
     "Planner",
     "Rejected",
     "RulePlanner",
+    "SoFar",
     "Thought",
     "View",
 ]

@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 
 from agenttts.posterior.curves import FittedCurve
-from agenttts.posterior.insights import Hypothesis
+from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis
 from agenttts.space.allocation import Allocation, Choice
 
 _LIKELY = 0.5
+_LEAST_SHARE = 0.01
+"""Of the budget: a gain is not divided by a smaller step of the cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +56,18 @@ class Upgrade:
 
     @property
     def rate(self) -> float:
-        """Gain per tenth of the budget."""
-        return self.gain / self.share / 10
+        """Gain per tenth of the budget; a step of less than a hundredth of it counts as one."""
+        return self.gain / max(self.share, _LEAST_SHARE) / 10
 
     def __str__(self) -> str:
-        return f"{Choice.of(self.model, self.samples)} gains {self.worth} per tenth of the budget"
+        per = "" if self.share < _LEAST_SHARE else " per tenth of the budget"
+        return f"{Choice.of(self.model, self.samples)} gains {self.worth}{per}"
 
     @property
     def worth(self) -> str:
-        """The rate with its interval."""
+        """The rate with its interval; of a step that costs next to nothing there is none, only the gain."""
+        if self.share < _LEAST_SHARE:
+            return f"{self.gain:.3f} ± {1.96 * self.sd:.3f} at next to no cost"
         return f"{self.rate:.3f} ± {1.96 * self.sd / self.share / 10:.3f}"
 
 
@@ -158,6 +163,8 @@ class Evidence:
     incumbent: Allocation
     score: float
     sd: float
+    budget: str
+    """The budget of the round, in words: of a search with several, one has its turn."""
     hypotheses: tuple[Hypothesis, ...] = ()
     preferences: tuple[Preference, ...] = ()
     ways: tuple[WayPreference, ...] = ()
@@ -174,8 +181,15 @@ class Evidence:
 
     def around(self) -> list[str]:
         """The incumbent, and what the trials say of the insights."""
-        best = f"Best so far: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."
-        return [best, *(f"{each}." for each in self.hypotheses)]
+        best = (
+            f"Best so far within {self.budget}: {self.incumbent} (true score {self.score:.3f} ± {1.96 * self.sd:.3f})."
+        )
+        return [best, *(f"{each}." for each in self.hypotheses if not self._overruled(each))]
+
+    def _overruled(self, one: Hypothesis) -> bool:
+        """Whether it is dropped on its own, but the insights together are favoured: it is then in use all the same."""
+        together = any(each.insight == ALL_INSIGHTS and not each.dropped for each in self.hypotheses)
+        return one.dropped and one.insight != ALL_INSIGHTS and together
 
     def stages(self) -> list[str]:
         """How stages depend on one another."""
@@ -186,12 +200,22 @@ class Evidence:
         if not self.preferences:
             return [f"Samples: {each}." for each in self.saturations]
         verdicts = {(each.subtask, each.model): each.verdict for each in self.saturations}
-        lines = [
-            f"{each.subtask} | {option.model} | x{option.samples} | {option.score:.3f} ± {1.96 * option.sd:.3f} | "
-            f"{each.worth(option)} | {verdicts.get((each.subtask, option.model), 'not known')}"
+        rows = [
+            {
+                "subtask": each.subtask,
+                "model": option.model,
+                "best samples that fit": f"x{option.samples}",
+                "expected score with them": f"{option.score:.3f} ± {1.96 * option.sd:.3f}",
+                "gain over the cheapest, per tenth of the budget": each.worth(option),
+                "more samples": verdicts.get((each.subtask, option.model), "not known"),
+            }
             for each in self.preferences
             for option in each.options
         ]
+        empty = {"more samples"} if not verdicts else set[str]()
+        if not any(each.upgrades for each in self.preferences):
+            empty.add("gain over the cheapest, per tenth of the budget")
+        headings = [heading for heading in rows[0] if heading not in empty]
         sure = [
             f"{each.subtask}: {each.options[0].model} over {each.options[1].model}, {each.chance:.0%} sure"
             for each in self.preferences
@@ -200,9 +224,8 @@ class Evidence:
         sure += map(str, self.ways)
         return [
             "Each model at its best within the budget, the rest as in the best trial:",
-            "subtask | model | best samples that fit | expected score with them | "
-            "gain over the cheapest, per tenth of the budget | more samples",
-            *lines,
+            " | ".join(headings),
+            *(" | ".join(row[heading] for heading in headings) for row in rows),
             *sure,
         ]
 

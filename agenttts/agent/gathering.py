@@ -52,6 +52,7 @@ def gather_evidence(
         incumbent=incumbent,
         score=float(posterior.mean[0]),
         sd=float(posterior.sd[0]),
+        budget=space.scale.rate(space.budget),
         hypotheses=tuple(hypotheses),
         preferences=tuple(_preference(s, around) for s in space.pipeline.subtasks) if 1 in on else (),
         ways=tuple(preference for s in space.pipeline.subtasks for preference in _ways(s, around)),

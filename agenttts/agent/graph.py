@@ -1,33 +1,43 @@
 """The agent's graph (LangGraph), run once per call of `propose`.
 
     recall ──> initial ─────────────┐
-       └─────> reflect ──> propose ─┴─> check ──> end
-                              ^            │ faults, and rounds left
-                              └── repair <─┘
+       ├─────> reflect ──> propose ─┴─> check ──> end
+       │          │           ^          │ ^ │ faults, and rounds left
+       │          │           └── repair <─┼─┘
+       └──────────┴──────────────────> fill
 
 `recall` turns the archive into a posterior with its evidence; while the paper's initial trials are not all done,
 `initial` proposes the next of them by rule. Otherwise `reflect` writes a new guideline and `propose` asks the planner
 for candidates. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back to the
-planner, a bounded number of times; what is still missing then is filled in by rule, and says so. Every node that runs
-is recorded with what did it: the planner at `reflect`, `propose` and `repair`, rules elsewhere.
+planner, a bounded number of times; what is still missing then is filled in by rule (`fill`), and says so. Rules carry
+on as well where the planner fails, and after two rounds in a row that they had to fill; every fourth round it is asked
+again. A guideline of this very round, of a search that was killed, is used and not asked for again. Every node that
+runs is recorded with what did it: the planner at `reflect`, `propose` and `repair`, rules elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, TypedDict
 
 from agenttts.agent.gathering import gather_evidence
-from agenttts.agent.planner import Insights, PlannedProposals, Planner, Thought, View
+from agenttts.agent.planner import Insights, Planner, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.posterior.insights import representative, weighed_posterior
-from agenttts.proposals.checking import MAX_REPAIRS, Check, Rejected, filled
+from agenttts.proposals.checking import MAX_REPAIRS, Check, Rejected, SoFar, filled
 from agenttts.proposals.initial import initial_allocations
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import BASELINE, RULES, AgentStep, Archive, Proposal
+
+_IN_VAIN, _ASKED_EVERY = 2, 4
+"""Rounds in a row that rules had to fill, after which they carry on; and how often the planner is asked then."""
+_REJECTED = "the planner's own were rejected or unreadable"
+_FAILED = "as the planner gave no answer"
+_USELESS = f"as the planner gave nothing usable in the last rounds; it is asked again every {_ASKED_EVERY} rounds"
 
 
 class State(TypedDict, total=False):
@@ -42,7 +52,11 @@ class State(TypedDict, total=False):
     accepted: list[Proposal]
     rejected: list[Rejected]
     """Everything that was rejected in this run."""
+    thought: Thought
+    """The planner's last one."""
     repairs: int
+    carries_on: str
+    """Why the rules take the place of the planner; empty while they do not."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class Agent:
         if scored := len(self.archive.untried):
             summary += f"; {scored} more allocations are scored by the trials' samples"
         self._record("recall", Thought(summary))
-        state = State(initial=left, accepted=[], rejected=[], repairs=0)
+        state = State(initial=left, accepted=[], rejected=[], repairs=0, carries_on="" if left else self._resting())
         return state if left else State(**state, view=self._view())
 
     def initial(self, state: State) -> State:
@@ -86,13 +100,18 @@ class Agent:
 
     async def reflect(self, state: State) -> State:
         """A new guideline."""
+        if self.archive.guidelines and self.archive.guidelines[-1].round == self.archive.round:
+            return State(guideline=self.archive.guidelines[-1].text)
         thought = await self.planner.reflect(state["view"])
+        if thought.fault:
+            self._record("reflect, in vain", thought, self.planner.name)
+            return State(guideline="", thought=thought, carries_on=_FAILED if thought.failed else "")
         self._record("reflect", thought, self.planner.name)
         return State(guideline=thought.text)
 
     async def propose(self, state: State) -> State:
         """Candidates from the planner."""
-        return State(pending=await self._plan("propose", state, []))
+        return await self._plan("propose", state, SoFar())
 
     def check(self, state: State) -> State:
         """Let through what is feasible, new and distinct."""
@@ -101,35 +120,56 @@ class Agent:
         return State(accepted=checked.accepted, rejected=state["rejected"] + checked.rejected, pending=[])
 
     async def repair(self, state: State) -> State:
-        """Hand the reasons back to the planner; after the last round, fill in by rule."""
-        repairs = state["repairs"] + 1
-        if repairs <= MAX_REPAIRS:
-            return State(pending=await self._plan("repair", state, state["rejected"]), repairs=repairs)
+        """Hand the reasons back to the planner."""
+        last = state["thought"]
+        so_far = SoFar(accepted=state["accepted"], rejected=state["rejected"], reply=last.reply, fault=last.fault)
+        return State(**await self._plan("repair", state, so_far), repairs=state["repairs"] + 1)
+
+    async def fill(self, state: State) -> State:
+        """What is missing, by rule."""
         missing = self.count - len(state["accepted"])
-        held = [Rejected(proposal, ["already proposed"]) for proposal in state["accepted"]]
-        plan = await RulePlanner().propose(state["view"], "", missing, state["rejected"] + held)
-        by_rule = filled(plan.proposals, "filled in by rule, the planner's own were rejected")
+        so_far = SoFar(accepted=state["accepted"], rejected=state["rejected"])
+        plan = await RulePlanner().propose(state["view"], "", missing, so_far)
+        by_rule = filled(plan.proposals, f"filled in by rule, {state['carries_on'] or _REJECTED}")
         self._record("fill", Thought("\n".join(str(p.allocation) for p in by_rule), plan.thought.evidence))
-        return State(pending=by_rule, repairs=repairs)
+        return State(pending=by_rule, repairs=MAX_REPAIRS + 1)
 
     # Where to go next
 
     def after_recall(self, state: State) -> str:
         """`initial` while the initial design is not done."""
-        return "initial" if state["initial"] else "reflect"
+        if state["initial"]:
+            return "initial"
+        return "fill" if state["carries_on"] else "reflect"
+
+    def after_reflect(self, state: State) -> str:
+        """`propose`, unless the planner failed."""
+        return "fill" if state["carries_on"] else "propose"
 
     def after_check(self, state: State) -> str:
-        """`repair` while proposals are missing and something may still bring them."""
-        short = len(state["accepted"]) < self.count
-        return "repair" if "guideline" in state and short and state["repairs"] <= MAX_REPAIRS else "end"
+        """`repair`, or in the end `fill`, while proposals are missing and something may still bring them."""
+        if "view" not in state or len(state["accepted"]) >= self.count or state["repairs"] > MAX_REPAIRS:
+            return "end"
+        return "repair" if state["repairs"] < MAX_REPAIRS and not state["carries_on"] else "fill"
 
     # Parts
 
-    async def _plan(self, node: str, state: State, rejected: list[Rejected]) -> list[Proposal]:
+    async def _plan(self, node: str, state: State, so_far: SoFar) -> State:
         missing = self.count - len(state["accepted"])
-        plan: PlannedProposals = await self.planner.propose(state["view"], state["guideline"], missing, rejected)
+        plan = await self.planner.propose(state["view"], state["guideline"], missing, so_far)
         self._record(node, plan.thought, self.planner.name)
-        return plan.proposals
+        failed = _FAILED if plan.thought.failed else ""
+        return State(pending=plan.proposals, thought=plan.thought, carries_on=failed)
+
+    def _resting(self) -> str:
+        """Why the planner is not asked in this round; empty where it is."""
+        if isinstance(self.planner, RulePlanner):
+            return ""
+        by_rule: dict[int, bool] = {}
+        for trial in self.archive.trials:
+            by_rule[trial.round] = by_rule.get(trial.round, True) and trial.searcher == RULES
+        in_vain = len(list(takewhile(lambda number: by_rule[number], sorted(by_rule, reverse=True))))
+        return "" if in_vain < _IN_VAIN or in_vain % _ASKED_EVERY == 0 else _USELESS
 
     def _view(self) -> View:
         trials = tuple(representative(self.archive.evidence))
@@ -181,11 +221,13 @@ def build(agent: Agent) -> Any:
     graph.add_node("propose", agent.propose)
     graph.add_node("check", agent.check)
     graph.add_node("repair", agent.repair)
+    graph.add_node("fill", agent.fill)
     graph.add_edge(START, "recall")
-    graph.add_conditional_edges("recall", agent.after_recall, ["initial", "reflect"])
-    graph.add_edge("reflect", "propose")
+    graph.add_conditional_edges("recall", agent.after_recall, ["initial", "reflect", "fill"])
+    graph.add_conditional_edges("reflect", agent.after_reflect, ["propose", "fill"])
     graph.add_edge("initial", "check")
     graph.add_edge("propose", "check")
-    graph.add_conditional_edges("check", agent.after_check, {"repair": "repair", "end": END})
+    graph.add_conditional_edges("check", agent.after_check, {"repair": "repair", "fill": "fill", "end": END})
     graph.add_edge("repair", "check")
+    graph.add_edge("fill", "check")
     return graph.compile()

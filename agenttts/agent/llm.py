@@ -7,15 +7,18 @@ can, and read tolerantly where it cannot; whatever it proposes passes the same c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from agenttts.agent import prompts
 from agenttts.agent.planner import PlannedProposals, Thought, View
-from agenttts.llm.chat import DEFAULT_MODEL, ChatModel
-from agenttts.proposals.checking import Rejected
+from agenttts.llm.chat import DEFAULT_MODEL, TIMEOUT_S, ChatModel, Unanswered
+from agenttts.proposals.checking import SoFar
 from agenttts.proposals.dialogue import SYSTEM, ask_for_allocations
+
+_log = logging.getLogger(__name__)
 
 
 class LLMPlanner:
@@ -31,6 +34,7 @@ class LLMPlanner:
         base_url: The endpoint; the environment variable OPENAI_BASE_URL, or OpenAI's own, when None.
         api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
         headers: Further headers of every request -> the environment variable that holds the value, as `Model.headers`.
+        timeout_s: Seconds that one reply may take.
 
     Raises:
         ConfigError: When a key, or the value of a header, is needed and not set.
@@ -43,9 +47,10 @@ class LLMPlanner:
         base_url: str | None = None,
         api_key_env: str | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.name = model
-        self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env, headers=headers)
+        self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env, headers=headers, timeout_s=timeout_s)
 
     async def __aenter__(self) -> Self:
         """Make sure that the model can be asked, before anything is paid for."""
@@ -60,13 +65,32 @@ class LLMPlanner:
     async def reflect(self, view: View) -> Thought:
         """See `planner.Planner.reflect`."""
         prompt = prompts.reflection(view)
-        answer = await self._model.ask(prompt, system=SYSTEM)
-        return Thought(answer.text.strip(), view.evidence.as_dict(), prompt, answer.text, answer.spend)
+        try:
+            answer = await self._model.ask(prompt, system=SYSTEM)
+        except Unanswered as error:
+            return self._unanswered(prompt, error)
+        text = answer.text.strip()
+        if not text:
+            self._tell(answer.fault)
+        return Thought(text, view.evidence.as_dict(), prompt, answer.text, answer.spend, "" if text else answer.fault)
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
+    async def propose(self, view: View, guideline: str, count: int, so_far: SoFar) -> PlannedProposals:
         """See `planner.Planner.propose`. An unreadable reply is a plan without proposals, whose text says why."""
-        prompt = prompts.proposal(view, guideline, count, rejected)
-        reply = await ask_for_allocations(self._model, prompt, view.space)
+        prompt = prompts.proposal(view, guideline, count, so_far)
+        try:
+            reply = await ask_for_allocations(self._model, prompt, view.space)
+        except Unanswered as error:
+            return PlannedProposals([], self._unanswered(prompt, error))
+        if reply.fault:
+            self._tell(reply.fault)
+        answer = reply.answer
         return PlannedProposals(
-            reply.proposals, Thought(reply.text, None, prompt, reply.answer.text, reply.answer.spend)
+            reply.proposals, Thought(reply.text, None, prompt, answer.text, answer.spend, reply.fault)
         )
+
+    def _unanswered(self, prompt: str, error: Unanswered) -> Thought:
+        self._tell(str(error))
+        return Thought(f"no answer: {error}", None, prompt, "", error.spend, str(error), failed=True)
+
+    def _tell(self, fault: str) -> None:
+        _log.warning("the reply of the planner's model %r: %s", self.name, fault)

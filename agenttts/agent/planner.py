@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +9,7 @@ from agenttts.agent.evidence import Evidence
 from agenttts.agent.ranking import Ranking
 from agenttts.llm.samples import Spend
 from agenttts.posterior.kernel import Structure
-from agenttts.proposals.checking import Rejected
+from agenttts.proposals.checking import SoFar
 from agenttts.space import SearchSpace
 from agenttts.study.trial import Archive, Proposal
 
@@ -69,6 +68,10 @@ class Thought(NamedTuple):
     prompt: str = ""
     reply: str = ""
     spend: Spend = Spend()
+    fault: str = ""
+    """What was wrong with the reply; empty where nothing was."""
+    failed: bool = False
+    """Whether there was no reply at all, so that there is no use in asking again now."""
 
 
 class PlannedProposals(NamedTuple):
@@ -88,6 +91,8 @@ class Planner(Protocol):
         """A new guideline: what has been learned, in words, with its evidence."""
         ...
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
-        """About `count` new allocations. `rejected` holds what the check has rejected in this call."""
+    async def propose(self, view: View, guideline: str, count: int, so_far: SoFar) -> PlannedProposals:
+        """About `count` new allocations. `so_far` holds what has come of this call before: what the check has accepted
+        and rejected, and the last reply with its fault, where it could not be read.
+        """
         ...

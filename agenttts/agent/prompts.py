@@ -1,16 +1,17 @@
 """The agent's prompts: the paper's content (`dialogue`), with intervals and the rule planner's own evidence beside it.
 
 Three insights are put to the model as things to establish from the trials, not as facts; each can be left out. The
-history is a compact table with intervals, best first.
+history is a compact table with intervals, by posterior mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
 from agenttts.agent.planner import View
 from agenttts.proposals import dialogue
-from agenttts.proposals.checking import Rejected
+from agenttts.proposals.checking import SoFar
+from agenttts.proposals.meaning import meaning
 
 _SHOWN_TRIALS = 40
 _SHOWN_GUIDELINES = 3
@@ -26,14 +27,14 @@ def reflection(view: View) -> str:
     return "\n\n".join([*_situation(view), dialogue.guideline_request(questions)])
 
 
-def proposal(view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> str:
+def proposal(view: View, guideline: str, count: int, so_far: SoFar) -> str:
     """Ask for new allocations."""
-    request = dialogue.allocation_request(view.space, count, rejected, guided=True)
+    request = dialogue.allocation_request(view.space, count, so_far, guided=True)
     return "\n\n".join([*_situation(view), f"Guideline:\n{guideline}", request])
 
 
 def _situation(view: View) -> list[str]:
-    return [dialogue.task(view.space), _history(view), _statistics(view), _untried(view)]
+    return [dialogue.task(view.space), meaning(view.space.pipeline), _history(view), _statistics(view), _untried(view)]
 
 
 def _statistics(view: View) -> str:
@@ -53,10 +54,17 @@ def _untried(view: View) -> str:
 
 
 def _history(view: View) -> str:
-    trials = sorted(view.archive.trials, key=lambda trial: -trial.evaluation.score)
-    shown = trials[:_SHOWN_TRIALS]
-    lines = [f"Trials, best first ({len(shown)} of {len(trials)} shown): allocation | cost | score [95 % interval]"]
-    lines += [dialogue.trial_line(trial, view.space.scale, interval=True) for trial in shown]
+    trials = view.archive.trials
+    expected = view.ranking.surrogate.predict_allocations([trial.allocation for trial in trials]).mean
+    order = np.argsort(-expected, kind="stable")[:_SHOWN_TRIALS]
+    lines = [
+        f"Trials, by expected score ({len(order)} of {len(trials)} shown): allocation | cost | "
+        "score [95 % interval] on so many examples | stages | expected score, by which the best is recommended"
+    ]
+    lines += [
+        f"{dialogue.trial_line(trials[place], view.space.scale, interval=True)} | expected {expected[place]:.3f}"
+        for place in order
+    ]
     if view.archive.guidelines:
         recent = view.archive.guidelines[-_SHOWN_GUIDELINES:]
         lines += ["", "Earlier guidelines, newest last:", *(f"- {each.text}" for each in recent)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agenttts.agent.planner import PlannedProposals, Thought, View
 from agenttts.agent.ranking import Ranked
-from agenttts.proposals.checking import Rejected
+from agenttts.proposals.checking import SoFar
 from agenttts.study.trial import Proposal
 
 
@@ -26,9 +25,9 @@ class RulePlanner:
         """See `planner.Planner.reflect`."""
         return Thought("\n".join(view.evidence.lines()), view.evidence.as_dict())
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
+    async def propose(self, view: View, guideline: str, count: int, so_far: SoFar) -> PlannedProposals:
         """See `planner.Planner.propose`."""
-        ranked = view.ranking.best(count, {each.proposal.allocation.key for each in rejected})
+        ranked = view.ranking.best(count, so_far.keys)
         proposals = [Proposal(each.allocation, _rationale(view, each)) for each in ranked]
         evidence = [
             {"allocation": each.allocation.key, "mean": each.mean, "sd": each.sd, "improvement": each.improvement}

@@ -9,17 +9,18 @@ had reached is used, not asked for again.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from agenttts._util.numbers import Scale
 from agenttts.baselines.random import RandomSearcher
-from agenttts.llm.chat import ChatModel
+from agenttts.llm.chat import ChatModel, Unanswered
 from agenttts.llm.samples import Spend
 from agenttts.proposals import dialogue
-from agenttts.proposals.checking import MAX_REPAIRS, Check, Checked, Rejected, filled
+from agenttts.proposals.checking import MAX_REPAIRS, Check, Checked, SoFar, filled
 from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.study.trial import RULES, AgentStep, Archive, Proposal, Trial
@@ -79,9 +80,10 @@ class LLMSearcher(Searcher):
     async def _ask(self, node: str, briefing: str, call: _Call) -> None:
         """Ask for what is missing, and check what comes."""
         archive, space = call.check.archive, call.check.space
-        request = dialogue.allocation_request(space, call.missing, call.rejected, guided=self.guided)
-        prompt = "\n\n".join([briefing, *call.complaint, request])
-        reply = await dialogue.ask_for_allocations(self.planner, prompt, space)
+        request = dialogue.allocation_request(space, call.missing, call.so_far, guided=self.guided)
+        prompt = f"{briefing}\n\n{request}"
+        with self._charged(archive, node, prompt):
+            reply = await dialogue.ask_for_allocations(self.planner, prompt, space)
         answer = reply.answer
         self._record(archive, node, reply.text, prompt=prompt, reply=answer.text, spend=answer.spend)
         self._record(archive, "check", str(call.take(reply)))
@@ -93,6 +95,15 @@ class LLMSearcher(Searcher):
         by_rule = filled(fresh[: call.missing], why)
         self._record(call.check.archive, "fill", "\n".join(str(proposal.allocation) for proposal in by_rule))
         return by_rule
+
+    @contextmanager
+    def _charged(self, archive: Archive, node: str, prompt: str) -> Iterator[None]:
+        """Journal what a question took that got no answer."""
+        try:
+            yield
+        except Unanswered as error:
+            self._record(archive, f"{node}, in vain", str(error), prompt=prompt, spend=error.spend)
+            raise
 
     def _record(
         self, archive: Archive, node: str, text: str, *, prompt: str = "", reply: str = "", spend: Spend | None = None
@@ -116,20 +127,21 @@ class _Call:
     """What a model has proposed for one call."""
 
     check: Check
-    accepted: list[Proposal] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    complaint: list[str] = field(default_factory=list)
-    """Why the last reply could not be read; empty when it could."""
+    so_far: SoFar = field(default_factory=SoFar)
+
+    @property
+    def accepted(self) -> list[Proposal]:
+        return list(self.so_far.accepted)
 
     @property
     def missing(self) -> int:
-        return self.check.wanted - len(self.accepted)
+        return self.check.wanted - len(self.so_far.accepted)
 
     def take(self, reply: dialogue.ReadReply) -> Checked:
         """Sort a reply's proposals."""
-        self.complaint = [f"Your last reply could not be read: {reply.fault}."] if reply.fault else []
-        checked = self.check(self.accepted, reply.proposals)
-        self.accepted, self.rejected = checked.accepted, self.rejected + checked.rejected
+        checked = self.check(self.so_far.accepted, reply.proposals)
+        rejected = (*self.so_far.rejected, *checked.rejected)
+        self.so_far = SoFar(accepted=checked.accepted, rejected=rejected, reply=reply.answer.text, fault=reply.fault)
         return checked
 
 
@@ -155,8 +167,9 @@ class GuidedSearcher(LLMSearcher):
 
     async def _guideline(self, archive: Archive, space: SearchSpace) -> str:
         prompt = self._reflection(archive, space)
-        answer = await self.planner.ask(prompt, system=dialogue.SYSTEM)
-        text = answer.text.strip()
+        with self._charged(archive, "reflect", prompt):
+            answer = await self.planner.ask(prompt, system=dialogue.SYSTEM)
+        text = answer.text.strip() or f"no guideline: {answer.fault}"
         self._record(archive, "reflect", text, prompt=prompt, reply=answer.text, spend=answer.spend)
         return text
 

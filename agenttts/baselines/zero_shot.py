@@ -7,14 +7,18 @@ from agenttts.proposals import dialogue
 from agenttts.space import SearchSpace
 from agenttts.study.trial import Archive
 
+_MOST_SHOWN = 100
+
 
 class ZeroShotSearcher(LLMSearcher):
-    """The model is told the task, the models and the budget; no trial, no score and no guideline.
+    """The model is told the task, the models, the budget and what was proposed before; no score and no guideline.
 
-    Within one call it is told which of its proposals were rejected and why: infeasible, or tried already.
+    Within one call it is told which of its proposals were rejected and why: infeasible, or proposed already.
     """
 
     name = "llm-zs"
 
     async def _briefing(self, archive: Archive, space: SearchSpace) -> str:
-        return dialogue.task(space)
+        before = [f"- {trial.allocation}" for trial in archive.trials][-_MOST_SHOWN:]
+        told = ["Proposed before, not to be proposed again:\n" + "\n".join(before)] if before else []
+        return "\n\n".join([dialogue.task(space), *told])

@@ -17,7 +17,7 @@ from agenttts._util.numbers import compact, duration, interval
 from agenttts.cli.console import print_wrapped
 from agenttts.report import study_scale
 from agenttts.searching.progress import Progress
-from agenttts.study.spec import verb_for
+from agenttts.study.spec import spent_on_models, verb_for
 from agenttts.study.trial import BASELINE, Trial
 
 _LABEL_WIDTH = 13
@@ -103,7 +103,7 @@ def _print_new_best(console: Console, before: Trial | None, progress: Progress) 
     seen = f"{best.evaluation.score:.3f} ({interval(best.evaluation.interval)}) on {len(best.evaluation.results)}"
     _print_within(
         console,
-        f"best so far is trial {best.number}, {seen}, as more examples were seen;",
+        f"best so far{_within(progress)} is trial {best.number}, {seen}, as more examples were seen;",
         " ",
         f"it was trial {before.number}",
     )
@@ -111,11 +111,13 @@ def _print_new_best(console: Console, before: Trial | None, progress: Progress) 
 
 def status_line(progress: Progress, width: int | None = None) -> str:
     """How far a search is, in as much detail as the width allows; in full when None."""
-    spent, left = progress.spent, progress.seconds_left
+    label, own, left = progress.study.details.get("recorded", ""), progress.own, progress.seconds_left
+    spent = spent_on_models(progress.spent, own, label)
     trials = f"{len(progress.archive.trials)}/{progress.limits.trials}"
     time = "" if left is None else f" | {duration(left)} left"
-    verb = verb_for(progress.study.details.get("recorded", ""))
-    counts = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused"
+    verb = verb_for(label)
+    planner = f", {own.tokens:,} by the planner" if own.tokens else ""
+    counts = f"{spent.tokens:,} tokens {verb}, {spent.reused_tokens:,} reused{planner}"
     full = f"{_best(progress, 3)} | {trials} trials | {counts}{time}"
     if width is None:
         return full
@@ -134,4 +136,10 @@ def _best(progress: Progress, digits: int) -> str:
     if best is None:
         return "best none yet"
     low, high = best.evaluation.interval
-    return f"best {best.evaluation.score:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return f"best{_within(progress)} {best.evaluation.score:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _within(progress: Progress) -> str:
+    """Of a search with several budgets, the one that a best trial is within: the largest."""
+    spec = progress.study.spec
+    return f" within {study_scale(progress.study).show(spec.budget)}" if spec.budgets else ""

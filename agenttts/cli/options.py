@@ -137,6 +137,9 @@ LlmHeaderOption = Annotated[
     list[str],
     typer.Option("--llm-header", help="Further header of --llm, its value from a variable.", metavar="NAME=VARIABLE"),
 ]
+LlmTimeoutOption = Annotated[
+    float | None, typer.Option("--llm-timeout", help="Minutes that one reply of --llm may take: 30.", metavar="MINUTES")
+]
 ExperienceOption = Annotated[
     str | None,
     typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),

@@ -15,6 +15,7 @@ import numpy as np
 
 from agenttts._util.numbers import as_budget, parse_amount, plain
 from agenttts.calibration.file import Calibration, read_throughput
+from agenttts.deployment.file import allocation_in
 from agenttts.environments import environment
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
@@ -24,9 +25,9 @@ from agenttts.pipeline import Pipeline
 from agenttts.posterior.frontier import require_budgets
 from agenttts.protocols import Environment
 from agenttts.serving import Serving
-from agenttts.space import SearchSpace
+from agenttts.space import Allocation, SearchSpace
 from agenttts.space.cost import CostModel, GpuSecondsCost, cost_model
-from agenttts.space.landmarks import landmarks
+from agenttts.space.landmarks import landmarks, usual
 from agenttts.space.throughput import with_throughput
 
 _DEFAULT_COST = "flops"
@@ -125,6 +126,10 @@ class Problem:
             budgets=several,
             calibration=calibration,
         )
+
+    def baseline(self, file: Path | None) -> Allocation:
+        """What is used today: what a file holds, or the largest models that fit, once."""
+        return usual(self.space) if file is None else allocation_in(file)
 
     @property
     def budget_name(self) -> str:

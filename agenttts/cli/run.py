@@ -6,6 +6,7 @@ Everything that can be rejected without a store is rejected before one is opened
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import platform
 import shlex
@@ -48,21 +49,32 @@ class PlannerModel(NamedTuple):
     key_env: str | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     """Name -> environment variable of the value."""
+    timeout_s: float | None = None
 
     @classmethod
-    def parse(cls, name: str | None, base_url: str | None, key_env: str | None, headers: Sequence[str]) -> PlannerModel:
+    def parse(
+        cls,
+        name: str | None,
+        base_url: str | None,
+        key_env: str | None,
+        headers: Sequence[str],
+        timeout_minutes: float | None,
+    ) -> PlannerModel:
         """As the options give it.
 
         Raises:
-            ConfigError: On a header that is no NAME=VARIABLE.
+            ConfigError: On a header that is no NAME=VARIABLE, or a time that is none.
         """
+        if timeout_minutes is not None and not 0 < timeout_minutes < math.inf:
+            raise ConfigError(f"--llm-timeout must be minutes, more than 0, not {timeout_minutes:g}")
         pairs = [each.partition("=") for each in headers]
         for given, (header, _, variable) in zip(headers, pairs, strict=True):
             if not header or not variable.isidentifier():
                 raise ConfigError(
                     f"--llm-header takes NAME=VARIABLE, the environment variable that holds the value, not {given!r}"
                 )
-        return cls(name, base_url, key_env, {header: variable for header, _, variable in pairs})
+        return cls(name, base_url, key_env, {header: variable for header, _, variable in pairs},
+                   None if timeout_minutes is None else 60 * timeout_minutes)  # fmt: skip
 
 
 def plan(
@@ -97,6 +109,7 @@ def plan(
         llm_base_url=llm.base_url,
         llm_key_env=llm.key_env,
         llm_headers=llm.headers,
+        llm_timeout_s=llm.timeout_s,
         insights_off=insights_off,
         experience=experience,
     )

@@ -31,6 +31,7 @@ from agenttts.cli.options import (
     LlmHeaderOption,
     LlmKeyOption,
     LlmOption,
+    LlmTimeoutOption,
     LlmUrlOption,
     MaxTokensOption,
     MaxUsdOption,
@@ -91,6 +92,7 @@ def search(
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
+    llm_timeout: LlmTimeoutOption = None,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     experience: ExperienceOption = None,
     study: StudyOption = None,
@@ -102,9 +104,7 @@ def search(
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem, Waiting
     from agenttts.cli.run import PlannerModel, plan, run_search, show_forecast
-    from agenttts.deployment.file import allocation_in
     from agenttts.searching.progress import Limits
-    from agenttts.space.landmarks import usual
 
     problem = Problem.create(
         env,
@@ -122,14 +122,14 @@ def search(
         problem,
         method,
         seed=seed,
-        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header),
+        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout),
         store=store,
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
         insights_off=frozenset(without_insight),
         experience=None if experience is None else _archive(store, experience),
         racing=racing,
-        baseline=usual(problem.space) if baseline is None else allocation_in(baseline),
+        baseline=problem.baseline(baseline),
         counterfactuals=counterfactuals,
         study=study,
         ray=ray,
@@ -150,6 +150,7 @@ def compare(
     methods: Annotated[str, typer.Option("--methods", help="Comma-separated.")] = "agent,random,grid,tpe",
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
+    baseline: BaselineOption = None,
     cost: CostOption = None,
     throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
@@ -164,6 +165,7 @@ def compare(
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
+    llm_timeout: LlmTimeoutOption = None,
     experience: ExperienceOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -194,11 +196,12 @@ def compare(
         limits=limits,
         parallel=parallel,
         racing=racing,
+        baseline=problem.baseline(baseline),
         counterfactuals=counterfactuals,
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout)
     comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
@@ -254,6 +257,7 @@ def ablate(
     gpus: GpusOption = None,
     seeds: SeedsOption = 5,
     budget: BudgetOption = None,
+    baseline: BaselineOption = None,
     cost: CostOption = None,
     throughput: ThroughputOption = None,
     trials: TrialsOption = 20,
@@ -266,6 +270,7 @@ def ablate(
     llm_base_url: LlmUrlOption = None,
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
+    llm_timeout: LlmTimeoutOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -288,8 +293,9 @@ def ablate(
         parallel=parallel,
         waiting=Waiting(give_up_after, timeout, max_in_flight, retries),
     )
-    planned = partial(plan, problem, store=store, limits=Limits(trials=trials), parallel=parallel)
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header)
+    limits, used = Limits(trials=trials), problem.baseline(baseline)
+    planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, baseline=used)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout)
     comparisons = run_ablations(problem, planned, seeds, llm=asked, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 

@@ -22,10 +22,18 @@ class Meter:
         max_tokens: Tokens that may be paid for in all.
         max_usd: US dollars that may be spent in all.
         spent: What had been paid for before.
+        own: What of it the search method's own LLM took.
     """
 
-    def __init__(self, max_tokens: int | None = None, max_usd: float | None = None, spent: Spend | None = None) -> None:
-        self.max_tokens, self.max_usd, self.spent = max_tokens, max_usd, spent or Spend()
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        max_usd: float | None = None,
+        spent: Spend | None = None,
+        own: Spend | None = None,
+    ) -> None:
+        self.max_tokens, self.max_usd = max_tokens, max_usd
+        self.spent, self.own = spent or Spend(), own or Spend()
         self._under_way = self._usd_under_way = 0.0
         self._settled = asyncio.Condition()
 
@@ -71,6 +79,11 @@ class Meter:
         """Whether the limits would hold even if this and everything under way came out at its longest."""
         tokens_hold = self.max_tokens is None or self.spent.tokens + self._under_way + tokens <= self.max_tokens
         return tokens_hold and (self.max_usd is None or self.spent.usd + self._usd_under_way + usd <= self.max_usd)
+
+    def add_own(self, spend: Spend) -> None:
+        """Count what the search method's own LLM took."""
+        self.own += spend
+        self.add(spend)
 
     def add(self, spend: Spend) -> None:
         """Count what was paid for or reused; half a limit and four fifths of it are told."""

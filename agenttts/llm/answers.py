@@ -125,6 +125,12 @@ def read_choices(answer: Any, most: int) -> Choices:
     return Choices(usable, len(choices), answer.get("usage"), "timings" in answer)
 
 
+def without_thoughts(text: str) -> str:
+    """A completion without what was thought before it was given; all of it where a thought does not end."""
+    said, _ = _answered(text)
+    return text if said is None else said
+
+
 def _until(text: str, stop: Sequence[str]) -> str:
     return text[: min((place for each in stop if (place := text.find(each)) >= 0), default=len(text))]
 

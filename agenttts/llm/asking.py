@@ -46,8 +46,6 @@ MOST_BYTES = 8 * 2**20
 LONGEST_PAUSE_S = 30.0
 _MOST_BYTES_OF_AN_ERROR = 64 * 2**10
 _FIRST_PAUSE_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
-_MOST_TIMED_OUT = 2
-"""Retries of a request whose time is up: each may take minutes."""
 _MOST_DIGITS = 20
 _NOT_OF_A_FIELD = (401, 402, 403, 407, 408, 413, 425, 429)
 _FAULTS_OF_A_FIELD = (500, 501)
@@ -84,6 +82,10 @@ class Patience:
     """Retries of a request that got no answer."""
     give_up_after_s: float = GIVE_UP_AFTER_S
     """Seconds without any answer after which an endpoint is given up."""
+    max_timed_out: int = 2
+    """Retries of a request whose time is up: each may take minutes."""
+    hint: str = _HINT
+    """What may help where the time is up."""
 
 
 @dataclass
@@ -143,14 +145,21 @@ class Asker:
         if error.lasting or (error.status is not None and error.status < 500 and not self._may_pass(error.status)):
             return 0
         if error.timed_out:
-            return min(most, _MOST_TIMED_OUT)
+            return min(most, self.patience.max_timed_out)
         return most if error.unavailable else min(most, 1)
 
     def _may_pass(self, status: int) -> bool:
         """Whether a status below 500 may be another one in a moment."""
         return status < 300 or status in (408, 409, 425, 429) or self.pulse.alive
 
-    async def once(self, who: str, path: str, body: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+    async def once(
+        self,
+        who: str,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[Any], T],
+        heard: Callable[[bytes], object] | None = None,
+    ) -> T:
         """What one request is answered.
 
         Args:
@@ -158,6 +167,7 @@ class Asker:
             path: After the endpoint's URL; or a URL of its server's, for what is no part of the API.
             body: The request.
             read: Reads the answer's JSON; raises NotAnAnswer (or KeyError, TypeError, AttributeError) where it is none.
+            heard: Is given each part of the answer as it comes.
 
         Raises:
             EndpointError: When no answer comes, or another than was asked for.
@@ -167,7 +177,7 @@ class Asker:
             started = time.monotonic()
             try:
                 url = path if "://" in path else joined(self.url, path)
-                content = await self._within(where, seconds, "POST", url, body)
+                content = await self._within(where, seconds, "POST", url, body, heard)
             except EndpointError as error:
                 if error.timed_out:
                     self.lanes.narrow(started)
@@ -193,21 +203,37 @@ class Asker:
         where = f"{who} at {self.shown}"
         return await self._within(where, timeout_s, "GET" if body is None else "POST", url, body)
 
-    async def _within(self, where: str, seconds: float, method: str, url: str, body: Mapping[str, Any] | None) -> bytes:
+    async def _within(
+        self,
+        where: str,
+        seconds: float,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None,
+        heard: Callable[[bytes], object] | None = None,
+    ) -> bytes:
         """An exchange that takes no longer, its faults in words."""
         with in_words(where, url):
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._exchange(where, method, url, body)
+                    return await self._exchange(where, method, url, body, heard)
             except TimeoutError as error:
-                raise EndpointError(f"{where} did not answer within {seconds:g} s{_HINT}", timed_out=True) from error
+                hint = self.patience.hint
+                raise EndpointError(f"{where} did not answer within {seconds:g} s{hint}", timed_out=True) from error
 
-    async def _exchange(self, where: str, method: str, url: str, body: Mapping[str, Any] | None) -> bytes:
+    async def _exchange(
+        self,
+        where: str,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None,
+        heard: Callable[[bytes], object] | None,
+    ) -> bytes:
         """Send, and read the answer's body."""
         sent = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         async with self._http.stream(method, url, content=sent, headers=self._headers) as response:
             if response.status_code < 300:
-                return await _read(where, response, MOST_BYTES)
+                return await _read(where, response, MOST_BYTES, heard)
             if not EndpointError("", status=response.status_code).unavailable:
                 self.pulse.heard()
             complaint = read_complaint(await _beginning(response))
@@ -268,9 +294,11 @@ def _may_be_of_a_field(status: int) -> bool:
     return status in _FAULTS_OF_A_FIELD or (400 <= status < 500 and status not in _NOT_OF_A_FIELD)
 
 
-async def _read(where: str, response: Any, most: int) -> bytes:
+async def _read(where: str, response: Any, most: int, heard: Callable[[bytes], object] | None) -> bytes:
     parts, size = [], 0
     async for part in response.aiter_bytes():
+        if heard is not None:
+            heard(part)
         size += len(part)
         if size > most:
             raise EndpointError(f"{where} answered more than {most // 2**20} MiB", status=200)

@@ -38,6 +38,10 @@ class Spend:
     def __add__(self, other: Spend) -> Spend:
         return Spend(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Spend)})
 
+    def __sub__(self, part: Spend) -> Spend:
+        """What is left of it without a part of it."""
+        return Spend(**{f.name: getattr(self, f.name) - getattr(part, f.name) for f in fields(Spend)})
+
     @property
     def tokens(self) -> int:
         """Tokens paid for, prompt and completion."""

@@ -196,19 +196,51 @@ def _gain(point: Point, following: Point) -> Gain | None:
     return gain_of(point.trial, following.trial, point.check, following.check)
 
 
+class Paired(NamedTuple):
+    """Two trials to be compared, each with its check on held-out examples, if there is one."""
+
+    base: Trial
+    better: Trial
+    base_check: Evaluation | None
+    check: Evaluation | None
+
+    @property
+    def checked(self) -> bool:
+        """Whether both have been checked."""
+        return self.base_check is not None and self.check is not None
+
+    def differences(self, *, held_out: bool) -> dict[str, float]:
+        """Example -> what the second scores more than the first, of those that both have seen."""
+        before, after = (self.base_check, self.check) if held_out else (self.base.evaluation, self.better.evaluation)
+        if before is None or after is None:
+            return {}
+        scores = {result.example: result.score for result in before.results}
+        return {r.example: r.score - scores[r.example] for r in after.results if r.example in scores}
+
+
 def gain_of(base: Trial, better: Trial, base_check: Evaluation | None, check: Evaluation | None) -> Gain | None:
     """What a trial gains over another: on held-out examples where both have been checked, else on those searched.
 
     Returns:
         None where both have the same allocation, or share fewer than two examples.
     """
-    if base.allocation == better.allocation:
+    return mean_gain([Paired(base, better, base_check, check)])
+
+
+def mean_gain(pairs: Sequence[Paired]) -> Gain | None:
+    """What several pairs gain, as `gain_of`: each example's difference is the mean over the pairs that have seen it.
+
+    Returns:
+        None where both of every pair have the same allocation, or there are fewer than two examples.
+    """
+    if all(pair.base.allocation == pair.better.allocation for pair in pairs):
         return None
-    held_out = base_check is not None and check is not None
-    one, other = (base_check or base.evaluation, check or better.evaluation) if held_out else (
-        base.evaluation, better.evaluation)  # fmt: skip
-    before = {result.example: result.score for result in one.results}
-    differences = np.array([r.score - before[r.example] for r in other.results if r.example in before])
+    held_out = all(pair.checked for pair in pairs)
+    of_example: dict[str, list[float]] = {}
+    for pair in pairs:
+        for example, difference in pair.differences(held_out=held_out).items():
+            of_example.setdefault(example, []).append(difference)
+    differences = np.array([np.mean(each) for each in of_example.values()])
     count = len(differences)
     if count < 2:
         return None

@@ -27,6 +27,23 @@ class Rejected(NamedTuple):
         return bounded(f"{self.proposal.allocation}: {'; '.join(self.reasons)}", _SHOWN)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SoFar:
+    """What a planner has proposed in one call so far, for it to mend."""
+
+    accepted: Sequence[Proposal] = ()
+    rejected: Sequence[Rejected] = ()
+    reply: str = ""
+    """Its last reply, where something of it could not be read."""
+    fault: str = ""
+    """What that was; empty where all could be read."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of what is not to be proposed again."""
+        return frozenset(each.allocation.key for each in (*self.accepted, *(one.proposal for one in self.rejected)))
+
+
 class Checked(NamedTuple):
     """What a check let through, and what it did not."""
 

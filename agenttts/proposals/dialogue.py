@@ -11,18 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
 from agenttts._util.numbers import Scale
-from agenttts._util.text import MOST_KEPT, bounded
-from agenttts.errors import ConfigError, ParseError
+from agenttts._util.text import bounded
 from agenttts.llm.chat import Answer, ChatModel
-from agenttts.pipeline import Model, Subtask, SubtaskInput
-from agenttts.pipeline.pairing import settings, write_options
-from agenttts.pipeline.parsers import json_object
-from agenttts.proposals.checking import Rejected
+from agenttts.pipeline import Model, Subtask
+from agenttts.pipeline.pairing import settings
+from agenttts.proposals.checking import SoFar
+from agenttts.proposals.reading import read_candidates
 from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation, Choice
 from agenttts.space.counts import samples_in_words
 from agenttts.study.trial import Proposal, Trial
 
@@ -54,13 +50,11 @@ EXPLORATION = (
 _MOST_LISTED = 100
 _PRICED_WITH = 8
 """Samples with which the prices of operators are compared."""
-_MOST_PROPOSALS = 200
-"""What a reply holds beyond that is not looked at."""
 _MOST_QUOTED = 50
 """Rejected proposals that a prompt quotes: the last ones."""
-_SHOWN_FAULT = 300
-_MOST_SAMPLES = 10**9
-"""A reply with more samples than any budget allows is unreadable, not a number to reckon with."""
+_MOST_OF_A_REPLY = 4000
+"""Characters of an unreadable reply that are shown to whoever wrote it."""
+_MOST_FAULTS = 3
 
 
 def task(space: SearchSpace) -> str:
@@ -136,11 +130,11 @@ def trial_line(trial: Trial, scale: Scale, *, interval: bool) -> str:
     Args:
         trial: The trial.
         scale: How its cost is shown.
-        interval: Whether the score comes with its 95 % interval, or else with the number of examples it is a mean of.
+        interval: Whether the score comes with its 95 % interval.
     """
     evaluation = trial.evaluation
     low, high = evaluation.interval
-    sure = f"[{low:.3f}, {high:.3f}]" if interval else f"on {len(evaluation.results)} examples"
+    sure = f"{f'[{low:.3f}, {high:.3f}] ' if interval else ''}on {len(evaluation.results)} examples"
     stages = "".join(f" | {name} {score:.3f}" for name, score in evaluation.subtask_scores.items())
     return f"{trial.allocation} | {scale.number(trial.cost)} | {evaluation.score:.3f} {sure}{stages}"
 
@@ -151,19 +145,16 @@ def guideline_request(questions: Sequence[str]) -> str:
     return f"Write the guideline for the next trials. Answer item by item, very concisely:\n{asked}"
 
 
-def allocation_request(space: SearchSpace, count: int, rejected: Sequence[Rejected], *, guided: bool) -> str:
+def allocation_request(space: SearchSpace, count: int, so_far: SoFar, *, guided: bool) -> str:
     """Ask for new allocations.
 
     Args:
         space: What is searched.
         count: How many are wanted.
-        rejected: What was proposed for this call and rejected.
+        so_far: What was proposed for this call before.
         guided: Whether a guideline and trials have been shown.
     """
-    parts = []
-    if rejected:
-        lines = [*dict.fromkeys(f"- {each}" for each in rejected)][-_MOST_QUOTED:]
-        parts.append("These proposals were rejected; fix or replace them:\n" + "\n".join(lines))
+    parts = _to_mend(so_far)
     such = ", following the guideline and not among the trials above" if guided else ""
     choices = ", ".join(map(_form, space.pipeline.subtasks))
     parts.append(
@@ -172,6 +163,21 @@ def allocation_request(space: SearchSpace, count: int, rejected: Sequence[Reject
         f'{{"candidates": [{{"rationale": "...", "allocation": {{{choices}}}}}]}}'
     )
     return "\n\n".join(parts)
+
+
+def _to_mend(so_far: SoFar) -> list[str]:
+    """What was wrong with what was proposed before, and what of it is kept."""
+    parts = []
+    if so_far.fault:
+        reply = bounded(so_far.reply, _MOST_OF_A_REPLY) or "(nothing)"
+        parts.append(f"Your last reply:\n{reply}\n\nIt could not be read, or not all of it: {so_far.fault}.")
+    if so_far.rejected:
+        lines = [*dict.fromkeys(f"- {each}" for each in so_far.rejected)][-_MOST_QUOTED:]
+        parts.append("These proposals were rejected; fix or replace them:\n" + "\n".join(lines))
+    if so_far.accepted:
+        lines = [f"- {each.allocation}" for each in so_far.accepted]
+        parts.append("These were accepted; do not propose them again:\n" + "\n".join(lines))
+    return parts
 
 
 def _form(subtask: Subtask) -> str:
@@ -188,14 +194,15 @@ class ReadReply:
 
     proposals: list[Proposal]
     fault: str
-    """Why the reply could not be read; empty when it could."""
+    """What of the reply could not be read; empty when all could."""
     answer: Answer
 
     @property
     def text(self) -> str:
-        """The proposals, or why there are none, in words."""
+        """The proposals, and what could not be read, in words."""
         lines = [f"{proposal.allocation}: {proposal.rationale}" for proposal in self.proposals]
-        return f"unreadable reply: {self.fault}" if self.fault else "\n".join(lines)
+        unread = "not all of the reply could be read" if self.proposals else "unreadable reply"
+        return "\n".join([*lines, f"{unread}: {self.fault}"] if self.fault else lines)
 
 
 async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace) -> ReadReply:
@@ -205,10 +212,11 @@ async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace)
         EndpointError: When its endpoint rejects the request or keeps failing.
     """
     answer = await model.ask(prompt, system=SYSTEM, schema=_schema(space))
-    try:
-        return ReadReply(read_allocations(answer.text, space), "", answer)
-    except ParseError as error:
-        return ReadReply([], str(error), answer)
+    proposals, faults = read_candidates(answer.text, space)
+    if answer.fault and not proposals:
+        faults = [answer.fault]
+    shown = [*faults[:_MOST_FAULTS], f"and {len(faults) - _MOST_FAULTS} faults more"][: len(faults)]
+    return ReadReply(proposals, "; ".join(shown), answer)
 
 
 def _schema(space: SearchSpace) -> dict[str, Any]:
@@ -247,63 +255,3 @@ def _samples_schema(subtask: Subtask) -> dict[str, Any]:
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-class _ReplyChoice(BaseModel):
-    model: str
-    samples: int = Field(ge=1, le=_MOST_SAMPLES)
-    operator: str = ""
-    options: dict[str, bool | int | float | str] = {}
-
-
-class _ReplyCandidate(BaseModel):
-    rationale: str = ""
-    allocation: dict[str, _ReplyChoice]
-
-
-class _Reply(BaseModel):
-    candidates: list[_ReplyCandidate]
-
-
-def read_allocations(reply: str, space: SearchSpace) -> list[Proposal]:
-    """Proposals in a reply, whatever stands around the JSON. They may well be infeasible.
-
-    Raises:
-        ParseError: When there is no JSON of the asked form.
-    """
-    data = _object_of(reply)
-    try:
-        found = _Reply.model_validate(data if "candidates" in data else {"candidates": [data]})
-        usable = [each for each in found.candidates[:_MOST_PROPOSALS] if each.allocation]
-        return [Proposal(_allocation(each, space), each.rationale) for each in usable]
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ParseError(bounded(f"{where}: {first['msg']}", _SHOWN_FAULT)) from error
-    except ConfigError as error:
-        raise ParseError(bounded(str(error), _SHOWN_FAULT)) from error
-
-
-def _object_of(reply: str) -> dict[str, Any]:
-    try:
-        return json_object(reply[:MOST_KEPT], SubtaskInput({}))
-    except ParseError as error:
-        if len(reply) < MOST_KEPT:
-            raise
-        raise ParseError(f"{error} within its first {MOST_KEPT:,} characters: keep it shorter") from error
-
-
-def _allocation(candidate: _ReplyCandidate, space: SearchSpace) -> Allocation:
-    subtasks = {subtask.name: subtask for subtask in space.pipeline.subtasks}
-    chosen = {name: _choice(choice, subtasks.get(name)) for name, choice in candidate.allocation.items()}
-    # Known subtasks in the pipeline's order; unknown ones stay, for the check to name them.
-    names = [subtask.name for subtask in space.pipeline.subtasks]
-    ordered = sorted(chosen, key=lambda name: (name not in names, names.index(name) if name in names else 0))
-    return Allocation({name: chosen[name] for name in ordered})
-
-
-def _choice(choice: _ReplyChoice, subtask: Subtask | None) -> Choice:
-    """A choice as allocations write it: what is first of its kind goes unnamed."""
-    first = subtask.pairings[0].operator.name if subtask else ""
-    options = write_options(subtask.options if subtask else {}, choice.options)
-    return Choice(choice.model, choice.samples, "" if choice.operator == first else choice.operator, options)

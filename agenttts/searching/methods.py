@@ -75,6 +75,7 @@ def searcher(
     llm_base_url: str | None = None,
     llm_key_env: str | None = None,
     llm_headers: Mapping[str, str] | None = None,
+    llm_timeout_s: float | None = None,
     insights_off: frozenset[int] = frozenset(),
     experience: Archive | None = None,
 ) -> Searcher:
@@ -94,6 +95,7 @@ def searcher(
         llm_base_url: Where it is asked; OPENAI_BASE_URL, else OpenAI's own endpoint, when None.
         llm_key_env: Environment variable of its key; when None as for `Model.api_key_env`.
         llm_headers: Further headers of its requests -> the environment variable of each value, as `Model.headers`.
+        llm_timeout_s: Seconds that one reply may take; half an hour when None.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
         experience: The archive of a study of a similar task, from which 'mlcopilot' learns.
 
@@ -101,7 +103,9 @@ def searcher(
         ConfigError: When there is no such method, an option does not fit it, or it needs one that is not given.
     """
     kind: Any = method(name)
-    place = {"base_url": llm_base_url, "api_key_env": llm_key_env, "headers": llm_headers}
+    place: dict[str, Any] = {"base_url": llm_base_url, "api_key_env": llm_key_env, "headers": llm_headers}
+    if llm_timeout_s is not None:
+        place["timeout_s"] = llm_timeout_s
     _require_fitting(name, kind, llm, any(place.values()), insights_off, experience)
     if name == "agent":
         return _agent(seed, llm, place, insights_off)
@@ -129,7 +133,8 @@ def _require_fitting(
         raise ConfigError(f"the method {name!r} asks no LLM, so there is nothing to ask {llm!r}: leave --llm out")
     if endpoint and llm in (None, NO_LLM):
         raise ConfigError(
-            "an endpoint, a key or a header of the planner is given, but no model to ask there: give --llm MODEL"
+            "an endpoint, a key, a header or a time-out of the planner is given, but no model to ask there: give "
+            "--llm MODEL"
         )
     if experience is not None and not kind.learns:
         learning = " or ".join(repr(each) for each in method_names() if method(each).learns)

@@ -93,6 +93,11 @@ class Progress:
         return self.meter.spent
 
     @property
+    def own(self) -> Spend:
+        """What of it the searcher itself took, where it asks an LLM."""
+        return self.meter.own
+
+    @property
     def seconds_left(self) -> float | None:
         """To the end of the held-out check, by this run's pace per trial and example; None before its first trial."""
         new = self.archive.trials[self.trials_before :]

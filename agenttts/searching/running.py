@@ -75,17 +75,20 @@ class RunningSearch:
 
     def _journal(self, step: AgentStep) -> None:
         self.store.add_step(self.study, step)
-        self.meter.add(step.spend)
+        self.meter.add_own(step.spend)
         if self.meter.max_usd is not None and step.spend.tokens and not step.spend.usd and not self._told_unpriced:
             self._told_unpriced = True
             _log.warning("the price of the planner's model is not known: --max-usd does not count what it takes")
         if step.guideline is not None:
             self.archive = replace(self.archive, guidelines=(*self.archive.guidelines, step.guideline))
+        if step.spend.tokens:
+            self.meter.check()
 
     def catch_up(self) -> None:
         """Take in what other processes that search this study have recorded and paid for meanwhile."""
         if self.store.count_trials(self.study) > self.archive.round:
             self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
+            self.meter.own = self.store.own_spend(self.study)
 
     @property
     def measures(self) -> bool:

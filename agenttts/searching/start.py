@@ -84,7 +84,7 @@ async def search(*what: Any, **options: Any) -> SearchResult:
             "endpoints": dict(environment.endpoints),
         }
         study = store.start(plan.study_name, plan.spec(environment), {**plan.details, **kept})
-        meter = Meter(plan.limits.max_tokens, plan.limits.max_usd, store.spend(study))
+        meter = Meter(plan.limits.max_tokens, plan.limits.max_usd, store.spend(study), store.own_spend(study))
         running = RunningSearch(plan=plan, environment=environment, store=store, study=study, meter=meter)
         before = await environment.prefix_caches()
         counterfactuals = Counterfactuals(running)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from agenttts.llm.samples import Spend
 from agenttts.pipeline.fingerprint import SCHEME
 from agenttts.pipeline.pairing import parted
 from agenttts.pipeline.pipeline import subtask_part
@@ -79,6 +80,17 @@ class StudySpec:
 
 _PARTS = ("fingerprints", "candidates")
 """What `fingerprint` and `pricing` are made of."""
+
+
+def spent_on_models(spend: Spend, own: Spend, label: str) -> Spend:
+    """What goes with `verb_for`: where no model ran, the tokens that the method's own LLM took were not replayed.
+
+    Args:
+        spend: Of a study, the method's own included.
+        own: The method's own.
+        label: As of `verb_for`.
+    """
+    return spend - own if label else spend
 
 
 def verb_for(label: str) -> str:

@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agenttts.agent.evidence import Evidence, Option, Preference, Upgrade
 from agenttts.agent.gathering import gather_evidence
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.posterior.curves import KNEE_GAIN, OVER_FUSING, fit_curve
-from agenttts.posterior.insights import kept, weighed_posterior
+from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis, kept, weighed_posterior
 from agenttts.posterior.kernel import Structure
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
 from agenttts.study.trial import Archive, Trial
 
@@ -148,6 +150,7 @@ def test_the_planners_table_has_for_each_model_what_the_lines_have() -> None:
     space = SearchSpace(problem.pipeline, cost_model("flops"), problem.default_budget.amount)
     surrogate, hypotheses = weighed_posterior(sizes, trials, Structure())
     evidence = gather_evidence(Archive(trials=tuple(trials)), space, surrogate, hypotheses, frozenset({1, 2, 3}))
+    assert evidence.lines()[0].startswith(f"Best so far within {space.scale.rate(space.budget)}: ")
     text = "\n".join(evidence.table())
     for preference in evidence.preferences:
         cells = {tuple(line.split(" | ")[:2]): line for line in evidence.table() if " | " in line}
@@ -156,3 +159,30 @@ def test_the_planners_table_has_for_each_model_what_the_lines_have() -> None:
         assert f"{preference.options[0].model} over {preference.options[1].model}, {preference.chance:.0%} sure" in text
         for upgrade in preference.upgrades:
             assert upgrade.worth in cells[preference.subtask, upgrade.model] and upgrade.worth in str(upgrade)
+
+
+def test_a_gain_is_not_divided_by_a_step_that_costs_next_to_nothing() -> None:
+    step = Upgrade(model="m", samples=2, gain=0.04, sd=0.01, share=0.001)
+    assert str(step) == "m x2 gains 0.040 ± 0.020 at next to no cost" and step.rate == pytest.approx(0.4)
+    assert str(replace(step, share=0.2)) == "m x2 gains 0.020 ± 0.010 per tenth of the budget"
+
+
+def test_what_is_dropped_does_not_stand_beside_what_is_favoured() -> None:
+    dropped = Hypothesis(insight=2, claim="saturation", log_odds=-9.0)
+    together = Hypothesis(insight=ALL_INSIGHTS, claim="formula", log_odds=9.0)
+    told = Evidence(incumbent=Allocation({"a": ("m", 1)}), score=0.5, sd=0.1, budget="9 MFLOP per query",
+                    hypotheses=(dropped, together))  # fmt: skip
+    assert "dropped" not in " ".join(told.around()) and "favour" in " ".join(told.around())
+    alone = replace(told, hypotheses=(dropped, replace(together, log_odds=-9.0)))
+    assert " ".join(alone.around()).count("dropped") == 2
+
+
+def test_a_table_has_no_empty_column() -> None:
+    option = Option(model="m", samples=3, score=0.5, sd=0.1)
+    told = Evidence(
+        incumbent=Allocation({"a": ("m", 1)}), score=0.5, sd=0.1, budget="9 MFLOP per query",
+        preferences=(Preference(subtask="a", options=(option,), chance=1.0, upgrades=()),),
+    )  # fmt: skip
+    assert told.table()[1:3] == [
+        "subtask | model | best samples that fit | expected score with them", "a | m | x3 | 0.500 ± 0.196",
+    ]  # fmt: skip

@@ -135,7 +135,7 @@ async def test_what_is_refused_goes_back_with_the_reasons(build: Build, endpoint
         (json_of(candidate(("m", 10**30), ("s", 1))), "less than or equal to"),
         (json_of(candidate(("a model", 1), ("s", 1))), "cannot be part of an allocation"),
         (json_of(), ""),
-        ("", "no JSON object"),
+        ("", "it is empty"),
     ],
 )
 async def test_a_model_that_gives_nothing_usable_is_filled_in_for_and_it_shows(
@@ -198,6 +198,7 @@ async def test_zero_shot_is_told_the_task_alone(endpoint: FakeEndpoint) -> None:
     (told,) = prompts(endpoint)
     assert "budget 2.5 GFLOP" in told and "m, 4e+06 parameters" in told and "about 50 tokens of prompt" in told
     assert "rial" not in told and "uideline" not in told
+    assert f"not to be proposed again:\n- {beyond_initial().trials[0].allocation}\n- " in told
 
 
 @pytest.mark.parametrize("build", GUIDED)

@@ -116,7 +116,13 @@ def test_methods_are_compared_in_one_table(shell: Shell) -> None:
     for row in rows:
         low, high = row["score"]["interval"] or (0, 1)
         assert 0 <= low <= row["score"]["value"] <= high <= 1
+        (baseline,), gain = row["baselines"], row["gain"]
+        assert baseline["allocation"] == shell.json(f"trials {row['runs'][0]['study']}")[0]["allocation"]
+        assert gain is None or gain["value"] == pytest.approx(row["score"]["value"] - baseline["score"])
+        assert gain is None or (gain["held_out"] and gain["examples"] == 3)
+    assert any(row["gain"] for row in rows)
     table = shell(COMPARE)
+    assert re.search(r"^baseline +\d\.\d{3} *$", table, re.M) and "a trial of every search" in table
     assert "score on held-out examples" in table and "agent-rules" in table and "±" not in table
 
 
@@ -132,6 +138,7 @@ def test_one_search_serves_several_budgets(shell: Shell, endpoint: FakeEndpoint)
     several = "search mine.py:environment --budgets 60:100:3 --trials 9 --method random"
     said = shell(several)
     assert "cost at most 100 MFLOP per query; budgets 60, 80, 100" in said
+    assert " best within 100 MFLOP 0." in said
     assert "mine-flops60to100x3-random-s0" in said and "of which the held-out check" in said
     assert "next budget gains" in said
     bought = len(endpoint.requests)
@@ -160,6 +167,7 @@ def test_the_agent_is_ablated_in_one_table(shell: Shell) -> None:
     ]  # fmt: skip
     studies = {name: [run["study"] for run in row["runs"]] for name, row in rows.items()}
     assert studies["luckiest mean"] == studies["without racing"] and len(shell.json("studies")) == len(rows) - 1
+    assert len({str(row["baselines"]) for row in rows.values()}) == 1 and rows["agent"]["gain"]["held_out"]
     for run in rows["luckiest mean"]["runs"]:
         trials = shell.json(f"trials {run['study']}")
         luckiest = max(trials, key=lambda trial: (trial["score"], -trial["cost"]))
@@ -230,6 +238,10 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("compare mine.py:environment --budget 100 --methods random,grid --llm o3-mini", "'random' asks no LLM"),
         ("search mine.py:environment --budget 100 --without-insight 7", "insights are 1, 2 and 3, not 7"),
         ("compare mine.py:environment --budget 100 --seeds 0", "seeds must be at least 1, not 0"),
+        (
+            "search mine.py:environment --budget 100 --llm wise --llm-timeout 0",
+            "--llm-timeout must be minutes, more than",
+        ),
         ("compare mine.py:environment --budget 100 --methods agent,magic", "there is no method 'magic'"),
         ("compare mine.py:environment --budget 100 --methods ' , '", "--methods names no method"),
         ("compare mine.py:environment --budget 100 --methods grid,random,grid", "--methods names 'grid' 2 times"),

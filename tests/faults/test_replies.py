@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import pytest
 
 from agenttts.baselines import AgentHPOSearcher
-from agenttts.errors import ParseError
 from agenttts.llm.chat import ChatModel
-from agenttts.proposals.dialogue import read_allocations
+from agenttts.proposals.reading import read_candidates
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import AgentStep
 from tests.baselines.test_searchers import SPACE, archive_of
@@ -31,7 +31,7 @@ def reply_of(**choice: object) -> str:
         ("", "no JSON object"),
         ("{" * 200_000, "no JSON object within its first 65,536 characters: keep it shorter"),
         ('{"a":' * 200_000, "more than 64 levels"),
-        ('{"a":x' * 200_000, "no JSON object"),
+        ('{"a":x' * 200_000, "no usable JSON object"),
         ('{"candidates":' + "[" * 200_000, "more than 64 levels"),
         (reply_of().replace("1}", f"{LONG}}}"), "a number of 5,000 digits"),
         (reply_of().replace("1}", "NaN}"), "NaN is no number of JSON"),
@@ -41,23 +41,63 @@ def reply_of(**choice: object) -> str:
         (reply_of(model="x" * 60_000 + "="), "cannot be part of an allocation"),
         (json.dumps({"candidates": [{"allocation": {"k" * 60_000: 1}}]}), "kkk.* \\[cut off: "),
         ("x" * 26_000_000 + json.dumps(GOOD), "no JSON object within its first 65,536 characters"),
-        ('{"candidates": [' + json.dumps(GOOD), "no JSON object"),
+        ('{"a": ["' + "x" * 10_000, "broken or cut off"),
     ],
     ids=lambda value: value[:20],
 )
 def test_a_hostile_reply_is_one_sentence(reply: str, fault: str) -> None:
-    with pytest.raises(ParseError, match=fault) as error:
-        read_allocations(reply, SPACE)
-    assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+    proposals, faults = read_candidates(reply, SPACE)
+    assert proposals == [] and re.search(fault, faults[0])
+    assert all(len(each) < 400 and "\n" not in each for each in faults)
 
 
 def test_a_reply_of_very_many_proposals_is_read_in_part() -> None:
     reply = json.dumps({"candidates": [GOOD] * 500}, separators=(",", ":"))
-    assert 1 <= len(read_allocations(reply, SPACE)) <= 200
-    thought = f"<think>{json.dumps(GOOD).replace('3', '9')}</think>" + json.dumps(GOOD)
-    assert [each.allocation for each in read_allocations(thought, SPACE)] == [
-        Allocation({"a": ("m", 3), "b": ("s", 2)})
-    ]
+    assert 1 <= len(read_candidates(reply, SPACE).proposals) <= 200
+
+
+THIS = Allocation({"a": ("m", 3), "b": ("s", 2)})
+OTHER = {"allocation": {"a": {"model": "l", "samples": 1}, "b": {"model": "s", "samples": 1}}}
+BAD = {"allocation": {"a": {"model": "l", "samples": "many"}}}
+WHOLE = json.dumps({"candidates": [GOOD]})
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"<think>{json.dumps(OTHER)}</think>{WHOLE}",
+        f"I thought of {json.dumps(OTHER)} first, but it is too dear.\n```json\n{WHOLE}\n```",
+        f"{WHOLE}\n\nBest regards {{and [so] on}}",
+        json.dumps([GOOD]),
+        json.dumps(GOOD),
+        json.dumps(GOOD["allocation"]),
+        json.dumps({"proposals": [GOOD]}),
+        json.dumps({"candidates": GOOD}),
+        '{"candidates": [{"allocation": {"a": {"model": "m", "samples": 3,}, "b": {"model": "s", "samples": 2},},},],}',
+        '{"candidates": [{"allocation": {"a": {"model": "m", "samples": "x3"}, "b": {"model": "s", "samples": "2"}}}]}',
+        '{"candidates": [{"allocation": {"a": "m x3", "b": "s x2"}}]}',
+        '{"candidates": [{"allocation": "a: m x3, b: s x2"}]}',
+        '{"candidates": ["a: m x3, b: s x2"]}',
+        '{"candidates": [{"allocation": {"A": {"model": "M", "samples": 3}, "B": {"model": "S ", "samples": 2.0}}}]}',
+    ],
+)
+def test_what_a_model_means_is_read(reply: str) -> None:
+    proposals, faults = read_candidates(reply, SPACE)
+    assert [each.allocation for each in proposals] == [THIS] and faults == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        (json.dumps({"candidates": [BAD, GOOD, BAD]}), "candidates.0.allocation.a.samples: "),
+        ('{"candidates": [' + json.dumps(GOOD) + ', {"allocation": {"a": {"mod', "broken or cut off"),
+        ('{"candidates": [' + json.dumps(GOOD) + ', {"rationale": "a "word" in it"}]}', "broken or cut off"),
+        (f"{json.dumps({'candidates': [OTHER]})} or rather\n" + '{"candidates": [' + json.dumps(GOOD), "cut off"),
+    ],
+)
+def test_what_is_good_of_a_reply_is_kept_and_the_rest_complained_of(reply: str, fault: str) -> None:
+    proposals, faults = read_candidates(reply, SPACE)
+    assert [each.allocation for each in proposals] == [THIS] and fault in faults[0]
 
 
 async def test_what_is_kept_of_a_reply_is_bounded_and_says_so(endpoint: FakeEndpoint) -> None:

@@ -16,7 +16,8 @@ import agenttts as at
 from agenttts import report
 from agenttts.db import Store
 from agenttts.pipeline import Message, Model
-from agenttts.proposals.dialogue import read_allocations, task
+from agenttts.proposals.dialogue import task
+from agenttts.proposals.reading import read_candidates
 from agenttts.searching import SearchResult
 from agenttts.searching.recording import record
 from agenttts.testing import ScriptedClient
@@ -168,7 +169,7 @@ async def test_longer_lengths_are_learned_for_each_setting(store: Store) -> None
 def test_a_planner_is_told_of_them_and_names_them() -> None:
     space = space_of(environment())
     assert "option 'passages': 5 (40 MFLOP), 20 (70 MFLOP), 40 (110 MFLOP)" in task(space)
-    (proposal,) = read_allocations(
+    (proposal,), _ = read_candidates(
         '{"candidates": [{"allocation": {"answer": {"model": "small", "samples": 2, '
         '"options": {"style": "short", "passages": 20}}}}]}', space,
     )  # fmt: skip

@@ -45,6 +45,7 @@ def study_row(store: Store, study: Study) -> dict[str, Any]:
         "refused": len(archive.refusals),
         "best_observed": None if best is None else best.evaluation.score,
         "tokens_bought": spend.tokens,
+        "tokens_of_method": store.own_spend(study).tokens,
         "tokens_bought_for_held_out": sum(check.spend.tokens for check in checks),
         "tokens_reused": spend.reused_tokens,
         "usd": spend.usd,

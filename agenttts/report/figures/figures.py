@@ -151,7 +151,7 @@ def recommended_figure(*findings: Findings) -> Figure:
             marker={"color": colour, "symbol": symbol, "size": 10},
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title_text="score of the recommended allocation")
+    figure.update_xaxes(title_text="score")
     return styled(figure, height=110 + 30 * len(findings))
 
 

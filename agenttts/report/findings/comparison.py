@@ -3,19 +3,22 @@
 The intervals are Student's t for the mean over seeds, cut off where no value can be. They say how much a method depends
 on its random choices, given these examples. Equal values get none: a method that makes the same
 choices whatever the seed has been run once, however often it was run.
+The gain over the baseline is paired: its interval is over the examples, each example's difference the mean over seeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from agenttts._util.stats import Interval, student_quantile
 from agenttts.db import Study
+from agenttts.posterior.frontier import Gain, Paired, mean_gain
+from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Archive, Trial
 
@@ -38,6 +41,8 @@ class Ended(Protocol):
     def best(self) -> Trial: ...
     @property
     def validation(self) -> Evaluation | None: ...
+    @property
+    def baseline_check(self) -> Evaluation | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,20 @@ class Comparison:
     """Number of the recommended trial."""
     tokens: Mean
     """Tokens that evaluating every trial from scratch would take: those paid for and those the pool saved."""
+    gain: Gain | None
+    """What the recommended allocations score more than the baseline, on the same examples; None where some run has no
+    baseline, or each recommends it."""
     results: tuple[Ended, ...]
+
+    @property
+    def baselines(self) -> dict[Allocation, Mean]:
+        """What the runs were compared with, and what it scores; several where studies were given different ones."""
+        scores: dict[Allocation, list[float]] = {}
+        for result in self.results:
+            if result.archive.baseline is not None:
+                check = result.baseline_check or result.archive.baseline.evaluation
+                scores.setdefault(result.archive.baseline.allocation, []).append(check.score)
+        return {allocation: mean_over_seeds(each, least=0, most=1) for allocation, each in scores.items()}
 
     @property
     def agreement(self) -> str:
@@ -82,7 +100,10 @@ class Comparison:
             }
             for result in self.results
         ]
-        return {"method": self.method, "seeds": self.seeds, **means, "agreement": self.agreement, "runs": runs}
+        gain = None if self.gain is None else asdict(self.gain)
+        baselines = [{"allocation": each.as_dict(), "score": mean.value} for each, mean in self.baselines.items()]
+        found = {"gain": gain, "baselines": baselines, "agreement": self.agreement, "runs": runs}
+        return {"method": self.method, "seeds": self.seeds, **means, **found}
 
 
 def compare_runs(method: str, results: Sequence[Ended]) -> Comparison:
@@ -99,6 +120,7 @@ def compare_runs(method: str, results: Sequence[Ended]) -> Comparison:
         score=mean_over_seeds([_score(result) for result in results], least=0, most=1),
         trials_to_best=mean_over_seeds([result.best.number for result in results], least=1),
         tokens=mean_over_seeds([_tokens(result) for result in results], least=0),
+        gain=_gain(results),
         results=tuple(results),
     )
 
@@ -110,6 +132,15 @@ def mean_over_seeds(values: Sequence[float], *, least: float, most: float = math
         return Mean(mean, None)
     half = student_quantile(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
     return Mean(mean, Interval(max(mean - half, least), min(mean + half, most)))
+
+
+def _gain(results: Sequence[Ended]) -> Gain | None:
+    pairs = [
+        Paired(result.archive.baseline, result.best, result.baseline_check, result.validation)
+        for result in results
+        if result.archive.baseline is not None
+    ]
+    return mean_gain(pairs) if len(pairs) == len(results) else None
 
 
 def _score(result: Ended) -> float:

@@ -163,12 +163,15 @@ class Findings:
         return self.checks.get(self.best.allocation.key)
 
     @property
+    def baseline_check(self) -> Evaluation | None:
+        """The baseline on held-out examples; None where there is none, or it has not been checked."""
+        return None if self.archive.baseline is None else self.checks.get(self.archive.baseline.allocation.key)
+
+    @property
     def gain(self) -> Gain | None:
         """What the recommended allocation scores more than the baseline; None where there is no other baseline."""
         baseline = self.archive.baseline
-        if baseline is None:
-            return None
-        return gain_of(baseline, self.best, self.checks.get(baseline.allocation.key), self.validation)
+        return None if baseline is None else gain_of(baseline, self.best, self.baseline_check, self.validation)
 
     @cached_property
     def frontier(self) -> Frontier:

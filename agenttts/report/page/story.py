@@ -23,7 +23,7 @@ from agenttts.report.terminal.lines import cache_uses, nothing_bought, passed_ov
 from agenttts.report.terminal.tables import numbered
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.spec import verb_for
+from agenttts.study.spec import spent_on_models, verb_for
 from agenttts.study.trial import Trial
 
 
@@ -93,7 +93,8 @@ def _cheapest_fact(found: Findings) -> Fact:
 
 
 def _spend_fact(found: Findings) -> Fact:
-    spend, own = found.spend, sum((step.spend for step in found.steps), start=Spend())
+    own = sum((step.spend for step in found.steps), start=Spend())
+    spend = spent_on_models(found.spend, own, found.recorded)
     seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
     usd = f", {priced(spend.usd, found.recorded)}" if spend.usd else ""
     planner = f"; {own.tokens:,} of them the method's own" if own.tokens and not found.recorded else ""

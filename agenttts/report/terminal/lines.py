@@ -19,7 +19,7 @@ from agenttts.report.terminal.said import samples_command
 from agenttts.searching.progress import SearchResult
 from agenttts.space.allocation import Choice
 from agenttts.study.evaluation import Evaluation, ExampleResult
-from agenttts.study.spec import verb_for
+from agenttts.study.spec import spent_on_models, verb_for
 from agenttts.study.trial import RULES, AgentStep, Trial
 
 _MOST_REASONS = 3
@@ -154,6 +154,7 @@ def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str 
         own: Of the method.
         label: What the samples are, where no model gives them (`study.recorded`).
     """
+    spend = spent_on_models(spend, own, label)
     usd = f", {priced(spend.usd, label)}" if spend.usd else ""
     estimated = f" ({spend.estimated_tokens:,} of them estimated)" if spend.estimated_tokens else ""
     tokens = sum(check.spend.tokens for check in checks)

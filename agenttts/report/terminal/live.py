@@ -17,7 +17,7 @@ from agenttts.report.findings.spending import study_scale
 from agenttts.report.terminal.layout import Listing
 from agenttts.report.terminal.tables import trials_table
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.spec import verb_for
+from agenttts.study.spec import spent_on_models, verb_for
 from agenttts.study.trial import Archive, Trial
 
 _SHOWN_TRIALS = 10
@@ -31,6 +31,7 @@ class Standing(NamedTuple):
     study: Study
     archive: Archive
     spend: Spend
+    """On the models: where none ran, without what the method's own LLM took."""
     best: Trial | None
     """What would be recommended now; None before the first trial."""
     cheapest: Trial | None
@@ -41,11 +42,12 @@ class Standing(NamedTuple):
     @classmethod
     def read(cls, store: Store, study: Study) -> Standing:
         """What the store holds of a study."""
-        archive = store.archive(study)
+        archive, label = store.archive(study), study.details.get("recorded", "")
+        spend = spent_on_models(store.spend(study), store.own_spend(study), label)
         if not archive.trials:
-            return cls(study, archive, store.spend(study), None, None, None)
+            return cls(study, archive, spend, None, None, None)
         found = Findings.read(store, study)
-        return cls(study, found.archive, found.spend, found.best, found.cheapest, found.validation)
+        return cls(study, found.archive, spend, found.best, found.cheapest, found.validation)
 
 
 def standing_view(now: Standing) -> Group:

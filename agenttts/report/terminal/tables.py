@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from agenttts._util.numbers import Scale, compact, interval
 from agenttts.report.findings.comparison import Comparison, Mean
 from agenttts.report.terminal.layout import Column, Listing
+from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
 from agenttts.study.spec import verb_for
 from agenttts.study.trial import BASELINE, Trial
 
-_COMPARISON_RANKS = (0, 2, 0, 1, 3)
+_COMPARISON_RANKS = {"seeds": 3, "gain over the baseline": 1, "trial of the winner": 2, "tokens from scratch": 4}
 """Which column of a comparison is left out first where the terminal is narrow: see `layout.Column`."""
 
 
@@ -32,7 +33,8 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
 
     budgets = [cost_model(row["cost_model"]).scale(row["budget"]).show(row["budget"]) for row in rows]
     best = ["" if row["best_observed"] is None else f"{row['best_observed']:.3f}" for row in rows]
-    tokens = [f"{row['tokens_bought']:,} {verb_for(row['recorded'])}" for row in rows]
+    taken = [row["tokens_bought"] - (row["tokens_of_method"] if row["recorded"] else 0) for row in rows]
+    tokens = [f"{count:,} {verb_for(row['recorded'])}" for count, row in zip(taken, rows, strict=True)]
     return Listing(
         [
             column("study", "{name}"),
@@ -110,9 +112,10 @@ def comparison_table(comparisons: Sequence[Comparison], notes: Sequence[str] = (
         agent       1     1.000     8.0      870
     """
     headings, rows, own_notes = comparison_cells(comparisons)
-    first, *others = zip(headings, _COMPARISON_RANKS, zip(*rows, strict=True), strict=True)
-    columns = [Column(heading=first[0], cells=first[2])]
-    columns += [Column(heading=heading, cells=cells, number=True, rank=rank) for heading, rank, cells in others]
+    columns = [
+        Column(heading=heading, cells=cells, number=heading != "method", rank=_COMPARISON_RANKS.get(heading, 0))
+        for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
+    ]
     return Listing(columns, notes=[*own_notes, *notes])
 
 
@@ -125,23 +128,38 @@ class ComparisonCells(NamedTuple):
 
 
 def comparison_cells(comparisons: Sequence[Comparison]) -> ComparisonCells:
-    """One row per method, best first, and what the intervals are."""
+    """One row per method, best first, then the baseline, and what the intervals are."""
     ranked = sorted(comparisons, key=lambda comparison: -comparison.score.value)
     held_out = any(result.validation for each in ranked for result in each.results)
     score = "score on held-out examples" if held_out else "score on the examples searched"
+    gain = ["gain over the baseline"] if any(each.baselines for each in ranked) else []
     rows = [
         [
             each.method,
             str(each.seeds),
             _mean(each.score, ".3f", each.agreement),
+            *([_gained(each)] if gain else []),
             _mean(each.trials_to_best, ".1f"),
             _mean(each.tokens, ""),
         ]
         for each in ranked
     ]
-    return ComparisonCells(
-        ["method", "seeds", score, "trial of the winner", "tokens from scratch"], rows, _notes(ranked)
-    )
+    rows += [["baseline", "", f"{scored.value:.3f}", "", "", ""] for scored in _baselines(ranked).values()]
+    headings = ["method", "seeds", score, *gain, "trial of the winner", "tokens from scratch"]
+    return ComparisonCells(headings, rows, _notes(ranked))
+
+
+def _gained(comparison: Comparison) -> str:
+    gain = comparison.gain
+    if gain is None:
+        same = all(result.best.allocation in comparison.baselines for result in comparison.results)
+        return "none: it is recommended" if same else ""
+    return f"{gain.value:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
+
+
+def _baselines(comparisons: Sequence[Comparison]) -> dict[Allocation, Mean]:
+    """What the methods are compared with; usually one allocation, as all are given the same."""
+    return {allocation: mean for each in comparisons for allocation, mean in each.baselines.items()}
 
 
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -150,6 +168,12 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
         notes.append(
             "In parentheses: 95 % interval of the mean over the seeds (Student's t, within what is possible). It tells "
             "how much a method depends on its random choices, not how much the scores depend on these examples."
+        )
+    notes += [f"Baseline: {allocation}, a trial of every search." for allocation in _baselines(comparisons)]
+    if any(each.gain for each in comparisons):
+        notes.append(
+            "Gain: mean difference to the baseline on the same examples, over all seeds, with the 95 % interval over "
+            "these examples."
         )
     if any(each.agreement for each in comparisons):
         notes.append("Runs that agree are as good as one: that they agree says nothing of how sure their score is.")

@@ -1,10 +1,9 @@
 """A planner of the agent: as the rules, but of what they rank highest it prefers the cheapest."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import agenttts as at
-from agenttts.agent import PlannedProposals, Rejected, Thought, View
+from agenttts.agent import PlannedProposals, SoFar, Thought, View
 
 
 @dataclass(frozen=True)
@@ -13,9 +12,8 @@ class FrugalPlanner(at.RulePlanner):
 
     name: str = "frugal"
 
-    async def propose(self, view: View, guideline: str, count: int, rejected: Sequence[Rejected]) -> PlannedProposals:
-        taken = {each.proposal.allocation.key for each in rejected}
-        ranked = view.ranking.best(3 * count, taken)
+    async def propose(self, view: View, guideline: str, count: int, so_far: SoFar) -> PlannedProposals:
+        ranked = view.ranking.best(3 * count, so_far.keys)
         chosen = sorted(ranked, key=lambda each: view.space.cost(each.allocation))[:count]
         proposals = [at.Proposal(each.allocation, f"expected {each.mean:.3f}, and cheap") for each in chosen]
         return PlannedProposals(proposals, Thought("\n".join(str(each.allocation) for each in chosen)))
