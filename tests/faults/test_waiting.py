@@ -39,7 +39,6 @@ import agenttts as at
 from agenttts.db import Store
 from agenttts.db._engine import write
 from agenttts.errors import EndpointError
-from agenttts.llm.asking import Patience
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.samples import Sample, Spend, StoredPrompt
@@ -67,11 +66,10 @@ async def test_a_byte_now_and_then_does_not_keep_a_request_alive() -> None:
     assert "did not answer within 0.6 s" in evaluation.missing["e5"]
 
 
-async def test_a_planner_that_drips_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agenttts.llm.chat._PATIENCE", Patience(timeout_s=0.4, max_retries=1))
+async def test_a_planner_that_drips_is_an_error() -> None:
     with RawServer(lambda asked, number: DRIP) as server:
         with pytest.raises(EndpointError, match="the planner's model 'small' at .* did not answer within 0.4 s"):
-            await ChatModel("small", base_url=server.url).ask("q", system="s")
+            await ChatModel("small", base_url=server.url, timeout_s=0.4).ask("q", system="s")
 
 
 @pytest.mark.parametrize("samples", [1, 4])
