@@ -26,7 +26,7 @@ docs: .venv/dev
 .venv/local: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agenttts needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[local]'
 	touch $@
 
 .venv/examples: .venv/local
@@ -34,7 +34,7 @@ docs: .venv/dev
 	touch $@
 
 .venv/dev: .venv/local
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $@
 
 clean:

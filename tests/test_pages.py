@@ -51,7 +51,10 @@ COURSES = [
     [DOCS / "ray.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
-LONG = ("benchmarks", "commands", "compare", "gpus", "paper-on-gpus", "paper-tasks", "serving-and-stores")
+LONG = (
+    *("benchmarks", "commands", "compare", "deploy", "gpus", "paper-on-gpus", "paper-tables", "paper-tasks"),
+    "serving-and-stores",
+)
 """Those that take minutes."""
 
 

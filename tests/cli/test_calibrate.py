@@ -24,6 +24,7 @@ models:
 SEARCH = "search mine.py:environment --cost gpu_seconds --budget 0.5 --trials 3 --method random"
 
 
+@pytest.mark.slow
 def test_what_is_measured_prices_a_search(shell: Shell, endpoint: FakeEndpoint) -> None:
     def reply(messages: Sequence[dict[str, str]], seed: int) -> str:
         tokens = endpoint.requests[-1]["max_tokens"]

@@ -110,6 +110,7 @@ def test_a_report_is_one_file_and_what_cannot_be_reported_leaves_none(shell: She
 COMPARE = "compare mine.py:environment --budget 100 --trials 6 --methods agent,random --seeds 2 --llm none"
 
 
+@pytest.mark.slow
 def test_methods_are_compared_in_one_table(shell: Shell) -> None:
     rows = shell.json(COMPARE)
     assert [(row["method"], row["seeds"]) for row in rows] == [("agent-rules", 2), ("random", 2)]
@@ -134,6 +135,7 @@ def test_what_races_and_what_does_not_are_studies_of_their_own(shell: Shell) -> 
     assert len(shell.json("studies")) == 2
 
 
+@pytest.mark.slow
 def test_one_search_serves_several_budgets(shell: Shell, endpoint: FakeEndpoint) -> None:
     several = "search mine.py:environment --budgets 60:100:3 --trials 9 --method random"
     said = shell(several)

@@ -54,6 +54,7 @@ async def test_a_real_search_from_end_to_end(store: Store) -> None:
     assert 60 < retrieve.prompt_tokens < 200 and 8 < retrieve.completion_tokens < 60
 
 
+@pytest.mark.slow
 async def test_live_models_agree_with_their_recording() -> None:
     allocation = both(("l", 1), ("m", 1))
     recorded = await minihop_recorded().evaluate(allocation)
@@ -87,7 +88,7 @@ async def test_the_live_verifier_agrees_with_its_recording() -> None:
     allocation = judged(("l", 1), ("xs", 4), "best-of")
     recorded = await minihop_operators_recorded().evaluate(allocation)
     async with minihop_operators() as live:
-        evaluation = await live.evaluate(allocation)
+        evaluation = await live.evaluate(allocation, live.examples[:40])
     assert evaluation.failures == 0
     difference = abs(evaluation.score - recorded.score)
     assert difference < 4 * (evaluation.standard_error**2 + recorded.standard_error**2) ** 0.5

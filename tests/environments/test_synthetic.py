@@ -51,6 +51,7 @@ def test_problems_differ_by_seed_and_family_and_stay_the_same_otherwise() -> Non
     assert len({first.fingerprint, *(each.fingerprint for each in others)}) == 3
 
 
+@pytest.mark.slow
 async def test_without_noise_the_agent_finds_the_optimum() -> None:
     environment, space = problem(FAMILIES["exact"], 3)
     result = await search(
