@@ -138,7 +138,7 @@ def test_an_extra_is_installed_from_where_the_package_came(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     command = install("report", upgrade=True)
-    assert command.endswith(f"pip install -U {requirement}")
+    assert " install " in command and command.endswith(f" -U {requirement}")
     assert shlex.split(command)
 
 
