@@ -28,7 +28,7 @@ OPERATORS_BUDGET = 2.2e8
 """MFLOP."""
 
 
-def space(operators: bool) -> at.SearchSpace:
+def space(operators: bool = False) -> at.SearchSpace:
     """ChatDev's stages and models (paper, table 4), a budget of 2,000 units; with operators, in PFLOP."""
     small, large = at.Model("llama-3b", 3e9), at.Model("llama-70b", 70e9)
     vote, kinds = at.operators.Vote(), (at.operators.AdaptiveVote(), at.operators.Revise(), at.operators.BestOf(large))
