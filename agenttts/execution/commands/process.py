@@ -50,12 +50,7 @@ class CommandProcess:
         """Whether it can be given an example."""
         return self._process is not None and self._process.returncode is None
 
-    async def start(self) -> None:
-        """Start it.
-
-        Raises:
-            ConfigError: When there is no such program.
-        """
+    async def _start(self) -> None:
         program = self._command.arguments[0]
         if shutil.which(program) is None:
             raise ConfigError(f"the command's program {program!r} was not found: install it, or give its path")
@@ -89,14 +84,16 @@ class CommandProcess:
         await self._addresses.stop()
 
     async def answer(self, example: Example, steps: Mapping[str, StepRun]) -> Any:
-        """What it answers to an example.
+        """What it answers to an example; it is started where it is not up.
 
         Raises:
             CommandFailed: When that is nothing, for whatever reason.
-            ConfigError: When the example is no JSON.
+            ConfigError: When there is no such program, or the example is no JSON.
         """
         question, asked, failure = _question(example), AskedSteps(steps), None
-        with self._addresses.answering(asked):
+        with self._addresses.answering(asked):  # a program need not read its example before it asks
+            if not self.is_up:
+                await self._start()
             try:
                 answer = await self._in_time(question, asked)
             except CommandFailed as error:

@@ -28,8 +28,6 @@ class _Processes:
             process = await self._rested() or CommandProcess(self._command, tuple(steps))
             answered = False
             try:
-                if not process.is_up:
-                    await process.start()
                 yield process
                 answered = self._command.keep
             finally:
