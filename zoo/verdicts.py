@@ -24,7 +24,7 @@ from zoo.examples import evaluation_examples
 from zoo.model import Llama
 from zoo.pools import Line, compress, drawn, example_number, pool_line, read_lines
 from zoo.sampling import sample
-from zoo.verifier import LIMITS, Asked, draw_asked
+from zoo.verifier import Asked, draw_asked, replies_of
 from zoo.weights import load_model
 from zoo.worldfile import PACKAGE, world
 
@@ -49,15 +49,6 @@ def _prompts(asked: list[tuple[str, str]]) -> list[list[int]]:
 
 
 # --- check ---------------------------------------------------------------------------------------------------
-
-
-def replies_of(author: Llama, asked: list[Asked], seed: int) -> list[list[str]]:
-    """Draw an author's replies to every request."""
-    generator = torch.Generator(author.embed_tokens.weight.device).manual_seed(seed)
-    prompts = [tokenizer.chat_ids(each.stage, each.message) for each in asked]
-    limit = LIMITS[asked[0].stage]
-    rows = sample(author, prompts, copies=REPLIES, limit=limit, temperature=0.8, generator=generator)
-    return [[tokenizer.decode(ids) for ids in row] for row in rows]
 
 
 def trust(verifier: Llama, asked: list[Asked], replies: list[list[str]]) -> list[dict[str, float]]:
@@ -118,7 +109,10 @@ def check(files: list[Path], weights: Path, device: torch.device) -> dict[str, d
     stages: list[Stage] = list(VERDICTS)
     for stage in stages:
         asked = [draw_asked(stage, CHECK_SEED, index) for index in range(QUESTIONS)]
-        replies = {size: replies_of(author, asked, CHECK_SEED) for size, author in authors.items()}
+        replies = {}
+        for size, author in authors.items():
+            generator = torch.Generator(device).manual_seed(CHECK_SEED)
+            replies[size] = replies_of(author, asked, REPLIES, generator)
         for path in files:
             verifier = load_model(path, path.stem.split("-")[0], device)
             for size, texts in replies.items():

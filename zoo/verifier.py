@@ -66,22 +66,20 @@ def draw_asked(stage: Stage, seed: int, index: int) -> Asked:
     return Asked(stage, message, shown, frozenset(needed), w.answer_of(world, question))
 
 
-def judged(models: dict[str, Llama], asked: list[Asked], copies: int, seed: int) -> Iterator[tuple[str, Asked, str]]:
-    """Yield the distinct replies of every model, with the model's size and the request."""
-    generator = torch.Generator(next(iter(models.values())).embed_tokens.weight.device).manual_seed(seed)
+def replies_of(author: Llama, asked: list[Asked], copies: int, generator: torch.Generator) -> list[list[str]]:
+    """Draw an author's replies to requests of one stage."""
     prompts = [tokenizer.chat_ids(each.stage, each.message) for each in asked]
-    for size, model in models.items():
-        replies = sample(
-            model,
-            prompts,
-            copies=copies,
-            limit=LIMITS[asked[0].stage],
-            temperature=TEMPERATURE,
-            generator=generator,
-        )
-        for request, drawn in zip(asked, replies, strict=True):
-            for ids in dict.fromkeys(map(tuple, drawn)):
-                yield size, request, tokenizer.decode(list(ids))
+    limit = LIMITS[asked[0].stage]
+    rows = sample(author, prompts, copies=copies, limit=limit, temperature=TEMPERATURE, generator=generator)
+    return [[tokenizer.decode(ids) for ids in row] for row in rows]
+
+
+def judged(models: dict[str, Llama], asked: list[Asked], copies: int, seed: int) -> Iterator[tuple[Asked, str]]:
+    """Yield the distinct replies of every model, with their requests."""
+    generator = torch.Generator(next(iter(models.values())).embed_tokens.weight.device).manual_seed(seed)
+    for model in models.values():
+        for request, drawn in zip(asked, replies_of(model, asked, copies, generator), strict=True):
+            yield from ((request, text) for text in dict.fromkeys(drawn))
 
 
 def write_lessons(models: dict[str, Llama], out: Path, seed: int, workers: int) -> None:
@@ -91,7 +89,7 @@ def write_lessons(models: dict[str, Llama], out: Path, seed: int, workers: int) 
             asked = pool.map(partial(draw_asked, stage, seed), range(count), chunksize=100)
         lessons = [
             f"{verdict_text(verdict)} {w.verdict_prompt(request.message, reply)}\n"
-            for _, request, reply in judged(models, asked, COPIES, seed)
+            for request, reply in judged(models, asked, COPIES, seed)
             if (verdict := request.right(reply)) is not None
         ]
         share = sum(lesson.startswith("yes") for lesson in lessons) / len(lessons)
