@@ -92,18 +92,44 @@ def test_environments_are_found_by_name_module_and_file(tmp_path: Path) -> None:
         "nothing = 3\n"
         "def broken():\n"
         "    raise RuntimeError('no\\nway')\n"
+        "def ended():\n"
+        "    raise SystemExit(3)\n"
     )
     assert environment(f"{path}:build").name == environment(f"{path}:ready").name == "mine"
     for name, message in [
         ("nonsense", "no environment 'nonsense'; registered are minihop"),
         (f"{path}:nothing", "is not an environment"),
         (f"{path}:missing", "has no .missing.: give .*:ready"),
-        (f"{path}:broken", "failed with RuntimeError: no"),
+        (f"{path}:broken", r"\(line 9 of mine.py\) failed with RuntimeError: no"),
+        (f"{path}:ended", r"\(line 11 of mine.py\) ended the program with exit\(3\)"),
         (f"{tmp_path}/none.py:x", "there is no file"),
         ("no_such_module:x", "there is no module 'no_such_module'"),
     ]:
         with pytest.raises(ConfigError, match=message):
             environment(name)
+
+
+def test_a_file_in_a_package_is_a_module_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    make = "from agenttts.environments.tasks.minihop import minihop_recorded as make\n"
+    files = {
+        "whole/__init__.py": "", "whole/parts.py": make, "whole/deep/__init__.py": "",
+        "whole/deep/up.py": "from ..parts import make\nenv = make()\n",
+        "whole/dot.py": "from .parts import make\nenv = make()\n",
+        "whole/bare.py": "import parts\nenv = parts.make()\n",
+        "json/__init__.py": "", "json/beside.py": make, "json/here.py": "import beside\nenv = beside.make()\n",
+        "other/absolute.py": "from whole.parts import make\nenv = make()\n",
+        "agenttts.py": make + "env = make()\n",
+        "other/dot.py": "from .absolute import env\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("whole/deep/up", "whole/dot", "whole/bare", "json/here", "other/absolute", "agenttts"):
+        assert environment(f"{name}.py:env").name == "minihop-recorded"
+    with pytest.raises(ConfigError, match="put an empty __init__.py into its folder"):
+        environment("other/dot.py:env")
 
 
 def test_data_and_endpoints_reach_the_environment_that_takes_them(tmp_path: Path) -> None:

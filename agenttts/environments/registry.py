@@ -2,7 +2,8 @@
 
 Third parties register a name with the entry-point group `agenttts.environments`; the entry is an environment, or a
 function that returns one: without arguments, or with the keyword `data` (where its examples are: a path or a Hub id).
-A file's folder is importable from then on, as it is when Python runs the file, but never hides the standard library.
+A file's folder is importable from then on, as it is when Python runs the file, and so is the working folder; neither
+hides the standard library. A file in a package (a folder with `__init__.py`) is a module of it, as `python -m` has it.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from agenttts._util.files import working_folder
+from agenttts._util.plugins import INSTALLED, blamed, lacks
 from agenttts.environments.live import LiveEnvironment
-from agenttts.errors import AgentTTSError, ConfigError
+from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
 from agenttts.protocols import Environment
 from agenttts.serving import Serving
 
 GROUP = "agenttts.environments"
-_INSTALLED = ("site-packages", "dist-packages")
+_OURS = "agenttts"
 _TASKS = "agenttts.environments.tasks"
 _MINIHOP = f"{_TASKS}.minihop"
 _BUILT_IN = {
@@ -80,6 +81,8 @@ def environment(
     """
     target = environment_names().get(name, name)
     module, separator, attribute = target.rpartition(":")
+    if not separator and target != name:
+        raise ConfigError(f"environment {name!r} is registered as {target!r} instead of 'module:attribute'")
     if not separator and not target.endswith(".py"):
         raise ConfigError(
             f"there is no environment {name!r}; registered are {', '.join(environment_names())}, "
@@ -87,14 +90,18 @@ def environment(
         )
     loaded = _load(module if separator else target, name)
     if not separator or not hasattr(loaded, attribute):
-        raise ConfigError(_choices_in(loaded, module if separator else target, attribute if separator else ""))
+        said = _choices_in(loaded, module if separator else target, attribute if separator else "")
+        raise ConfigError(said if target == name else f"environment {name!r} is registered as {target!r}, but {said}")
     found = getattr(loaded, attribute)
     if callable(found) and not isinstance(found, Environment):
         found = _call(found, name, data)
     elif data is not None:
         raise _takes_no_data(name)
     if not isinstance(found, Environment):
-        raise ConfigError(f"{name!r} is not an environment, nor a function that returns one: it is {found!r}")
+        raise ConfigError(
+            f"{name!r} is not an environment, nor a function that returns one: it is {found!r:.100}, which "
+            f"{lacks(found, Environment)}"
+        )
     if serving is not None:
         _require_live(found, "--serve").serve(serving(found.pipeline), endpoints=endpoints)
     elif endpoints:
@@ -111,9 +118,9 @@ def _call(factory: Any, name: str, data: str | None) -> Any:
         signature.bind(**given)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"environment {name!r}: its function cannot be called without arguments, or with data alone"
+            f"environment {name!r}: {attribute} cannot be called without arguments, or with data alone"
         ) from error
-    with _blamed_on(name):
+    with blamed(f"environment {name!r}"):
         return factory(**given)
 
 
@@ -149,7 +156,7 @@ def _load(module: str, name: str) -> ModuleType:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"environment {name!r}: {module!r} is neither a module's name nor the path of a .py file")
     _make_importable(working_folder())
-    with _blamed_on(name):
+    with blamed(f"environment {name!r}"):
         return importlib.import_module(module)
 
 
@@ -157,23 +164,38 @@ def _load_file(path: Path, name: str) -> ModuleType:
     """Run a file as a module of its own: its neighbours can be imported, and its name hides no other module's."""
     if not path.is_file():
         raise ConfigError(f"environment {name!r}: there is no file {str(path)!r}")
-    _make_importable(path.resolve().parent)
-    module_name = _module_name(path.resolve())
+    package, root = _package(path.resolve().parent)
+    for folder in (path.resolve().parent, root, working_folder()):
+        _make_importable(folder)
+    module_name = f"{package}.{path.stem}" if package else _module_name(path.resolve())
+    if package:
+        with blamed(f"environment {name!r}"):
+            importlib.import_module(package)
     spec = importlib.util.spec_from_file_location(module_name, path.resolve())
     if spec is None or spec.loader is None:
         raise ConfigError(f"environment {name!r}: {str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    with _blamed_on(name):
+    with blamed(f"environment {name!r}"):
         spec.loader.exec_module(module)
     return module
+
+
+def _package(folder: Path) -> tuple[str, Path]:
+    """The package that a folder is ("" for none), and the folder that it is imported from."""
+    names, root = list[str](), folder
+    while (root / "__init__.py").is_file():
+        names.insert(0, root.name)
+        root = root.parent
+    usable = names and names[0] not in sys.stdlib_module_names and all(name.isidentifier() for name in names)
+    return (".".join(names), root) if usable else ("", folder)
 
 
 def _make_importable(folder: Path | None) -> None:
     """Let modules of a folder be imported from now on, behind the standard library and before what is installed."""
     if folder is None or str(folder) in sys.path:
         return
-    installed = [place for place, entry in enumerate(sys.path) if Path(entry).name in _INSTALLED]
+    installed = [place for place, entry in enumerate(sys.path) if Path(entry).name in INSTALLED]
     sys.path.insert(installed[0] if installed else len(sys.path), str(folder))
 
 
@@ -183,18 +205,5 @@ def _module_name(path: Path) -> str:
     """
     stem = path.stem
     loaded = getattr(sys.modules.get(stem), "__file__", None) or ""
-    installed = any(part in _INSTALLED for part in Path(loaded).parts)
+    installed = stem == _OURS or any(part in INSTALLED for part in Path(loaded).parts)
     return f"agenttts_file_{stem}" if stem in sys.stdlib_module_names or installed else stem
-
-
-@contextmanager
-def _blamed_on(name: str) -> Iterator[None]:
-    """Whatever the user's own code raises is one sentence that names the environment."""
-    try:
-        yield
-    except AgentTTSError:
-        raise
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"environment {name!r}: there is no module {error.name!r}") from error
-    except Exception as error:
-        raise ConfigError(f"environment {name!r} failed with {type(error).__name__}: {error}") from error

@@ -59,11 +59,14 @@ def method(name: str) -> type[Searcher]:
         raise ConfigError(f"there is no method {name!r}; choose one of {', '.join(names)}")
     module, _, attribute = names[name].partition(":")
     try:
-        found = getattr(import_module(module), attribute)
+        with blamed(f"the method {name!r} ({names[name]})"):
+            found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the method {name!r} is registered as {names[name]}, which is not there: {error}") from error
     if not (isclass(found) and issubclass(found, Searcher)):
-        raise ConfigError(f"the method {name!r} must be a class that inherits from agenttts.protocols.Searcher")
+        raise ConfigError(
+            f"the method {name!r} must be a class that inherits from agenttts.protocols.Searcher, not {found!r:.100}"
+        )
     return found
 
 

@@ -97,7 +97,7 @@ def verb_for(label: str) -> str:
     """What became of tokens, in a word, for an environment with this label (`recorded`)."""
     if label.startswith("simulated"):
         return "simulated"
-    return "replayed" if label else "bought"
+    return "replayed" if label else "paid for"
 
 
 def _sizes_differ(was: StudySpec, now: StudySpec) -> str:

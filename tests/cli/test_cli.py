@@ -34,7 +34,7 @@ def test_a_search_tells_the_answer_and_where_it_is_kept(shell: Shell) -> None:
     assert sum(line.startswith("trial ") for line in lines) == 5
     text = "\n".join(lines)
     for part in ("Best allocation", "held-out examples: ", "95 % interval", "of 100 MFLOP per query",
-                 "The search bought: ", "of which the held-out check", "sample pool", "This run took: ",
+                 "The search paid for: ", "of which the held-out check", "sample pool", "This run took: ",
                  "agenttts trace mine-flops100-random-s0"):  # fmt: skip
         assert part in text
     assert "\x1b" not in text
@@ -181,8 +181,8 @@ def test_the_agent_is_ablated_in_one_table(shell: Shell) -> None:
 def test_a_recording_is_not_called_a_purchase(shell: Shell) -> None:
     said = shell("search minihop-recorded --llm none --trials 2")
     assert said.splitlines()[0].endswith("(recorded samples of real models; no model runs)")
-    assert "The search replayed (nothing was bought): " in said and "k replayed, 0 reused" in said
-    assert " bought, " not in said
+    assert "The search replayed (nothing was paid for): " in said and "k replayed, 0 reused" in said
+    assert " paid for, " not in said
     assert "tokens replayed" in shell("trials") and " replayed" in shell("studies")
     assert shell.json("studies")[0]["recorded"] == "recorded samples of real models; no model runs"
 
@@ -339,7 +339,7 @@ def test_of_a_recording_what_the_llm_took_is_told_apart(shell: Shell, endpoint: 
     search = "search minihop-recorded --method llm-zs --llm wise --trials 1"
     said = shell(search, OPENAI_BASE_URL=endpoint.url)
     own = sum(step["tokens"] for step in shell.json("trace"))
-    told = f"nothing was bought but the {own:,} tokens of the method's own LLM"
+    told = f"nothing was paid for but the {own:,} tokens of the method's own LLM"
     assert own > 0 and f"The search replayed ({told}): " in said
     assert told in " ".join(shell("trace").split())
 

@@ -34,7 +34,7 @@ def test_a_recording_holds_every_allocation_and_can_be_searched(shell: Shell) ->
     (shell.folder / "recorded.py").write_text("\n".join(line for line in code if "agenttts search" not in line))
     found = shell(f"{search} --trials 16 --method random --store other.db")
     assert "recorded outcomes; no model runs" in found and "16 trials done" in found
-    assert "The search replayed (nothing was bought): 0 tokens" in found
+    assert "The search replayed (nothing was paid for): 0 tokens" in found
 
 
 def test_recorded_scores_are_those_of_the_environment(shell: Shell) -> None:
@@ -60,7 +60,7 @@ def test_running_again_buys_nothing_and_writes_the_same(shell: Shell, endpoint: 
     before, asked = (shell.folder / "table.csv").read_text(), len(endpoint.requests)
     out = shell(RECORD)
     assert (shell.folder / "table.csv").read_text() == before and len(endpoint.requests) == asked
-    assert "This run bought 0 tokens in 0 requests" in out
+    assert "This run paid for 0 tokens in 0 requests" in out
 
 
 def test_a_limit_stops_the_purchases_and_keeps_what_was_bought(shell: Shell) -> None:

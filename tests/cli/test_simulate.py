@@ -33,7 +33,7 @@ def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[st
     out = shell(f"{command} --trials 4", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
     assert "environment  hotpotqa: 10 examples (simulated models; no LLM runs)" in out
     assert f"data         {OWN / 'hotpotqa.jsonl'}" in out and " simulated, " in out
-    assert "The search simulated (nothing was bought): " in out
+    assert "The search simulated (nothing was paid for): " in out
     again = shell(f"{command} --trials 4", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
     assert "resumed with 4 trials" in again
     assert "simulated" in shell("studies") and "simulated" in shell("trials")
@@ -44,7 +44,7 @@ def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[st
     page = (shell.folder / "r.html").read_text()
     assert "Tokens simulated" in page and "tokens simulated" in page and "eplayed" not in page.partition("<script")[0]
     limited = shell(f"{command} --study l --max-tokens 1", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
-    assert "Stopped: reached " in limited and "tokens bought" not in limited and "USD if they were bought" in limited
+    assert "Stopped: reached " in limited and "tokens paid for" not in limited and "USD if they were paid for" in limited
     assert shell.json("best")["recorded"] == shell.json("studies")[0]["recorded"] == "simulated models; no LLM runs"
 
 

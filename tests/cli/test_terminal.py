@@ -44,7 +44,7 @@ def test_a_search_and_its_lists_fit_the_terminal(shell: Shell, endpoint: FakeEnd
     commands = [line for line in lines if line.startswith(("See why:", "Keep it:"))]
     assert len(commands) == 2  # whole, for copying
     assert all(len(line) <= width for line in lines if line not in commands)
-    status = re.compile(r"best 0\.\d+ \(0\.\d+ to 0\.\d+\) .* bought, .* reused \| .* left$")
+    status = re.compile(r"best 0\.\d+ \(0\.\d+ to 0\.\d+\) .* paid for, .* reused \| .* left$")
     assert any(status.search(line) for line in lines)
     for command, whole in (
         ("studies", NAME),

@@ -199,7 +199,7 @@ async def test_the_agent_searches_a_table_of_whole_scores_with_gaps() -> None:
     assert len(result.archive.trials) == 30
 
 
-async def test_what_a_table_with_gaps_lacks_is_refused_unpaid_and_counted() -> None:
+async def test_what_a_table_with_gaps_lacks_is_rejected_before_it_is_paid_for_and_counted() -> None:
     environment = sparse()
     space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), 1e9)
     missing = at.Allocation({"find": ("small", 1), "answer": ("small", 4)})
@@ -216,7 +216,7 @@ async def test_what_a_table_with_gaps_lacks_is_refused_unpaid_and_counted() -> N
         environment, Stubborn(), space, ":memory:", study_name="s", limits=at.Limits(trials=3), parallel=1
     )
     assert len(result.archive.trials) == 3 and len(result.archive.refusals) == 3
-    assert "3 proposals of the method were rejected, unpaid" in summary_lines(result)
+    assert "3 proposals of the method were rejected before anything was paid for" in summary_lines(result)
 
 
 def test_a_budget_shows_what_a_table_has_of_it() -> None:

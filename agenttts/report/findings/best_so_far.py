@@ -23,13 +23,13 @@ from agenttts.report.findings.comparison import mean_over_seeds
 from agenttts.report.findings.findings import Findings
 from agenttts.report.findings.history import Moment
 
-Against = Literal["trials", "example evaluations", "tokens bought", "tokens from scratch"]
+Against = Literal["trials", "example evaluations", "tokens paid for", "tokens from scratch"]
 _GRID = 60
 
 _TAKEN: dict[Against, Callable[[Moment], float]] = {
     "trials": lambda moment: moment.trials,
     "example evaluations": lambda moment: moment.examples,
-    "tokens bought": lambda moment: moment.spend.tokens,
+    "tokens paid for": lambda moment: moment.spend.tokens,
     "tokens from scratch": lambda moment: moment.spend.tokens + moment.spend.reused_tokens,
 }
 
@@ -63,7 +63,7 @@ def axes(findings: Sequence[Findings]) -> tuple[Against, ...]:
     scratch = len(findings) > 1 or findings[0].recorded
     spent = [trial.evaluation.spend for found in findings for trial in found.trials]
     used = any(spend.tokens or (scratch and spend.reused_tokens) for spend in spent)
-    tokens: Against = "tokens from scratch" if scratch else "tokens bought"
+    tokens: Against = "tokens from scratch" if scratch else "tokens paid for"
     return ("trials", "example evaluations", tokens) if used else ("trials", "example evaluations")
 
 

@@ -19,7 +19,7 @@ from agenttts.report.findings.evidence import told_evidence, told_guideline, wei
 from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
 from agenttts.report.page.pictures import PageTable, chance, percent, scored
-from agenttts.report.terminal.lines import cache_uses, nothing_bought, passed_over_in_words, priced
+from agenttts.report.terminal.lines import cache_uses, nothing_paid, passed_over_in_words, priced
 from agenttts.report.terminal.tables import numbered
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.evaluation import Evaluation
@@ -98,7 +98,7 @@ def _spend_fact(found: Findings) -> Fact:
     seconds = wall_seconds(found.trials) + sum(check.spend.seconds for check in found.checks.values())
     usd = f", {priced(spend.usd, found.recorded)}" if spend.usd else ""
     planner = f"; {own.tokens:,} of them the method's own" if own.tokens and not found.recorded else ""
-    free = f"{nothing_bought(own)}; " if found.recorded else ""
+    free = f"{nothing_paid(own)}; " if found.recorded else ""
     return Fact(
         label=f"Tokens {verb_for(found.recorded)}",
         value=f"{spend.tokens:,}",

@@ -53,9 +53,8 @@ def summary_lines(result: SearchResult) -> list[str]:
     if result.prefix_caches:
         lines.append(f"Found in the servers' prefix caches: {cache_uses(result.prefix_caches)}")
     if rejected := len(result.archive.refusals):
-        lines.append(
-            f"{counted(rejected, 'proposal')} of the method {'was' if rejected == 1 else 'were'} rejected, unpaid"
-        )
+        verb = "was" if rejected == 1 else "were"
+        lines.append(f"{counted(rejected, 'proposal')} of the method {verb} rejected before anything was paid for")
     lines += _filled(result.archive.trials)
     if result.misdeclared:
         lines += ["Declared token lengths that are far off:", *(f"  {each}" for each in result.misdeclared)]
@@ -159,7 +158,7 @@ def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str 
     estimated = f" ({spend.estimated_tokens:,} of them estimated)" if spend.estimated_tokens else ""
     tokens = sum(check.spend.tokens for check in checks)
     held_out = f", of which the held-out check{'s' * (len(checks) > 1)} {tokens:,} tokens" if tokens else ""
-    verb = f"{verb_for(label)} ({nothing_bought(own)})" if label else "bought"
+    verb = f"{verb_for(label)} ({nothing_paid(own)})" if label else "paid for"
     requests = counted(spend.requests, "request")
     return (
         f"The search {verb}: {spend.tokens:,} tokens{estimated} in {requests}{usd}{held_out}; "
@@ -167,14 +166,14 @@ def spent(spend: Spend, checks: Sequence[Evaluation], own: Spend, *, label: str 
     )
 
 
-def nothing_bought(own: Spend) -> str:
+def nothing_paid(own: Spend) -> str:
     """What was paid for where no model runs, given what the method itself took."""
-    return "nothing was bought" + (f" but the {own.tokens:,} tokens of the method's own LLM" if own.tokens else "")
+    return "nothing was paid for" + (f" but the {own.tokens:,} tokens of the method's own LLM" if own.tokens else "")
 
 
 def priced(usd: float, label: str) -> str:
     """What tokens cost, or would have cost where nothing was paid for."""
-    return f"{usd:.4f} USD{' if they were bought' if label else ''}"
+    return f"{usd:.4f} USD{' if they were paid for' if label else ''}"
 
 
 def cache_uses(uses: Mapping[str, CacheUse]) -> str:

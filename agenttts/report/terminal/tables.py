@@ -24,8 +24,8 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
         >>> import rich
         >>> from agenttts import report
         >>> rich.print(report.studies_table([report.study_row(store, study)]))
-        study  environment  method     budget  seed  trials  best seen      tokens
-        first  toy          agent   320 MFLOP     0       8      1.000  170 bought
+        study  environment  method     budget  seed  trials  best seen        tokens
+        first  toy          agent   320 MFLOP     0       8      1.000  170 paid for
     """
 
     def column(heading: str, cell: str, *, number: bool = False, rank: int = 0) -> Column:

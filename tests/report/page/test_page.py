@@ -153,7 +153,7 @@ def test_the_answer_comes_first_and_is_that_of_the_search(found: Findings) -> No
     assert check is not None
     for part in (
         f"Held-out score {check.score:.3f}", f"Score in the search {best.evaluation.score:.3f}",
-        f"Cost of one query {best.cost:.4g} MFLOP", f"Tokens bought {found.spend.tokens:,}",
+        f"Cost of one query {best.cost:.4g} MFLOP", f"Tokens paid for {found.spend.tokens:,}",
         f"Tokens saved by reuse {found.spend.reused_tokens:,}", "The answer", "Timeline", "new best", "fingerprint of",
         "None: every proposal fitted the budget and was new.", "Insight 1", "Insight 3",
     ):  # fmt: skip
@@ -177,7 +177,7 @@ def test_what_a_model_wrote_is_text_everywhere(hostile: Findings) -> None:
 def test_progress_is_one_panel_with_a_switch_of_its_axis(found: Findings) -> None:
     figure = Page(report_html([found])).figures["progress"]
     (menu,) = figure["layout"]["updatemenus"]
-    assert [button["label"] for button in menu["buttons"]] == ["trials", "example evaluations", "tokens bought"]
+    assert [button["label"] for button in menu["buttons"]] == ["trials", "example evaluations", "tokens paid for"]
     assert len([name for name in figure["layout"] if name.startswith("xaxis")]) == 1
     for button in menu["buttons"]:
         visible, title = button["args"]
