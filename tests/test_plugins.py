@@ -100,19 +100,64 @@ class Silent(at.Searcher):
         pass
 
 
+class Locked(Talker):
+    def __init__(self, *, seed: int) -> None:
+        {}["licence"]
+
+
+class Late(Talker):
+    async def propose(self, archive: at.Archive, space: at.SearchSpace, count: int) -> list[at.Proposal]:
+        raise OSError("no disk")
+
+
+class AtOnce(Talker):
+    def propose(self, archive: at.Archive, space: at.SearchSpace, count: int) -> list[at.Proposal]:  # type: ignore
+        return []
+
+
+class Short(Talker):
+    async def propose(self, archive: at.Archive) -> list[at.Proposal]:  # type: ignore
+        return []
+
+
+class Deaf(Dice):
+    async def evaluate(self, allocation: at.Allocation) -> at.Evaluation:  # type: ignore
+        raise AssertionError
+
+
+class Torn(Dice):
+    async def evaluate(self, *given: object, **named: object) -> at.Evaluation:
+        raise OSError("no disk")
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("no_such_package:X", "the method 'odd' is registered as no_such_package:X, which is not there: No module"),
-        ("tests.test_plugins:Missing", "which is not there: module 'tests.test_plugins' has no attribute 'Missing'"),
-        ("tests.test_plugins:Dice", "the method 'odd' must be a class that inherits from agenttts.protocols.Searcher"),
-        ("tests.test_plugins:Silent", "called with seed=: Can't instantiate abstract class Silent"),
-        ("tests.test_plugins:Nameless", "called with seed=: Nameless() takes no arguments"),
+        ("no_such_package:X", "the method 'odd' (no_such_package:X): there is no module 'no_such_package'"),
+        ("tests.test_plugins:Missing", "registered as tests.test_plugins:Missing, which must be a class that inherits"),
+        (
+            "tests.test_plugins:Dice",
+            "Searcher, not <class 'agenttts_example.environment.Dice'>",
+        ),
+        (
+            "tests.test_plugins:Silent",
+            "failed with TypeError: Can't instantiate abstract class Silent",
+        ),
+        ("tests.test_plugins:Nameless", "called with seed= failed with TypeError: Nameless() takes no arguments"),
+        (
+            "tests.test_plugins:Locked",
+            "of test_plugins.py) failed with KeyError: 'licence'",
+        ),
+        ("broken:X", "the method 'odd' (broken:X) (line 1 of broken.py) failed with ZeroDivisionError"),
     ],
 )
-def test_a_faulty_method_is_one_sentence(monkeypatch: pytest.MonkeyPatch, target: str, said: str) -> None:
+def test_a_faulty_method_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, said: str
+) -> None:
     from agenttts.searching import methods
 
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(methods._BUILT_IN, "odd", target)
     with pytest.raises(at.ConfigError) as raised:
         at.searcher("odd")
@@ -124,10 +169,21 @@ async def test_a_plug_in_that_lacks_something_is_named() -> None:
     space = at.SearchSpace(dice.pipeline, at.cost_model("flops"), 800)
     with pytest.raises(at.ConfigError, match="the searcher Nameless has no name: set it in the class or in __init__"):
         at.SearchPlan(dice, Nameless(), space, at.Store(), study_name="x")
-    with pytest.raises(
-        at.ConfigError, match=r"the searcher 'talker' proposed \['small x1'\] instead of a list of Prop"
+    for searcher, said in (
+        (Talker(), r"the searcher 'talker' proposed \['small x1'\] instead of a list of Prop"),
+        (Late(), r"the searcher 'talker' \(line \d+ of test_plugins.py\) failed with OSError: no disk"),
+        (AtOnce(), "the searcher AtOnce: propose must be a coroutine function, `async def propose"),
+        (Short(), r"the searcher Short cannot be called as propose\(archive, space, count\): too many"),
     ):
-        await at.search(dice, Talker(), space, at.Store(), study_name="x")
+        with pytest.raises(at.ConfigError, match=said):
+            await at.search(dice, searcher, space, at.Store(), study_name="x")
+    for environment, said in (
+        (Deaf(), r"the environment Deaf cannot be called as evaluate\(allocation, examples, \*, pool\): too many"),
+        (Torn(), r"environment 'dice' \(line \d+ of test_plugins.py\) failed with OSError: no disk"),
+        ("dice", "the environment of a search is 'dice', which does not inherit from agenttts.protocols.Environment"),
+    ):
+        with pytest.raises(at.ConfigError, match=said):
+            await at.search(environment, HillClimb(), space, at.Store(), study_name="y")  # type: ignore[arg-type]
     del dice.examples
     with pytest.raises(at.ConfigError, match="the environment Dice has no examples"):
         at.SearchPlan(dice, HillClimb(), space, at.Store(), study_name="x")

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agenttts._util.checks import instance, require
 from agenttts._util.files import working_folder
 from agenttts._util.plugins import INSTALLED, blamed, lacks
 from agenttts.environments.live import LiveEnvironment
@@ -102,6 +103,7 @@ def environment(
             f"{name!r} is not an environment, nor a function that returns one: it is {found!r:.100}, which "
             f"{lacks(found, Environment)}"
         )
+    require(instance(Pipeline, "a Pipeline"), getattr(found, "pipeline", None), f"environment {name!r}: pipeline")
     if serving is not None:
         _require_live(found, "--serve").serve(serving(found.pipeline), endpoints=endpoints)
     elif endpoints:
@@ -117,8 +119,9 @@ def _call(factory: Any, name: str, data: str | None) -> Any:
             raise _takes_no_data(name)
         signature.bind(**given)
     except (TypeError, ValueError) as error:
+        called = getattr(factory, "__name__", repr(factory))
         raise ConfigError(
-            f"environment {name!r}: {attribute} cannot be called without arguments, or with data alone"
+            f"environment {name!r}: {called} cannot be called without arguments, or with data alone"
         ) from error
     with blamed(f"environment {name!r}"):
         return factory(**given)

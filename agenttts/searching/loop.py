@@ -10,15 +10,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agenttts._util.plugins import blamed
 from agenttts.errors import BudgetTooSmall, ConfigError, LimitReached, ModelRefused
 from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.hopeless import require_some_use
-from agenttts.searching.plan import SearchPlan
 from agenttts.searching.ruling_out import archive_without, failed_evaluation, is_ruled_out, ruled_out, space_without
 from agenttts.searching.running import RunningSearch, all_of
 from agenttts.searching.scoring import missing_in_words
-from agenttts.space import SearchSpace
-from agenttts.study.trial import BASELINE, Proposal, Refusal
+from agenttts.space import Allocation, SearchSpace
+from agenttts.study.trial import BASELINE, Archive, Proposal, Refusal
 
 _log = logging.getLogger(__name__)
 _MAX_EMPTY_ROUNDS = 3
@@ -140,13 +140,25 @@ class SearchLoop:
         accepted: dict[str, Proposal] = {}
         out = ruled_out(self.search.archive.trials)
         space, seen = space_without(space, out), archive_without(self.search.archive, out)
-        for proposal in _proposals(await self.search.plan.searcher.propose(seen, space, count), self.search.plan):
+        for proposal in await self._proposed(seen, space, count):
             reasons = self._faults(proposal, accepted, space)
             if reasons:
                 self._reject(proposal, reasons)
             elif len(accepted) < count:
                 accepted[proposal.allocation.key] = proposal
         return list(accepted.values())
+
+    async def _proposed(self, seen: Archive, space: SearchSpace, count: int) -> Sequence[Proposal]:
+        """What the searcher gives, where it is what it should be."""
+        searcher = self.search.plan.searcher
+        with blamed(f"the searcher {searcher.name!r}", searcher):
+            given: object = await searcher.propose(seen, space, count)
+        if isinstance(given, Sequence) and all(_is_proposal(each) for each in given):
+            return given
+        raise ConfigError(
+            f"the searcher {searcher.name!r} proposed {given!r:.100} instead of a list of Proposal objects with an "
+            "Allocation each"
+        )
 
     def _faults(self, proposal: Proposal, accepted: Mapping[str, Proposal], space: SearchSpace) -> list[str]:
         if proposal.allocation.key in accepted or not self._examples_for(proposal):
@@ -219,10 +231,5 @@ class SearchLoop:
         return [name for name in self.search.remaining(tried, None) if name in first]
 
 
-def _proposals(given: object, plan: SearchPlan) -> Sequence[Proposal]:
-    """What a searcher gave, where it is what it should be."""
-    if isinstance(given, Sequence) and all(isinstance(each, Proposal) for each in given):
-        return given
-    raise ConfigError(
-        f"the searcher {plan.searcher.name!r} proposed {given!r:.100} instead of a list of Proposal objects"
-    )
+def _is_proposal(given: object) -> bool:
+    return isinstance(given, Proposal) and isinstance(given.allocation, Allocation)

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from inspect import isclass
 from typing import Any, cast
 
+from agenttts._util.plugins import blamed
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import has_openai_key
 from agenttts.protocols import Searcher
@@ -58,14 +59,13 @@ def method(name: str) -> type[Searcher]:
     if name not in names:
         raise ConfigError(f"there is no method {name!r}; choose one of {', '.join(names)}")
     module, _, attribute = names[name].partition(":")
-    try:
-        with blamed(f"the method {name!r} ({names[name]})"):
-            found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the method {name!r} is registered as {names[name]}, which is not there: {error}") from error
+    with blamed(f"the method {name!r} ({names[name]})"):
+        loaded = import_module(module)
+    found = getattr(loaded, attribute, None)
     if not (isclass(found) and issubclass(found, Searcher)):
         raise ConfigError(
-            f"the method {name!r} must be a class that inherits from agenttts.protocols.Searcher, not {found!r:.100}"
+            f"the method {name!r} is registered as {names[name]}, which must be a class that inherits from "
+            f"agenttts.protocols.Searcher, not {found!r:.100}"
         )
     return found
 
@@ -114,11 +114,9 @@ def searcher(
         return _agent(seed, llm, place, insights_off)
     learned = {"experience": experience} if kind.learns else {}
     given = {"seed": seed, **_planner(name, kind, llm, place), **learned}
-    try:
+    called = ", ".join(f"{each}=" for each in given)
+    with blamed(f"the method {name!r} ({method_names()[name]}), called with {called}"):
         return cast(Searcher, kind(**given))
-    except TypeError as error:  # an abstract method that is missing, or another constructor
-        called = ", ".join(f"{each}=" for each in given)
-        raise ConfigError(f"the method {name!r} ({method_names()[name]}), called with {called}: {error}") from error
 
 
 def _require_fitting(

@@ -7,7 +7,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from agenttts._util.checks import NAME, members, require
+from agenttts._util.checks import NAME, instance, members, require
+from agenttts._util.plugins import lacks, require_plug_in
 from agenttts.db import Store
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
@@ -77,14 +78,14 @@ class SearchPlan:
     """Called whenever something has happened."""
 
     def __post_init__(self) -> None:
-        needed = {"environment": ("name", "pipeline", "examples"), "searcher": ("name",)}
         for name, kind in (("environment", Environment), ("searcher", Searcher)):
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigError(
-                    f"the {name} of a search must inherit from agenttts.protocols.{kind.__name__}, which "
-                    f"{getattr(self, name)!r} does not"
-                )
-            _require_set(getattr(self, name), name, needed[name])
+            given = getattr(self, name)
+            if not isinstance(given, kind):
+                raise ConfigError(f"the {name} of a search is {given!r:.100}, which {lacks(given, kind)}")
+        evaluated = ("allocation", "examples", "*", "pool")
+        require_plug_in(self.environment, "environment", ("name", "pipeline", "examples"), "evaluate", *evaluated)
+        require_plug_in(self.searcher, "searcher", ("name",), "propose", "archive", "space", "count")
+        require(NAME, self.searcher.name, f"the searcher {type(self.searcher).__name__}: name")
         _require_names(self.environment)
         if self.parallel < 1:
             raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
@@ -137,19 +138,15 @@ class SearchPlan:
         }
 
 
-def _require_set(plug_in: object, what: str, needed: Sequence[str]) -> None:
-    """Make sure that a plug-in has what has no default."""
-    for name in needed:
-        if not hasattr(plug_in, name):
-            raise ConfigError(f"the {what} {type(plug_in).__name__} has no {name}: set it in the class or in __init__")
-
-
 def _require_names(environment: Environment) -> None:
     """Make sure that what a store knows an environment and its examples by is kept as it is."""
-    require(NAME, environment.name, "an environment's name")
+    require(NAME, environment.name, f"the environment {type(environment).__name__}: name")
+    require(instance(Pipeline, "a Pipeline"), environment.pipeline, f"environment {environment.name!r}: pipeline")
     ids = NAME._replace(words="texts without NUL or half a surrogate pair")
     for name, listed in (("examples", environment.examples), ("held_out", environment.held_out)):
         members(listed, ids, f"environment {environment.name!r}: {name}")
+    if not environment.examples:
+        raise ConfigError(f"environment {environment.name!r} has no examples to search on: examples is empty")
 
 
 def _require_same(searched: Pipeline, run: Pipeline) -> None:

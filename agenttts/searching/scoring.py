@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from agenttts._util.plugins import blamed
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.execution.pool import SamplePool
 from agenttts.protocols import Environment
@@ -22,10 +23,11 @@ async def evaluated(
         EndpointError: When no example was answered.
         LimitReached: When a limit stopped a request.
     """
-    try:
-        evaluation = await environment.evaluate(allocation, examples, pool=pool)
-    except ConfigError as error:
-        raise ConfigError(f"environment {environment.name!r}: {error}") from error
+    with blamed(f"environment {environment.name!r}", environment):
+        try:
+            evaluation = await environment.evaluate(allocation, examples, pool=pool)
+        except ConfigError as error:
+            raise ConfigError(f"environment {environment.name!r}: {error}") from error
     if not isinstance(evaluation, Evaluation):
         raise ConfigError(f"environment {environment.name!r} gave {evaluation!r} instead of an Evaluation")
     given = {*(result.example for result in evaluation.results), *evaluation.missing}

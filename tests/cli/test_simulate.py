@@ -44,7 +44,9 @@ def test_a_rehearsal_is_labelled_wherever_it_shows(shell: Shell, banner: list[st
     page = (shell.folder / "r.html").read_text()
     assert "Tokens simulated" in page and "tokens simulated" in page and "eplayed" not in page.partition("<script")[0]
     limited = shell(f"{command} --study l --max-tokens 1", OPENAI_BASE_URL=variable.removeprefix("OPENAI_BASE_URL="))
-    assert "Stopped: reached " in limited and "tokens paid for" not in limited and "USD if they were paid for" in limited
+    assert (
+        "Stopped: reached " in limited and "tokens paid for" not in limited and "USD if they were paid for" in limited
+    )
     assert shell.json("best")["recorded"] == shell.json("studies")[0]["recorded"] == "simulated models; no LLM runs"
 
 
