@@ -18,7 +18,8 @@ A failed example is data, not an exception: it is scored 0 and counted (see `eva
 class AgentTTSError(Exception):
     """Base class of every error that agenttts raises on purpose."""
 
-    exit_code = 1
+    exit_code: int = 1
+    """With which a command ends."""
 
 
 class ConfigError(AgentTTSError):

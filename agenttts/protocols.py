@@ -42,6 +42,7 @@ class Environment(ABC):
     name: str
     """Shown in tables, and part of a study's identity."""
     pipeline: Pipeline
+    """What is searched."""
     examples: Sequence[str]
     """Ids of the examples that a search uses."""
     held_out: Sequence[str] = ()

@@ -6,9 +6,11 @@ from a function, a search space, and a store with one finished study.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import doctest
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -124,6 +126,40 @@ def folder(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def reference() -> dict[str, type]:
+    """Every class of the API reference."""
+    pages = (Path(__file__).parent.parent / "docs" / "api").glob("*.md")
+    named = {name for page in pages for name in re.findall(r"^::: (\S+)", page.read_text(), re.M)}
+    found = dict[str, type]()
+    for name in named - set(ADAPTERS):
+        module = import_module(name)
+        listed = {each: getattr(module, each) for each in getattr(module, "__all__", dir(module))}
+        found |= {f"{name}.{each}": value for each, value in listed.items() if inspect.isclass(value)}
+    return {name: each for name, each in found.items() if each.__module__.startswith("agenttts.")}
+
+
+def described(kind: type) -> Iterator[tuple[str, bool]]:
+    """Each public field of a class's body, and whether its meaning is stated there."""
+    (body,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    for statement, after in zip(body.body, [*body.body[1:], None], strict=True):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        yield from ((each.id, said) for each in targets if isinstance(each, ast.Name) and not each.id.startswith("_"))
+
+
+def test_every_field_of_the_reference_says_what_it_means() -> None:
+    classes = reference()
+    assert len(classes) > 150
+    missing = []
+    for name, kind in classes.items():
+        inherited = {
+            field for base in kind.__mro__[1:] for field in (*vars(base), *vars(base).get("__annotations__", ()))
+        }
+        missing += [f"{name}.{field}" for field, said in described(kind) if not said and field not in inherited]
+    assert not missing, missing
 
 
 def test_names_without_an_example_are_public() -> None:

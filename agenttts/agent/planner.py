@@ -52,22 +52,32 @@ class View:
     """What the agent recalls before it thinks: the archive, the space, and the posterior with its evidence."""
 
     archive: Archive
+    """All trials so far."""
     space: SearchSpace
+    """What fits the budget."""
     insights: Insights
+    """Which of the paper's insights are in use."""
     first: bool
     """Whether this is the first reflection, the one that Insight 1 belongs to."""
     evidence: Evidence
+    """What the trials say of each insight."""
     ranking: Ranking
+    """The untried allocations that promise most."""
 
 
 class Thought(NamedTuple):
     """What a planner concluded at one node, and what it took."""
 
     text: str
+    """In words."""
     evidence: Any = None
+    """What it rests on, as JSON can hold it."""
     prompt: str = ""
+    """What an LLM was asked; empty where none was."""
     reply: str = ""
+    """What it answered, as it came."""
     spend: Spend = Spend()
+    """What asking took."""
     fault: str = ""
     """What was wrong with the reply; empty where nothing was."""
     failed: bool = False
@@ -78,7 +88,9 @@ class PlannedProposals(NamedTuple):
     """Proposals, and the thought that led to them."""
 
     proposals: list[Proposal]
+    """In the order of preference."""
     thought: Thought
+    """Why these."""
 
 
 class Planner(Protocol):

@@ -20,6 +20,7 @@ class RulePlanner:
     """
 
     name: str = "rules"
+    """Shown in tables, after the method's."""
 
     async def reflect(self, view: View) -> Thought:
         """See `planner.Planner.reflect`."""

@@ -30,6 +30,7 @@ class Activity(NamedTuple):
     """When something was last recorded in a study, and whether somebody seems to be at work on it."""
 
     newest: datetime | None
+    """When something last was; None where nothing has been."""
     proposals: int
     """Allocations that are being evaluated, or were when the search was stopped."""
     checked: bool

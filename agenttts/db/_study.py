@@ -18,10 +18,15 @@ class Study:
     """A study as stored."""
 
     id: int
+    """Its number in the store."""
     name: str
+    """Unique in the store."""
     created: datetime
+    """When its first search began."""
     spec: StudySpec
+    """What identifies it."""
     details: Mapping[str, Any]
+    """What a reader needs to repeat the search."""
 
     @property
     def prefix_caches(self) -> dict[str, tuple[int, int]]:

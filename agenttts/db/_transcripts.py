@@ -32,12 +32,15 @@ class StoredTranscript:
     """One example under a trial's allocation, as it was asked and scored."""
 
     id: int
+    """Its number in the store."""
     trial: int
     """Number of the trial."""
     held_out: bool
     """Whether it is of the check on held-out examples, with fresh samples."""
     example: str
+    """Id of the example."""
     score: float
+    """Of the metric, on this example."""
     error: str | None
     """Why it failed; None where it did not."""
     unusable: int
@@ -45,6 +48,7 @@ class StoredTranscript:
     cut: int
     """Samples that were cut at `max_tokens`."""
     stages: tuple[StageTranscript, ...]
+    """In the order of the pipeline."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class PoolText:
     """What was asked under a key of the pool, and the first samples."""
 
     prompt: StoredPrompt
+    """What was asked."""
     samples: list[Sample]
+    """What was answered, in the order in which it was drawn."""
 
 
 def keep_transcripts(

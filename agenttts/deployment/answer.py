@@ -23,12 +23,15 @@ class StageUse:
     """
 
     model: str
+    """Name of the model that was asked."""
     samples: int
     """Samples drawn."""
     unparsable: int
     """Samples that the parser could not use."""
     prompt_tokens: int
+    """Of all its requests, a prompt once per request."""
     completion_tokens: int
+    """Of all its samples."""
 
 
 OnStage = Callable[[str, Any, StageUse], None]
@@ -52,7 +55,9 @@ class PipelineAnswer:
     allocation: Allocation
     """What was used; not what was deployed where a model had to be replaced."""
     stages: Mapping[str, StageUse]
+    """Subtask -> what it took."""
     spend: Spend
+    """Of all stages."""
     degraded: tuple[str, ...] = ()
     """Every way in which this is less than was deployed, in words; empty when all went well."""
     recorded: str = ""

@@ -103,6 +103,7 @@ class LiveEnvironment(Environment):
         self.recorded = recorded
         self._probes = probe
         self.client: ChatClient = client or OpenAIClient()
+        """Who asks the models."""
         self.embedder = embedder
         if embedder is not None and not isinstance(self.client, EmbeddingClient):
             raise ConfigError(f"environment {self.name!r} needs embeddings, which its client does not offer")

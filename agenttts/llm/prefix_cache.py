@@ -16,7 +16,9 @@ class CacheUse(NamedTuple):
     """Prompt tokens, those of each sample of a request by themselves."""
 
     looked_up: int = 0
+    """Prompt tokens that were looked for."""
     found: int = 0
+    """Those that were there."""
 
     def __add__(self, other: CacheUse) -> CacheUse:  # type: ignore[override]  # of figures, not of tuples
         return CacheUse(self.looked_up + other.looked_up, self.found + other.found)

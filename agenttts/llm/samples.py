@@ -19,11 +19,15 @@ class Spend:
     """What was really paid for, and what the sample pool saved."""
 
     requests: int = 0
+    """That were answered."""
     prompt_tokens: int = 0
+    """Paid for, a prompt once per request."""
     completion_tokens: int = 0
+    """Paid for."""
     reused_prompt_tokens: int = 0
     """Prompt tokens of draws that the pool answered, as a fresh request would have counted them."""
     reused_completion_tokens: int = 0
+    """Taken from the sample pool instead."""
     cached_prompt_tokens: int = 0
     """Of the prompt tokens, those that the provider had in its cache, as it told: most have another price for them."""
     reasoning_tokens: int = 0
@@ -58,7 +62,9 @@ class Sample:
     """One completion that was paid for."""
 
     text: str
+    """What the model answered."""
     completion_tokens: int
+    """That were charged, with those of reasoning."""
     ended: Ended = ""
     """Why there is nothing, or not all, to parse; empty where the whole text is there."""
     logprobs: tuple[TokenLogprobs, ...] = ()
@@ -100,8 +106,11 @@ class Completions:
     samples: tuple[Sample, ...]
     """At least one."""
     prompt_tokens: int
+    """Of the request."""
     cached_prompt_tokens: int = 0
+    """Those that the server charged as cached."""
     reasoning_tokens: int = 0
+    """Those of the completions that were reasoning."""
     estimated_tokens: int = 0
     """As in `Spend`."""
 

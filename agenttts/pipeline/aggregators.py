@@ -60,6 +60,7 @@ class First(_Free):
     """
 
     name: str = "first"
+    """Shown in tables."""
 
     async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
         return parsed[0]
@@ -76,6 +77,7 @@ class MajorityVote(_Free):
     """
 
     name: str = "majority"
+    """Shown in tables."""
 
     async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
         return winner(parsed)
@@ -95,6 +97,7 @@ class IdVote(_Free):
     """
 
     name: str = "vote"
+    """Shown in tables."""
 
     async def aggregate(self, parsed: Sequence[Sequence[int]], run: SubtaskRun) -> tuple[int, ...]:
         lists = [tuple(dict.fromkeys(sample)) for sample in parsed]
@@ -115,6 +118,7 @@ class Union(_Free):
     """
 
     name: str = "union"
+    """Shown in tables."""
 
     async def aggregate(self, parsed: Sequence[Iterable[Any]], run: SubtaskRun) -> tuple[Any, ...]:
         return tuple(sorted({member for sample in parsed for member in sample}))
@@ -131,9 +135,13 @@ class Fuse:
     """
 
     writes_anew = True
+    """Its output is a text of its own."""
     name: str = "fuse"
+    """Shown in tables."""
     instruction: str = _FUSE
+    """Precedes the samples in the prompt."""
     sampling: Sampling = Sampling(temperature=0.3)
+    """Of the fused answer."""
 
     async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
         if len(parsed) == 1:
@@ -168,8 +176,11 @@ class BestOf:
     """
 
     name: str = "best-of"
+    """Shown in tables."""
     instruction: str = _JUDGE
+    """Precedes the samples in the prompt."""
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=_JUDGE_TOKENS)
+    """Of the judgement."""
 
     async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
         if len(parsed) == 1:

@@ -92,6 +92,7 @@ class Model:
     revision: str = ""
     """Which weights: part of the sample pool's key, so that retrained weights never reuse old samples."""
     usd_per_million_prompt_tokens: float | None = None
+    """USD; None where no price is known."""
     usd_per_million_completion_tokens: float | None = None
     """Those of reasoning included."""
     usd_per_million_cached_prompt_tokens: float | None = None
@@ -99,6 +100,7 @@ class Model:
     layers: int | None = None
     """Transformer layers; with `hidden_size`, what attention costs (`flops`, `kinetics`) and its cache needs."""
     hidden_size: int | None = None
+    """Width of the residual stream; None where unknown."""
     kv_width: int | None = None
     """Width of a token's keys in one layer (kv heads x head size), that of its values too; `hidden_size` when None."""
     weight_bits: int = 16
@@ -189,10 +191,13 @@ class Sampling:
     """
 
     temperature: float | None = 0.9
+    """0 asks for the likeliest answer; None leaves it to the server."""
     top_p: float | None = 1.0
+    """Share of the probability that is drawn from; None leaves it to the server."""
     max_tokens: int | None = 512
     """Most tokens of one sample, those of its reasoning included; the server's own limit when None."""
     stop: Sequence[str] = ()
+    """Texts that end a completion."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the request body that a server understands (top_k, min_p, ...)."""
 

@@ -70,9 +70,11 @@ class Drawn:
     """One sample, as an operator sees it."""
 
     text: str
+    """What the model answered."""
     value: Any
     """What the stage's parser makes of it; None for a sample that cannot be used."""
     tokens: int
+    """Of its completion."""
     ended: str = ""
     """Why it holds no answer ("refused", "cut" at the token limit before it said anything, "empty"), or not a whole one
     ("unfinished"); empty for a whole one."""

@@ -45,6 +45,7 @@ class Pipeline:
     """
 
     name: str
+    """Shown in tables, and part of a study's identity."""
     subtasks: Sequence[Subtask]
     """In the order in which they are declared, kept as a tuple."""
     metric: Metric | AsyncMetric

@@ -60,7 +60,9 @@ class SubtaskInput:
     """
 
     example: Example
+    """The row of the data."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Earlier subtask -> its output."""
     options: Options = field(default_factory=dict)
     """How the allocation sets `Subtask.options`."""
 
@@ -167,9 +169,11 @@ class Subtask:
     """
 
     name: str
+    """Unique in the pipeline; prompts refer to its output by it."""
     models: Sequence[Model]
     """The candidates, kept as a tuple."""
     prompt: Prompt | None = None
+    """A Jinja template, or a function of the `SubtaskInput`; None where `run` or `steps` asks."""
     _: KW_ONLY
     system: str | None = None
     """System message put before a string prompt."""
@@ -205,6 +209,7 @@ class Subtask:
     sample_counts: Sequence[int] | None = None
     """The numbers of samples the search may try, kept in ascending order; None means every one from 1 on."""
     sampling: Sampling = field(default_factory=Sampling)
+    """How its samples are drawn."""
     tools: Sequence[Mapping[str, Any]] = ()
     """Tools that the model may call, as the chat API takes them. The value of a sample that calls some is the list of
     their names and arguments, `[{"name": ..., "arguments": {...}}]`: the parser reads the others."""

@@ -31,6 +31,7 @@ class ToolCall(NamedTuple):
     id: str
     """By which a message of role "tool" says whose result it is."""
     name: str
+    """Of the tool."""
     arguments: Any
     """A mapping; the text as it came where it is none."""
 

@@ -21,7 +21,9 @@ class Rejected(NamedTuple):
     """A proposal that the check rejected, with the reasons."""
 
     proposal: Proposal
+    """As it was made."""
     reasons: Sequence[str]
+    """One sentence each."""
 
     def __str__(self) -> str:
         return bounded(f"{self.proposal.allocation}: {'; '.join(self.reasons)}", _SHOWN)
@@ -32,7 +34,9 @@ class SoFar:
     """What a planner has proposed in one call so far, for it to mend."""
 
     accepted: Sequence[Proposal] = ()
+    """Of this round."""
     rejected: Sequence[Rejected] = ()
+    """Of this round."""
     reply: str = ""
     """Its last reply, where something of it could not be read."""
     fault: str = ""

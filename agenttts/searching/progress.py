@@ -66,10 +66,13 @@ class Progress:
     """
 
     study: Study
+    """What is searched."""
     archive: Archive
+    """The trials so far."""
     meter: Meter
     """Counts on while trials run."""
     limits: Limits
+    """When it stops."""
     started: float
     """`time.monotonic()` at the start of this run."""
     told: float
@@ -79,6 +82,7 @@ class Progress:
     held_out: int
     """Examples on which the winner is to be checked at the end; with several budgets, at most so many for them all."""
     phase: Phase
+    """What happens now."""
     waits: Callable[[], str] = str
     """Tells what has been waited for for long, while trials run."""
 
@@ -121,7 +125,9 @@ class SearchResult:
     """
 
     study: Study
+    """What was searched."""
     archive: Archive
+    """All its trials."""
     best: Trial
     """The recommended trial, by posterior mean over all trials (`posterior.recommend`) unless told otherwise, seen on
     all examples."""

@@ -18,8 +18,11 @@ class Request:
     """What one choice of a completion is asked for."""
 
     model: Model
+    """Who is asked."""
     messages: Sequence[Message]
+    """What is asked."""
     temperature: float
+    """At 0 every sample is the same."""
     seed: int
     """Of this choice: that of the request, one more for each further choice."""
 

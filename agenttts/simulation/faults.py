@@ -34,7 +34,9 @@ class Faults:
     most_n: int | None = None
     """Largest `n` that is not rejected with a 400; 1 is a server that does not know `n`."""
     retry_after_s: float = 1.0
+    """Seconds that a rate limit asks to wait."""
     slow_s: float = 5.0
+    """Seconds that a slow answer takes longer."""
 
     def __post_init__(self) -> None:
         for share in _SHARES:

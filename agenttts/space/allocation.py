@@ -36,7 +36,9 @@ class Choice:
     """
 
     model: str
+    """Its name."""
     samples: int
+    """How many it draws for one query, at most."""
     operator: str = ""
     """Name of the operator; empty for the subtask's first."""
     options: str = ""

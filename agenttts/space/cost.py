@@ -70,7 +70,9 @@ class CostModel(ABC):
     """What requests cost, and so what a subtask costs for one query. Non-decreasing in samples."""
 
     name: str
+    """As in `--cost`."""
     unit: str
+    """Of what one query costs, as in "MFLOP"."""
     learns: bool = True
     """Whether lengths that trials measure replace the declared ones."""
 

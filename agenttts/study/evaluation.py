@@ -34,8 +34,11 @@ class ExampleResult:
     """
 
     example: str
+    """Its id."""
     score: float
+    """From 0 to 1."""
     error: str | None = None
+    """Why it failed, and scored 0; None where it did not."""
     subtask_scores: Mapping[str, float] = field(default_factory=dict)
     """Scores of the subtasks that declare a metric."""
     output: str = ""
@@ -159,7 +162,9 @@ class Evaluation:
     results: tuple[ExampleResult, ...]
     """Of the examples that were answered."""
     spend: Spend = Spend()
+    """What it took."""
     usage: Mapping[str, SubtaskUsage] = field(default_factory=dict)
+    """Subtask -> what was measured of it."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Example that got no answer -> why. That says nothing of the allocation: it is no result, and is asked again."""
     refused: Mapping[str, str] = field(default_factory=dict)

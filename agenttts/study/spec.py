@@ -25,12 +25,17 @@ class StudySpec:
     fingerprint: str
     """The environment's fingerprint: changes whenever scores could."""
     cost_model: str
+    """As in `--cost`."""
     budget: float
+    """The most that one query may cost, in the cost model's unit."""
     pricing: str
     """Hash of what the cost model makes of every model: changes with token lengths, prices and throughputs."""
     method: str
+    """The searcher's name."""
     seed: int
+    """Of the method."""
     examples: int
+    """How many are searched on."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Part of the environment (in words) -> its fingerprint; none where the environment, or the agenttts that began
     the study, does not tell parts apart."""

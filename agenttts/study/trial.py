@@ -37,7 +37,9 @@ class Proposal:
     """
 
     allocation: Allocation
+    """What each subtask gets."""
     rationale: str = ""
+    """Why it is worth trying, in words."""
     searcher: str = ""
     """`RULES` where it was filled in because an LLM proposed nothing usable; empty: proposed by the searcher itself."""
     examples: int | None = None
@@ -67,17 +69,22 @@ class Trial:
     """
 
     number: int
+    """From 1, in the order in which they were recorded."""
     allocation: Allocation
+    """What each subtask got."""
     cost: float
     """Cost of one query, in the unit of the study's cost model: forecast, or at the lengths that the trial measured
     where they show the forecast to be wrong."""
     evaluation: Evaluation
+    """What came of it."""
     searcher: str
     """The method that proposed it; `RULES` where it was filled in by rule, `BASELINE` for what is used today."""
     rationale: str
+    """Why it was tried, in words."""
     round: int
     """`Archive.round` when it was proposed: links the trial to the agent's steps."""
     created: datetime
+    """When it was recorded."""
     looks: tuple[Look, ...] = ()
     """Every time it was shown examples, in order; none where it was recorded by a version that did not keep this."""
     scored_by: int | None = None
@@ -94,9 +101,13 @@ class Refusal:
     """A proposal that the loop rejected: recorded and shown to the searcher, never evaluated."""
 
     allocation: Allocation
+    """What was proposed."""
     reasons: tuple[str, ...]
+    """One sentence each."""
     searcher: str
+    """Who proposed it."""
     round: int
+    """`Archive.round` when it was proposed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +115,11 @@ class Guideline:
     """What the agent had learned at some point, in words, with the evidence it rests on."""
 
     round: int
+    """`Archive.round` when it was written."""
     text: str
+    """In words."""
     evidence: Any = None
+    """What it rests on, as JSON can hold it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +129,7 @@ class AgentStep:
     round: int
     """`Archive.round` when the graph ran."""
     node: str
+    """Of the agent's graph, or the part of another method."""
     planner: str
     """Name of the planner that did it, or `RULES` for what takes no LLM."""
     text: str = ""
@@ -122,8 +137,11 @@ class AgentStep:
     evidence: Any = None
     """The figures it rests on (plain data)."""
     prompt: str = ""
+    """What an LLM was asked; empty where none was."""
     reply: str = ""
+    """What it answered, as it came."""
     spend: Spend = Spend()
+    """What asking took."""
 
     @property
     def guideline(self) -> Guideline | None:
@@ -158,8 +176,11 @@ class Archive:
     """
 
     trials: tuple[Trial, ...] = ()
+    """In the order of their numbers."""
     refusals: tuple[Refusal, ...] = ()
+    """Proposals that were rejected."""
     guidelines: tuple[Guideline, ...] = ()
+    """What the agent has learned, the newest last."""
     examples: int = 0
     """How many examples a complete trial has seen; 0 where that is not known."""
     set_aside: int = 0

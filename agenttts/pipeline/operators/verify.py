@@ -67,6 +67,7 @@ class Verifier:
     """
 
     model: Model
+    """Who judges."""
     prompt: VerifierPrompt | None = None
     """Asks for a verdict; in general words when None."""
     prompt_tokens: float | None = None
@@ -288,6 +289,7 @@ class Listwise(Operator):
         "Several candidate responses to the same request follow. Judge which one answers the request best. "
         "Reply with the number of that candidate alone."
     )
+    """Precedes the candidates in the prompt."""
     key: Key | None = None
     """As of `Vote`."""
 

@@ -74,6 +74,7 @@ class AdaptiveVote(Operator):
     """
 
     confidence: float = 0.95
+    """Probability of the majority at which drawing stops."""
     window: int = 4
     """Samples of one request: the rule is applied after each."""
     key: Key | None = None
@@ -120,6 +121,7 @@ class WindowVote(Operator):
     """
 
     window: int = 5
+    """Samples that must agree."""
     key: Key | None = None
     """As of `Vote`."""
 
@@ -163,6 +165,7 @@ class Cascade(Operator):
     """
 
     to: Model
+    """The model that is asked where the samples disagree."""
     samples: int = 1
     """Samples of the dearer model."""
     agree: float = 0.6
@@ -216,7 +219,9 @@ class Mix(Operator):
     """
 
     other: Model
+    """The second model."""
     share: float = 0.5
+    """Of the samples that the second model draws."""
     key: Key | None = None
     """As of `Vote`."""
 

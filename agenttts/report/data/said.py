@@ -71,13 +71,19 @@ class SaidExample:
     """
 
     trial: int
+    """Its number in the study."""
     held_out: bool
+    """Whether it was asked in a held-out check."""
     example: str
+    """Its id."""
     score: float
+    """Of the metric, on this example."""
     error: str | None
+    """Why it failed; None where it did not."""
     given: Mapping[str, Any]
     """The example's own fields."""
     stages: tuple[SaidStage, ...]
+    """In the order of the pipeline."""
 
 
 def read_said(

@@ -57,7 +57,9 @@ class Comparison:
     """
 
     method: str
+    """Its title."""
     seeds: int
+    """Number of studies."""
     score: Mean
     """Score of the recommended allocation: on held-out examples where there are any, else on those searched."""
     trials_to_best: Mean
@@ -68,6 +70,7 @@ class Comparison:
     """What the recommended allocations score more than the baseline, on the same examples; None where some run has no
     baseline, or each recommends it."""
     results: tuple[Ended, ...]
+    """One of each seed."""
 
     @property
     def baselines(self) -> dict[Allocation, Mean]:

@@ -62,11 +62,15 @@ class Findings:
     store: Store
     """Where it was read."""
     study: Study
+    """What was searched."""
     archive: Archive
+    """Its trials."""
     steps: tuple[AgentStep, ...]
+    """What the method recorded of its reasons."""
     checks: Mapping[str, Evaluation]
     """Key of an allocation -> its evaluation on held-out examples."""
     spend: Spend
+    """Of the whole study."""
 
     @classmethod
     def read(cls, store: Store, study: Study) -> Findings:

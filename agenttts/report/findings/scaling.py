@@ -28,7 +28,9 @@ class Curve:
     """
 
     subtask: str
+    """Whose samples vary."""
     model: str
+    """Who draws them."""
     counts: tuple[int, ...]
     """Sample counts that fit the budget beside the other stages, ascending."""
     expected: tuple[Expected, ...]

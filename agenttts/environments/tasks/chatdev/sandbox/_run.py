@@ -69,6 +69,7 @@ class ProgramLimits:
     """What a program may use."""
 
     wall_s: float = 10
+    """Seconds by the clock."""
     cpu_s: int = 10
     """Of each process."""
     memory_bytes: int = 512 * _MIB
@@ -78,6 +79,7 @@ class ProgramLimits:
     output_bytes: int = 64 * 1024
     """Standard output and standard error together."""
     disk_bytes: int = 32 * _MIB
+    """Of files that it may write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,9 @@ class ProgramOutcome:
     exit_code: int | None
     """128 + n when signal n ended it; None when it was stopped."""
     stdout: str
+    """What it printed, cut at the limit."""
     stderr: str
+    """Its error output, cut at the limit."""
     stopped: str = ""
     """The limit at which it was stopped: "wall time", "memory", "output"; empty when it ended by itself."""
 
