@@ -75,7 +75,7 @@ def budget_figure(found: Findings) -> Figure:
                 marker={"color": COLOURS[place]}, hovertext=texts, hoverinfo="text",
             )  # fmt: skip
     figure.update_layout(barmode="stack", yaxis={"autorange": "reversed"}, bargap=0.35)
-    figure.update_xaxes(title_text=f"cost of one query ({safe(found.scale.unit)})", rangemode="tozero")
+    figure.update_xaxes(title_text=f"{safe(found.scale.unit)} per query", rangemode="tozero")
     return styled(figure, height=130 + 46 * len(shares))
 
 
