@@ -48,6 +48,10 @@ def require_plain(page: Any) -> None:
     assert page.evaluate("window.hacked") is None
     assert page.locator("main img, main script:not([type='application/json']), a[href^='javascript:']").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.scroll')].every("
+        "each => each.classList.contains('wide') === each.scrollWidth > each.clientWidth + 1)"
+    )
 
 
 @pytest.mark.parametrize("width, scheme", [(390, "dark"), (2000, "light")])

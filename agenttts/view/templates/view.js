@@ -3,6 +3,15 @@
 const LOOK_MS = 2000;
 const said = document.querySelector(".live");
 
+// What is wider than the screen says so, in report.css.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+});
+
+function hintAtWidth(within) {
+  within.querySelectorAll(".scroll").forEach((element) => widths.observe(element));
+}
+
 function redraw() {
   if (typeof draw !== "function") return;
   plots.length = 0;
@@ -29,6 +38,7 @@ function shown(before, after) {
     if (chosen.size) each.checked = chosen.has(`${each.name}=${each.value}`);
   }
   before.replaceWith(after);
+  hintAtWidth(after);
   if (focus) after.querySelector(focus)?.focus({ preventScroll: true });
 }
 
@@ -83,5 +93,6 @@ document.addEventListener("keydown", (event) => {
 for (const each of document.querySelectorAll("[data-live]")) {
   each.dataset.seen = each.id === "figures" ? "" : each.innerHTML;
 }
+hintAtWidth(document);
 if (document.body.dataset.look) setTimeout(look, LOOK_MS);
 searchOn();
