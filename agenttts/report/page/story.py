@@ -19,7 +19,7 @@ from agenttts.report.findings.evidence import told_evidence, told_guideline, wei
 from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
 from agenttts.report.page.pictures import PageTable, chance, percent, scored
-from agenttts.report.terminal.lines import cache_uses, nothing_paid, passed_over_in_words, priced
+from agenttts.report.terminal.lines import cache_uses, none_cheaper, nothing_paid, passed_over_in_words, priced
 from agenttts.report.terminal.tables import numbered
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.evaluation import Evaluation
@@ -86,8 +86,7 @@ def _baseline_fact(found: Findings, baseline: Trial, evaluation: Evaluation) -> 
 def _cheapest_fact(found: Findings) -> Fact:
     label, cheapest = "Cheapest not shown to be worse", found.cheapest
     if cheapest.number == found.best.number:
-        note = "every cheaper trial is worse, as far as the posterior is sure (97.5 %)"
-        return Fact(label=label, value="none cheaper", note=note)
+        return Fact(label=label, value="none cheaper", note=none_cheaper(found.trials, found.best))
     note = f"trial {cheapest.number} ({cheapest.allocation}), expected at {_expected(found, cheapest)}"
     return Fact(label=label, value=found.scale.show(cheapest.cost), note=note)
 

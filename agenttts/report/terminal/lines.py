@@ -86,11 +86,19 @@ def _cheapest_lines(result: SearchResult) -> list[str]:
     if cheapest is None:
         return []
     if cheapest.number == result.best.number:
-        return ["Every cheaper trial is worse, as far as the posterior is sure (97.5 %)"]
+        line = none_cheaper(result.archive.trials, result.best)
+        return [line[0].upper() + line[1:]]
     return [
         f"Cheapest not shown to be worse: trial {cheapest.number} ({cheapest.allocation}) at "
         f"{study_scale(result.study).rate(cheapest.cost)}"
     ]
+
+
+def none_cheaper(trials: Sequence[Trial], best: Trial) -> str:
+    """Why no cheaper trial than the recommended one would do as well."""
+    if any(trial.cost < best.cost for trial in trials):
+        return "every cheaper trial is worse, as far as the posterior is sure (97.5 %)"
+    return "no trial is cheaper"
 
 
 def passed_over_in_words(other: Estimate, best: Trial, expected: Expected) -> str:
