@@ -52,7 +52,11 @@ def _usd(found: Forecast, plan: SearchPlan) -> str:
     expected, most = (each if limit is None else min(each, limit) for each in (found.usd, found.most_usd))
     unpriced = [name for name in found.models if name not in known]
     without = f", without {', '.join(unpriced)}, whose price is not known" if unpriced else ""
-    return f"{expected:.2f} USD (at most {most:.2f}{without})"
+    return f"{_cents(expected)} USD (at most {_cents(most)}{without})"
+
+
+def _cents(usd: float) -> str:
+    return "under 0.01" if 0 < usd < 0.005 else f"{usd:.2f}"
 
 
 def forecast_table(found: Forecast) -> Listing:
