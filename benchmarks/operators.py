@@ -1,6 +1,6 @@
 """What a choice of operators brings over models and numbers of samples alone, on minihop's recorded samples.
 
-    python benchmarks/operators.py --seeds 3 --trials 40 > benchmarks/results/operators.md
+    python benchmarks/operators.py --seeds 3 --trials 40 --jobs 6 > benchmarks/results/operators.md
 
 The samples are real, of the tiny models of minihop; no model runs. At each budget, first what there is to gain: the
 best allocation of models and samples, and the best that may also choose an operator of `minihop-operators` (early
@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import math
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -67,17 +68,15 @@ def best_on_halves(costs: np.ndarray, scores: np.ndarray, budget: float) -> tupl
     return found, list(dict.fromkeys(chosen))
 
 
-async def print_best() -> None:
-    plain, rich = [await landscape(operators=operators) for operators in SPACES]
-    print("## What there is to gain\n")
-    print(
-        "| MFLOP per query | models and samples | with operators | gain | best with operators |\n|---|---|---|---|---|"
-    )
+def best_rows() -> list[str]:
+    plain, rich = [asyncio.run(landscape(operators=operators)) for operators in SPACES]
+    rows = []
     for budget in BUDGETS:
         before, _ = best_on_halves(*plain[1:], budget)
         after, chosen = best_on_halves(*rich[1:], budget)
         names = "; ".join(str(rich[0][each]) for each in chosen)
-        print(f"| {budget:,} | {before.mean():.3f} | {after.mean():.3f} | {gained(after - before)} | {names} |")
+        rows.append(f"| {budget:,} | {before.mean():.3f} | {after.mean():.3f} | {gained(after - before)} | {names} |")
+    return rows
 
 
 def gained(differences: Sequence[float] | np.ndarray) -> str:
@@ -111,8 +110,13 @@ VARIANTS = {
 }
 
 
-async def print_rows(budget: float, seeds: int, trials: int) -> None:
+def found_rows(budget: float, seeds: int, trials: int) -> list[str]:
+    return asyncio.run(compared(budget, seeds, trials))
+
+
+async def compared(budget: float, seeds: int, trials: int) -> list[str]:
     first: list[dict[str, float]] = []
+    rows = []
     for name, options in VARIANTS.items():
         results = [await searched(budget, seed, trials, **options) for seed in range(seeds)]
         scores = [held_out(each) for each in results]
@@ -124,23 +128,32 @@ async def print_rows(budget: float, seeds: int, trials: int) -> None:
         free = np.mean([len(each.archive.untried) for each in results])
         chosen = "; ".join(dict.fromkeys(str(each.best.allocation) for each in results))
         gain = "" if scores is first else gained(gains)
-        print(f"| {budget:,} | {name} | {score:.3f} | {gain} | {tokens:,.0f} | {free:.0f} | {chosen} |", flush=True)
+        rows.append(f"| {budget:,} | {name} | {score:.3f} | {gain} | {tokens:,.0f} | {free:.0f} | {chosen} |")
+    return rows
 
 
-async def main() -> None:
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=1, help="processes; the budgets are shared out among them")
     asked = parser.parse_args()
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        best = pool.submit(best_rows)
+        found = [pool.submit(found_rows, budget, asked.seeds, asked.trials) for budget in BUDGETS]
+        print_tables(asked, best.result(), [row for each in found for row in each.result()])
+
+
+def print_tables(asked: argparse.Namespace, best: Sequence[str], found: Sequence[str]) -> None:
     print("# Operators on minihop\n\nRecorded samples of real models; no model runs.\n")
-    await print_best()
+    print("## What there is to gain\n")
+    print("| MFLOP per query | models and samples | with operators | gain | best with operators |")
+    print("|---|---|---|---|---|", *best, sep="\n")
     print("\n## What is found\n")
     print(f"{asked.seeds} seeds of {asked.trials} trials each; scores on 300 held-out examples, means over seeds.\n")
     print("| MFLOP per query | searched | held out | gain | tokens | counterfactual trials | found |")
-    print("|---|---|---|---|---|---|---|")
-    for budget in BUDGETS:
-        await print_rows(budget, asked.seeds, asked.trials)
+    print("|---|---|---|---|---|---|---|", *found, sep="\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
