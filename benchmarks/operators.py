@@ -16,8 +16,9 @@ import argparse
 import asyncio
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -27,8 +28,10 @@ from agenttts.searching import SearchResult
 from agenttts.space.allocation import Allocation
 
 BUDGETS = (300, 500, 700, 1000, 2000)
-COUNTS = (1, 2, 3, 5, 8, 14, 24)
+COUNTS = (1, 2, 4, 8, 16)
 """Numbers of samples among which the best is looked for."""
+PART = 20
+"""Allocations that a process scores at a time."""
 SPACES = {False: "minihop-recorded", True: "minihop-operators-recorded"}
 
 
@@ -47,14 +50,24 @@ def on_grid(pipeline: Pipeline) -> Pipeline:
     return replace(pipeline, subtasks=tuple(stages))
 
 
-async def landscape(*, operators: bool) -> tuple[list[Allocation], np.ndarray, np.ndarray]:
+def landscape(pool: Executor, *, operators: bool) -> tuple[list[Allocation], np.ndarray, np.ndarray]:
     """Allocations within the largest budget, their costs, and their scores on every example."""
-    environment = live(operators=operators)
-    examples = [*environment.examples, *environment.held_out]
-    space = at.SearchSpace(on_grid(environment.pipeline), at.cost_model("flops"), BUDGETS[-1])
+    space = at.SearchSpace(on_grid(live(operators=operators).pipeline), at.cost_model("flops"), BUDGETS[-1])
     allocations = list(space.enumerate())
-    scores = [[each.score for each in (await environment.evaluate(one, examples)).results] for one in allocations]
+    parts = [allocations[start : start + PART] for start in range(0, len(allocations), PART)]
+    scores = [row for rows in pool.map(partial(scored, operators), parts) for row in rows]
     return allocations, np.array([space.cost(one) for one in allocations]), np.array(scores)
+
+
+def scored(operators: bool, allocations: Sequence[Allocation]) -> list[list[float]]:
+    """Their scores on every example."""
+
+    async def scores() -> list[list[float]]:
+        environment = live(operators=operators)
+        examples = [*environment.examples, *environment.held_out]
+        return [[each.score for each in (await environment.evaluate(one, examples)).results] for one in allocations]
+
+    return asyncio.run(scores())
 
 
 def best_on_halves(costs: np.ndarray, scores: np.ndarray, budget: float) -> tuple[np.ndarray, list[int]]:
@@ -68,15 +81,20 @@ def best_on_halves(costs: np.ndarray, scores: np.ndarray, budget: float) -> tupl
     return found, list(dict.fromkeys(chosen))
 
 
-def best_rows() -> list[str]:
-    plain, rich = [asyncio.run(landscape(operators=operators)) for operators in SPACES]
-    rows = []
+def print_best(pool: Executor) -> None:
+    print("## What there is to gain\n")
+    print(
+        "| MFLOP per query | models and samples | with operators | gain | best with operators |\n|---|---|---|---|---|"
+    )
+    plain, rich = [landscape(pool, operators=operators) for operators in SPACES]
     for budget in BUDGETS:
         before, _ = best_on_halves(*plain[1:], budget)
         after, chosen = best_on_halves(*rich[1:], budget)
         names = "; ".join(str(rich[0][each]) for each in chosen)
-        rows.append(f"| {budget:,} | {before.mean():.3f} | {after.mean():.3f} | {gained(after - before)} | {names} |")
-    return rows
+        print(
+            f"| {budget:,} | {before.mean():.3f} | {after.mean():.3f} | {gained(after - before)} | {names} |",
+            flush=True,
+        )
 
 
 def gained(differences: Sequence[float] | np.ndarray) -> str:
@@ -138,21 +156,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=1, help="processes; the budgets are shared out among them")
     asked = parser.parse_args()
-    with ProcessPoolExecutor(asked.jobs) as pool:
-        best = pool.submit(best_rows)
-        found = [pool.submit(found_rows, budget, asked.seeds, asked.trials) for budget in BUDGETS]
-        print_tables(asked, best.result(), [row for each in found for row in each.result()])
-
-
-def print_tables(asked: argparse.Namespace, best: Sequence[str], found: Sequence[str]) -> None:
     print("# Operators on minihop\n\nRecorded samples of real models; no model runs.\n")
-    print("## What there is to gain\n")
-    print("| MFLOP per query | models and samples | with operators | gain | best with operators |")
-    print("|---|---|---|---|---|", *best, sep="\n")
-    print("\n## What is found\n")
-    print(f"{asked.seeds} seeds of {asked.trials} trials each; scores on 300 held-out examples, means over seeds.\n")
-    print("| MFLOP per query | searched | held out | gain | tokens | counterfactual trials | found |")
-    print("|---|---|---|---|---|---|---|", *found, sep="\n")
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        found = [pool.submit(found_rows, budget, asked.seeds, asked.trials) for budget in BUDGETS]
+        print_best(pool)
+        print("\n## What is found\n")
+        print(
+            f"{asked.seeds} seeds of {asked.trials} trials each; scores on 300 held-out examples, means over seeds.\n"
+        )
+        print("| MFLOP per query | searched | held out | gain | tokens | counterfactual trials | found |")
+        print("|---|---|---|---|---|---|---|")
+        for each in found:
+            print(*each.result(), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
