@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "first_minutes.cast")
     out = parser.parse_args().out
     head = {"version": 2, "width": WIDTH, "height": HEIGHT, "title": "The first minutes with agenttts"}
+    head["idle_time_limit"] = 2  # seconds: whoever plays it need not wait for the searches
     out.write_text("".join(json.dumps(line) + "\n" for line in (head, *record())), encoding="utf-8")
     print(f"wrote {out}")
 
