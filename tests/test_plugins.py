@@ -102,7 +102,7 @@ class Silent(at.Searcher):
 
 class Locked(Talker):
     def __init__(self, *, seed: int) -> None:
-        {}["licence"]
+        raise KeyError("licence")
 
 
 class Late(Talker):
@@ -111,17 +111,17 @@ class Late(Talker):
 
 
 class AtOnce(Talker):
-    def propose(self, archive: at.Archive, space: at.SearchSpace, count: int) -> list[at.Proposal]:  # type: ignore
+    def propose(self, archive: at.Archive, space: at.SearchSpace, count: int) -> list[at.Proposal]:  # type: ignore[override]
         return []
 
 
 class Short(Talker):
-    async def propose(self, archive: at.Archive) -> list[at.Proposal]:  # type: ignore
+    async def propose(self, archive: at.Archive) -> list[at.Proposal]:  # type: ignore[override]
         return []
 
 
 class Deaf(Dice):
-    async def evaluate(self, allocation: at.Allocation) -> at.Evaluation:  # type: ignore
+    async def evaluate(self, allocation: at.Allocation) -> at.Evaluation:  # type: ignore[override]
         raise AssertionError
 
 
