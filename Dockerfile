@@ -2,7 +2,7 @@
 FROM python:3.12-slim
 WORKDIR /app
 COPY . .
-RUN pip install --no-cache-dir '.[local]' && useradd --create-home user
-USER user
+RUN pip install --no-cache-dir '.[local]' && useradd --create-home --uid 1000 user
+USER 1000
 WORKDIR /home/user
 CMD ["agenttts", "search", "minihop", "--llm", "none", "--trials", "24", "--store", "demo.db"]
