@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any, TypedDict
 
 from agenttts.agent.gathering import gather_evidence
@@ -27,17 +26,14 @@ from agenttts.agent.planner import Insights, Planner, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.posterior.insights import representative, weighed_posterior
-from agenttts.proposals.checking import MAX_REPAIRS, Check, Rejected, SoFar, filled
+from agenttts.proposals.checking import MAX_REPAIRS, Check, Rejected, SoFar, filled, resting
 from agenttts.proposals.initial import initial_allocations
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import BASELINE, RULES, AgentStep, Archive, Proposal
 
-_IN_VAIN, _ASKED_EVERY = 2, 4
-"""Rounds in a row that rules had to fill, after which they carry on; and how often the planner is asked then."""
 _REJECTED = "the planner's own were rejected or unreadable"
 _FAILED = "as the planner gave no answer"
-_USELESS = f"as the planner gave nothing usable in the last rounds; it is asked again every {_ASKED_EVERY} rounds"
 
 
 class State(TypedDict, total=False):
@@ -165,11 +161,7 @@ class Agent:
         """Why the planner is not asked in this round; empty where it is."""
         if isinstance(self.planner, RulePlanner):
             return ""
-        by_rule: dict[int, bool] = {}
-        for trial in self.archive.trials:
-            by_rule[trial.round] = by_rule.get(trial.round, True) and trial.searcher == RULES
-        in_vain = len(list(takewhile(lambda number: by_rule[number], sorted(by_rule, reverse=True))))
-        return "" if in_vain < _IN_VAIN or in_vain % _ASKED_EVERY == 0 else _USELESS
+        return resting(self.archive)
 
     def _view(self) -> View:
         trials = tuple(representative(self.archive.evidence))

@@ -32,6 +32,7 @@ from tests.agent.test_agent import candidate
 from tests.baselines.test_searchers import SPACE, archive_of
 from tests.conftest import toy_reply
 from tests.endpoint import FakeEndpoint, Fault
+from tests.faults.server import RawServer
 
 GOOD = candidate(("m", 3), ("s", 2))
 THIS = Allocation({"a": ("m", 3), "b": ("s", 2)})
@@ -170,6 +171,18 @@ async def test_what_was_generated_before_the_time_was_up_is_charged_and_asked_on
             await writer.wait_closed()
     assert len(connections) == 2 and why.value.spend.requests == 2
     assert why.value.spend.completion_tokens >= 2 * 16 and why.value.spend.tokens == why.value.spend.estimated_tokens
+
+
+async def test_a_planner_that_is_waited_for_is_told_of_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, seconds in (("TOLD_AFTER_S", 0.1), ("_TOLD_AGAIN_S", 0.2), ("_TICK_S", 0.05)):
+        monkeypatch.setattr(f"agenttts.llm.pulse.{name}", seconds)
+    with RawServer(lambda asked, number: b"DRIP") as server:  # thinks aloud, and comes to no end
+        with pytest.raises(Unanswered, match="did not answer within 0.8 s"):
+            await ChatModel("small", base_url=server.url, timeout_s=0.8).ask("q", system="s")
+    told = [record.message for record in caplog.records if "no answer for" in record.message]
+    assert len(told) >= 2 and all(each.startswith("waiting for the planner's model 'small' at") for each in told)
 
 
 async def test_a_planners_tokens_are_never_called_replayed(

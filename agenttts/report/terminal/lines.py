@@ -118,7 +118,7 @@ def _checks(result: SearchResult) -> list[Evaluation]:
 
 def _filled(trials: Sequence[Trial]) -> list[str]:
     count = sum(trial.searcher == RULES for trial in trials)
-    why = "the planner's own proposals were rejected or unreadable"
+    why = "the planner's own proposals were rejected or unreadable, or it gave no answer"
     return [f"{count} of {len(trials)} trials were filled in by rule: {why}"] if count else []
 
 
