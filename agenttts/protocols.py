@@ -7,7 +7,7 @@ of them and gives what has no default. `agenttts.testing` holds the suites that 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
@@ -132,6 +132,19 @@ class Journal(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedExample:
+    """An example that a trial scores low on; no key is in it."""
+
+    given: Mapping[str, str]
+    """Its fields, what is asked for among them."""
+    outputs: Mapping[str, str]
+    """Subtask -> what it handed on."""
+    score: float
+    stage_scores: Mapping[str, float]
+    """Of the subtasks that declare a metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outlook:
     """What the search that asks has planned, for a searcher that tells somebody of it."""
 
@@ -141,6 +154,11 @@ class Outlook:
     """How many are evaluated side by side."""
     look: int | None
     """Examples that a trial sees at a time, more only while it may be the best (`Racing`); None: all at once."""
+    endpoints: Collection[str] = ()
+    """Where the subtasks' models are asked, as far as the environment tells."""
+    failures: Callable[[Trial, int], Sequence[FailedExample]] = lambda trial, most: ()
+    """The examples that a trial scores worst on, at most so many. They are the user's data: who shows them to somebody
+    that the subtasks do not show them to anyway needs the user's consent."""
 
 
 class Searcher(ABC):

@@ -18,6 +18,7 @@ from agenttts.llm.chat import DEFAULT_MODEL, TIMEOUT_S, ChatModel, Unanswered
 from agenttts.proposals.checking import SoFar
 from agenttts.proposals.dialogue import SYSTEM, candidate_schema, faults_in_words, object_schema
 from agenttts.proposals.reading import read_candidates, read_notes
+from agenttts.protocols import FailedExample
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Trial
@@ -39,6 +40,8 @@ class LLMPlanner:
         api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
         headers: Further headers of every request -> the environment variable that holds the value, as `Model.headers`.
         timeout_s: Seconds that one reply may take.
+        share_examples: Whether it is shown a few examples that the best trial fails, also where it is asked elsewhere
+            than the pipeline's models.
 
     Raises:
         ConfigError: When a key, or the value of a header, is needed and not set.
@@ -52,8 +55,10 @@ class LLMPlanner:
         api_key_env: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
+        share_examples: bool = False,
     ) -> None:
         self.name = model
+        self._share_examples = share_examples
         self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env, headers=headers, timeout_s=timeout_s)
 
     async def __aenter__(self) -> Self:
@@ -73,7 +78,7 @@ class LLMPlanner:
     async def plan(self, view: View, count: int, so_far: SoFar) -> RoundPlan:
         """See `planner.Planner.plan`. An unreadable reply is a plan without proposals, whose thought says why."""
         shortlist = view.ranking.best(prompts.SHORTLIST, so_far.keys)
-        prompt = prompts.planning(view, shortlist, count, so_far)
+        prompt = prompts.planning(view, shortlist, count, so_far, self._failures(view))
         plan = await self._ask(prompt, view.space, [each.allocation for each in shortlist])
         return RoundPlan(plan.thought._replace(evidence=view.evidence.as_dict()), plan.proposals)
 
@@ -87,6 +92,14 @@ class LLMPlanner:
         if answer.fault:
             self._tell(answer.fault)
         return Thought(answer.text.strip(), None, prompt, answer.text, answer.spend, answer.fault)
+
+    def _failures(self, view: View) -> Sequence[FailedExample]:
+        """Examples that the best trial fails, where they may be shown."""
+        outlook, best = view.outlook, view.evidence.incumbent
+        if outlook is None or not (self._share_examples or set(outlook.endpoints) == {self._model.endpoint}):
+            return ()
+        tried = [trial for trial in view.archive.trials if trial.allocation == best]
+        return outlook.failures(tried[0], prompts.FAILURES) if tried else ()
 
     async def _ask(self, prompt: str, space: SearchSpace, shortlist: Sequence[Allocation]) -> RoundPlan:
         try:

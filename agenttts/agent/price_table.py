@@ -24,7 +24,8 @@ def price_table(space: SearchSpace) -> str:
     lines = [f"Pipeline {space.pipeline.name!r}. The budget is {_UNITS} units, and the cost the sum over the stages:"]
     for subtask in space.pipeline.subtasks:
         after = ", ".join(space.pipeline.parents(subtask.name)) or "the input"
-        lines.append(f"{subtask.name} (reads {after}):")
+        operator = subtask.pairings[0].operator.name
+        lines.append(f"{subtask.name} (reads {after}; operator {operator}):")
         lines += [f"  {row}" for each in _shown(subtask) if (row := _row(space, subtask, each))]
     return "\n".join(lines)
 

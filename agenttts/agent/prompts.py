@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from agenttts._util.text import bounded, one_line
 from agenttts.agent.memory import earlier_advice, last_batch
 from agenttts.agent.planner import Insights, Situation, View
 from agenttts.agent.price_table import price_table, units
@@ -17,15 +18,19 @@ from agenttts.agent.ranking import Ranked
 from agenttts.proposals import dialogue
 from agenttts.proposals.checking import SoFar
 from agenttts.proposals.meaning import meaning
+from agenttts.protocols import FailedExample
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Trial
 
 SHORTLIST = 6
 """Allocations that are offered by number."""
+FAILURES = 3
+"""Examples that the best trial fails, where they may be shown."""
 NOTE_WORDS = 80
 _MOST_CHARACTERS = 4000
 """Of a prompt, beside the system's: fewer trials are shown where more do not fit. About 1,350 tokens."""
+_MOST_OF_A_FIELD, _MOST_OF_AN_EXAMPLE = 60, 300
 _LEAST_TRIALS, _MOST_TRIALS, _MOST_OUTCOMES = 3, 12, 4
 
 
@@ -41,12 +46,15 @@ def beginning(situation: Situation, design: Sequence[Allocation], others: Sequen
     return "\n\n".join(parts)
 
 
-def planning(view: View, shortlist: Sequence[Ranked], count: int, so_far: SoFar) -> str:
+def planning(
+    view: View, shortlist: Sequence[Ranked], count: int, so_far: SoFar, failures: Sequence[FailedExample]
+) -> str:
     """Ask what has been learned, and for new allocations."""
     before = [*_problem(view), f"You are asked because {view.occasion}."] if view.occasion else _problem(view)
     after = [
         *_outcomes(view),
         "What the trials say, as statistics:\n" + "\n".join(view.evidence.brief()),
+        *_failing(failures),
         _worth_trying(view.space, shortlist),
         *_earlier(view),
         *dialogue.to_mend(so_far),
@@ -112,6 +120,23 @@ def _outcomes(view: View) -> list[str]:
     """What was expected of the last batch, and what came."""
     lines = [f"- {each}" for each in last_batch(view.archive)[:_MOST_OUTCOMES]]
     return ["Expected and observed in the last round:\n" + "\n".join(lines)] if lines else []
+
+
+def _failing(failures: Sequence[FailedExample]) -> list[str]:
+    """What the best trial gets wrong: the example's fields, and what each stage made of it."""
+    lines = []
+    for each in failures:
+        given = "; ".join(f"{name}: {_short(value)}" for name, value in each.given.items())
+        scores = {name: f" ({score:.2f})" for name, score in each.stage_scores.items()}
+        said = [f"{stage}{scores.get(stage, '')}: {_short(output)}" for stage, output in each.outputs.items()]
+        lines.append(bounded(f"- {each.score:.2f} | {' | '.join([given, *said])}", _MOST_OF_AN_EXAMPLE))
+    head = "Examples that the best trial fails: score | example | each stage's output"
+    return ["\n".join([head, *lines])] if lines else []
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= _MOST_OF_A_FIELD else f"{line[:_MOST_OF_A_FIELD]} ..."
 
 
 def _worth_trying(space: SearchSpace, shortlist: Sequence[Ranked]) -> str:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.posterior.frontier import within
 from agenttts.protocols import Environment, Outlook
+from agenttts.searching.failures import failed_examples
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.pricing import known_lengths, space_at, trial_cost
 from agenttts.searching.progress import Phase, Progress
@@ -60,6 +61,8 @@ class RunningSearch:
             trials=self.plan.limits.trials,
             at_once=self.plan.parallel,
             look=self.plan.racing.look if self.plan.racing else None,
+            endpoints=frozenset(self.environment.endpoints.values()),
+            failures=partial(failed_examples, self.store, self.study, self.environment.pipeline.models),
         )
         self._told_unpriced = False
         self._lengths: tuple[Sequence[Trial], ByModel] | None = None

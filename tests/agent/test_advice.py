@@ -15,16 +15,22 @@ from agenttts.agent.memory import last_batch, occasion
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.errors import ConfigError
 from agenttts.llm.token_counts import prompt_tokens_by_length
+from agenttts.pipeline import Model, Pipeline
 from agenttts.posterior.insights import Hypothesis
 from agenttts.proposals.initial import initial_allocations
+from agenttts.protocols import FailedExample, Outlook
 from agenttts.report import read_findings, report_html, summary_lines
 from agenttts.searching import Racing, search
+from agenttts.searching.failures import failed_examples
+from agenttts.searching.methods import searcher
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
 from agenttts.study.trial import RULES, AgentStep, Archive, Guideline
+from agenttts.testing import ScriptedClient
 from tests.agent.test_agent import candidate
 from tests.baselines.test_searchers import SPACE, archive_of
 from tests.endpoint import FakeEndpoint, Fault
@@ -200,3 +206,51 @@ async def test_a_search_in_pieces_is_the_same_and_pays_for_no_answer_twice(
     pieces = await whole(store)
     assert prompts(endpoint) == asked and len(asked) >= 3
     assert [t.allocation for t in pieces.archive.trials] == [t.allocation for t in result.archive.trials]
+
+
+FAILURE = FailedExample(
+    given={"question": "who?", "gold": "yes"},
+    outputs={"a": "no\nidea", "b": "x" * 500},
+    score=0.0,
+    stage_scores={"a": 0.0},
+)
+
+
+@pytest.mark.parametrize(
+    ("stages", "share", "shown"),
+    [("here", False, True), ("there", False, False), ("", False, False), ("there", True, True)],
+)
+async def test_failed_examples_are_shown_where_the_stages_are_asked_too_or_with_consent(
+    stages: str, share: bool, shown: bool, endpoint: FakeEndpoint
+) -> None:
+    endpoint.reply = scripted
+    asked = {"here": [endpoint.url], "there": [endpoint.url, "https://api.example.com/v1"], "": []}[stages]
+    agent = AgentSearcher(LLMPlanner("small", base_url=endpoint.url, share_examples=share))
+    agent.outlook = Outlook(trials=9, at_once=1, look=None, endpoints=asked, failures=lambda trial, most: [FAILURE])
+    await agent.propose(archive_of(*initial_allocations(SPACE)), SPACE, 1)
+    (told,) = prompts(endpoint)
+    line = f"\n- 0.00 | question: who?; gold: yes | a (0.00): no idea | b: {'x' * 60} ...\n"
+    assert (line in told) == ("Examples that the best trial fails" in told) == shown
+
+
+async def test_a_failed_example_has_what_its_stages_said_and_no_key(
+    toy_pipeline: Pipeline, toy_space: SearchSpace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGE_KEY", "sk-of-the-stages")
+    rows = [{"id": f"e{i}", "question": f"{i}?", "gold": "yes"} for i in range(4)]
+    client = ScriptedClient(lambda model, messages, position: "no, sk-of-the-stages")
+    searched = LiveEnvironment(toy_pipeline, rows, client=client)
+    made, limits = searcher("random"), Limits(trials=1)
+    result = await search(searched, made, toy_space, store, study_name="s", limits=limits, validate=False)
+    models = [Model("small", 1e6, base_url="http://localhost:1/v1", api_key_env="STAGE_KEY")]
+    found = failed_examples(store, result.study, models, result.best, 2)
+    assert len(found) == 2 and all(each.score == 0 for each in found)
+    assert found[0].outputs == {"find": "no, ***", "answer": "no, ***"} and found[0].given["gold"] == "yes"
+    assert made.outlook is not None and [each.given for each in made.outlook.failures(result.best, 9)] != []
+
+
+def test_sharing_examples_needs_an_llm_to_share_them_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="examples are to be shown to the planner, but it asks no LLM: give --llm"):
+        searcher("agent", llm="none", share_examples=True)
+    with pytest.raises(ConfigError, match="only the LLM of the method 'agent' is shown examples, not that of 'tpe'"):
+        searcher("tpe", share_examples=True)
