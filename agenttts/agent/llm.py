@@ -59,17 +59,18 @@ class LLMPlanner:
     ) -> None:
         self.name = model
         self._share_examples = share_examples
-        self._model = ChatModel(model, base_url=base_url, api_key_env=api_key_env, headers=headers, timeout_s=timeout_s)
+        self.model = ChatModel(model, base_url=base_url, api_key_env=api_key_env, headers=headers, timeout_s=timeout_s)
+        """What is asked."""
 
     async def __aenter__(self) -> Self:
         """Make sure that the model can be asked, before anything is paid for."""
-        await self._model.__aenter__()
+        await self.model.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._model.__aexit__(kind, error, trace)
+        await self.model.__aexit__(kind, error, trace)
 
     async def begin(self, now: Situation, design: Sequence[Allocation], others: Sequence[Allocation]) -> RoundPlan:
         """See `planner.Adviser.begin`."""
@@ -86,7 +87,7 @@ class LLMPlanner:
         """See `planner.Adviser.explain`."""
         prompt = prompts.explanation(view, best)
         try:
-            answer = await self._model.ask(prompt, system=SYSTEM)
+            answer = await self.model.ask(prompt, system=SYSTEM)
         except Unanswered as error:
             return self._unanswered(prompt, error)
         if answer.fault:
@@ -96,14 +97,14 @@ class LLMPlanner:
     def _failures(self, view: View) -> Sequence[FailedExample]:
         """Examples that the best trial fails, where they may be shown."""
         outlook, best = view.outlook, view.evidence.incumbent
-        if outlook is None or not (self._share_examples or set(outlook.endpoints) == {self._model.endpoint}):
+        if outlook is None or not (self._share_examples or set(outlook.endpoints) == {self.model.endpoint}):
             return ()
         tried = [trial for trial in view.archive.trials if trial.allocation == best]
         return outlook.failures(tried[0], prompts.FAILURES) if tried else ()
 
     async def _ask(self, prompt: str, space: SearchSpace, shortlist: Sequence[Allocation]) -> RoundPlan:
         try:
-            answer = await self._model.ask(prompt, system=SYSTEM, schema=_schema(space, len(shortlist)))
+            answer = await self.model.ask(prompt, system=SYSTEM, schema=_schema(space, len(shortlist)))
         except Unanswered as error:
             return RoundPlan(self._unanswered(prompt, error), [])
         proposals, faults = read_candidates(answer.text, space, shortlist)
