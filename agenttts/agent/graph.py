@@ -103,7 +103,9 @@ class Agent:
         if isinstance(planner, Adviser):
             said = [each for each in advice(self.archive) if each.round == self.archive.round]
             if said:
-                return State(plan=advised(said[-1]), planner=planner)
+                plans = [advised(each) for each in said]
+                whole = RoundPlan(plans[-1].thought, [each for plan in plans for each in plan.proposals])
+                return State(plan=whole, planner=planner, repairs=len(said) - 1)
             if not view.occasion:
                 planner = RulePlanner()
         plan = await planner.plan(view, self.count, SoFar())
@@ -131,6 +133,9 @@ class Agent:
         last, missing = state["plan"].thought, self.count - len(state["accepted"])
         so_far = SoFar(accepted=state["accepted"], rejected=state["rejected"], reply=last.reply, fault=last.fault)
         plan = await state["planner"].plan(state["view"], missing, so_far)
+        if isinstance(state["planner"], Adviser):  # first of all, so that it is not paid for again
+            kept = with_expected(advice_kept(plan, "repair"), self._expected(plan.proposals, state["view"]))
+            self._record("reflect", Thought(plan.thought.text, kept), state["planner"].name)
         self._record("repair", plan.thought, state["planner"].name)
         return State(plan=plan, pending=plan.proposals, repairs=state["repairs"] + 1)
 

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from agenttts._util.text import bounded
 from agenttts.agent import prompts
 from agenttts.agent.planner import RoundPlan, Situation, Thought, View
+from agenttts.llm.answers import without_thoughts
 from agenttts.llm.chat import DEFAULT_MODEL, TIMEOUT_S, ChatModel, Unanswered
 from agenttts.proposals.checking import SoFar
 from agenttts.proposals.dialogue import SYSTEM, candidate_schema, faults_in_words, object_schema
@@ -22,6 +24,9 @@ from agenttts.protocols import FailedExample
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Trial
+
+_MOST_EXPLAINED = 1500
+"""Characters of an explanation that are kept."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +97,8 @@ class LLMPlanner:
             return self._unanswered(prompt, error)
         if answer.fault:
             self._tell(answer.fault)
-        return Thought(answer.text.strip(), None, prompt, answer.text, answer.spend, answer.fault)
+        text = bounded(without_thoughts(answer.text).strip(), _MOST_EXPLAINED)
+        return Thought(text, None, prompt, answer.text, answer.spend, answer.fault)
 
     def _failures(self, view: View) -> Sequence[FailedExample]:
         """Examples that the best trial fails, where they may be shown."""

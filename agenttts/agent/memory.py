@@ -53,9 +53,10 @@ def with_expected(evidence: Any, expected: list[dict[str, Any]]) -> Any:
 
 def last_batch(archive: Archive) -> list[Outcome]:
     """Expected and observed of the trials of the last round for which something was expected."""
-    for guideline in reversed(archive.guidelines):
-        expected = {each["allocation"]: each for each in _kept(guideline).get("expected", ())}
-        trials = [trial for trial in archive.trials if trial.round == guideline.round]
+    for number in sorted({guideline.round for guideline in archive.guidelines}, reverse=True):
+        told = [_kept(each).get("expected", ()) for each in archive.guidelines if each.round == number]
+        expected = {each["allocation"]: each for one in told for each in one}
+        trials = [trial for trial in archive.trials if trial.round == number]
         if known := [trial for trial in trials if trial.allocation.key in expected]:
             return [Outcome(t, *(expected[t.allocation.key][name] for name in ("mean", "sd"))) for t in known]
     return []
@@ -92,7 +93,8 @@ def occasion(archive: Archive, evidence: Evidence) -> str:
     said = earlier_advice(archive)
     if not said:
         return "you have not been asked before"
-    since, useful = archive.round - said[-1].round, bool(_kept(said[-1])["candidates"])
+    since = archive.round - said[-1].round
+    useful = any(_kept(each)["candidates"] for each in said if each.round == said[-1].round)
     if not useful:
         return "your last answer held nothing usable" if since >= _AFTER_NOTHING else ""
     if since < _BETWEEN:

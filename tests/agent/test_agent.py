@@ -156,9 +156,9 @@ async def test_refused_proposals_go_back_with_the_reasons(endpoint: FakeEndpoint
     mended = json.dumps({"candidates": [candidate(("m", 3), ("s", 2))]})
     proposed, steps = await asked(endpoint, [dear, mended])
     assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
-    assert [step.node for step in steps][2:] == ["propose", "check", "repair", "check"]
-    assert steps[4].planner == "wise"
-    assert "over the budget of 2.5 GFLOP" in steps[4].prompt
+    assert [step.node for step in steps][2:] == ["propose", "check", "reflect", "repair", "check"]
+    assert steps[5].planner == "wise"
+    assert "over the budget of 2.5 GFLOP" in steps[5].prompt
 
 
 async def test_an_llm_that_never_gives_anything_usable_is_filled_in_for_and_it_shows(endpoint: FakeEndpoint) -> None:

@@ -89,18 +89,17 @@ async def test_what_is_no_answer_is_said_as_such_and_charged(endpoint: FakeEndpo
 
 
 async def test_what_was_answered_in_this_very_round_is_not_paid_for_again(endpoint: FakeEndpoint) -> None:
-    whole = json.dumps({"notes": "as before", "candidates": [GOOD]})
-    for replies in ([whole], ["no idea", whole]):
-        found, steps = await proposed(endpoint, replies)
-        first = steps[1].guideline
-        assert first is not None and first.round == BEGUN.round and steps[1].spend.tokens > 0
-        asked = prompts(endpoint)
+    whole = json.dumps({"notes": "as before", "candidates": [candidate(("s", 3), ("s", 2))]})
+    half = json.dumps({"candidates": [GOOD, "lots of everything"]})
+    found, steps = await proposed(endpoint, [half, whole], count=2)
+    said, asked = [step.guideline for step in steps if step.guideline], prompts(endpoint)
+    assert len(said) == len(asked) == 2 and sum(step.spend.requests for step in steps) == 2
+    for kept in (1, 2):  # killed, and begun again from what the store has of the round
         endpoint.requests.clear()
-        # Killed, and begun again from what the store has of the round.
-        again, further = await proposed(endpoint, replies[1:], replace(BEGUN, guidelines=(first,)))
-        assert again == found and prompts(endpoint) == asked[1:]
-        assert [step.node for step in further] == [step.node for step in steps if step.node != "reflect"]
-        endpoint.requests.clear()
+        archive = replace(BEGUN, guidelines=tuple(said[:kept]))
+        again, further = await proposed(endpoint, [whole][kept - 1 :], archive, count=2)
+        assert again == found and prompts(endpoint) == asked[kept:]
+        assert sum(step.spend.requests for step in further) == 2 - kept
 
 
 async def test_where_the_planner_fails_rules_carry_on_at_once(
