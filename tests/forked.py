@@ -1,92 +1,140 @@
 """`agenttts` in processes of their own that need not import what it uses: forks of one process that has imported it.
 
 Most of what a short command takes is Python's start and its imports, and the tests run hundreds of them. The command
-line itself is imported anew in each.
+line itself is imported anew in each. `python -I -S tests/forked.py SOCKET ARGUMENTS` asks for one from a shell: it has
+the shell's folder, variables and streams.
 """
 
 from __future__ import annotations
 
-import gc
+import array
 import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NoReturn
 
-ROOT = Path(__file__).parent.parent
-IMPORTED = (
+_IMPORTED = (
     "agenttts.agent", "agenttts.baselines", "agenttts.deployment", "agenttts.report", "agenttts.searching",
     "aiohttp", "alembic.command", "langgraph.graph", "openai", "optuna", "rich.console", "sqlalchemy.orm", "typer",
 )  # fmt: skip
-_LONGEST_S = 120
+_LONGEST_S = 900
+_STREAMS = 3
 
 
 class Forks:
     """The process whose forks run commands, started with the first of them."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = tempfile.TemporaryDirectory()
+
+    @property
+    def socket(self) -> str:
+        """Where commands are asked for."""
+        path = f"{self._folder.name}/socket"
+        if self._process is None:
+            root = os.path.dirname(os.path.dirname(__file__))
+            command = [sys.executable, "-m", "tests.forked", path]
+            self._process = subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            assert self._process.stdout is not None and self._process.stdout.readline() == b"ready\n"
+        return path
 
     def run(
-        self, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
+        self, arguments: Sequence[str], folder: str, variables: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
         """Run `agenttts` with these arguments in a folder, under these environment variables and no others."""
-        if self._process is None:
-            command = [sys.executable, "-m", "tests.forked"]
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with tempfile.TemporaryDirectory() as kept:
-            asked = {"arguments": list(arguments), "folder": str(folder), "variables": dict(variables), "kept": kept}
-            print(json.dumps(asked), file=self._process.stdin, flush=True)
-            code = int(self._process.stdout.readline())
-            out, err = ((Path(kept) / name).read_text("utf-8") for name in ("out", "err"))
-        return subprocess.CompletedProcess(list(arguments), code, out, err)
+        with open(os.devnull) as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            streams = [each.fileno() for each in (nothing, out, err)]
+            code = ask(self.socket, arguments, folder, variables, streams)
+            for each in (out, err):
+                each.seek(0)
+            return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
 
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
+            self._process.terminate()
             self._process.communicate()
+        self._folder.cleanup()
 
 
-def _serve() -> None:
-    """Fork for every line of the standard input, and answer with the exit code."""
-    for name in IMPORTED:
+def ask(path: str, arguments: Sequence[str], folder: str, variables: Mapping[str, str], streams: Sequence[int]) -> int:
+    """The exit code of a command with these three streams."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(path)
+        kept = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
+        asking.sendmsg([b"0"], [kept])
+        asking.sendall(json.dumps([list(arguments), folder, dict(variables)]).encode())
+        asking.shutdown(socket.SHUT_WR)
+        return int(asking.recv(16))
+
+
+def _serve(path: str) -> None:
+    """Fork for every connection."""
+    import gc
+    import signal
+    from importlib import import_module
+
+    for name in _IMPORTED:
         import_module(name)
     gc.freeze()  # what the forks share is not looked through in each
-    for line in sys.stdin:
-        forked = os.fork()
-        if not forked:
-            _become(json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]), flush=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        print("ready", flush=True)
+        while True:
+            connection, _ = listening.accept()
+            if not os.fork():
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                listening.close()
+                return _answer(connection)
+            connection.close()
 
 
-def _become(asked: Mapping[str, Any]) -> NoReturn:
+def _answer(connection: socket.socket) -> None:
+    """Become the command that is asked for, and leave behind a process that tells its exit code."""
+    size = array.array("i").itemsize * _STREAMS
+    _, ((_, _, sent),), *_ = connection.recvmsg(1, socket.CMSG_SPACE(size))
+    streams = array.array("i", sent[:size])
+    with connection.makefile() as asked:
+        arguments, folder, variables = json.load(asked)
+    if command := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+        connection.sendall(str(code).encode())
+        os._exit(0)
+    connection.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    _become(arguments, folder, variables)
+
+
+def _become(arguments: Sequence[str], folder: str, variables: Mapping[str, str]) -> None:
     """The command, as `python -c 'from agenttts.cli import main; main()' ...` would be."""
+    import signal
+    from types import ModuleType
+
     signal.alarm(_LONGEST_S)
-    os.chdir(asked["folder"])
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(asked["variables"])
-    names = (os.devnull, *(os.path.join(asked["kept"], name) for name in ("out", "err")))
-    for descriptor, (name, flags) in enumerate(zip(names, (os.O_RDONLY, *[os.O_WRONLY | os.O_CREAT] * 2), strict=True)):
-        opened = os.open(name, flags)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    sys.stdin, sys.stdout, sys.stderr = (open(number, "w" if number else "r", encoding="utf-8") for number in range(3))  # noqa: SIM115
-    sys.argv, sys.path[0] = ["-c", *asked["arguments"]], ""
+    os.environ.update(variables)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, "w" if number else "r", buffering=1 if os.isatty(number) or number == 2 else -1, encoding="utf-8")  # noqa: SIM115
+        for number in range(_STREAMS)
+    )
+    sys.argv, sys.path[0] = ["-c", *arguments], ""
     sys.modules["__main__"] = ModuleType("__main__")
     from agenttts.cli import main
 
     main()
-    sys.exit()
 
 
 if __name__ == "__main__":
-    _serve()
+    if len(sys.argv) == 2 and not sys.flags.isolated:
+        _serve(sys.argv[1])
+    else:
+        sys.exit(ask(sys.argv[1], sys.argv[2:], os.getcwd(), os.environ, range(_STREAMS)))

@@ -47,7 +47,7 @@ class Shell:
 
     def __call__(self, command: str, code: int = 0, **variables: str) -> str:
         """Run a command; what it printed, or for another code the error, which must stand alone in one line."""
-        done = self._forks.run(shlex.split(command), self.folder, _keyless() | variables)
+        done = self._forks.run(shlex.split(command), str(self.folder), _keyless() | variables)
         out, err = done.stdout, done.stderr
         assert done.returncode == code, out + err
         assert "Traceback" not in err
