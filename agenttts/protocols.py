@@ -156,9 +156,10 @@ class Outlook:
     """Examples that a trial sees at a time, more only while it may be the best (`Racing`); None: all at once."""
     endpoints: Collection[str] = ()
     """Where the subtasks' models are asked, as far as the environment tells."""
-    failures: Callable[[Trial, int], Sequence[FailedExample]] = lambda trial, most: ()
-    """The examples that a trial scores worst on, at most so many. They are the user's data: who shows them to somebody
-    that the subtasks do not show them to anyway needs the user's consent."""
+    failures: Callable[[Trial, int, Sequence[str]], Sequence[FailedExample]] = lambda trial, most, secrets: ()
+    """The examples that a trial scores worst on, at most so many, without the subtasks' keys and these secrets.
+    They are the user's data: who shows them to somebody that the subtasks do not show them to anyway needs the user's
+    consent."""
 
 
 class Searcher(ABC):

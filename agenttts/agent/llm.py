@@ -106,7 +106,7 @@ class LLMPlanner:
         if outlook is None or not (self._share_examples or set(outlook.endpoints) == {self.model.endpoint}):
             return ()
         tried = [trial for trial in view.archive.trials if trial.allocation == best]
-        return outlook.failures(tried[0], prompts.FAILURES) if tried else ()
+        return outlook.failures(tried[0], prompts.FAILURES, self.model.secrets) if tried else ()
 
     async def _ask(self, prompt: str, space: SearchSpace, shortlist: Sequence[Allocation]) -> RoundPlan:
         try:

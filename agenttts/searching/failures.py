@@ -16,7 +16,7 @@ _FAILED = 0.5
 
 
 def failed_examples(
-    store: Store, study: Study, models: Sequence[Model], trial: Trial, most: int
+    store: Store, study: Study, models: Sequence[Model], trial: Trial, most: int, secrets: Sequence[str] = ()
 ) -> list[FailedExample]:
     """The examples that a trial scores worst on, below one half, of which the store knows what the stages said.
 
@@ -26,10 +26,11 @@ def failed_examples(
         models: Whose keys, and values of headers, are blotted out wherever they stand.
         trial: Which trial.
         most: How many.
+        secrets: What else is blotted out.
     """
     worst = sorted((each for each in trial.evaluation.results if each.score < _FAILED), key=lambda each: each.score)
     given = store.transcripts.given(study.id, [each.example for each in worst[:most]])
-    secrets = _secrets(models)
+    secrets = [*secrets, *_secrets(models)]
     found = []
     for result in worst[:most]:
         transcript = store.transcripts.one(study.id, trial.number, result.example, held_out=False)

@@ -16,6 +16,7 @@ from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.errors import ConfigError
+from agenttts.llm.chat import ChatModel
 from agenttts.llm.token_counts import prompt_tokens_by_length
 from agenttts.pipeline import Model, Pipeline
 from agenttts.posterior.insights import Hypothesis
@@ -226,7 +227,9 @@ async def test_failed_examples_are_shown_where_the_stages_are_asked_too_or_with_
     endpoint.reply = scripted
     asked = {"here": [endpoint.url], "there": [endpoint.url, "https://api.example.com/v1"], "": []}[stages]
     agent = AgentSearcher(LLMPlanner("small", base_url=endpoint.url, share_examples=share))
-    agent.outlook = Outlook(trials=9, at_once=1, look=None, endpoints=asked, failures=lambda trial, most: [FAILURE])
+    agent.outlook = Outlook(
+        trials=9, at_once=1, look=None, endpoints=asked, failures=lambda trial, most, secrets: [FAILURE]
+    )
     await agent.propose(archive_of(*initial_allocations(SPACE)), SPACE, 1)
     (told,) = prompts(endpoint)
     line = f"\n- 0.00 | question: who?; gold: yes | a (0.00): no idea | b: {'x' * 60} ...\n"
@@ -238,15 +241,17 @@ async def test_a_failed_example_has_what_its_stages_said_and_no_key(
 ) -> None:
     monkeypatch.setenv("STAGE_KEY", "sk-of-the-stages")
     rows = [{"id": f"e{i}", "question": f"{i}?", "gold": "yes"} for i in range(4)]
-    client = ScriptedClient(lambda model, messages, position: "no, sk-of-the-stages")
+    client = ScriptedClient(lambda model, messages, position: "no, sk-of-the-stages, sk-of-the-planner")
     searched = LiveEnvironment(toy_pipeline, rows, client=client)
     made, limits = searcher("random"), Limits(trials=1)
     result = await search(searched, made, toy_space, store, study_name="s", limits=limits, validate=False)
     models = [Model("small", 1e6, base_url="http://localhost:1/v1", api_key_env="STAGE_KEY")]
-    found = failed_examples(store, result.study, models, result.best, 2)
+    monkeypatch.setenv("PLANNER_KEY", "sk-of-the-planner")
+    planner = ChatModel("wise", base_url="http://localhost:1/v1", api_key_env="PLANNER_KEY")
+    found = failed_examples(store, result.study, models, result.best, 2, planner.secrets)
     assert len(found) == 2 and all(each.score == 0 for each in found)
-    assert found[0].outputs == {"find": "no, ***", "answer": "no, ***"} and found[0].given["gold"] == "yes"
-    assert made.outlook is not None and [each.given for each in made.outlook.failures(result.best, 9)] != []
+    assert found[0].outputs == dict.fromkeys(("find", "answer"), "no, ***, ***") and found[0].given["gold"] == "yes"
+    assert made.outlook is not None and [each.given for each in made.outlook.failures(result.best, 9, ())] != []
 
 
 def test_sharing_examples_needs_an_llm_to_share_them_with(monkeypatch: pytest.MonkeyPatch) -> None:
