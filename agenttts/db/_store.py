@@ -108,7 +108,8 @@ class Store:
         return Overview(self._engine)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, once all that was paid for is kept."""
+        self.samples.close()
         self._engine.dispose()
 
     # Studies
