@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 from agenttts.db import _schema as t
 from agenttts.db._beside import AddCall, ClaimCall, ReadCall, ReleaseCall, SampleCall, SamplesBeside
 from agenttts.db._engine import read, translated, write
-from agenttts.llm.samples import AtOnce, AwaitedSamples, Held, Sample, Spend, StoredPrompt
+from agenttts.llm.samples import AwaitedSamples, Held, ImmediateSamples, Sample, Spend, StoredPrompt
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
 _READ = (
@@ -33,6 +33,8 @@ _READ = (
 )
 _RELEASE = delete(t.claims).where(t.claims.c.key == bindparam("wanted"), t.claims.c.owner == bindparam("claimant"))
 _CHARGE = insert(t.purchases)
+_AT_ONCE = 500
+"""Keys that one statement names; SQLite's limit is about twice as many where it is old."""
 
 # Claims expire by the database's clock: those of the machines that share it may differ. Seconds since the epoch.
 NOW = {
@@ -63,7 +65,7 @@ class SampleTable:
     def beside(self) -> AwaitedSamples:
         """See `SharedSamples`."""
         in_memory = isinstance(self._engine.pool, StaticPool)  # one connection, which threads cannot share
-        return AtOnce(self) if in_memory else SamplesBeside(self.together)
+        return ImmediateSamples(self) if in_memory else SamplesBeside(self.together)
 
     def close(self) -> None:
         """Wait for what was asked beside the event loop."""
@@ -141,8 +143,10 @@ def _held(connection: Connection, wanted: Mapping[str, int]) -> dict[str, Held]:
     rows: dict[str, list[Any]] = {key: [] for key in wanted}
     for limit in set(wanted.values()) - {0}:
         keys = [key for key, most in wanted.items() if most == limit]
-        for row in connection.execute(_READ, {"wanted": keys, "limit": limit}):
-            rows[row[0]].append(row)
+        for start in range(0, len(keys), _AT_ONCE):
+            some = {"wanted": keys[start : start + _AT_ONCE], "limit": limit}
+            for row in connection.execute(_READ, some):
+                rows[row[0]].append(row)
     return {key: _whole(rows[key], limit) for key, limit in wanted.items()}
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from agenttts.llm.samples import AtOnce, AwaitedSamples, Held, Sample, SampleStore, SharedSamples, Spend, StoredPrompt
+from agenttts.llm.samples import (
+    AwaitedSamples,
+    Held,
+    ImmediateSamples,
+    Sample,
+    SampleStore,
+    SharedSamples,
+    Spend,
+    StoredPrompt,
+)
 
 
 class MemorySamples:
@@ -53,7 +62,7 @@ class MemorySamples:
             kept.setdefault(position, sample)
 
 
-class CopiedSamples(AtOnce):
+class CopiedSamples(ImmediateSamples):
     """A copy of what is read of another store's samples, until it is sealed: then it gives no others.
 
     Args:
@@ -81,4 +90,4 @@ def awaited(samples: SampleStore | AwaitedSamples) -> AwaitedSamples:
     """Samples as a pool asks for them."""
     if isinstance(samples, AwaitedSamples):
         return samples
-    return samples.beside if isinstance(samples, SharedSamples) else AtOnce(samples)
+    return samples.beside if isinstance(samples, SharedSamples) else ImmediateSamples(samples)

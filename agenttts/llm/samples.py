@@ -168,7 +168,7 @@ class SharedSamples(Protocol):
         ...
 
 
-class AtOnce(AwaitedSamples):
+class ImmediateSamples(AwaitedSamples):
     """A store that answers at once.
 
     Args:

@@ -57,13 +57,11 @@ async def test_what_was_answered_is_kept_though_who_asked_is_gone(any_store: Sto
     pool = SamplePool(any_store.samples)
     answered = asyncio.Event()
 
-    class Telling(ScriptedClient):
-        async def complete(self, *given: object, **also: object) -> object:  # type: ignore[override]
-            bought = await super().complete(*given, **also)  # type: ignore[arg-type]
-            answered.set()
-            return bought
+    def reply(model: Model, messages: object, position: int) -> str:
+        answered.set()
+        return "paid for"
 
-    asked = Telling(lambda model, messages, position: "paid for")
+    asked = ScriptedClient(reply)
     drawing = asyncio.create_task(pool.draw(asked, MODEL, [{"role": "user", "content": "a"}], Sampling(), 1))
     await answered.wait()
     drawing.cancel()
