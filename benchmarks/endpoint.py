@@ -19,8 +19,8 @@ MODEL = "simulated"
 class _Endpoint(asyncio.Protocol):
     """One connection of a client that keeps it open."""
 
-    def __init__(self, delay_s: float, text: str) -> None:
-        self._delay_s, self._text = delay_s, text
+    def __init__(self, delay_s: float, model: str, text: str) -> None:
+        self._delay_s, self._model, self._text = delay_s, model, text
         self._heard = b""
 
     def connection_made(self, transport: Any) -> None:
@@ -46,7 +46,7 @@ class _Endpoint(asyncio.Protocol):
     def _answer(self, asked: bytes) -> None:
         if self._transport.is_closing():
             return
-        body = json.dumps(self._completion(json.loads(asked)) if asked else _LISTING).encode()
+        body = json.dumps(self._completion(json.loads(asked)) if asked else self._listing()).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self._transport.write(head.encode() + body)
 
@@ -54,10 +54,11 @@ class _Endpoint(asyncio.Protocol):
         n, message = asked.get("n", 1), {"role": "assistant", "content": self._text}
         choices = [{"index": i, "finish_reason": "stop", "message": message} for i in range(n)]
         usage = {"prompt_tokens": 60, "completion_tokens": 24 * n, "total_tokens": 60 + 24 * n}
-        return {"id": "x", "object": "chat.completion", "model": MODEL, "choices": choices, "usage": usage}
+        return {"id": "x", "object": "chat.completion", "model": self._model, "choices": choices, "usage": usage}
 
-
-_LISTING = {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "nobody"}]}
+    def _listing(self) -> dict[str, Any]:
+        data = [{"id": self._model, "object": "model", "created": 0, "owned_by": "nobody"}]
+        return {"object": "list", "data": data}
 
 
 class _Wire:
@@ -106,9 +107,9 @@ def _process(served: Any) -> Iterator[int]:
 
 
 @contextmanager
-def endpoint(delay_s: float, text: str = "the answer is 42") -> Iterator[str]:
+def endpoint(delay_s: float, *, model: str = MODEL, text: str = "the answer is 42") -> Iterator[str]:
     """The base URL of an endpoint that gives this text after so many seconds, whatever it is asked."""
-    with _process((delay_s, text)) as port:
+    with _process((delay_s, model, text)) as port:
         yield f"http://127.0.0.1:{port}/v1"
 
 

@@ -86,7 +86,8 @@ def engine(arguments: argparse.Namespace, urls: Mapping[str, str]) -> None:
     """The live environment against others on one server."""
     command = [sys.executable, str(HERE / "engine.py"), "--url", urls[ENGINE_MODEL], "--model", ENGINE_MODEL,
                "--tokenizer", str(arguments.weights / ENGINE_MODEL), "--prompts", str(arguments.prompts),
-               "--out", str(arguments.out / "engine_vllm")]  # fmt: skip
+               "--samples", *map(str, arguments.samples), "--runs", str(arguments.runs),
+               "--seconds", str(arguments.seconds), "--out", str(arguments.out / "engine_vllm")]  # fmt: skip
     subprocess.run(command, timeout=arguments.limit, check=True)
 
 
@@ -175,6 +176,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the figures")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--prompts", type=int, default=128, help="prompts of engine.py")
+    parser.add_argument("--samples", type=int, nargs="+", default=[1, 8, 32], help="S of engine.py")
+    parser.add_argument("--runs", type=int, default=5, help="rounds of engine.py")
+    parser.add_argument("--seconds", type=float, default=8, help="load of each run of engine.py")
     parser.add_argument("--limit", type=float, default=300, help="most seconds of a part")
     parser.add_argument("--pretend", metavar="COUNTxGIB", help="rehearse without a GPU (not the part search)")
     arguments = parser.parse_args()

@@ -65,7 +65,7 @@ SampleCall = ReadCall | ClaimCall | ReleaseCall | AddCall
 _Answer = asyncio.Future[Any]
 
 
-class _Question(NamedTuple):
+class _WaitingCall(NamedTuple):
     """A call, and who waits for what it returns."""
 
     call: SampleCall
@@ -89,7 +89,7 @@ class SamplesBeside(AwaitedSamples):
         self._together = together
         self._thread: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
-        self._waiting: list[_Question] = []
+        self._waiting: list[_WaitingCall] = []
         self._at_work = False
 
     async def read(self, key: str, limit: int) -> Held:
@@ -101,7 +101,7 @@ class SamplesBeside(AwaitedSamples):
         return held
 
     def release(self, key: str, owner: str) -> None:
-        self._ask(_Question(ReleaseCall(key, owner), None))
+        self._ask(_WaitingCall(ReleaseCall(key, owner), None))
 
     async def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
@@ -116,10 +116,10 @@ class SamplesBeside(AwaitedSamples):
 
     def _answer(self, call: SampleCall) -> _Answer:
         answer: _Answer = asyncio.get_running_loop().create_future()
-        self._ask(_Question(call, answer))
+        self._ask(_WaitingCall(call, answer))
         return answer
 
-    def _ask(self, asked: _Question) -> None:
+    def _ask(self, asked: _WaitingCall) -> None:
         with self._lock:
             self._waiting.append(asked)
             if self._at_work:
@@ -144,11 +144,11 @@ class SamplesBeside(AwaitedSamples):
         # One of them is at fault: the others are not to be lost with it.
         return [self._made([call])[0] for call in calls]
 
-    def _next(self) -> list[_Question]:
+    def _next(self) -> list[_WaitingCall]:
         """Calls of different keys, those first that were asked first."""
-        batch: dict[str, _Question] = {}
+        batch: dict[str, _WaitingCall] = {}
         with self._lock:
-            later: list[_Question] = []
+            later: list[_WaitingCall] = []
             for asked in self._waiting:
                 if not asked.wanted:
                     continue
@@ -161,7 +161,7 @@ class SamplesBeside(AwaitedSamples):
         return list(batch.values())
 
 
-def _tell(batch: Sequence[_Question], answers: Sequence[Any]) -> None:
+def _tell(batch: Sequence[_WaitingCall], answers: Sequence[Any]) -> None:
     """Give everybody the answer, in the loop in which it is waited for."""
     lost = [found for asked, found in zip(batch, answers, strict=True) if not asked.answer and _is_error(found)]
     if lost:
