@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import add, attrgetter, sub
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from agenttts.pipeline.operator import TokenLogprobs
@@ -37,11 +38,12 @@ class Spend:
     """Wall-clock seconds."""
 
     def __add__(self, other: Spend) -> Spend:
-        return Spend(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Spend)})
+        values = map(add, _amounts(self), _amounts(other))
+        return Spend(**dict(zip(_AMOUNTS, values, strict=True)))
 
     def __sub__(self, part: Spend) -> Spend:
         """What is left of it without a part of it."""
-        return Spend(**{f.name: getattr(self, f.name) - getattr(part, f.name) for f in fields(Spend)})
+        return Spend(**dict(zip(_AMOUNTS, map(sub, _amounts(self), _amounts(part)), strict=True)))
 
     @property
     def tokens(self) -> int:
@@ -52,6 +54,11 @@ class Spend:
     def reused_tokens(self) -> int:
         """Tokens that the sample pool saved."""
         return self.reused_prompt_tokens + self.reused_completion_tokens
+
+
+_AMOUNTS = tuple(each.name for each in fields(Spend))
+_amounts = attrgetter(*_AMOUNTS)
+"""Read once, and quickly: every draw is added up several times."""
 
 
 @dataclass(frozen=True)
