@@ -15,10 +15,10 @@ most 64 requests in flight and an empty sample pool:
 
 The environment and the loop take turns (A B A B), `--runs` times, each with as many prompts as take
 the environment `--seconds`; shown are medians with their intervals (`repeated.py`), and the ratio of each round.
-The others run once, on `--prompts` prompts. Prompts and sampling are the same for all; vLLM's client sends no seeds. On vLLM each
-contender has a cache salt, so none finds its prompts cached by another. CPU seconds and peak memory are the
-contender's; vLLM's client cannot be measured inside, so its imports count. Tokens are samples times the mean length
-that `loop singly` was told by the server, since llama.cpp's usage counts one choice only.
+The others run once, on `--prompts` prompts. Prompts and sampling are the same for all; vLLM's client sends no
+seeds. On vLLM each contender has a cache salt, so none finds its prompts cached by another. CPU seconds and peak
+memory are the contender's; vLLM's client cannot be measured inside, so its imports count. Tokens are samples times
+the mean length that `loop singly` was told by the server, since llama.cpp's usage counts one choice only.
 """
 
 from __future__ import annotations
