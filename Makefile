@@ -10,7 +10,7 @@ example: .venv/examples
 	$(BIN)/python examples/smollm.py
 
 test: .venv/dev check
-	$(BIN)/pytest -n auto --dist worksteal
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal  # a process for each core, and no more threads
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """What a choice of operators brings over models and samples alone, where the best of both is known. No model runs.
 
-    python benchmarks/operator_worlds.py --seeds 3 --trials 10 > benchmarks/results/operator_worlds.md
+    python benchmarks/operator_worlds.py --seeds 3 --trials 10 --jobs 2 > benchmarks/results/operator_worlds.md
 
 The problems are synthetic (`environments.synthetic_operators`): four families, three budgets. First what there is to
 gain: the expected score of the best allocation with operators, less that without. Then what methods find of it: the
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from problems import OPERATOR_BUDGETS, Problem, operators
@@ -41,16 +42,13 @@ def interval(values: Sequence[float] | np.ndarray) -> str:
     return f"{array.mean():+.3f} ± {half:.3f}"
 
 
-async def found(family: str, budget: float, seeds: int, trials: int) -> list[list[float]]:
-    """For each problem: the best score without operators and with them, then what each method finds of the two."""
-    rows = []
-    for seed in range(seeds):
-        alone, chosen = (operators(family, seed, budget, chosen=chosen) for chosen in (False, True))
-        scores = [alone.optimum, chosen.optimum]
-        for method in METHODS:
-            scores += [await recommended(each, method, trials) for each in (alone, chosen)]
-        rows.append(scores)
-    return rows
+def found(family: str, budget: float, seed: int, trials: int) -> list[float]:
+    """The best score without operators and with them, then what each method finds of the two."""
+    alone, chosen = (operators(family, seed, budget, chosen=chosen) for chosen in (False, True))
+    scores = [alone.optimum, chosen.optimum]
+    for method in METHODS:
+        scores += [asyncio.run(recommended(each, method, trials)) for each in (alone, chosen)]
+    return scores
 
 
 def line(family: str, budget: str, rows: Sequence[Sequence[float]]) -> str:
@@ -62,26 +60,31 @@ def line(family: str, budget: str, rows: Sequence[Sequence[float]]) -> str:
     return "| " + " | ".join([family, budget, *cells]) + " |"
 
 
-async def main() -> None:
+def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="problems of each family")
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--families", nargs="+", default=list(OPERATOR_FAMILIES), choices=list(OPERATOR_FAMILIES))
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args()
     print("# Operators where the best is known\n\nSynthetic problems; no model runs.")
     print(f"{asked.seeds} problems of each family, {asked.trials} trials a search.\n")
     heads = [head for method in METHODS for head in (f"{method} finds", "more than without")]
     heads = ["family", "TFLOP per query", "best without operators", "there is to gain", *heads]
-    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    for family in asked.families:
-        everything: list[list[float]] = []
-        for budget in OPERATOR_BUDGETS:
-            rows = await found(family, budget, asked.seeds, asked.trials)
-            print(line(family, f"{budget / 1e6:g}", rows), flush=True)
-            everything += rows
-        print(line(family, "all three", everything), flush=True)
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|", flush=True)
+    problems = [(family, budget, seed) for family in asked.families for budget in OPERATOR_BUDGETS
+                for seed in range(asked.seeds)]  # fmt: skip
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        rows = pool.map(found, *zip(*problems, strict=True), [asked.trials] * len(problems))
+        for family in asked.families:
+            everything: list[list[float]] = []
+            for budget in OPERATOR_BUDGETS:
+                some = [next(rows) for _ in range(asked.seeds)]
+                print(line(family, f"{budget / 1e6:g}", some), flush=True)
+                everything += some
+            print(line(family, "all three", everything), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -1,6 +1,6 @@
 """What a choice of operators brings over models and numbers of samples alone, on minihop's recorded samples.
 
-    python benchmarks/operators.py --seeds 3 --trials 40 > benchmarks/results/operators.md
+    python benchmarks/operators.py --seeds 3 --trials 40 --jobs 6 > benchmarks/results/operators.md
 
 The samples are real, of the tiny models of minihop; no model runs. At each budget, first what there is to gain: the
 best allocation of models and samples, and the best that may also choose an operator of `minihop-operators` (early
@@ -16,7 +16,9 @@ import argparse
 import asyncio
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -26,8 +28,10 @@ from agenttts.searching import SearchResult
 from agenttts.space.allocation import Allocation
 
 BUDGETS = (300, 500, 700, 1000, 2000)
-COUNTS = (1, 2, 3, 5, 8, 14, 24)
+COUNTS = (1, 2, 4, 8, 16)
 """Numbers of samples among which the best is looked for."""
+PART = 20
+"""Allocations that a process scores at a time."""
 SPACES = {False: "minihop-recorded", True: "minihop-operators-recorded"}
 
 
@@ -46,14 +50,24 @@ def on_grid(pipeline: Pipeline) -> Pipeline:
     return replace(pipeline, subtasks=tuple(stages))
 
 
-async def landscape(*, operators: bool) -> tuple[list[Allocation], np.ndarray, np.ndarray]:
+def landscape(pool: Executor, *, operators: bool) -> tuple[list[Allocation], np.ndarray, np.ndarray]:
     """Allocations within the largest budget, their costs, and their scores on every example."""
-    environment = live(operators=operators)
-    examples = [*environment.examples, *environment.held_out]
-    space = at.SearchSpace(on_grid(environment.pipeline), at.cost_model("flops"), BUDGETS[-1])
+    space = at.SearchSpace(on_grid(live(operators=operators).pipeline), at.cost_model("flops"), BUDGETS[-1])
     allocations = list(space.enumerate())
-    scores = [[each.score for each in (await environment.evaluate(one, examples)).results] for one in allocations]
+    parts = [allocations[start : start + PART] for start in range(0, len(allocations), PART)]
+    scores = [row for rows in pool.map(partial(scored, operators), parts) for row in rows]
     return allocations, np.array([space.cost(one) for one in allocations]), np.array(scores)
+
+
+def scored(operators: bool, allocations: Sequence[Allocation]) -> list[list[float]]:
+    """Their scores on every example."""
+
+    async def scores() -> list[list[float]]:
+        environment = live(operators=operators)
+        examples = [*environment.examples, *environment.held_out]
+        return [[each.score for each in (await environment.evaluate(one, examples)).results] for one in allocations]
+
+    return asyncio.run(scores())
 
 
 def best_on_halves(costs: np.ndarray, scores: np.ndarray, budget: float) -> tuple[np.ndarray, list[int]]:
@@ -67,17 +81,20 @@ def best_on_halves(costs: np.ndarray, scores: np.ndarray, budget: float) -> tupl
     return found, list(dict.fromkeys(chosen))
 
 
-async def print_best() -> None:
-    plain, rich = [await landscape(operators=operators) for operators in SPACES]
+def print_best(pool: Executor) -> None:
     print("## What there is to gain\n")
     print(
         "| MFLOP per query | models and samples | with operators | gain | best with operators |\n|---|---|---|---|---|"
     )
+    plain, rich = [landscape(pool, operators=operators) for operators in SPACES]
     for budget in BUDGETS:
         before, _ = best_on_halves(*plain[1:], budget)
         after, chosen = best_on_halves(*rich[1:], budget)
         names = "; ".join(str(rich[0][each]) for each in chosen)
-        print(f"| {budget:,} | {before.mean():.3f} | {after.mean():.3f} | {gained(after - before)} | {names} |")
+        print(
+            f"| {budget:,} | {before.mean():.3f} | {after.mean():.3f} | {gained(after - before)} | {names} |",
+            flush=True,
+        )
 
 
 def gained(differences: Sequence[float] | np.ndarray) -> str:
@@ -111,8 +128,13 @@ VARIANTS = {
 }
 
 
-async def print_rows(budget: float, seeds: int, trials: int) -> None:
+def found_rows(budget: float, seeds: int, trials: int) -> list[str]:
+    return asyncio.run(compared(budget, seeds, trials))
+
+
+async def compared(budget: float, seeds: int, trials: int) -> list[str]:
     first: list[dict[str, float]] = []
+    rows = []
     for name, options in VARIANTS.items():
         results = [await searched(budget, seed, trials, **options) for seed in range(seeds)]
         scores = [held_out(each) for each in results]
@@ -124,23 +146,29 @@ async def print_rows(budget: float, seeds: int, trials: int) -> None:
         free = np.mean([len(each.archive.untried) for each in results])
         chosen = "; ".join(dict.fromkeys(str(each.best.allocation) for each in results))
         gain = "" if scores is first else gained(gains)
-        print(f"| {budget:,} | {name} | {score:.3f} | {gain} | {tokens:,.0f} | {free:.0f} | {chosen} |", flush=True)
+        rows.append(f"| {budget:,} | {name} | {score:.3f} | {gain} | {tokens:,.0f} | {free:.0f} | {chosen} |")
+    return rows
 
 
-async def main() -> None:
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=1, help="processes; the budgets are shared out among them")
     asked = parser.parse_args()
     print("# Operators on minihop\n\nRecorded samples of real models; no model runs.\n")
-    await print_best()
-    print("\n## What is found\n")
-    print(f"{asked.seeds} seeds of {asked.trials} trials each; scores on 300 held-out examples, means over seeds.\n")
-    print("| MFLOP per query | searched | held out | gain | tokens | counterfactual trials | found |")
-    print("|---|---|---|---|---|---|---|")
-    for budget in BUDGETS:
-        await print_rows(budget, asked.seeds, asked.trials)
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        found = [pool.submit(found_rows, budget, asked.seeds, asked.trials) for budget in BUDGETS]
+        print_best(pool)
+        print("\n## What is found\n")
+        print(
+            f"{asked.seeds} seeds of {asked.trials} trials each; scores on 300 held-out examples, means over seeds.\n"
+        )
+        print("| MFLOP per query | searched | held out | gain | tokens | counterfactual trials | found |")
+        print("|---|---|---|---|---|---|---|")
+        for each in found:
+            print(*each.result(), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

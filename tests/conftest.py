@@ -17,6 +17,7 @@ from agenttts.space import SearchSpace
 from agenttts.space.cost import FlopsCost
 from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint
+from tests.forked import Forks
 from tests.postgresql import PostgreSQL, find_programs
 
 # The machine that runs the tests may be busy: a slow example is no failure.
@@ -62,6 +63,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store(str(tmp_path / "store.db"))
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Where short commands are run."""
+    running = Forks()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

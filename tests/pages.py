@@ -10,13 +10,14 @@ The fence says what happens to a block:
 There are no others. Blocks that are not run are in `NOT_RUN`, with the reason; those that need what a machine may lack
 are in `NEEDS`. Every command of all of them, and of the text, is parsed.
 
-Two things differ from what a reader does: a page's ports are exchanged for free ones, and `make` works in a clone in
-small (`tests/reader.py`) that takes the packages as installed.
+Three things differ from what a reader does: a page's ports are exchanged for free ones, `make` works in a clone in
+small (`tests/reader.py`) that takes the packages as installed, and what ends by itself is forked (`tests/forked.py`).
 """
 
 from __future__ import annotations
 
 import io
+import os
 import random
 import re
 import runpy
@@ -30,7 +31,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from itertools import dropwhile, groupby
-from os import getpid, killpg
 from pathlib import Path
 from shutil import which
 from string import Template
@@ -39,6 +39,8 @@ from typing import IO, NamedTuple
 from agenttts._util.extras import installed
 from agenttts.environments.tasks.chatdev.sandbox import require_sandbox
 from agenttts.errors import ConfigError
+from tests import forked
+from tests.forked import Forks
 from tests.postgresql import find_programs
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +80,9 @@ agenttts() {{ {shlex.quote(sys.executable)} -c 'from agenttts.cli import main; m
 python() {{ {shlex.quote(sys.executable)} "$@"; }}
 make() (cd clone && PATH=/usr/bin:/bin command make -o .venv/local -o .venv/dev "$@")
 """
+_FORKED = f"""
+agenttts() {{ {shlex.quote(sys.executable)} -I -S {shlex.quote(forked.__file__)} "$FORKS" "$@"; }}
+"""
 _RUN_S, _START_S, _END_S = 900.0, 180.0, 120.0  # many times what they take: the machine may be busy
 _VARYING = re.compile(r"[\w.-]+ x\d+|\d[\d.,]* (?:s|min|h)\b|\d[\d.,]*")
 """A choice, a time, a number."""
@@ -108,11 +113,12 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in _FENCE.findall(page.read_text())]
 
 
-def follow(page: Path, hosts: Mapping[str, str] | None = None) -> list[str]:
+def follow(page: Path, forks: Forks, hosts: Mapping[str, str] | None = None) -> list[str]:
     """Do in the current folder what a page says; AssertionError where it prints something else than the page.
 
     Args:
         page: The page.
+        forks: Who runs its commands.
         hosts: What stands for servers that it names, as both are written in a URL.
 
     Returns:
@@ -134,7 +140,7 @@ def follow(page: Path, hosts: Mapping[str, str] | None = None) -> list[str]:
             elif block.title == UNTIL:
                 running.enter_context(_running(block.code))
             else:
-                printed = _run(block.code)
+                printed = _run(block.code, forks)
     assert not differing, "\n".join([f"{page.name} does not show what its commands print:", *differing])
     return lacking
 
@@ -142,7 +148,7 @@ def follow(page: Path, hosts: Mapping[str, str] | None = None) -> list[str]:
 def _elsewhere(page: Sequence[Block]) -> list[Block]:
     """The blocks of a page, each port that it serves on exchanged for a free one."""
     served = dict.fromkeys(port for block in page if block.title == UNTIL for port in _PORT.findall(block.code))
-    bases = random.Random(getpid()).sample(range(20_000, 32_000, _ROOM), 1_200)  # no outgoing connection gets these
+    bases = random.Random(os.getpid()).sample(range(20_000, 32_000, _ROOM), 1_200)  # no outgoing connection gets these
     free = (base for base in bases if not any(_listens(base + place) for place in range(_ROOM)))
     moved = {port: str(next(free)) for port in served}
     return [block._replace(code=re.sub(r"\b\d+\b", lambda n: moved.get(n[0], n[0]), block.code)) for block in page]
@@ -163,8 +169,9 @@ def _run_python(code: str, file: Path) -> str:
     return printed.getvalue()
 
 
-def _run(code: str) -> str:
-    done = subprocess.run(["bash", "-c", _SHELL + code], capture_output=True, text=True, timeout=_RUN_S)
+def _run(code: str, forks: Forks) -> str:
+    command, known = ["bash", "-c", _SHELL + _FORKED + code], {**os.environ, "FORKS": forks.socket}
+    done = subprocess.run(command, env=known, capture_output=True, text=True, timeout=_RUN_S)
     assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -181,12 +188,12 @@ def _running(code: str) -> Iterator[None]:
                 assert process.poll() is None and time.monotonic() < deadline, f"{code}\n{_read(log)}"
                 time.sleep(0.1)
             yield
-            killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             process.wait(_END_S)
             assert "Traceback" not in _read(log), f"{code}\n{_read(log)}"
         finally:
             with suppress(ProcessLookupError):  # what bash starts with & takes no interrupt
-                killpg(process.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -24,6 +24,7 @@ import typer
 import agenttts
 from agenttts.cli.app import app
 from tests.endpoint import FakeEndpoint
+from tests.forked import Forks
 from tests.llm.providers import HOSTS, KEY, SHAPES, Provider
 from tests.pages import DOCS, NOT_RUN, PAGES, README, ROOT, UNTIL, blocks, commands, follow
 from tests.postgresql import find_programs
@@ -91,12 +92,12 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     [pytest.param(each, id=each[-1].stem, marks=[pytest.mark.slow] * (each[-1].stem in LONG)) for each in COURSES],
 )
 def test_pages_work_from_top_to_bottom(
-    course: list[Path], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    course: list[Path], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, forks: Forks
 ) -> None:
     if any("POSTGRESQL_URL" in page.read_text() for page in course) and find_programs() is not None:
         monkeypatch.setenv("POSTGRESQL_URL", request.getfixturevalue("postgresql").new_schema())
     hosts = request.getfixturevalue("providers") if GUIDES / "providers.md" in course else {}
-    lacking = [what for page in course for what in follow(page, hosts)]
+    lacking = [what for page in course for what in follow(page, forks, hosts)]
     if lacking:
         pytest.skip(f"all was run but what needs {', '.join(dict.fromkeys(lacking))}")
 

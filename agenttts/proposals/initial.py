@@ -7,13 +7,13 @@ the sum) keeps the largest models elsewhere; and where the budget does not allow
 at a time, the dearest first, instead of all to the smallest. Duplicates are dropped.
 
 Where a subtask lists several operators or values of an option, each but the first gets one trial more, at the same
-equal budget.
+equal budget: of the largest model that leaves the other subtasks theirs, as what a subtask does well is not seen behind
+one that fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from agenttts.pipeline import Subtask
 from agenttts.space import SearchSpace
@@ -35,13 +35,21 @@ def initial_allocations(space: SearchSpace) -> list[Allocation]:
 
 
 def _by_way(space: SearchSpace, subtask: Subtask) -> Iterator[Allocation]:
-    """For every further operator or value of an option, the largest model that can have enough samples with it."""
+    """For every further operator or value of an option, a model that can have enough samples with it.
+
+    The largest one beside which the other subtasks run their largest model; the largest one where there is none.
+    """
     single = [pairing for pairing in subtask.pairings if pairing.departures == 1]
     by_size = sorted(single, key=lambda pairing: -subtask.sizes[pairing.model.name])
     for way in dict.fromkeys((pairing.operator_name, pairing.options_name) for pairing in single):
         same = (each for each in by_size if (each.operator_name, each.options_name) == way)
-        tried = (_equal_budget(space, subtask, each.name) for each in same)
-        yield from islice((allocation for allocation in tried if allocation is not None), 1)
+        tried = [each for pairing in same if (each := _equal_budget(space, subtask, pairing.name)) is not None]
+        yield from sorted(tried, key=lambda each: _stepped_down(space, each, subtask.name))[:1]
+
+
+def _stepped_down(space: SearchSpace, allocation: Allocation, fixed: str) -> bool:
+    """Whether another subtask has less than its largest model once."""
+    return any(choice != space.largest_once[name] for name, choice in allocation.items() if name != fixed)
 
 
 def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocation | None:

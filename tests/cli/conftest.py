@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.endpoint import FakeEndpoint
+from tests.forked import Forks
 
 SEARCH = "search mine.py:environment --budget 100 --trials 5 --method random"
 
@@ -32,24 +33,23 @@ environment = at.LiveEnvironment(pipeline, rows[:5], held_out=rows[5:])
 class Shell:
     """Runs `agenttts` in an empty folder without any key."""
 
-    def __init__(self, folder: Path, endpoint: FakeEndpoint) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, endpoint: FakeEndpoint, forks: Forks) -> None:
+        self.folder, self._forks = folder, forks
         (folder / "mine.py").write_text(PIPELINE.format(url=endpoint.url))
 
     def start(self, command: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command."""
-        variables = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "AGENTTTS_"))}
         return subprocess.Popen(
             [sys.executable, "-c", "from agenttts.cli import main; main()", *shlex.split(command)],
-            text=True, cwd=self.folder, env=variables | options.pop("variables", {}),
+            text=True, cwd=self.folder, env=_keyless() | options.pop("variables", {}),
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )  # fmt: skip
 
     def __call__(self, command: str, code: int = 0, **variables: str) -> str:
         """Run a command; what it printed, or for another code the error, which must stand alone in one line."""
-        with self.start(command, variables=variables) as process:
-            out, err = process.communicate(timeout=120)
-        assert process.returncode == code, out + err
+        done = self._forks.run(shlex.split(command), str(self.folder), _keyless() | variables)
+        out, err = done.stdout, done.stderr
+        assert done.returncode == code, out + err
         assert "Traceback" not in err
         if code:
             assert out == "" and err.startswith("error: ") and err.count("\n") == 1
@@ -64,7 +64,11 @@ class Shell:
         return {path.name for path in self.folder.iterdir()} - {"mine.py", "__pycache__"}
 
 
+def _keyless() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "AGENTTTS_"))}
+
+
 @pytest.fixture
-def shell(tmp_path: Path, endpoint: FakeEndpoint) -> Shell:
+def shell(tmp_path: Path, endpoint: FakeEndpoint, forks: Forks) -> Shell:
     endpoint.reply = lambda messages, seed: "text" if seed % 3 else "other"
-    return Shell(tmp_path, endpoint)
+    return Shell(tmp_path, endpoint, forks)

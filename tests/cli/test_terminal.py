@@ -37,7 +37,7 @@ def read(master: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80])
 def test_a_search_and_its_lists_fit_the_terminal(shell: Shell, endpoint: FakeEndpoint, width: int) -> None:
     endpoint.delay_s = 0.02
     lines = in_terminal(shell, f"{SEARCH} --study {NAME}", width)

@@ -12,11 +12,16 @@ from agenttts.space.allocation import Allocation
 from tests.environments.test_minihop import both
 
 ALLOCATIONS = [
-    both(("xs", 1), ("xs", 1)),
     both(("xs", 41), ("m", 1)),
-    both(("s", 3), ("m", 3)),
-    both(("m", 2), ("l", 4)),
-    both(("l", 1), ("l", 32)),
+    *(
+        pytest.param(each, marks=pytest.mark.slow)
+        for each in (
+            both(("xs", 1), ("xs", 1)),
+            both(("s", 3), ("m", 3)),
+            both(("m", 2), ("l", 4)),
+            both(("l", 1), ("l", 32)),
+        )
+    ),
 ]
 
 
