@@ -211,6 +211,8 @@ def prefix_cache(url: str) -> tuple[float, float] | None:
 def compare(arguments: argparse.Namespace, url: str) -> list[dict[str, Any]]:
     """Every contender at every S, one row a run."""
     first = in_a_process(arguments, url, "loop singly", 1, arguments.prompts)  # a server's first requests are slow
+    if not first:
+        raise SystemExit("error: the loop alone got no answers; the line above says why")
     length, rows = first["usage_completion_tokens"] / first["samples"], []
     for samples in arguments.samples:
         loop = "loop" if samples > 1 else "loop singly"
@@ -236,7 +238,10 @@ def enough(arguments: argparse.Namespace, url: str, samples: int) -> int:
     prompts, lasted = arguments.prompts, 0.0
     while lasted < arguments.seconds / 4:  # a short run says little of the rate
         prompts *= 3 if lasted else 1
-        lasted = in_a_process(arguments, url, "environment", samples, prompts)["seconds"]
+        probe = in_a_process(arguments, url, "environment", samples, prompts)
+        if not probe:
+            raise SystemExit("error: the environment got no answers; the line above says why")
+        lasted = probe["seconds"]
     return max(math.ceil(1.1 * prompts * arguments.seconds / lasted), prompts)
 
 

@@ -25,7 +25,7 @@ from agenttts.errors import StoreError
 from agenttts.llm.samples import AwaitedSamples, Held, Sample, Spend, StoredPrompt
 
 _MOST_AT_ONCE = 4_000
-"""Calls of one transaction: with a database that is 20 ms away, some 1,500 new draws a second."""
+"""Calls of one transaction, which takes a dozen round trips: a far database must not bound how much is drawn."""
 _log = logging.getLogger(__name__)
 
 
