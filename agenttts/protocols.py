@@ -7,7 +7,8 @@ of them and gives what has no default. `agenttts.testing` holds the suites that 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
@@ -17,7 +18,7 @@ from agenttts.pipeline import Model, Pipeline
 from agenttts.pipeline.fingerprint import combined, describe, fingerprint
 from agenttts.space import Allocation, Budget, SearchSpace
 from agenttts.study.evaluation import Evaluation
-from agenttts.study.trial import AgentStep, Archive, Proposal
+from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
 
 
 class Environment(ABC):
@@ -130,6 +131,37 @@ class Journal(Protocol):
     def __call__(self, step: AgentStep, /) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailedExample:
+    """An example that a trial scores low on; no key is in it."""
+
+    given: Mapping[str, str]
+    """Its fields, what is asked for among them."""
+    outputs: Mapping[str, str]
+    """Subtask -> what it handed on."""
+    score: float
+    stage_scores: Mapping[str, float]
+    """Of the subtasks that declare a metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What the search that asks has planned, for a searcher that tells somebody of it."""
+
+    trials: int
+    """How many the study is to have in the end."""
+    at_once: int
+    """How many are evaluated side by side."""
+    look: int | None
+    """Examples that a trial sees at a time, more only while it may be the best (`Racing`); None: all at once."""
+    endpoints: Collection[str] = ()
+    """Where the subtasks' models are asked, as far as the environment tells."""
+    failures: Callable[[Trial, int, Sequence[str]], Sequence[FailedExample]] = lambda trial, most, secrets: ()
+    """The examples that a trial scores worst on, at most so many, without the subtasks' keys and these secrets.
+    They are the user's data: who shows them to somebody that the subtasks do not show them to anyway needs the user's
+    consent."""
+
+
 class Searcher(ABC):
     """Decides what to try next.
 
@@ -158,8 +190,12 @@ class Searcher(ABC):
     """Whether it asks an LLM if it is given one."""
     learns: ClassVar[bool] = False
     """Whether it begins with the experience of another study."""
+    explains: bool = False
+    """Whether it says in words, at the end, why a trial is recommended."""
     journal: Journal | None = None
     """Set by the search before the first call."""
+    outlook: Outlook | None = None
+    """Set by the search before the first call; it changes nothing of what is feasible or asked for."""
 
     @property
     def title(self) -> str:
@@ -173,6 +209,13 @@ class Searcher(ABC):
         Infeasible or repeated proposals are the searcher's bug: the loop rejects and records them. No repetition is
         what asks for a tried allocation to see more examples (`Proposal.examples`).
         """
+
+    async def explain(self, archive: Archive, space: SearchSpace, best: Trial) -> None:
+        """Write to the journal why this trial is recommended, in plain words: a step of `EXPLANATION_NODE`.
+
+        Asked for at the end of a search, once for what is recommended, of a method that `explains`.
+        """
+        return None
 
     async def __aenter__(self) -> Self:
         return self

@@ -26,6 +26,8 @@ from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis
 from agenttts.space.allocation import Allocation, Choice
 
 _LIKELY = 0.5
+_MOST_BRIEF = 4
+"""Options of a stage, and dependencies of stages, that a prompt shows."""
 _LEAST_SHARE = 0.01
 """Of the budget: a gain is not divided by a smaller step of the cost."""
 
@@ -82,10 +84,6 @@ class Preference:
     """Probability that the first is really better than the second."""
     upgrades: tuple[Upgrade, ...]
     """Of the options that cost more than the cheapest, by gain per cost, the highest first."""
-
-    def worth(self, option: Option) -> str:
-        """What an option gains per tenth of the budget over the cheapest, in words."""
-        return next((each.worth for each in self.upgrades if each.model == option.model), "the cheapest")
 
     def __str__(self) -> str:
         first, *rest = self.options
@@ -195,41 +193,34 @@ class Evidence:
         """How stages depend on one another."""
         return [f"Stages: {each}." for each in self.interactions]
 
-    def table(self) -> list[str]:
-        """Preferences and saturations side by side, one (subtask, model) a line; empty where there are neither."""
-        if not self.preferences:
-            return [f"Samples: {each}." for each in self.saturations]
-        verdicts = {(each.subtask, each.model): each.verdict for each in self.saturations}
-        rows = [
-            {
-                "subtask": each.subtask,
-                "model": option.model,
-                "best samples that fit": f"x{option.samples}",
-                "expected score with them": f"{option.score:.3f} ± {1.96 * option.sd:.3f}",
-                "gain over the cheapest, per tenth of the budget": each.worth(option),
-                "more samples": verdicts.get((each.subtask, option.model), "not known"),
-            }
-            for each in self.preferences
-            for option in each.options
-        ]
-        empty = {"more samples"} if not verdicts else set[str]()
-        if not any(each.upgrades for each in self.preferences):
-            empty.add("gain over the cheapest, per tenth of the budget")
-        headings = [heading for heading in rows[0] if heading not in empty]
-        sure = [
-            f"{each.subtask}: {each.options[0].model} over {each.options[1].model}, {each.chance:.0%} sure"
-            for each in self.preferences
-            if len(each.options) > 1
-        ]
-        sure += map(str, self.ways)
-        return [
-            "Each model at its best within the budget, the rest as in the best trial:",
-            " | ".join(headings),
-            *(" | ".join(row[heading] for heading in headings) for row in rows),
-            *sure,
-        ]
+    def brief(self) -> list[str]:
+        """What of it a prompt needs: what is decided, one line a stage, and where stages depend on one another."""
+        best, *_ = self.around()
+        decided = [f"{each}." for each in self.hypotheses if each.decided and not self._overruled(each)]
+        stages = [self._stage(each) for each in self.preferences]
+        if not stages:
+            stages = [f"Samples: {each}." for each in self.saturations]
+        elsewhere = [each for each in self.interactions if not self._as_it_is(each)]
+        return [best, *decided, *stages, *map(str, self.ways), *(f"{each}." for each in elsewhere[:_MOST_BRIEF])]
+
+    def _stage(self, preference: Preference) -> str:
+        """A stage's models at their best, the rest as in the best trial, and where samples stop helping the first."""
+        options = ", ".join(f"{Choice.of(o.model, o.samples)} {o.score:.3f}" for o in preference.options[:_MOST_BRIEF])
+        first = preference.options[0]
+        knees = (each.verdict for each in self.saturations if _of(each) == (preference.subtask, first.model))
+        more = [f"{preference.chance:.0%} sure of the first"] * (len(preference.options) > 1)
+        more += [f"more samples of it: {verdict}" for verdict in knees]
+        return "; ".join([f"{preference.subtask}: {options}", *more])
+
+    def _as_it_is(self, one: Interaction) -> bool:
+        """Whether it says of the downstream stage what the best trial has anyway."""
+        return self.incumbent[one.downstream] == Choice.of(one.best.model, one.best.samples)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the store, as JSON gives it back."""
         data: dict[str, Any] = json.loads(json.dumps({**asdict(self), "incumbent": self.incumbent.as_dict()}))
         return data
+
+
+def _of(saturation: Saturation) -> tuple[str, str]:
+    return saturation.subtask, saturation.model

@@ -1,62 +1,62 @@
 """The agent's graph (LangGraph), run once per call of `propose`.
 
-    recall ──> initial ─────────────┐
-       ├─────> reflect ──> propose ─┴─> check ──> end
-       │          │           ^          │ ^ │ faults, and rounds left
-       │          │           └── repair <─┼─┘
-       └──────────┴──────────────────> fill
+    recall ─┬──> initial ───────────────────┐
+            └──> reflect ─┬─> propose ──────┴─> check ──> end
+                          │                     │ ^ │ faults, and repairs left
+                          │           repair <──┼─┘─┘
+                          └──────────> fill <───┘
 
-`recall` turns the archive into a posterior with its evidence; while the paper's initial trials are not all done,
-`initial` proposes the next of them by rule. Otherwise `reflect` writes a new guideline and `propose` asks the planner
-for candidates. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back to the
-planner, a bounded number of times; what is still missing then is filled in by rule (`fill`), and says so. Rules carry
-on as well where the planner fails, and after two rounds in a row that they had to fill; every fourth round it is asked
-again. A guideline of this very round, of a search that was killed, is used and not asked for again. Every node that
-runs is recorded with what did it: the planner at `reflect`, `propose` and `repair`, rules elsewhere.
+`recall` turns the archive into a posterior with its evidence. `reflect` asks the planner, once: it writes a guideline
+and names the candidates that `propose` hands on. An adviser is asked where it may know more than the statistics: at
+the start, when the posterior stalls or the trials come to speak against an insight (`memory.occasion`); in every other
+round rules plan. While the initial trials are not all done, `initial` hands on the next of them: the paper's, of which
+an adviser chooses half. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back,
+once; what is still missing then, or where the adviser fails, is filled in by rule (`fill`), and says so. What was
+answered in this very round, of a search that was killed, is used and not asked for again. Every node that runs is
+recorded with what did it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, zip_longest
 from typing import Any, TypedDict
 
 from agenttts.agent.gathering import gather_evidence
-from agenttts.agent.planner import Insights, Planner, Thought, View
+from agenttts.agent.memory import START, advice, advice_kept, advised, expectations, last_batch, occasion, with_expected
+from agenttts.agent.planner import Adviser, Insights, Planner, RoundPlan, Situation, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
 from agenttts.posterior.insights import representative, weighed_posterior
-from agenttts.proposals.checking import MAX_REPAIRS, Check, Rejected, SoFar, filled
+from agenttts.proposals.checking import Check, Rejected, SoFar, filled
 from agenttts.proposals.initial import initial_allocations
+from agenttts.protocols import Outlook
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
-from agenttts.study.trial import BASELINE, RULES, AgentStep, Archive, Proposal
+from agenttts.study.trial import BASELINE, EXPLANATION_NODE, RULES, AgentStep, Archive, Proposal, Trial
 
-_IN_VAIN, _ASKED_EVERY = 2, 4
-"""Rounds in a row that rules had to fill, after which they carry on; and how often the planner is asked then."""
+_MOST_REPAIRS = 1
 _REJECTED = "the planner's own were rejected or unreadable"
 _FAILED = "as the planner gave no answer"
-_USELESS = f"as the planner gave nothing usable in the last rounds; it is asked again every {_ASKED_EVERY} rounds"
 
 
 class State(TypedDict, total=False):
     """What flows through the graph."""
 
-    initial: list[Allocation]
+    initial: list[Proposal]
     """Initial trials that are still to be tried."""
     view: View
-    guideline: str
+    planner: Planner
+    """Who plans this round."""
+    plan: RoundPlan
+    """Its last one."""
     pending: list[Proposal]
     """Proposals that have not been checked."""
     accepted: list[Proposal]
     rejected: list[Rejected]
     """Everything that was rejected in this run."""
-    thought: Thought
-    """The planner's last one."""
     repairs: int
-    carries_on: str
-    """Why the rules take the place of the planner; empty while they do not."""
 
 
 @dataclass(frozen=True)
@@ -70,48 +70,57 @@ class Agent:
     space: SearchSpace
     count: int
     journal: Callable[[AgentStep], None]
+    outlook: Outlook | None = None
 
     def recall(self, state: State) -> State:
         """The archive as a posterior with its evidence, and which initial trials are left."""
-        design = self._initial_design()
-        # Trials made under other budgets are evidence as well: together there are as many as one design has.
-        own = [trial for trial in self.archive.trials if trial.searcher != BASELINE]
-        missing = max(len(design) - len(own), 0)
-        untried = [a for a in design if a.key not in self.archive.tried]
-        left = untried[max(len(untried) - missing, 0) :]
+        left = self._left(self._design(self._first_advice()))
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)
         summary = f"{trials} trials, {refusals} rejected proposals, {len(left)} initial trials left"
         if scored := len(self.archive.untried):
             summary += f"; {scored} more allocations are scored by the trials' samples"
-        self._record("recall", Thought(summary))
-        state = State(initial=left, accepted=[], rejected=[], repairs=0, carries_on="" if left else self._resting())
-        return state if left else State(**state, view=self._view())
+        self._record("recall", Thought("\n".join([summary, *map(str, last_batch(self.archive))])))
+        state = State(initial=left, accepted=[], rejected=[], repairs=0)
+        return state if left else State(**state, view=self.view())
 
-    def initial(self, state: State) -> State:
-        """The next of the paper's initial trials."""
-        chosen = state["initial"][: self.count]
-        why = (
-            "initial trial: the models of a subtask at one equal budget (Insight 1)"
-            if self.insights.model_preference
-            else "initial trial: drawn at random (Insight 1 is switched off)"
-        )
-        self._record("initial", Thought("\n".join(f"{allocation}" for allocation in chosen)))
-        return State(pending=[Proposal(allocation, why) for allocation in chosen])
+    async def initial(self, state: State) -> State:
+        """The next of the initial trials; before the first of them, an adviser is asked for its half."""
+        left = state["initial"]
+        design = self._initial_design()
+        due = len(design) > 1 and not self._own_trials and not advice(self.archive)
+        if due and isinstance(self.planner, Adviser):
+            situation = Situation(archive=self.archive, space=self.space, insights=self.insights, outlook=self.outlook)
+            plan = await self.planner.begin(situation, design[::2], design[1::2])
+            self._record("reflect", plan.thought._replace(evidence=advice_kept(plan, START)), self.planner.name)
+            left = self._left(self._design(plan))
+        chosen = left[: self.count]
+        self._record("initial", Thought("\n".join(f"{each.allocation}" for each in chosen)))
+        return State(pending=chosen)
 
     async def reflect(self, state: State) -> State:
-        """A new guideline."""
-        if self.archive.guidelines and self.archive.guidelines[-1].round == self.archive.round:
-            return State(guideline=self.archive.guidelines[-1].text)
-        thought = await self.planner.reflect(state["view"])
-        if thought.fault:
-            self._record("reflect, in vain", thought, self.planner.name)
-            return State(guideline="", thought=thought, carries_on=_FAILED if thought.failed else "")
-        self._record("reflect", thought, self.planner.name)
-        return State(guideline=thought.text)
+        """What has been learned, and what is therefore to be tried."""
+        view, planner = state["view"], self.planner
+        if isinstance(planner, Adviser):
+            said = [each for each in advice(self.archive) if each.round == self.archive.round]
+            if said:
+                plans = [advised(each) for each in said]
+                whole = RoundPlan(plans[-1].thought, [each for plan in plans for each in plan.proposals])
+                return State(plan=whole, planner=planner, repairs=len(said) - 1)
+            if not view.occasion:
+                planner = RulePlanner()
+        plan = await planner.plan(view, self.count, SoFar())
+        evidence = advice_kept(plan, view.occasion) if isinstance(planner, Adviser) else plan.thought.evidence
+        if not any(each.round == self.archive.round for each in self.archive.guidelines):
+            kept = with_expected(evidence, self._expected(plan.proposals, view))
+            self._record("reflect", plan.thought._replace(evidence=kept), planner.name)
+        return State(plan=plan, planner=planner)
 
-    async def propose(self, state: State) -> State:
-        """Candidates from the planner."""
-        return await self._plan("propose", state, SoFar())
+    def propose(self, state: State) -> State:
+        """The candidates of the plan."""
+        plan = state["plan"]
+        text = "\n".join(f"{each.allocation}: {each.rationale}" for each in plan.proposals)
+        self._record("propose", Thought(text, self._expected(plan.proposals, state["view"])), state["planner"].name)
+        return State(pending=plan.proposals)
 
     def check(self, state: State) -> State:
         """Let through what is feasible, new and distinct."""
@@ -121,57 +130,96 @@ class Agent:
 
     async def repair(self, state: State) -> State:
         """Hand the reasons back to the planner."""
-        last = state["thought"]
+        last, missing = state["plan"].thought, self.count - len(state["accepted"])
         so_far = SoFar(accepted=state["accepted"], rejected=state["rejected"], reply=last.reply, fault=last.fault)
-        return State(**await self._plan("repair", state, so_far), repairs=state["repairs"] + 1)
+        plan = await state["planner"].plan(state["view"], missing, so_far)
+        if isinstance(state["planner"], Adviser):  # first of all, so that it is not paid for again
+            kept = with_expected(advice_kept(plan, "repair"), self._expected(plan.proposals, state["view"]))
+            self._record("reflect", Thought(plan.thought.text, kept), state["planner"].name)
+        self._record("repair", plan.thought, state["planner"].name)
+        return State(plan=plan, pending=plan.proposals, repairs=state["repairs"] + 1)
 
     async def fill(self, state: State) -> State:
         """What is missing, by rule."""
         missing = self.count - len(state["accepted"])
         so_far = SoFar(accepted=state["accepted"], rejected=state["rejected"])
-        plan = await RulePlanner().propose(state["view"], "", missing, so_far)
-        by_rule = filled(plan.proposals, f"filled in by rule, {state['carries_on'] or _REJECTED}")
-        self._record("fill", Thought("\n".join(str(p.allocation) for p in by_rule), plan.thought.evidence))
-        return State(pending=by_rule, repairs=MAX_REPAIRS + 1)
+        why = _FAILED if state["plan"].thought.failed else _REJECTED
+        by_rule = filled(RulePlanner().choose(state["view"], missing, so_far), f"filled in by rule, {why}")
+        expected = self._expected(by_rule, state["view"])
+        self._record("fill", Thought("\n".join(str(each.allocation) for each in by_rule), expected))
+        return State(pending=by_rule, repairs=_MOST_REPAIRS + 1)
+
+    # Beside the graph
+
+    async def explain(self, adviser: Adviser, best: Trial) -> None:
+        """Why a trial is recommended, in the words of an adviser."""
+        thought = await adviser.explain(self.view(), best)
+        in_vain = thought.failed or not thought.text
+        node = f"{EXPLANATION_NODE}, in vain" if in_vain else EXPLANATION_NODE
+        self._record(node, thought._replace(evidence={"trial": best.number}), adviser.name)
 
     # Where to go next
 
     def after_recall(self, state: State) -> str:
         """`initial` while the initial design is not done."""
-        if state["initial"]:
-            return "initial"
-        return "fill" if state["carries_on"] else "reflect"
+        return "initial" if state["initial"] else "reflect"
 
     def after_reflect(self, state: State) -> str:
         """`propose`, unless the planner failed."""
-        return "fill" if state["carries_on"] else "propose"
+        return "fill" if state["plan"].thought.failed else "propose"
 
     def after_check(self, state: State) -> str:
         """`repair`, or in the end `fill`, while proposals are missing and something may still bring them."""
-        if "view" not in state or len(state["accepted"]) >= self.count or state["repairs"] > MAX_REPAIRS:
+        if "view" not in state or len(state["accepted"]) >= self.count or state["repairs"] > _MOST_REPAIRS:
             return "end"
-        return "repair" if state["repairs"] < MAX_REPAIRS and not state["carries_on"] else "fill"
+        return "repair" if state["repairs"] < _MOST_REPAIRS and not state["plan"].thought.failed else "fill"
+
+    # The initial design
+
+    def _first_advice(self) -> RoundPlan | None:
+        """What an adviser said of the initial trials; None where it was not asked."""
+        said = advice(self.archive)[:1]
+        return advised(said[0]) if said and said[0].evidence["occasion"] == START else None
+
+    def _design(self, advice: RoundPlan | None) -> list[Proposal]:
+        """The rule's; or every other one of it and as many of an adviser's, the rule's where those are too few."""
+        by_rule = [Proposal(allocation, self._why) for allocation in self._initial_design()]
+        if advice is None:
+            return by_rule
+        kept, others = by_rule[::2], by_rule[1::2]
+        own = Check(Archive(), self.space, len(by_rule))(kept, advice.proposals).accepted[len(kept) :]
+        instead = [each for each in others if each.allocation not in {one.allocation for one in own}]
+        why = f"filled in by rule, {_FAILED if advice.thought.failed else _REJECTED}"
+        own += filled(instead, why)[: len(others) - len(own)]
+        return [each for each in chain(*zip_longest(kept, own)) if each is not None]
+
+    def _left(self, design: list[Proposal]) -> list[Proposal]:
+        # Trials made under other budgets are evidence as well: together there are as many as one design has.
+        missing = max(len(design) - self._own_trials, 0)
+        untried = [each for each in design if each.allocation.key not in self.archive.tried]
+        return untried[max(len(untried) - missing, 0) :]
+
+    @property
+    def _own_trials(self) -> int:
+        return sum(trial.searcher != BASELINE for trial in self.archive.trials)
+
+    @property
+    def _why(self) -> str:
+        if self.insights.model_preference:
+            return "initial trial: the models of a subtask at one equal budget (Insight 1)"
+        return "initial trial: drawn at random (Insight 1 is switched off)"
+
+    def _initial_design(self) -> list[Allocation]:
+        design = initial_allocations(self.space)
+        if self.insights.model_preference:
+            return design
+        rng = Archive().rng(self.seed)
+        return list(dict.fromkeys(self.space.sample(rng, len(design))))
 
     # Parts
 
-    async def _plan(self, node: str, state: State, so_far: SoFar) -> State:
-        missing = self.count - len(state["accepted"])
-        plan = await self.planner.propose(state["view"], state["guideline"], missing, so_far)
-        self._record(node, plan.thought, self.planner.name)
-        failed = _FAILED if plan.thought.failed else ""
-        return State(pending=plan.proposals, thought=plan.thought, carries_on=failed)
-
-    def _resting(self) -> str:
-        """Why the planner is not asked in this round; empty where it is."""
-        if isinstance(self.planner, RulePlanner):
-            return ""
-        by_rule: dict[int, bool] = {}
-        for trial in self.archive.trials:
-            by_rule[trial.round] = by_rule.get(trial.round, True) and trial.searcher == RULES
-        in_vain = len(list(takewhile(lambda number: by_rule[number], sorted(by_rule, reverse=True))))
-        return "" if in_vain < _IN_VAIN or in_vain % _ASKED_EVERY == 0 else _USELESS
-
-    def _view(self) -> View:
+    def view(self) -> View:
+        """The posterior with its evidence."""
         trials = tuple(representative(self.archive.evidence))
         surrogate, hypotheses = weighed_posterior(self.space.pipeline.sizes, trials, self.insights.structure)
         evidence = gather_evidence(
@@ -181,19 +229,17 @@ class Agent:
             archive=self.archive,
             space=self.space,
             insights=self.insights,
-            first=not self.archive.guidelines,
+            outlook=self.outlook,
             evidence=evidence,
             ranking=Ranking(
                 archive=self.archive, space=self.space, surrogate=surrogate, evidence=evidence, seed=self.seed
             ),
+            occasion=occasion(self.archive, evidence) if isinstance(self.planner, Adviser) else "",
         )
 
-    def _initial_design(self) -> list[Allocation]:
-        design = initial_allocations(self.space)
-        if self.insights.model_preference:
-            return design
-        rng = Archive().rng(self.seed)
-        return list(dict.fromkeys(self.space.sample(rng, len(design))))
+    def _expected(self, proposals: list[Proposal], view: View) -> list[dict[str, Any]]:
+        feasible = [each.allocation for each in proposals if each.allocation in self.space]
+        return expectations(view.ranking.expected(feasible))
 
     def _record(self, node: str, thought: Thought, planner: str = RULES) -> None:
         self.journal(
@@ -223,7 +269,7 @@ def build(agent: Agent) -> Any:
     graph.add_node("repair", agent.repair)
     graph.add_node("fill", agent.fill)
     graph.add_edge(START, "recall")
-    graph.add_conditional_edges("recall", agent.after_recall, ["initial", "reflect", "fill"])
+    graph.add_conditional_edges("recall", agent.after_recall, ["initial", "reflect"])
     graph.add_conditional_edges("reflect", agent.after_reflect, ["propose", "fill"])
     graph.add_edge("initial", "check")
     graph.add_edge("propose", "check")

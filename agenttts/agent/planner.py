@@ -1,17 +1,24 @@
-"""What the agent's graph asks of a planner. Two planners speak it: `RulePlanner` and `LLMPlanner`."""
+"""What the agent's graph asks of a planner, and of an adviser.
+
+A `Planner` plans every round (`RulePlanner`). An `Adviser` (`LLMPlanner`) costs money, and is asked where it may know
+more than the statistics: rules plan every other round.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from agenttts.agent.evidence import Evidence
 from agenttts.agent.ranking import Ranking
 from agenttts.llm.samples import Spend
 from agenttts.posterior.kernel import Structure
 from agenttts.proposals.checking import SoFar
+from agenttts.protocols import Outlook
 from agenttts.space import SearchSpace
-from agenttts.study.trial import Archive, Proposal
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Archive, Proposal, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +55,24 @@ class Insights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """What the agent recalls before it thinks: the archive, the space, and the posterior with its evidence."""
+class Situation:
+    """What there is to know before the first trial."""
 
     archive: Archive
     space: SearchSpace
     insights: Insights
-    first: bool
-    """Whether this is the first reflection, the one that Insight 1 belongs to."""
+    outlook: Outlook | None = None
+    """What the search has planned; None where no search asks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Situation):
+    """What the agent recalls before it thinks: the posterior with its evidence, too."""
+
     evidence: Evidence
     ranking: Ranking
+    occasion: str = ""
+    """Why an adviser is asked in this round, in words."""
 
 
 class Thought(NamedTuple):
@@ -74,25 +89,36 @@ class Thought(NamedTuple):
     """Whether there was no reply at all, so that there is no use in asking again now."""
 
 
-class PlannedProposals(NamedTuple):
-    """Proposals, and the thought that led to them."""
+class RoundPlan(NamedTuple):
+    """What a planner has learned, in words, and what it therefore proposes."""
 
-    proposals: list[Proposal]
     thought: Thought
+    proposals: list[Proposal]
 
 
 class Planner(Protocol):
-    """Thinks at the nodes of the agent's graph."""
+    """Thinks at the nodes of the agent's graph, every round."""
 
     @property
     def name(self) -> str: ...
 
-    async def reflect(self, view: View) -> Thought:
-        """A new guideline: what has been learned, in words, with its evidence."""
+    async def plan(self, view: View, count: int, so_far: SoFar) -> RoundPlan:
+        """A guideline with its evidence, and about `count` new allocations.
+
+        `so_far` holds what has come of this round before: what the check has accepted and rejected, and the last reply
+        with its fault, where it could not be read.
+        """
         ...
 
-    async def propose(self, view: View, guideline: str, count: int, so_far: SoFar) -> PlannedProposals:
-        """About `count` new allocations. `so_far` holds what has come of this call before: what the check has accepted
-        and rejected, and the last reply with its fault, where it could not be read.
-        """
+
+@runtime_checkable
+class Adviser(Planner, Protocol):
+    """A planner that is asked at the start, on occasion (`View.occasion`), and for an explanation at the end."""
+
+    async def begin(self, now: Situation, design: Sequence[Allocation], others: Sequence[Allocation]) -> RoundPlan:
+        """First trials beside those of the rule's design, about as many as the `others` that the rule would make."""
+        ...
+
+    async def explain(self, view: View, best: Trial) -> Thought:
+        """Why this trial is recommended, in plain words."""
         ...

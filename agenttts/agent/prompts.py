@@ -1,71 +1,189 @@
-"""The agent's prompts: the paper's content (`dialogue`), with intervals and the rule planner's own evidence beside it.
+"""What an adviser is told and asked, in at most about 1,500 tokens a time.
 
-Three insights are put to the model as things to establish from the trials, not as facts; each can be left out. The
-history is a compact table with intervals, by posterior mean.
+Costs are in units of which the budget has 100, worked out here. Trials are shown by posterior mean, as many as there is
+space for; what is worth trying next is a list with numbers, which may be answered with.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from agenttts.agent.planner import View
+from agenttts._util.text import bounded, one_line
+from agenttts.agent.memory import earlier_advice, last_batch
+from agenttts.agent.planner import Insights, Situation, View
+from agenttts.agent.price_table import price_table, units
+from agenttts.agent.ranking import Ranked
 from agenttts.proposals import dialogue
 from agenttts.proposals.checking import SoFar
 from agenttts.proposals.meaning import meaning
+from agenttts.protocols import FailedExample
+from agenttts.space import SearchSpace
+from agenttts.space.allocation import Allocation
+from agenttts.study.trial import Trial
 
-_SHOWN_TRIALS = 40
-_SHOWN_GUIDELINES = 3
-_SHOWN_UNTRIED = 8
-
-
-def reflection(view: View) -> str:
-    """Ask for a new guideline."""
-    questions = [dialogue.MODEL_SIZE] * (view.insights.model_preference and view.first)
-    questions += [dialogue.SATURATION] * view.insights.saturation
-    questions += [dialogue.INTERACTION] * view.insights.interaction
-    questions.append(dialogue.EXPLORATION)
-    return "\n\n".join([*_situation(view), dialogue.guideline_request(questions)])
-
-
-def proposal(view: View, guideline: str, count: int, so_far: SoFar) -> str:
-    """Ask for new allocations."""
-    request = dialogue.allocation_request(view.space, count, so_far, guided=True)
-    return "\n\n".join([*_situation(view), f"Guideline:\n{guideline}", request])
+SHORTLIST = 6
+"""Allocations that are offered by number."""
+FAILURES = 3
+"""Examples that the best trial fails, where they may be shown."""
+NOTE_WORDS = 80
+_MOST_CHARACTERS = 4000
+"""Of a prompt, beside the system's: fewer trials are shown where more do not fit. About 1,350 tokens."""
+_MOST_OF_A_FIELD, _MOST_OF_AN_EXAMPLE = 60, 300
+_LEAST_TRIALS, _MOST_TRIALS, _MOST_OUTCOMES = 3, 12, 4
 
 
-def _situation(view: View) -> list[str]:
-    return [dialogue.task(view.space), meaning(view.space.pipeline), _history(view), _statistics(view), _untried(view)]
-
-
-def _statistics(view: View) -> str:
-    evidence = view.evidence
-    lines = [*evidence.around(), *evidence.table(), *evidence.stages()]
-    return "What the trials say, as statistics:\n" + "\n".join(lines)
-
-
-def _untried(view: View) -> str:
-    scale = view.space.scale
-    lines = [
-        f"{each.allocation} | {scale.number(view.space.cost(each.allocation))} | {each.mean:.3f} ± {1.96 * each.sd:.3f}"
-        for each in view.ranking.best(_SHOWN_UNTRIED)
+def beginning(situation: Situation, design: Sequence[Allocation], others: Sequence[Allocation]) -> str:
+    """Ask for first trials, beside those of the rule's design; `others` are offered by number."""
+    space = situation.space
+    parts = [
+        *_problem(situation),
+        "No trial has been made. A rule makes the first half of the initial trials:\n" + _rows(space, design),
+        "It would go on with these:\n" + _numbered(space, others),
+        _request(situation, len(others), "what you expect of each stage, from what you know of such tasks and models"),
     ]
-    head = f"Untried allocations that the statistics rank highest: allocation | cost in {scale.unit} | expected score"
+    return "\n\n".join(parts)
+
+
+def planning(
+    view: View, shortlist: Sequence[Ranked], count: int, so_far: SoFar, failures: Sequence[FailedExample]
+) -> str:
+    """Ask what has been learned, and for new allocations."""
+    before = [*_problem(view), f"You are asked because {view.occasion}."] if view.occasion else _problem(view)
+    after = [
+        *_outcomes(view),
+        "What the trials say, as statistics:\n" + "\n".join(view.evidence.brief()),
+        *_failing(failures),
+        _worth_trying(view.space, shortlist),
+        *_earlier(view),
+        *dialogue.to_mend(so_far),
+        _request(view, count, _conclusions(view.insights)),
+    ]
+    left = _MOST_CHARACTERS - sum(map(len, (*before, *after)))
+    return "\n\n".join([*before, _history(view, left), *after])
+
+
+def explanation(view: View, best: Trial) -> str:
+    """Ask why the trial is recommended, in plain words."""
+    before = [*_problem(view), f"The search has ended. Recommended, by posterior mean, is: {best.allocation}."]
+    after = [
+        "What the trials say, as statistics:\n" + "\n".join(view.evidence.brief()),
+        f"Explain in at most {NOTE_WORDS} plain words, to somebody who knows the pipeline but no statistics, why each "
+        "stage gets what it gets, how sure that is, and what was not tried. Claim nothing that is not above.",
+    ]
+    left = _MOST_CHARACTERS - sum(map(len, (*before, *after)))
+    return "\n\n".join([*before, _history(view, left), *after])
+
+
+def _problem(situation: Situation) -> list[str]:
+    return [price_table(situation.space), meaning(situation.space.pipeline), _course(situation)]
+
+
+def _course(situation: Situation) -> str:
+    """Which trial of how many, how many at once, how they race, and what is recommended."""
+    outlook, archive = situation.outlook, situation.archive
+    ends = "At the end the trial with the highest posterior mean is recommended, not the luckiest."
+    if outlook is None:
+        return f"{len(archive.trials)} trials have been made. {ends}"
+    examples = f" of {archive.examples}" if archive.examples else ""
+    races = (
+        f"A trial first sees {outlook.look}{examples} examples, and more only while it may still be the best. "
+        if outlook.look
+        else f"Every trial sees all{examples} examples. "
+    )
+    at_once = f"{outlook.at_once} trials are" if outlook.at_once > 1 else "one trial is"
+    return f"Trial {len(archive.trials) + 1} of {outlook.trials} is next; {at_once} made at a time. {races}{ends}"
+
+
+def _history(view: View, characters: int) -> str:
+    """The trials by posterior mean, as many as fit."""
+    trials = view.archive.trials
+    expected = view.ranking.expected([trial.allocation for trial in trials])
+    order = sorted(range(len(trials)), key=lambda place: -expected[place].mean)[:_MOST_TRIALS]
+    lines = [_trial(view.space, trials[place], expected[place]) for place in order]
+    fitting = int(np.sum(np.cumsum([len(line) + 1 for line in lines]) < characters))
+    shown = lines[: max(fitting, _LEAST_TRIALS)]
+    about = f"Trials by posterior mean, {len(shown)} of {len(trials)}"
+    head = f"{about}: {_stages(view.space)} | units | score, examples | posterior"
+    return "\n".join([head, *shown])
+
+
+def _trial(space: SearchSpace, trial: Trial, expected: Ranked) -> str:
+    evaluation = trial.evaluation
+    own = "".join(f", {name} {score:.2f}" for name, score in evaluation.subtask_scores.items())
+    score = f"{evaluation.score:.3f}{own}, n={len(evaluation.results)}"
+    return f"{_row(space, trial.allocation)} | {score} | {expected.mean:.3f} ± {1.96 * expected.sd:.3f}"
+
+
+def _outcomes(view: View) -> list[str]:
+    """What was expected of the last batch, and what came."""
+    lines = [f"- {each}" for each in last_batch(view.archive)[:_MOST_OUTCOMES]]
+    return ["Expected and observed in the last round:\n" + "\n".join(lines)] if lines else []
+
+
+def _failing(failures: Sequence[FailedExample]) -> list[str]:
+    """What the best trial gets wrong: the example's fields, and what each stage made of it."""
+    lines = []
+    for each in failures:
+        given = "; ".join(f"{name}: {_short(value)}" for name, value in each.given.items())
+        scores = {name: f" ({score:.2f})" for name, score in each.stage_scores.items()}
+        said = [f"{stage}{scores.get(stage, '')}: {_short(output)}" for stage, output in each.outputs.items()]
+        lines.append(bounded(f"- {each.score:.2f} | {' | '.join([given, *said])}", _MOST_OF_AN_EXAMPLE))
+    head = "Examples that the best trial fails: score | example | each stage's output"
+    return ["\n".join([head, *lines])] if lines else []
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= _MOST_OF_A_FIELD else f"{line[:_MOST_OF_A_FIELD]} ..."
+
+
+def _worth_trying(space: SearchSpace, shortlist: Sequence[Ranked]) -> str:
+    lines = [
+        f"{number}. {_row(space, each.allocation)} | {each.mean:.3f} ± {1.96 * each.sd:.3f} | {each.improvement:.4f}"
+        for number, each in enumerate(shortlist, start=1)
+    ]
+    head = f"Shortlist, untried: {_stages(space)} | units | expected score | expected improvement"
     return "\n".join([head, *lines])
 
 
-def _history(view: View) -> str:
-    trials = view.archive.trials
-    expected = view.ranking.surrogate.predict_allocations([trial.allocation for trial in trials]).mean
-    order = np.argsort(-expected, kind="stable")[:_SHOWN_TRIALS]
-    lines = [
-        f"Trials, by expected score ({len(order)} of {len(trials)} shown): allocation | cost | "
-        "score [95 % interval] on so many examples | stages | expected score, by which the best is recommended"
-    ]
-    lines += [
-        f"{dialogue.trial_line(trials[place], view.space.scale, interval=True)} | expected {expected[place]:.3f}"
-        for place in order
-    ]
-    if view.archive.guidelines:
-        recent = view.archive.guidelines[-_SHOWN_GUIDELINES:]
-        lines += ["", "Earlier guidelines, newest last:", *(f"- {each.text}" for each in recent)]
-    return "\n".join(lines)
+def _earlier(view: View) -> list[str]:
+    said = earlier_advice(view.archive)
+    return [f"Your last notes, after {said[-1].round} trials: {said[-1].text}"] if said and said[-1].text else []
+
+
+def _rows(space: SearchSpace, allocations: Sequence[Allocation]) -> str:
+    return "\n".join([f"{_stages(space)} | units", *(_row(space, each) for each in allocations)])
+
+
+def _numbered(space: SearchSpace, allocations: Sequence[Allocation]) -> str:
+    return "\n".join(f"{number}. {_row(space, each)}" for number, each in enumerate(allocations, start=1))
+
+
+def _stages(space: SearchSpace) -> str:
+    return " | ".join(subtask.name for subtask in space.pipeline.subtasks)
+
+
+def _row(space: SearchSpace, allocation: Allocation) -> str:
+    """The choices in the order of the stages, and what they cost."""
+    return " | ".join([*map(str, allocation.values()), units(space, space.cost(allocation))])
+
+
+def _conclusions(insights: Insights) -> str:
+    """What the notes are to settle: the paper's insights that are used, as questions."""
+    questions = ["which model size each stage needs"] * insights.model_preference
+    questions += ["from how many samples on more stop helping"] * insights.saturation
+    questions += ["how an earlier stage moves a later one's best choice"] * insights.interaction
+    return ", ".join([*questions, "where too little is known"])
+
+
+def _request(situation: Situation, count: int, about: str) -> str:
+    space = situation.space
+    few = f" Only {len(space.listed)} allocations can be tried." if space.listed is not None else ""
+    return (
+        f"Propose {count} allocation{'s' * (count > 1)}: numbers of the list, or free ones of at most 100 units that "
+        f"are in no table above.{few} notes: {about}; at most {NOTE_WORDS} words. Reply with JSON alone:\n"
+        '{"notes": "...", "candidates": [{"rationale": "...", "number": 1}, '
+        f'{{"rationale": "...", "allocation": {dialogue.form(space)}}}]}}'
+    )

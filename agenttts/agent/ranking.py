@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,14 @@ class Ranking:
             ]
         )
         return self._top(from_allocations(self.space, allocations), excluded, count)
+
+    def expected(self, allocations: Sequence[Allocation]) -> list[Ranked]:
+        """The posterior of these, as they come."""
+        if not allocations:
+            return []
+        posterior = self.surrogate.predict_allocations(allocations)
+        improvement = expected_improvement(posterior, self.evidence.score)
+        return [Ranked(each, *map(float, of)) for each, *of in zip(allocations, *posterior, improvement, strict=True)]
 
     def _knees(self) -> list[Allocation]:
         """The incumbent with one subtask's model at its predicted knee."""

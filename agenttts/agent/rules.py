@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agenttts.agent.planner import PlannedProposals, Thought, View
+from agenttts.agent.planner import RoundPlan, Thought, View
 from agenttts.agent.ranking import Ranked
 from agenttts.proposals.checking import SoFar
 from agenttts.study.trial import Proposal
@@ -21,19 +21,14 @@ class RulePlanner:
 
     name: str = "rules"
 
-    async def reflect(self, view: View) -> Thought:
-        """See `planner.Planner.reflect`."""
-        return Thought("\n".join(view.evidence.lines()), view.evidence.as_dict())
+    async def plan(self, view: View, count: int, so_far: SoFar) -> RoundPlan:
+        """See `planner.Planner.plan`."""
+        thought = Thought("\n".join(view.evidence.lines()), view.evidence.as_dict())
+        return RoundPlan(thought, self.choose(view, count, so_far))
 
-    async def propose(self, view: View, guideline: str, count: int, so_far: SoFar) -> PlannedProposals:
-        """See `planner.Planner.propose`."""
-        ranked = view.ranking.best(count, so_far.keys)
-        proposals = [Proposal(each.allocation, _rationale(view, each)) for each in ranked]
-        evidence = [
-            {"allocation": each.allocation.key, "mean": each.mean, "sd": each.sd, "improvement": each.improvement}
-            for each in ranked
-        ]
-        return PlannedProposals(proposals, Thought("\n".join(proposal.rationale for proposal in proposals), evidence))
+    def choose(self, view: View, count: int, so_far: SoFar) -> list[Proposal]:
+        """The allocations with the highest expected improvement."""
+        return [Proposal(each.allocation, _rationale(view, each)) for each in view.ranking.best(count, so_far.keys)]
 
 
 def _rationale(view: View, ranked: Ranked) -> str:

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from agenttts.agent.graph import Agent, build
-from agenttts.agent.planner import Insights, Planner
+from agenttts.agent.planner import Adviser, Insights, Planner
 from agenttts.agent.rules import RulePlanner
 from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
-from agenttts.study.trial import AgentStep, Archive, Proposal
+from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
 
 
 class AgentSearcher(Searcher):
@@ -37,6 +37,7 @@ class AgentSearcher(Searcher):
         self.planner = planner or RulePlanner()
         self.insights = insights or Insights()
         self._seed = seed
+        self.explains = isinstance(self.planner, Adviser)
 
     @property
     def title(self) -> str:
@@ -57,7 +58,17 @@ class AgentSearcher(Searcher):
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
         """See `protocols.Searcher.propose`."""
-        agent = Agent(
+        final = await build(self._agent(archive, space, count)).ainvoke({})
+        accepted: list[Proposal] = final["accepted"]
+        return accepted
+
+    async def explain(self, archive: Archive, space: SearchSpace, best: Trial) -> None:
+        """See `protocols.Searcher.explain`: in the words of a planner that is an adviser."""
+        if isinstance(self.planner, Adviser):
+            await self._agent(archive, space, 0).explain(self.planner, best)
+
+    def _agent(self, archive: Archive, space: SearchSpace, count: int) -> Agent:
+        return Agent(
             planner=self.planner,
             insights=self.insights,
             seed=self._seed,
@@ -65,10 +76,8 @@ class AgentSearcher(Searcher):
             space=space,
             count=count,
             journal=self.journal or _forget,
+            outlook=self.outlook,
         )
-        final = await build(agent).ainvoke({})
-        accepted: list[Proposal] = final["accepted"]
-        return accepted
 
 
 def _forget(_: AgentStep) -> None:

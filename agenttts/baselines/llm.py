@@ -1,13 +1,15 @@
 """What the LLM-driven baselines share: a chat model proposes, and whatever it proposes is checked.
 
 What is infeasible, tried or unreadable goes back to the model with the reasons, a bounded number of times; what is
-still missing then is drawn uniformly, by rule, and says so. Every step is journaled like the agent's. A searcher keeps
-nothing between calls: guidelines are read from the archive, and one that was written in the round that a killed search
-had reached is used, not asked for again.
+still missing then, or where the endpoint fails, is drawn uniformly, by rule, and says so. After two such rounds in a
+row the model rests, and is asked again every fourth. Every step is journaled like the agent's. A searcher keeps nothing
+between calls: guidelines are read from the archive, and one that was written in the round that a killed search had
+reached is used, not asked for again.
 """
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +22,12 @@ from agenttts.baselines.random import RandomSearcher
 from agenttts.llm.chat import ChatModel, Unanswered
 from agenttts.llm.samples import Spend
 from agenttts.proposals import dialogue
-from agenttts.proposals.checking import MAX_REPAIRS, Check, Checked, SoFar, filled
+from agenttts.proposals.checking import MAX_REPAIRS, Check, Checked, SoFar, filled, resting
 from agenttts.protocols import Searcher
 from agenttts.space import SearchSpace
 from agenttts.study.trial import RULES, AgentStep, Archive, Proposal, Trial
+
+_log = logging.getLogger(__name__)
 
 
 class LLMSearcher(Searcher):
@@ -66,12 +70,20 @@ class LLMSearcher(Searcher):
         if not drawn:
             return []
         call = _Call(Check(archive, space, wanted=len(drawn)))
-        briefing = await self._briefing(archive, space)
-        for node in ("propose", *["repair"] * MAX_REPAIRS):
-            await self._ask(node, briefing, call)
-            if not call.missing:
-                return call.accepted
-        return call.accepted + self._filled(call, drawn)
+        why = resting(archive) or await self._asked(call)
+        return call.accepted + self._filled(call, drawn, why)
+
+    async def _asked(self, call: _Call) -> str:
+        """Ask until nothing is missing; why something still is, where it is."""
+        try:
+            briefing = await self._briefing(call.check.archive, call.check.space)
+            for node in ("propose", *["repair"] * MAX_REPAIRS):
+                if call.missing:
+                    await self._ask(node, briefing, call)
+        except Unanswered as error:
+            _log.warning("rules carry on, as the planner gave no answer: %s", error)
+            return f"as {self.planner.name} gave no answer"
+        return f"as the proposals of {self.planner.name} were rejected or unreadable"
 
     @abstractmethod
     async def _briefing(self, archive: Archive, space: SearchSpace) -> str:
@@ -88,11 +100,13 @@ class LLMSearcher(Searcher):
         self._record(archive, node, reply.text, prompt=prompt, reply=answer.text, spend=answer.spend)
         self._record(archive, "check", str(call.take(reply)))
 
-    def _filled(self, call: _Call, drawn: Sequence[Proposal]) -> list[Proposal]:
-        why = f"filled in by rule, drawn uniformly: the proposals of {self.planner.name} were rejected or unreadable"
+    def _filled(self, call: _Call, drawn: Sequence[Proposal], why: str) -> list[Proposal]:
+        """What is missing, by rule."""
+        if not call.missing:
+            return []
         accepted = {proposal.allocation for proposal in call.accepted}
         fresh = [Proposal(each.allocation) for each in drawn if each.allocation not in accepted]
-        by_rule = filled(fresh[: call.missing], why)
+        by_rule = filled(fresh[: call.missing], f"filled in by rule, drawn uniformly, {why}")
         self._record(call.check.archive, "fill", "\n".join(str(proposal.allocation) for proposal in by_rule))
         return by_rule
 

@@ -140,6 +140,12 @@ LlmHeaderOption = Annotated[
 LlmTimeoutOption = Annotated[
     float | None, typer.Option("--llm-timeout", help="Minutes that one reply of --llm may take: 30.", metavar="MINUTES")
 ]
+ShareOption = Annotated[
+    bool,
+    typer.Option(
+        "--share-examples", help="Show --llm examples that fail, also where it is asked elsewhere than the stages."
+    ),
+]
 ExperienceOption = Annotated[
     str | None,
     typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),

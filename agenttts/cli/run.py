@@ -50,6 +50,7 @@ class PlannerModel(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
     """Name -> environment variable of the value."""
     timeout_s: float | None = None
+    share_examples: bool = False
 
     @classmethod
     def parse(
@@ -59,6 +60,7 @@ class PlannerModel(NamedTuple):
         key_env: str | None,
         headers: Sequence[str],
         timeout_minutes: float | None,
+        share_examples: bool = False,
     ) -> PlannerModel:
         """As the options give it.
 
@@ -74,7 +76,7 @@ class PlannerModel(NamedTuple):
                     f"--llm-header takes NAME=VARIABLE, the environment variable that holds the value, not {given!r}"
                 )
         return cls(name, base_url, key_env, {header: variable for header, _, variable in pairs},
-                   None if timeout_minutes is None else 60 * timeout_minutes)  # fmt: skip
+                   None if timeout_minutes is None else 60 * timeout_minutes, share_examples)  # fmt: skip
 
 
 def plan(
@@ -110,6 +112,7 @@ def plan(
         llm_key_env=llm.key_env,
         llm_headers=llm.headers,
         llm_timeout_s=llm.timeout_s,
+        share_examples=llm.share_examples,
         insights_off=insights_off,
         experience=experience,
     )
@@ -257,10 +260,12 @@ def run_comparison(
     # Without any method that asks one, an LLM that was given must show as the mistake it is; so must an experience.
     asking = {name for name in methods if method(name).may_ask_llm} or set(methods)
     learning = {name for name in methods if method(name).learns} or set(methods)
+    sharing = {name for name in methods if name == "agent"} or set(methods)
     rows: dict[str, list[SearchPlan]] = {}
     for name in methods:
+        mine = llm._replace(share_examples=llm.share_examples and name in sharing)
         given = {
-            "llm": llm if name in asking else PlannerModel(),
+            "llm": mine if name in asking else PlannerModel(),
             "experience": experience if name in learning else None,
         }
         plans = [planned(name, seed=seed, **given) for seed in range(seeds)]

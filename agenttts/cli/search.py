@@ -41,6 +41,7 @@ from agenttts.cli.options import (
     RetriesOption,
     SeedsOption,
     ServeOption,
+    ShareOption,
     StoreOption,
     StudyOption,
     ThroughputOption,
@@ -93,6 +94,7 @@ def search(
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
     llm_timeout: LlmTimeoutOption = None,
+    share_examples: ShareOption = False,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
     experience: ExperienceOption = None,
     study: StudyOption = None,
@@ -122,7 +124,7 @@ def search(
         problem,
         method,
         seed=seed,
-        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout),
+        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples),
         store=store,
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
@@ -166,6 +168,7 @@ def compare(
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
     llm_timeout: LlmTimeoutOption = None,
+    share_examples: ShareOption = False,
     experience: ExperienceOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -201,7 +204,7 @@ def compare(
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
     learned = None if experience is None else _archive(store, experience)
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples)
     comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
@@ -271,6 +274,7 @@ def ablate(
     llm_key_env: LlmKeyOption = None,
     llm_header: LlmHeaderOption = [],  # noqa: B006
     llm_timeout: LlmTimeoutOption = None,
+    share_examples: ShareOption = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -295,7 +299,7 @@ def ablate(
     )
     limits, used = Limits(trials=trials), problem.baseline(baseline)
     planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, baseline=used)
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples)
     comparisons = run_ablations(problem, planned, seeds, llm=asked, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 

@@ -19,7 +19,7 @@ from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.answers import Choices, ReadChoice, read_choices
 from agenttts.llm.asking import Asker, Patience
 from agenttts.llm.dialect import Dialect
-from agenttts.llm.endpoint import address
+from agenttts.llm.endpoint import address, sent_secrets, shown_url
 from agenttts.llm.events import answer_of, are_events
 from agenttts.llm.samples import Spend
 from agenttts.llm.served import require_served, served_models
@@ -116,6 +116,18 @@ class ChatModel:
         self._address = address(base_url, api_key_env, headers)
         self._address.sent(self._who)
         self._dialect = Dialect()
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is asked, without anything that may be a secret."""
+        return shown_url(self._address.url)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What is sent beside every prompt, and must be in none: the key, values of headers, a password in the URL."""
+        headers = self._address.sent(self._who)
+        values = [headers[header] for header, _ in self._address.headers]
+        return sent_secrets(self._address.url, self._address.key(self._who) or "", *values)
 
     async def __aenter__(self) -> Self:
         await self.check()

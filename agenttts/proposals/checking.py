@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 from agenttts._util.text import bounded
@@ -15,6 +16,8 @@ MAX_REPAIRS = 2
 """How often rejected proposals go back to an LLM before others are filled in by rule."""
 
 _SHOWN = 1000
+_IN_VAIN, _ASKED_EVERY = 2, 4
+"""Rounds in a row that rules had to fill, after which they carry on; and how often the LLM is asked then."""
 
 
 class Rejected(NamedTuple):
@@ -90,3 +93,14 @@ def filled(proposals: Iterable[Proposal], why: str) -> list[Proposal]:
     return [
         Proposal(each.allocation, ": ".join(filter(None, (why, each.rationale))), searcher=RULES) for each in proposals
     ]
+
+
+def resting(archive: Archive) -> str:
+    """Why an LLM is not asked in this round; empty where it is."""
+    by_rule: dict[int, bool] = {}
+    for trial in archive.trials:
+        by_rule[trial.round] = by_rule.get(trial.round, True) and trial.searcher == RULES
+    in_vain = len(list(takewhile(lambda number: by_rule[number], sorted(by_rule, reverse=True))))
+    if in_vain < _IN_VAIN or in_vain % _ASKED_EVERY == 0:
+        return ""
+    return f"as the planner gave nothing usable in the last rounds; it is asked again every {_ASKED_EVERY} rounds"

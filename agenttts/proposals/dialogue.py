@@ -154,18 +154,18 @@ def allocation_request(space: SearchSpace, count: int, so_far: SoFar, *, guided:
         so_far: What was proposed for this call before.
         guided: Whether a guideline and trials have been shown.
     """
-    parts = _to_mend(so_far)
+    parts = to_mend(so_far)
     such = ", following the guideline and not among the trials above" if guided else ""
-    choices = ", ".join(map(_form, space.pipeline.subtasks))
+    choices = form(space)
     parts.append(
         f"Propose {count} new allocation{'s' * (count > 1)} within the budget{such}. Work out each cost with the "
         "formula before you answer. Reply with JSON alone:\n"
-        f'{{"candidates": [{{"rationale": "...", "allocation": {{{choices}}}}}]}}'
+        f'{{"candidates": [{{"rationale": "...", "allocation": {choices}}}]}}'
     )
     return "\n\n".join(parts)
 
 
-def _to_mend(so_far: SoFar) -> list[str]:
+def to_mend(so_far: SoFar) -> list[str]:
     """What was wrong with what was proposed before, and what of it is kept."""
     parts = []
     if so_far.fault:
@@ -180,8 +180,12 @@ def _to_mend(so_far: SoFar) -> list[str]:
     return parts
 
 
+def form(space: SearchSpace) -> str:
+    """How a reply is to state an allocation."""
+    return f"{{{', '.join(map(_form, space.pipeline.subtasks))}}}"
+
+
 def _form(subtask: Subtask) -> str:
-    """How a reply is to state a choice."""
     operator = ', "operator": "..."' if len(subtask.operators) > 1 else ""
     first = json.dumps({name: values[0] for name, values in subtask.options.items()})
     options = f', "options": {first}' if subtask.options else ""
@@ -211,17 +215,23 @@ async def ask_for_allocations(model: ChatModel, prompt: str, space: SearchSpace)
     Raises:
         EndpointError: When its endpoint rejects the request or keeps failing.
     """
-    answer = await model.ask(prompt, system=SYSTEM, schema=_schema(space))
+    schema = object_schema({"candidates": {"type": "array", "items": candidate_schema(space)}})
+    answer = await model.ask(prompt, system=SYSTEM, schema=schema)
     proposals, faults = read_candidates(answer.text, space)
+    return ReadReply(proposals, faults_in_words(faults, answer, proposals), answer)
+
+
+def faults_in_words(faults: Sequence[str], answer: Answer, proposals: Sequence[Proposal]) -> str:
+    """What of a reply could not be read: the first faults, or why the model answered nothing."""
     if answer.fault and not proposals:
-        faults = [answer.fault]
-    shown = [*faults[:_MOST_FAULTS], f"and {len(faults) - _MOST_FAULTS} faults more"][: len(faults)]
-    return ReadReply(proposals, "; ".join(shown), answer)
+        return answer.fault
+    return "; ".join([*faults[:_MOST_FAULTS], f"and {len(faults) - _MOST_FAULTS} faults more"][: len(faults)])
 
 
-def _schema(space: SearchSpace) -> dict[str, Any]:
+def candidate_schema(space: SearchSpace) -> dict[str, Any]:
+    """The JSON schema of one allocation with its rationale."""
     subtasks = {
-        s.name: _object(
+        s.name: object_schema(
             {
                 "model": {"type": "string", "enum": [model.name for model in s.models]},
                 "samples": {"type": "integer", **_samples_schema(s)},
@@ -231,8 +241,7 @@ def _schema(space: SearchSpace) -> dict[str, Any]:
         )
         for s in space.pipeline.subtasks
     }
-    candidate = _object({"rationale": {"type": "string"}, "allocation": _object(subtasks)})
-    return _object({"candidates": {"type": "array", "items": candidate}})
+    return object_schema({"rationale": {"type": "string"}, "allocation": object_schema(subtasks)})
 
 
 def _operator_schema(subtask: Subtask) -> dict[str, Any]:
@@ -244,7 +253,7 @@ def _operator_schema(subtask: Subtask) -> dict[str, Any]:
 def _options_schema(subtask: Subtask) -> dict[str, Any]:
     if not subtask.options:
         return {}
-    return {"options": _object({name: {"enum": list(values)} for name, values in subtask.options.items()})}
+    return {"options": object_schema({name: {"enum": list(values)} for name, values in subtask.options.items()})}
 
 
 def _samples_schema(subtask: Subtask) -> dict[str, Any]:
@@ -253,5 +262,6 @@ def _samples_schema(subtask: Subtask) -> dict[str, Any]:
     return {"minimum": 1, **({"maximum": subtask.max_samples} if subtask.max_samples else {})}
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object that has exactly these."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

@@ -1,6 +1,6 @@
 """What the stages of a pipeline do and how it is scored, in a few words: what an LLM can know more of than statistics.
 
-It is told the beginning of each prompt, or what a prompt function says of itself; never an example.
+It is told the beginning of each prompt, or what a prompt function says of itself, and what scores it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ _SHOWN = 160
 
 def meaning(pipeline: Pipeline) -> str:
     """What is known of the stages and the metric."""
-    stages = [f"- {subtask.name}: {asked}" for subtask in pipeline.subtasks if (asked := _asked(subtask))]
+    stages = [f"- {subtask.name}: {said}" for subtask in pipeline.subtasks if (said := _said(subtask))]
     heading = ["How the prompts of the stages begin:"] if stages else []
     return "\n".join([*heading, *stages, f"The last stage's output is scored by: {_scored(pipeline.metric)}"])
+
+
+def _said(subtask: Subtask) -> str:
+    """Its prompt, and how its own output is scored, where it is."""
+    scored = f"its own score: {_scored(subtask.metric)}" if subtask.metric is not None else ""
+    return "; ".join(filter(None, (_asked(subtask), scored)))
 
 
 def _asked(subtask: Subtask) -> str:

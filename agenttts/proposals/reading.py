@@ -3,13 +3,14 @@
 What counts is the last JSON value that holds candidates: an idea that was dropped before it is not tried. It is read
 candidate by candidate: the good ones are kept, of the others it is said what is wrong. Of a value that is broken or cut
 off, what is whole is read. Names may be of another case, a choice may be short ("small x4"), and so may an allocation
-("find: small x4, answer: large x1"), and the wrapping may be missing.
+("find: small x4, answer: large x1"), or the number of one in a list that the model was shown; the wrapping may be
+missing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -29,6 +30,7 @@ _MOST_PROPOSALS = 200
 _SHOWN_FAULT = 300
 _MOST_SAMPLES = 10**9
 """A reply with more samples than any budget allows is unreadable, not a number to reckon with."""
+_NUMBER = re.compile(r"\s*#?(\d{1,6})\.?\s*")
 _COUNT = re.compile(r"\s*[x×*]?\s*(\d+)\s*[x×*]?\s*")
 _SHORT = re.compile(r"(.+?)\s*[x×*]\s*(\d+)\b(.*)", re.S)
 """A choice as it is printed: model, number of samples, and what is chosen beside them."""
@@ -70,8 +72,14 @@ class _ReplyCandidate(BaseModel):
     allocation: dict[str, _ReplyChoice]
 
 
-def read_candidates(reply: str, space: SearchSpace) -> ReadCandidates:
-    """The proposals in a reply, and what of it could not be read."""
+def read_candidates(reply: str, space: SearchSpace, shortlist: Sequence[Allocation] = ()) -> ReadCandidates:
+    """The proposals in a reply, and what of it could not be read.
+
+    Args:
+        reply: What the model said.
+        space: What is searched.
+        shortlist: Allocations that it may name by their numbers, which begin with 1.
+    """
     text = without_thoughts(reply[:MOST_KEPT])
     subtasks = {subtask.name: subtask for subtask in space.pipeline.subtasks}
     found, fault = _candidates(json_values(text), subtasks)
@@ -82,7 +90,7 @@ def read_candidates(reply: str, space: SearchSpace) -> ReadCandidates:
     proposals = []
     for number, each in enumerate(found[:_MOST_PROPOSALS]):
         try:
-            if (proposal := _proposal(each, subtasks)) is not None:
+            if (proposal := _picked(each, shortlist) or _proposal(each, subtasks)) is not None:
                 proposals.append(proposal)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
@@ -91,6 +99,32 @@ def read_candidates(reply: str, space: SearchSpace) -> ReadCandidates:
         except ConfigError as error:
             faults.append(bounded(f"candidates.{number}: {error}", _SHOWN_FAULT))
     return ReadCandidates(proposals, faults)
+
+
+def read_notes(reply: str) -> str:
+    """What a reply says under "notes"; empty where it says nothing there."""
+    values = json_values(without_thoughts(reply[:MOST_KEPT]))
+    said = [value["notes"] for value in values if isinstance(value, dict) and isinstance(value.get("notes"), str)]
+    return said[-1].strip() if said else ""
+
+
+def _picked(given: Any, shortlist: Sequence[Allocation]) -> Proposal | None:
+    """The one of the shortlist that a candidate names by its number; None where it names none so.
+
+    Raises:
+        ConfigError: When the shortlist has no such number.
+    """
+    named, rationale = given, ""
+    if isinstance(given, dict):
+        if given.get("allocation"):
+            return None
+        named, rationale = given.get("number"), given.get("rationale", "")
+    if not shortlist or type(named) not in (int, str) or not (found := _NUMBER.fullmatch(str(named))):
+        return None
+    number = int(found[1])
+    if not 1 <= number <= len(shortlist):
+        raise ConfigError(f"the shortlist has the numbers 1 to {len(shortlist)}, and no {number}")
+    return Proposal(shortlist[number - 1], rationale if isinstance(rationale, str) else "")
 
 
 def _candidates(values: list[Any], subtasks: Mapping[str, Subtask]) -> tuple[list[Any] | None, str]:
@@ -123,7 +157,8 @@ def _listed(value: Any, subtasks: Mapping[str, Subtask]) -> list[Any] | None:
 def _is_candidate(value: Any, subtasks: Mapping[str, Subtask]) -> bool:
     if isinstance(value, str):
         return bool(_split(value, subtasks))
-    return isinstance(value, dict) and ("allocation" in value or any(_known(name, subtasks) for name in value))
+    named = ("allocation", "number")
+    return isinstance(value, dict) and any(name in named or _known(name, subtasks) for name in value)
 
 
 def _split(text: str, subtasks: Mapping[str, Subtask]) -> dict[str, str]:

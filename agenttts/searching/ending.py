@@ -53,6 +53,7 @@ class SearchEnding:
         if aside := self.search.archive.set_aside:
             self._say(f"{aside} trials of models that were taken out are kept, and count again once these are back")
         self._say_costs(best)
+        explanation = await self._explained(best)
         for sentence in unusable_in_words(self.search.archive.trials):
             self._say(sentence)
         return SearchResult(
@@ -72,6 +73,7 @@ class SearchEnding:
             seconds=time.monotonic() - self.search.started,
             stopped="; ".join([stopped, *self._untold]),
             misdeclared=self._misdeclared(),
+            explanation=explanation,
         )
 
     @property
@@ -152,6 +154,25 @@ class SearchEnding:
                 f"{missing_in_words(*(trial.evaluation for trial in incomplete))}: run again to ask for them"
             )
         return stuck | {trial.number for trial in incomplete}
+
+    async def _explained(self, best: Trial) -> str:
+        """Why the trial is recommended, in the words of a method that explains; not paid for twice."""
+        searcher = self.search.plan.searcher
+        if not searcher.explains:
+            return ""
+        try:
+            if not self._explanation(best):
+                self.search.meter.check()
+                await searcher.explain(self.search.archive, self.search.plan.space, best)
+        except LimitReached as limit:
+            if not self._explanation(best):
+                self._say(f"the planner was not asked to explain what is recommended: {limit}")
+        return self._explanation(best)
+
+    def _explanation(self, best: Trial) -> str:
+        """What has been said of the trial after as many trials as there are."""
+        said = [step for step in self.search.store.steps(self.search.study) if step.round == self.search.archive.round]
+        return next((step.text for step in reversed(said) if step.explains(best)), "")
 
     def _left(self, number: int) -> list[str]:
         """What a trial has not seen."""

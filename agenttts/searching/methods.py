@@ -76,6 +76,7 @@ def searcher(
     llm_key_env: str | None = None,
     llm_headers: Mapping[str, str] | None = None,
     llm_timeout_s: float | None = None,
+    share_examples: bool = False,
     insights_off: frozenset[int] = frozenset(),
     experience: Archive | None = None,
 ) -> Searcher:
@@ -96,6 +97,8 @@ def searcher(
         llm_key_env: Environment variable of its key; when None as for `Model.api_key_env`.
         llm_headers: Further headers of its requests -> the environment variable of each value, as `Model.headers`.
         llm_timeout_s: Seconds that one reply may take; half an hour when None.
+        share_examples: Whether the agent's LLM is shown a few examples that the best trial fails, also where it is
+            asked elsewhere than the pipeline's models.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
         experience: The archive of a study of a similar task, from which 'mlcopilot' learns.
 
@@ -108,7 +111,9 @@ def searcher(
         place["timeout_s"] = llm_timeout_s
     _require_fitting(name, kind, llm, any(place.values()), insights_off, experience)
     if name == "agent":
-        return _agent(seed, llm, place, insights_off)
+        return _agent(seed, llm, {**place, "share_examples": share_examples}, insights_off)
+    if share_examples:
+        raise ConfigError(f"only the LLM of the method 'agent' is shown examples, not that of {name!r}")
     learned = {"experience": experience} if kind.learns else {}
     given = {"seed": seed, **_planner(name, kind, llm, place), **learned}
     try:
@@ -171,5 +176,7 @@ def _agent(seed: int, llm: str | None, place: Mapping[str, Any], insights_off: f
         model_preference=1 not in insights_off, saturation=2 not in insights_off, interaction=3 not in insights_off
     )
     model = llm or (DEFAULT_MODEL if has_openai_key() else NO_LLM)
+    if model == NO_LLM and place["share_examples"]:
+        raise ConfigError("examples are to be shown to the planner, but it asks no LLM: give --llm MODEL")
     planner = RulePlanner() if model == NO_LLM else LLMPlanner(model, **place)
     return AgentSearcher(planner, insights=insights, seed=seed)

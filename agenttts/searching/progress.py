@@ -151,6 +151,8 @@ class SearchResult:
     """Why it stopped."""
     misdeclared: tuple[str, ...] = ()
     """In words, the declared token lengths that are far off what was measured."""
+    explanation: str = ""
+    """Why the trial is recommended, in the words of the method's LLM; empty where it asks none."""
     frontier: Frontier | None = None
     """What each budget affords, where the search had several; `best` is the choice for the largest."""
     prefix_caches: Mapping[str, CacheUse] = field(default_factory=dict)

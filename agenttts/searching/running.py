@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from agenttts.errors import EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.posterior.frontier import within
-from agenttts.protocols import Environment
+from agenttts.protocols import Environment, Outlook
+from agenttts.searching.failures import failed_examples
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.pricing import known_lengths, space_at, trial_cost
 from agenttts.searching.progress import Phase, Progress
@@ -56,6 +57,13 @@ class RunningSearch:
         self.pool = SamplePool(self.store.samples, study_id=self.study.id, meter=self.meter)
         self.trials_before = len(self.archive.trials)
         self.plan.searcher.journal = self._journal
+        self.plan.searcher.outlook = Outlook(
+            trials=self.plan.limits.trials,
+            at_once=self.plan.parallel,
+            look=self.plan.racing.look if self.plan.racing else None,
+            endpoints=frozenset(self.environment.endpoints.values()),
+            failures=partial(failed_examples, self.store, self.study, self.environment.pipeline.models),
+        )
         self._told_unpriced = False
         self._lengths: tuple[Sequence[Trial], ByModel] | None = None
         self._asked_again: Counter[int] = Counter()

@@ -25,6 +25,9 @@ BASELINE = "baseline"
 GUIDELINE_NODE = "reflect"
 """The node of the agent's graph whose steps are its guidelines."""
 
+EXPLANATION_NODE = "explain"
+"""Names the step that says, at the end, why a trial is recommended; its evidence has the number of the trial."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -131,6 +134,10 @@ class AgentStep:
         if self.node != GUIDELINE_NODE:
             return None
         return Guideline(round=self.round, text=self.text, evidence=self.evidence)
+
+    def explains(self, best: Trial) -> bool:
+        """Whether it says why this trial is recommended."""
+        return self.node == EXPLANATION_NODE and self.evidence == {"trial": best.number}
 
 
 class Tried(frozenset[str]):

@@ -108,27 +108,40 @@ async def answered(endpoint: FakeEndpoint, replies: list[str]) -> tuple[list[Pro
     archive = archive_of(*initial_allocations(SPACE))
     steps: list[AgentStep] = []
 
-    def reply(messages: Sequence[dict[str, str]], seed: int) -> str:
-        wants_json = "Reply with JSON" in messages[-1]["content"]
-        return replies.pop(0) if wants_json else "1. prefer m\n2. four samples"
-
-    endpoint.reply, endpoint.models = reply, ["wise"]
+    endpoint.reply, endpoint.models = lambda messages, seed: replies.pop(0), ["wise"]
     agent = AgentSearcher(LLMPlanner("wise", base_url=endpoint.url))
     agent.journal = steps.append
     return await agent.propose(archive, SPACE, 1), steps
 
 
-async def test_an_llm_reflects_and_proposes(endpoint: FakeEndpoint) -> None:
-    answer = json.dumps({"candidates": [candidate(("m", 3), ("s", 2))]})
+async def test_an_llm_reflects_and_proposes_in_one_reply(endpoint: FakeEndpoint) -> None:
+    answer = json.dumps({"notes": "prefer m " * 50, "candidates": [candidate(("m", 3), ("s", 2))]})
     proposed, steps = await asked(endpoint, [answer])
     assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
     assert [step.node for step in steps] == ["recall", "reflect", "propose", "check"]
     assert [step.planner for step in steps] == [RULES, "wise", "wise", RULES]
     reflect, propose = steps[1], steps[2]
-    assert reflect.guideline is not None and reflect.text.startswith("1. prefer m")
-    assert reflect.spend.prompt_tokens > 100 and propose.spend.completion_tokens > 0 and propose.spend.seconds > 0
-    assert "1. prefer m" in propose.prompt and "95 % interval" in propose.prompt and propose.reply == answer
-    assert endpoint.requests[-1]["response_format"]["json_schema"]["schema"]["required"] == ["candidates"]
+    assert reflect.guideline is not None and reflect.text == "prefer m " * 40 + "..."
+    assert reflect.spend.prompt_tokens > 100 and reflect.spend.seconds > 0 and reflect.reply == answer
+    assert propose.spend.tokens == 0 and "because" in propose.text and propose.evidence[0]["mean"] > 0
+    (request,) = endpoint.requests
+    assert request["response_format"]["json_schema"]["schema"]["required"] == ["notes", "candidates"]
+
+
+async def test_an_llm_may_answer_with_numbers_of_the_shortlist(endpoint: FakeEndpoint) -> None:
+    archive = archive_of(*initial_allocations(SPACE))
+    steps: list[AgentStep] = []
+    agent = AgentSearcher()
+    agent.journal = steps.append
+    best = [each.allocation for each in await agent.propose(archive, SPACE, 2)]
+    for picks in ([1, 2], ["#1", "2."], [{"number": 1, "rationale": "so"}, {"allocation": {}, "number": "2"}]):
+        endpoint.reply = lambda messages, seed, picks=picks: json.dumps({"candidates": picks})  # type: ignore[misc]
+        planner = AgentSearcher(LLMPlanner("small", base_url=endpoint.url))
+        assert [each.allocation for each in await planner.propose(archive, SPACE, 2)] == best
+    endpoint.reply = lambda messages, seed: json.dumps({"candidates": [1, 99]})
+    planner.journal = steps.append
+    assert (await planner.propose(archive, SPACE, 2))[0].allocation == best[0]
+    assert any("candidates.1: the shortlist has the numbers 1 to 6, and no 99" in step.text for step in steps)
 
 
 async def test_a_server_without_schemas_is_asked_without(endpoint: FakeEndpoint) -> None:
@@ -143,16 +156,16 @@ async def test_refused_proposals_go_back_with_the_reasons(endpoint: FakeEndpoint
     mended = json.dumps({"candidates": [candidate(("m", 3), ("s", 2))]})
     proposed, steps = await asked(endpoint, [dear, mended])
     assert proposed == [Allocation({"a": ("m", 3), "b": ("s", 2)})]
-    assert [step.node for step in steps][2:] == ["propose", "check", "repair", "check"]
-    assert steps[4].planner == "wise"
-    assert "over the budget of 2.5 GFLOP" in steps[4].prompt
+    assert [step.node for step in steps][2:] == ["propose", "check", "reflect", "repair", "check"]
+    assert steps[5].planner == "wise"
+    assert "over the budget of 2.5 GFLOP" in steps[5].prompt
 
 
 async def test_an_llm_that_never_gives_anything_usable_is_filled_in_for_and_it_shows(endpoint: FakeEndpoint) -> None:
     proposals, steps = await answered(endpoint, ["no idea", '{"candidates": [{"allocation": 3}]}', "still none"])
     assert len(proposals) == 1 and SPACE.faults(proposals[0].allocation) == [] and proposals[0].searcher == RULES
     assert [(step.node, step.planner) for step in steps][-2:] == [("fill", RULES), ("check", RULES)]
-    assert "unreadable reply: no JSON object" in steps[2].text
+    assert "unreadable reply: no JSON object" in steps[1].text
 
 
 def test_openais_own_endpoint_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

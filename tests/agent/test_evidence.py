@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.agent.evidence import Evidence, Option, Preference, Upgrade
+from agenttts.agent.evidence import Evidence, Upgrade
 from agenttts.agent.gathering import gather_evidence
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.posterior.curves import KNEE_GAIN, OVER_FUSING, fit_curve
@@ -144,21 +144,22 @@ def bare(trials: list[Trial]) -> list[Trial]:
     ]
 
 
-def test_the_planners_table_has_for_each_model_what_the_lines_have() -> None:
+def test_a_prompt_has_for_each_stage_its_models_at_their_best() -> None:
     problem, trials = trials_on("table", 0, 30, 50)
     sizes = problem.pipeline.sizes
     space = SearchSpace(problem.pipeline, cost_model("flops"), problem.default_budget.amount)
     surrogate, hypotheses = weighed_posterior(sizes, trials, Structure())
     evidence = gather_evidence(Archive(trials=tuple(trials)), space, surrogate, hypotheses, frozenset({1, 2, 3}))
     assert evidence.lines()[0].startswith(f"Best so far within {space.scale.rate(space.budget)}: ")
-    text = "\n".join(evidence.table())
     for preference in evidence.preferences:
-        cells = {tuple(line.split(" | ")[:2]): line for line in evidence.table() if " | " in line}
-        for option in preference.options:
-            assert f"x{option.samples} | {option.score:.3f}" in cells[preference.subtask, option.model]
-        assert f"{preference.options[0].model} over {preference.options[1].model}, {preference.chance:.0%} sure" in text
-        for upgrade in preference.upgrades:
-            assert upgrade.worth in cells[preference.subtask, upgrade.model] and upgrade.worth in str(upgrade)
+        (line,) = (each for each in evidence.brief() if each.startswith(f"{preference.subtask}: "))
+        assert all(f"{o.model} x{o.samples} {o.score:.3f}" in line for o in preference.options[:4])
+        assert f"{preference.chance:.0%} sure of the first" in line
+    assert not any("do not decide it" in line for line in evidence.brief())
+    incumbent = {name: (choice.pairing, choice.samples) for name, choice in evidence.incumbent.items()}
+    for each in evidence.interactions:  # what the best trial has anyway is not told
+        as_it_is = incumbent[each.downstream] == (each.best.model, each.best.samples)
+        assert not as_it_is or f"{each}." not in evidence.brief()
 
 
 def test_a_gain_is_not_divided_by_a_step_that_costs_next_to_nothing() -> None:
@@ -175,14 +176,3 @@ def test_what_is_dropped_does_not_stand_beside_what_is_favoured() -> None:
     assert "dropped" not in " ".join(told.around()) and "favour" in " ".join(told.around())
     alone = replace(told, hypotheses=(dropped, replace(together, log_odds=-9.0)))
     assert " ".join(alone.around()).count("dropped") == 2
-
-
-def test_a_table_has_no_empty_column() -> None:
-    option = Option(model="m", samples=3, score=0.5, sd=0.1)
-    told = Evidence(
-        incumbent=Allocation({"a": ("m", 1)}), score=0.5, sd=0.1, budget="9 MFLOP per query",
-        preferences=(Preference(subtask="a", options=(option,), chance=1.0, upgrades=()),),
-    )  # fmt: skip
-    assert told.table()[1:3] == [
-        "subtask | model | best samples that fit | expected score with them", "a | m | x3 | 0.500 ± 0.196",
-    ]  # fmt: skip

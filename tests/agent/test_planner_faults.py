@@ -32,6 +32,7 @@ from tests.agent.test_agent import candidate
 from tests.baselines.test_searchers import SPACE, archive_of
 from tests.conftest import toy_reply
 from tests.endpoint import FakeEndpoint, Fault
+from tests.faults.server import RawServer
 
 GOOD = candidate(("m", 3), ("s", 2))
 THIS = Allocation({"a": ("m", 3), "b": ("s", 2)})
@@ -41,13 +42,9 @@ BEGUN = archive_of(*initial_allocations(SPACE))
 async def proposed(
     endpoint: FakeEndpoint, replies: Sequence[str], archive: Archive = BEGUN, count: int = 1
 ) -> tuple[list[Proposal], list[AgentStep]]:
-    """What the agent proposes when its model answers these to the prompts for allocations, and its steps."""
+    """What the agent proposes when its model answers these, and its steps."""
     left, steps = list(replies), list[AgentStep]()
-
-    def reply(messages: Sequence[dict[str, str]], seed: int) -> str:
-        return left.pop(0) if "Reply with JSON" in messages[-1]["content"] else "prefer m"
-
-    endpoint.reply = reply
+    endpoint.reply = lambda messages, seed: left.pop(0)
     agent = AgentSearcher(LLMPlanner("small", base_url=endpoint.url))
     agent.journal = steps.append
     return await agent.propose(archive, SPACE, count), steps
@@ -62,7 +59,7 @@ async def test_a_repair_shows_the_reply_its_fault_and_what_was_accepted(endpoint
     whole = json.dumps({"candidates": [candidate(("s", 3), ("s", 2))]})
     found, _ = await proposed(endpoint, [half, whole], count=2)
     assert [each.allocation for each in found] == [THIS, Allocation({"a": ("s", 3), "b": ("s", 2)})]
-    _, first, second = prompts(endpoint)
+    first, second = prompts(endpoint)
     assert first != second and half in second and "candidates.1.allocation.a.samples: " in second
     assert f"These were accepted; do not propose them again:\n- {THIS}" in second
 
@@ -91,17 +88,18 @@ async def test_what_is_no_answer_is_said_as_such_and_charged(endpoint: FakeEndpo
     assert reply.text == f"unreadable reply: {fault}" and reply.answer.spend.tokens == 14
 
 
-async def test_a_guideline_without_a_word_is_none(endpoint: FakeEndpoint) -> None:
-    endpoint.faults = [said({"content": " "})]
-    found, steps = await proposed(endpoint, [json.dumps({"candidates": [GOOD]})])
-    assert [each.allocation for each in found] == [THIS]
-    assert steps[1].guideline is None and steps[1].spend.tokens == 14
-
-
-async def test_a_guideline_of_this_very_round_is_not_paid_for_again(endpoint: FakeEndpoint) -> None:
-    archive = replace(BEGUN, guidelines=(Guideline(round=BEGUN.round, text="as before"),))
-    _, steps = await proposed(endpoint, [json.dumps({"candidates": [GOOD]})], archive)
-    assert [step.node for step in steps] == ["recall", "propose", "check"] and "as before" in prompts(endpoint)[0]
+async def test_what_was_answered_in_this_very_round_is_not_paid_for_again(endpoint: FakeEndpoint) -> None:
+    whole = json.dumps({"notes": "as before", "candidates": [candidate(("s", 3), ("s", 2))]})
+    half = json.dumps({"candidates": [GOOD, "lots of everything"]})
+    found, steps = await proposed(endpoint, [half, whole], count=2)
+    said, asked = [step.guideline for step in steps if step.guideline], prompts(endpoint)
+    assert len(said) == len(asked) == 2 and sum(step.spend.requests for step in steps) == 2
+    for kept in (1, 2):  # killed, and begun again from what the store has of the round
+        endpoint.requests.clear()
+        archive = replace(BEGUN, guidelines=tuple(said[:kept]))
+        again, further = await proposed(endpoint, [whole][kept - 1 :], archive, count=2)
+        assert again == found and prompts(endpoint) == asked[kept:]
+        assert sum(step.spend.requests for step in further) == 2 - kept
 
 
 async def test_where_the_planner_fails_rules_carry_on_at_once(
@@ -111,39 +109,54 @@ async def test_where_the_planner_fails_rules_carry_on_at_once(
     for faults in ([Fault(403, "out of credit, sk-very-secret")], [None, Fault(403, "out of credit")]):
         endpoint.requests.clear()
         asked, endpoint.faults = len(faults), list[Fault | None](faults)
-        (found,), steps = await proposed(endpoint, [])
+        (found,), steps = await proposed(endpoint, ["no idea"])
         assert found.searcher == RULES and "as the planner gave no answer" in found.rationale
         assert len(endpoint.requests) == asked and steps[-2].node == "fill"
     assert "answered 403: out of credit" in caplog.text and "sk-very-secret" not in caplog.text
 
 
-def by_rule(rounds: int) -> Archive:
-    """So many rounds, after the initial ones, in which rules had to fill."""
-    more = (THIS, *SPACE.neighbours(THIS))[:rounds]
-    archive, first = archive_of(*initial_allocations(SPACE), *more), len(BEGUN.trials)
-    trials = [replace(trial, searcher=RULES, round=trial.number - 1) for trial in archive.trials[first:]]
-    return replace(archive, trials=(*archive.trials[:first], *trials))
+def after(trials: int, said: Sequence[str] = ()) -> Archive:
+    """So many trials after the initial ones, by rule; before them the planner was asked, and gave these candidates."""
+    more = (THIS, *SPACE.neighbours(THIS))[:trials]
+    evidence = {"occasion": "asked", "candidates": [json.loads(each) for each in said]}
+    guideline = Guideline(round=BEGUN.round, text="prefer m", evidence=evidence)
+    return replace(archive_of(*initial_allocations(SPACE), *more), guidelines=(guideline,))
 
 
-async def test_after_two_rounds_in_vain_rules_carry_on_and_the_planner_is_asked_again_later(
+async def test_after_an_answer_without_use_rules_carry_on_and_the_planner_is_asked_again_later(
     endpoint: FakeEndpoint,
 ) -> None:
     asked = {}
-    for rounds in (1, 2, 3, 4):
+    for trials in (1, 3, 4, 5):
         endpoint.requests.clear()
-        found, _ = await proposed(endpoint, ["no idea"] * 3, by_rule(rounds))
-        asked[rounds] = bool(endpoint.requests)
-        assert found[0].searcher == RULES
-    assert [rounds for rounds, was in asked.items() if was] == [1, 4]
+        found, steps = await proposed(endpoint, ["no idea"] * 2, after(trials))
+        asked[trials] = bool(endpoint.requests)
+        assert found[0].searcher == (RULES if asked[trials] else "")
+        assert [step.planner for step in steps if step.node == "propose"] == ["small" if asked[trials] else RULES]
+    assert [trials for trials, was in asked.items() if was] == [4, 5]
+
+
+async def test_after_a_useful_answer_it_is_asked_when_the_posterior_stalls(endpoint: FakeEndpoint) -> None:
+    useful = json.dumps({"allocation": THIS.as_dict(), "rationale": "so"})
+    whole = json.dumps({"candidates": [candidate(("s", 3), ("l", 2))]})
+    asked = {}
+    for trials in (1, 7, 10, 11):
+        endpoint.requests.clear()
+        await proposed(endpoint, [whole] * 2, after(trials, [useful]))
+        asked[trials] = prompts(endpoint)
+    assert [trials for trials, told in asked.items() if told] == [11]
+    (told,) = asked[11]
+    assert "You are asked because the posterior has stalled: the best is the same for 6 trials." in told
+    assert "Your last notes, after 6 trials: prefer m" in told
 
 
 async def test_a_server_that_breaks_down_over_the_schema_loses_the_schema(endpoint: FakeEndpoint) -> None:
-    endpoint.faults = [None, Fault(500, "internal error")]
+    endpoint.faults = [Fault(500, "internal error")]
     found, _ = await proposed(endpoint, [json.dumps({"candidates": [GOOD]})])
     assert [each.allocation for each in found] == [THIS]
-    assert ["response_format" in request for request in endpoint.requests] == [False, True, False]
+    assert ["response_format" in request for request in endpoint.requests] == [True, False]
     model = ChatModel("small", base_url=endpoint.url)
-    endpoint.faults = [Fault(500, "internal error")]
+    endpoint.faults, endpoint.reply = [Fault(500, "internal error")], lambda messages, seed: "yes"
     await model.ask("q", system="s", schema={"type": "object"})
     endpoint.requests.clear()
     await model.ask("q", system="s", schema={"type": "object"})
@@ -170,6 +183,18 @@ async def test_what_was_generated_before_the_time_was_up_is_charged_and_asked_on
             await writer.wait_closed()
     assert len(connections) == 2 and why.value.spend.requests == 2
     assert why.value.spend.completion_tokens >= 2 * 16 and why.value.spend.tokens == why.value.spend.estimated_tokens
+
+
+async def test_a_planner_that_is_waited_for_is_told_of_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, seconds in (("TOLD_AFTER_S", 0.1), ("_TOLD_AGAIN_S", 0.2), ("_TICK_S", 0.05)):
+        monkeypatch.setattr(f"agenttts.llm.pulse.{name}", seconds)
+    with RawServer(lambda asked, number: b"DRIP") as server:  # thinks aloud, and comes to no end
+        with pytest.raises(Unanswered, match="did not answer within 0.5 s"):
+            await ChatModel("small", base_url=server.url, timeout_s=0.5).ask("q", system="s")
+    told = [record.message for record in caplog.records if "no answer for" in record.message]
+    assert len(told) >= 2 and all(each.startswith("waiting for the planner's model 'small' at") for each in told)
 
 
 async def test_a_planners_tokens_are_never_called_replayed(
@@ -223,11 +248,11 @@ async def test_a_limit_counts_every_question_of_the_planner(
 
     first = len(initial_allocations(toy_space))
     begun = await run(None, first)
-    assert begun.own.tokens == 0 and endpoint.requests == []
+    assert len(endpoint.requests) == 2 and begun.own.tokens > 2  # at the start, and for the explanation
     ended = await run(begun.spend.tokens + 1, first + 4)
-    assert len(endpoint.requests) == 1 and "(--max-tokens)" in ended.stopped
-    assert ended.spend.tokens == begun.spend.tokens + ended.own.tokens and ended.own.tokens > 1
-    assert not any("filled in by rule" in line for line in summary_lines(ended))
+    assert len(endpoint.requests) <= 3 and "(--max-tokens)" in ended.stopped
+    bought = sum(trial.evaluation.spend.tokens for trial in ended.archive.trials)
+    assert ended.spend.tokens == bought + ended.own.tokens
 
 
 def test_the_planner_is_told_what_the_stages_do() -> None:

@@ -18,7 +18,7 @@ from agenttts.baselines.llm import LLMSearcher
 from agenttts.baselines.paper import published_initial_allocations
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
-from agenttts.errors import ConfigError, EndpointError
+from agenttts.errors import ConfigError, EndpointError, LimitReached
 from agenttts.llm.chat import ChatModel
 from agenttts.protocols import Searcher
 from agenttts.report import summary_lines
@@ -337,9 +337,8 @@ async def test_a_search_cut_off_after_its_guideline_does_not_pay_for_it_again(
 ) -> None:
     endpoint.reply = toy_answer
     made = AgentHPOSearcher(ChatModel("small", base_url=endpoint.url))
-    endpoint.faults = [None, Fault(403, "out of credit")]
-    with pytest.raises(EndpointError, match="'small' at .* answered 403"):
-        await run(made, toy_environment, toy_space, store, 2)
+    with pytest.raises(LimitReached, match="--max-tokens"):
+        await search(toy_environment, made, toy_space, store, study_name="s", limits=Limits(trials=2, max_tokens=1))
     assert store.spend(store.study("s")).tokens > 0
     result = await run(made, toy_environment, toy_space, store, 1)
     reflections = [told for told in prompts(endpoint) if "Reply with JSON" not in told]
@@ -358,7 +357,24 @@ async def test_tokens_are_charged_to_the_study_and_fillings_are_told(
     filled = sum(trial.searcher == RULES for trial in result.archive.trials)
     assert filled > 0 and all(trial.searcher in (RULES, result.study.spec.method) for trial in result.archive.trials)
     line = f"{filled} of 9 trials were filled in by rule: the planner's own proposals were rejected or unreadable"
-    assert line in summary_lines(result)
+    assert f"{line}, or it gave no answer" in summary_lines(result)
+
+
+@pytest.mark.parametrize("build", METHODS[:2])
+async def test_where_the_endpoint_fails_rules_carry_on_and_the_model_is_asked_again_later(
+    build: Build, endpoint: FakeEndpoint, toy_environment: LiveEnvironment, toy_space: SearchSpace, store: Store
+) -> None:
+    endpoint.reply, endpoint.faults = toy_answer, [Fault(403, "out of credit")] * 3
+    result = await run(build(ChatModel("small", base_url=endpoint.url)), toy_environment, toy_space, store, 9)
+    steps, trials = store.steps(result.study), result.archive.trials
+    in_vain = [step for step in steps if step.node.endswith(", in vain")]
+    assert len(in_vain) == 3 and all("answered 403: out of credit" in step.text for step in in_vain)
+    # Asked in vain twice, rested for two rounds, asked in vain again, rested for three; then it is asked again.
+    assert [trial.number for trial in trials if trial.searcher == RULES][:8] == list(range(1, 9))
+    assert any(step.round == 8 and step.planner == "small" and step.reply for step in steps)
+    assert all("gave no answer" in trial.rationale for trial in trials[:2])
+    assert "asked again every 4 rounds" in trials[2].rationale
+    assert any("trials were filled in by rule" in line for line in summary_lines(result))
 
 
 def agent(endpoint: FakeEndpoint, model: str) -> Searcher:

@@ -322,13 +322,14 @@ def test_the_llm_planner_is_charged_and_traced(shell: Shell, endpoint: FakeEndpo
     def reply(messages: Any, seed: int) -> str:
         if "Reply with JSON" in messages[-1]["content"]:
             chosen = {"find": {"model": "small", "samples": 3}, "answer": {"model": "small", "samples": 2}}
-            return json.dumps({"candidates": [{"rationale": "cheap", "allocation": chosen}]})
-        return "1. stay <script>small</script>" if "guideline" in messages[-1]["content"] else "text"
+            candidates = [{"rationale": "cheap", "allocation": chosen}]
+            return json.dumps({"notes": "stay <script>small</script>", "candidates": candidates})
+        return "since small <b>suffices</b>" if "Explain" in messages[-1]["content"] else "text"
 
     endpoint.reply = reply
     endpoint.models.append("wise")
     said = shell("search mine.py:environment --budget 100 --trials 8 --llm wise", OPENAI_BASE_URL=endpoint.url)
-    assert "method       agent-wise" in said
+    assert "method       agent-wise" in said and "in the words of the planner: since small <b>suffices</b>" in said
     steps = shell.json("trace")
     assert any(step["node"] == "reflect" and step["planner"] == "wise" and step["tokens"] > 0 for step in steps)
     assert "<script>" in shell("trace")

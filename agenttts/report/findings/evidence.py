@@ -41,7 +41,7 @@ def told_guideline(found: Findings) -> Guideline | None:
 
     A study of several budgets has guidelines about the best allocation of each.
     """
-    kept = [guideline for guideline in found.archive.guidelines if isinstance(guideline.evidence, dict)]
+    kept = [guideline for guideline in found.archive.guidelines if "incumbent" in (guideline.evidence or {})]
     about = [guideline for guideline in kept if guideline.evidence["incumbent"] == found.best.allocation.as_dict()]
     return (about or kept)[-1] if kept else None
 

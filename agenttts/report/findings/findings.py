@@ -158,6 +158,11 @@ class Findings:
         return new_bests(self.study.spec.sizes, self.archive, self.study.spec.budget)
 
     @property
+    def explanation(self) -> AgentStep | None:
+        """Why the best is recommended, in the words of the method's LLM; None where it has said nothing of it."""
+        return next((step for step in reversed(self.steps) if step.explains(self.best)), None)
+
+    @property
     def validation(self) -> Evaluation | None:
         """The recommended allocation on held-out examples; None where it has not been checked."""
         return self.checks.get(self.best.allocation.key)

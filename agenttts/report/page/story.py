@@ -272,6 +272,7 @@ NODES = {
     "check": "checked",
     "repair": "fixed",
     "fill": "filled in",
+    "explain": "explained",
 }
 """What a node of the agent's graph did, in a word."""
 

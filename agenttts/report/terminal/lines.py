@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agenttts._util.numbers import Scale, counted, duration, interval
-from agenttts._util.text import printable
+from agenttts._util.text import one_line, printable
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.llm.prefix_cache import CacheUse
@@ -47,6 +47,8 @@ def summary_lines(result: SearchResult) -> list[str]:
     lines += scored(
         best.evaluation, f"Score on the {len(best.evaluation.results)} examples searched, flattered by the choice: "
     )
+    if result.explanation:
+        lines.append(f"Why, in the words of the planner: {one_line(result.explanation)}")
     if result.passed_over is not None:
         lines.append(passed_over_in_words(result.passed_over, best, result.expected))
     lines.append(spent(result.spend, _checks(result), result.own, label=result.study.details.get("recorded", "")))
@@ -118,7 +120,7 @@ def _checks(result: SearchResult) -> list[Evaluation]:
 
 def _filled(trials: Sequence[Trial]) -> list[str]:
     count = sum(trial.searcher == RULES for trial in trials)
-    why = "the planner's own proposals were rejected or unreadable"
+    why = "the planner's own proposals were rejected or unreadable, or it gave no answer"
     return [f"{count} of {len(trials)} trials were filled in by rule: {why}"] if count else []
 
 

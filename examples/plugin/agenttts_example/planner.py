@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import agenttts as at
-from agenttts.agent import PlannedProposals, SoFar, Thought, View
+from agenttts.agent import SoFar, View
 
 
 @dataclass(frozen=True)
@@ -12,11 +12,10 @@ class FrugalPlanner(at.RulePlanner):
 
     name: str = "frugal"
 
-    async def propose(self, view: View, guideline: str, count: int, so_far: SoFar) -> PlannedProposals:
+    def choose(self, view: View, count: int, so_far: SoFar) -> list[at.Proposal]:
         ranked = view.ranking.best(3 * count, so_far.keys)
         chosen = sorted(ranked, key=lambda each: view.space.cost(each.allocation))[:count]
-        proposals = [at.Proposal(each.allocation, f"expected {each.mean:.3f}, and cheap") for each in chosen]
-        return PlannedProposals(proposals, Thought("\n".join(str(each.allocation) for each in chosen)))
+        return [at.Proposal(each.allocation, f"expected {each.mean:.3f}, and cheap") for each in chosen]
 
 
 class FrugalAgent(at.AgentSearcher):
