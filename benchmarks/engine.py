@@ -241,7 +241,7 @@ def enough(arguments: argparse.Namespace, url: str, samples: int) -> int:
         probe = in_a_process(arguments, url, "environment", samples, prompts)
         if not probe:
             raise SystemExit("error: the environment got no answers; the line above says why")
-        lasted = probe["seconds"]
+        lasted = float(probe["seconds"])
     return max(math.ceil(1.1 * prompts * arguments.seconds / lasted), prompts)
 
 
