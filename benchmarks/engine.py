@@ -1,5 +1,6 @@
 """The live environment against the same requests from a bare loop and from vLLM's own benchmark client.
 
+    python benchmarks/engine.py --simulated 0.2 --out benchmarks/results/engine_simulated    # no model: our work alone
     python benchmarks/engine.py --out benchmarks/results/engine_llamacpp               # llama.cpp on this machine's CPU
     python benchmarks/engine.py --url http://127.0.0.1:8000/v1 --tokenizer minihop-s --out FILE    # a running server
 
@@ -12,10 +13,12 @@ most 64 requests in flight and an empty sample pool:
     unseeded     as loop, without a seed: vLLM draws the samples of seeded requests one by one
     vllm bench   `vllm bench serve`: S requests of one sample (left out where vLLM or --tokenizer is not there)
 
-Prompts and sampling are the same for all; vLLM's client sends no seeds. On vLLM each contender has a cache salt,
-so none finds its prompts cached by another. CPU seconds and peak memory are the contender's; vLLM's client cannot be
-measured inside, so its imports count. Tokens are samples times the mean length that `loop singly` was told by the
-server, since llama.cpp's usage counts one choice only.
+The environment and the loop take turns (A B A B), `--runs` times, each with as many prompts as take
+the environment `--seconds`; shown are medians with their intervals (`repeated.py`), and the ratio of each round.
+The others run once, on `--prompts` prompts. Prompts and sampling are the same for all; vLLM's client sends no
+seeds. On vLLM each contender has a cache salt, so none finds its prompts cached by another. CPU seconds and peak
+memory are the contender's; vLLM's client cannot be measured inside, so its imports count. Tokens are samples times
+the mean length that `loop singly` was told by the server, since llama.cpp's usage counts one choice only.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
+import os
 import platform
 import resource
 import subprocess
@@ -35,6 +40,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from endpoint import endpoint
+from repeated import in_turns, interval, shown
 
 from agenttts._util.extras import installed
 from agenttts.db import Store
@@ -170,17 +178,17 @@ def run_contender(arguments: argparse.Namespace) -> dict[str, float]:
     return asyncio.run(run_loop(*given, name=name, most_n=arguments.most_n))
 
 
-def in_a_process(arguments: argparse.Namespace, url: str, name: str, samples: int) -> dict[str, Any]:
-    """One contender, in a process of its own, with what the server counted meanwhile."""
+def in_a_process(arguments: argparse.Namespace, url: str, name: str, samples: int, prompts: int) -> dict[str, Any]:
+    """One contender, in a process of its own, with what the server counted meanwhile; empty where it failed."""
     command = [sys.executable, __file__, "--contender", name, "--url", url, "--model", arguments.model, "--samples",
-               str(samples), "--prompts", str(arguments.prompts), "--most-n", str(arguments.most_n)]  # fmt: skip
+               str(samples), "--prompts", str(prompts), "--most-n", str(arguments.most_n)]  # fmt: skip
     command += ["--tokenizer", arguments.tokenizer] if arguments.tokenizer else []
     before = prefix_cache(url)
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if done.returncode:
         print(f"{name}, S = {samples}: {done.stderr.strip().splitlines()[-1][-300:]}", file=sys.stderr)
         return {}
-    row = {"contender": name, "S": samples, **json.loads(done.stdout.splitlines()[-1])}
+    row = {"contender": name, "S": samples, "prompts": prompts, **json.loads(done.stdout.splitlines()[-1])}
     after = prefix_cache(url)
     if before and after and after[0] > before[0]:
         row["prefix_cache_hit_tokens"] = after[1] - before[1]
@@ -201,20 +209,40 @@ def prefix_cache(url: str) -> tuple[float, float] | None:
 
 
 def compare(arguments: argparse.Namespace, url: str) -> list[dict[str, Any]]:
-    """Every contender at every S."""
-    contenders = [name for name in CONTENDERS if name != "vllm bench" or may_bench(arguments)]
-    in_a_process(arguments, url, "loop", 1)  # the server's first requests are slow
-    rows = []
+    """Every contender at every S, one row a run."""
+    first = in_a_process(arguments, url, "loop singly", 1, arguments.prompts)  # a server's first requests are slow
+    if not first:
+        raise SystemExit("error: the loop alone got no answers; the line above says why")
+    length, rows = first["usage_completion_tokens"] / first["samples"], []
     for samples in arguments.samples:
-        for name in contenders:
-            if samples > 1 or name != "loop":  # with one sample it is the same as singly
-                rows += [row for row in [in_a_process(arguments, url, name, samples)] if row]
-                print(json.dumps(rows[-1:]), file=sys.stderr)
-    lengths = [row["usage_completion_tokens"] / row["samples"] for row in rows if row["contender"] == "loop singly"]
+        loop = "loop" if samples > 1 else "loop singly"
+        prompts = enough(arguments, url, samples)
+        found = in_turns(
+            ("environment", loop),
+            lambda name: in_a_process(arguments, url, name, samples, prompts),  # noqa: B023
+            arguments.runs,
+        )
+        others = [name for name in CONTENDERS[1:] if name not in ("loop", loop) and not arguments.pair]
+        others = [name for name in others if name != "vllm bench" or may_bench(arguments)]
+        rows += [row for runs in found.values() for row in runs if row]
+        rows += [row for name in others if (row := in_a_process(arguments, url, name, samples, arguments.prompts))]
     for row in rows:
-        row["tokens_per_s"] = row["samples"] * lengths[0] / row["seconds"]
+        row["samples_per_s"] = row["samples"] / row["seconds"]
+        row["tokens_per_s"] = row["samples_per_s"] * length
         row["cpu_s_per_1000_samples"] = 1000 * row["cpu_s"] / row["samples"]
     return rows
+
+
+def enough(arguments: argparse.Namespace, url: str, samples: int) -> int:
+    """So many prompts that even the environment, where it is the faster one, is at work for `--seconds`."""
+    prompts, lasted = arguments.prompts, 0.0
+    while lasted < arguments.seconds / 4:  # a short run says little of the rate
+        prompts *= 3 if lasted else 1
+        probe = in_a_process(arguments, url, "environment", samples, prompts)
+        if not probe:
+            raise SystemExit("error: the environment got no answers; the line above says why")
+        lasted = float(probe["seconds"])
+    return max(math.ceil(1.1 * prompts * arguments.seconds / lasted), prompts)
 
 
 def may_bench(arguments: argparse.Namespace) -> bool:
@@ -222,17 +250,20 @@ def may_bench(arguments: argparse.Namespace) -> bool:
     return bool(arguments.tokenizer) and installed("vllm")
 
 
-def ratios(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """By S: the environment's tokens/s over each other's."""
-    speed = {(row["contender"], row["S"]): row["tokens_per_s"] for row in rows}
-    return {
-        str(samples): {
-            name: round(speed["environment", samples] / speed[name, samples], 3)
-            for name in CONTENDERS[1:]
-            if (name, samples) in speed and ("environment", samples) in speed
-        }
-        for samples in sorted({row["S"] for row in rows})
-    }
+def of(rows: list[dict[str, Any]], samples: int, name: str, figure: str) -> list[float]:
+    """A figure of every run of a contender."""
+    return [row[figure] for row in rows if (row["contender"], row["S"]) == (name, samples)]
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """By S: the environment's samples/s over each other's: lower end, median, upper end over the rounds."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for samples, name in dict.fromkeys((row["S"], row["contender"]) for row in rows):
+        ours, theirs = (of(rows, samples, each, "samples_per_s") for each in ("environment", name))
+        if name != "environment" and ours:
+            shares = [mine / other for mine, other in zip(ours, theirs, strict=False)]
+            found.setdefault(str(samples), {})[name] = [round(each, 3) for each in interval(shares)]
+    return found
 
 
 def calibrated(rows: list[dict[str, Any]]) -> dict[str, float] | str:
@@ -252,16 +283,25 @@ def calibrated(rows: list[dict[str, Any]]) -> dict[str, float] | str:
         return str(error)
 
 
+COLUMNS = {
+    "tokens/s": ("tokens_per_s", ",.0f"), "samples/s": ("samples_per_s", ",.1f"),
+    "CPU s per 1,000 samples": ("cpu_s_per_1000_samples", ".2f"), "peak MB": ("peak_mb", ",.0f"),
+}  # fmt: skip
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
-    lines = ["| S | contender | tokens/s | samples/s | CPU s per 1,000 samples | peak MB | prefix cache hits |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for row in rows:
-        hits = f"{row['prefix_cache_hit_rate']:.0%}" if "prefix_cache_hit_rate" in row else "not told"
-        lines.append(
-            f"| {row['S']} | {row['contender']} | {row['tokens_per_s']:,.0f} | {row['samples'] / row['seconds']:,.1f} "
-            f"| {row['cpu_s_per_1000_samples']:.2f} | {row['peak_mb']:.0f} | {hits} |"
-        )
+    """The rows as Markdown: medians, with their intervals where there are several runs."""
+    head = ["S", "contender", "runs", "s each", *COLUMNS, "prefix cache hits"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for samples, name in dict.fromkeys((row["S"], row["contender"]) for row in rows):
+        seconds = of(rows, samples, name, "seconds")
+        cells = [str(samples), name, str(len(seconds)), f"{interval(seconds).median:.1f}"]
+        for figure, form in COLUMNS.values():
+            found = interval(of(rows, samples, name, figure))
+            cells.append(shown(found, form) if len(seconds) > 1 else f"{found.median:{form}}")
+        hits = [row["prefix_cache_hit_rate"] for row in rows
+                if (row["contender"], row["S"]) == (name, samples) and "prefix_cache_hit_rate" in row]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} | {f'{interval(hits).median:.0%}' if hits else 'not told'} |")
     return "\n".join(lines)
 
 
@@ -296,7 +336,8 @@ def write(arguments: argparse.Namespace, engine: str, rows: list[dict[str, Any]]
         "versions": versions(),
         "command": " ".join(["python", *sys.argv]),
         "in_flight": IN_FLIGHT,
-        "prompts": arguments.prompts,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
         "environment_over": ratios(rows),
         "throughput": {arguments.model: calibrated(rows)},
         "rows": rows,
@@ -307,8 +348,10 @@ def write(arguments: argparse.Namespace, engine: str, rows: list[dict[str, Any]]
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-        heading = f"{engine}, {arguments.model}, {result['machine']}, {result['versions']}\n\n`{result['command']}`\n\n"
-        over = f"\n\nThe environment's tokens/s over the others': {json.dumps(result['environment_over'])}\n"
+        where = f"{result['machine']}, {result['cores']} cores, load {result['load']:.1f}, {result['versions']}"
+        heading = f"{engine}, {arguments.model}, {where}\n\n`{result['command']}`\n\n"
+        over = "\n\nThe environment's samples/s over the others', by S (lower end, median, upper end over the rounds): "
+        over += f"{json.dumps(result['environment_over'])}\n"
         arguments.out.with_suffix(".md").write_text(heading + table(rows) + over)
 
 
@@ -330,7 +373,11 @@ def main() -> None:
     parser.add_argument("--model", default="minihop-s", choices=[model.name for model in MODELS])
     parser.add_argument("--tokenizer", help="folder of the model's tokenizer, for vLLM's client")
     parser.add_argument("--samples", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--prompts", type=int, default=60)
+    parser.add_argument("--prompts", type=int, default=60, help="of what runs once")
+    parser.add_argument("--runs", type=int, default=5, help="rounds of the environment and the loop")
+    parser.add_argument("--seconds", type=float, default=20, help="load of each run of theirs")
+    parser.add_argument("--pair", action="store_true", help="the environment and the loop alone")
+    parser.add_argument("--simulated", type=float, metavar="SECONDS", help="no model: an endpoint with this delay")
     parser.add_argument("--most-n", type=int, default=1000, help="most choices that the server returns at once")
     parser.add_argument("--out", type=Path, help="where the figures go, without suffix")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -338,6 +385,9 @@ def main() -> None:
     try:
         if arguments.contender:
             print(json.dumps(run_contender(arguments)))
+        elif arguments.simulated is not None:
+            with endpoint(arguments.simulated, model=arguments.model) as url:
+                write(arguments, f"simulated endpoint, {arguments.simulated:g} s", compare(arguments, url))
         elif arguments.url:
             write(arguments, "server", compare(arguments, arguments.url))
         else:

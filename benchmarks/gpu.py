@@ -2,6 +2,9 @@
 
     python benchmarks/gpu.py --weights WEIGHTS --out benchmarks/results
     python benchmarks/gpu.py --weights WEIGHTS --out benchmarks/results --parts engine calibrate
+    python benchmarks/gpu.py --weights WEIGHTS --out FOLDER --parts engine --samples 1 --runs 5 --seconds 20 --limit 420
+
+The last one, once for each S of 1, 8 and 32, measures the engine as long as it takes to tell it from a loop.
 
 WEIGHTS holds a folder for each of minihop-xs, -s, -m and -l in Hugging Face's format, 21 MB in all, made by
 `for s in xs s m l; do python -m zoo.huggingface --size $s --out WEIGHTS/minihop-$s; done`. Needs nvidia-ml-py and vLLM.
@@ -86,7 +89,8 @@ def engine(arguments: argparse.Namespace, urls: Mapping[str, str]) -> None:
     """The live environment against others on one server."""
     command = [sys.executable, str(HERE / "engine.py"), "--url", urls[ENGINE_MODEL], "--model", ENGINE_MODEL,
                "--tokenizer", str(arguments.weights / ENGINE_MODEL), "--prompts", str(arguments.prompts),
-               "--out", str(arguments.out / "engine_vllm")]  # fmt: skip
+               "--samples", *map(str, arguments.samples), "--runs", str(arguments.runs),
+               "--seconds", str(arguments.seconds), "--out", str(arguments.out / "engine_vllm")]  # fmt: skip
     subprocess.run(command, timeout=arguments.limit, check=True)
 
 
@@ -175,6 +179,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the figures")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--prompts", type=int, default=128, help="prompts of engine.py")
+    parser.add_argument("--samples", type=int, nargs="+", default=[1, 8, 32], help="S of engine.py")
+    parser.add_argument("--runs", type=int, default=3, help="rounds of engine.py")
+    parser.add_argument("--seconds", type=float, default=4, help="load of each run of engine.py")
     parser.add_argument("--limit", type=float, default=300, help="most seconds of a part")
     parser.add_argument("--pretend", metavar="COUNTxGIB", help="rehearse without a GPU (not the part search)")
     arguments = parser.parse_args()

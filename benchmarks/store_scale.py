@@ -1,11 +1,12 @@
 """A large store: how long it takes to look up, open, resume and propose, and how much memory.
 
     python benchmarks/store_scale.py --store /tmp/scale.db --output benchmarks/results/store_scale.md
+    python benchmarks/store_scale.py --prompts 1000000 --trials 100000 --store /tmp/larger.db       # 10^7 samples
 
-Fills a store with 10^6 generated samples (no model runs) and one study of 10^4 random trials on 20 examples each, then
-measures every row in a process of its own, so that peak memory is that row's. A store that is there is measured as it
-is. The search space is that of `own_time.py`. `--propose` lists archive sizes, from which the agent, planned by rules,
-proposes once.
+Fills a store with generated samples (no model runs; 10^6 unless said otherwise) and one study of random trials (10^4)
+on 20 examples each, then measures every row in a process of its own, so that peak memory is that row's. A store that
+is there is measured as it is: say what it was filled with. The search space is that of `own_time.py`. `--propose` lists
+archive sizes, from which the agent, planned by rules, proposes once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -42,11 +43,19 @@ from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
 from agenttts.view.application import application
 from agenttts.view.background import Background
 
-PROMPTS, SAMPLES_EACH, TRIALS = 100_000, 10, 10_000
+SAMPLES_EACH = 10
 BATCH = 5_000
 LOOKUPS = 20_000
 TEXT = "The capital of the country that borders the river named in the question, step by step. " * 2
 STUDY = "large"
+
+
+class Scale(NamedTuple):
+    """A store, and how much is in it."""
+
+    path: str
+    prompts: int
+    trials: int
 
 
 def key(number: int) -> str:
@@ -54,19 +63,19 @@ def key(number: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()[:32]
 
 
-def fill(path: str) -> None:
+def fill(scale: Scale) -> None:
     """The samples in bulk, the trials as a search records them."""
-    store = Store(path)
+    store = Store(scale.path)
     study = store.start(STUDY, spec())
-    for first in range(0, PROMPTS, BATCH):
-        numbers = range(first, first + BATCH)
+    for first in range(0, scale.prompts, BATCH):
+        numbers = range(first, min(first + BATCH, scale.prompts))
         with store._engine.begin() as connection:
             connection.execute(insert(tables.prompts), [prompt(number) for number in numbers])
             connection.execute(insert(tables.samples), [row for number in numbers for row in samples(number)])
             connection.execute(insert(tables.purchases), [purchase(study.id, number) for number in numbers])
     spend = Spend(requests=40, prompt_tokens=8000, completion_tokens=4000, reused_completion_tokens=900, seconds=3.0)
-    for trial in archive(space(), TRIALS, ()).trials:
-        evaluation = replace(trial.evaluation, spend=spend, transcripts=transcripts(trial))
+    for trial in archive(space(), scale.trials, ()).trials:
+        evaluation = replace(trial.evaluation, spend=spend, transcripts=transcripts(trial, scale.prompts))
         proposal = Proposal(trial.allocation, "expected 0.500 ± 0.100 against 0.450 for the best so far")
         store.add_trial(study, proposal, evaluation, cost=trial.cost, searcher="agent", round=trial.round)
         for node in ("reflect", "propose"):
@@ -90,12 +99,12 @@ def samples(number: int) -> Iterator[dict[str, Any]]:
         yield {"key": key(number), "position": position, "text": f"{position}: {TEXT}", "completion_tokens": 60}
 
 
-def transcripts(trial: Trial) -> dict[str, Transcript]:
+def transcripts(trial: Trial, prompts: int) -> dict[str, Transcript]:
     """What each example of a trial drew: all samples of one prompt at each stage."""
     found = {}
     for place, result in enumerate(trial.evaluation.results):
         first = (trial.number * EXAMPLES + place) * len(trial.allocation)
-        keys = {stage: key((first + n) % PROMPTS) for n, stage in enumerate(trial.allocation)}
+        keys = {stage: key((first + n) % prompts) for n, stage in enumerate(trial.allocation)}
         stages = tuple(
             StageTranscript(
                 stage=stage,
@@ -128,10 +137,10 @@ def spec() -> StudySpec:
     return at.SearchPlan(environment, agent, searched, "", study_name="s").spec(environment)
 
 
-def lookup(path: str) -> dict[str, str]:
+def lookup(scale: Scale) -> dict[str, str]:
     """Random draws of all samples of a prompt."""
-    store, seconds = Store(path), []
-    for number in np.random.default_rng(1).integers(0, PROMPTS, LOOKUPS):
+    store, seconds = Store(scale.path), []
+    for number in np.random.default_rng(1).integers(0, scale.prompts, LOOKUPS):
         wanted = key(int(number))
         started = time.perf_counter()
         held = store.samples.read(wanted, SAMPLES_EACH)
@@ -141,39 +150,39 @@ def lookup(path: str) -> dict[str, str]:
     return {"look-up of 10 samples, p50": f"{median:.2f} ms", "look-up of 10 samples, p99": f"{late:.2f} ms"}
 
 
-def resume(path: str) -> dict[str, str]:
+def resume(scale: Scale) -> dict[str, str]:
     """What `agenttts.search` reads before it goes on."""
     asked = spec()  # what is imported and built for it is no part of resuming
     started = time.perf_counter()
-    store = Store(path)
+    store = Store(scale.path)
     opened = time.perf_counter()
     study = store.start(STUDY, asked)
     found, spent = store.archive(study), store.spend(study)
     done = time.perf_counter()
-    assert (len(found.trials), spent.requests) == (TRIALS, PROMPTS)
+    assert (len(found.trials), spent.requests) == (scale.trials, scale.prompts)
     return {"open": f"{(opened - started) * 1e3:.0f} ms", "resume (archive and spend)": f"{done - opened:.2f} s"}
 
 
-def record(path: str) -> dict[str, str]:
+def record(scale: Scale) -> dict[str, str]:
     """What the loop does with the store after a trial: one more is recorded, and those of others are looked for."""
-    store, searched = Store(path), space()
+    store, searched = Store(scale.path), space()
     study = store.study(STUDY)
-    known = {trial.allocation for trial in archive(searched, TRIALS, ()).trials}
+    known = {trial.allocation for trial in archive(searched, scale.trials, ()).trials}
     drawn = dict.fromkeys(searched.sample(np.random.default_rng(7 + store.count_trials(study)), 50))
     evaluation, seconds = archive(searched, 1, ()).trials[0].evaluation, []
     for allocation in [each for each in drawn if each not in known][:20]:
         started = time.perf_counter()
-        store.add_trial(study, Proposal(allocation), evaluation, cost=1.0, searcher="agent", round=TRIALS)
+        store.add_trial(study, Proposal(allocation), evaluation, cost=1.0, searcher="agent", round=scale.trials)
         store.count_trials(study)
         seconds.append(time.perf_counter() - started)
     with store._engine.begin() as connection:  # the next row is to find what this one found
-        connection.execute(tables.trials.delete().where(tables.trials.c.number > TRIALS))
+        connection.execute(tables.trials.delete().where(tables.trials.c.number > scale.trials))
     return {"record a trial, p50": f"{np.median(seconds) * 1e3:.1f} ms"}
 
 
-def propose(path: str, count: int) -> dict[str, str]:
+def propose(scale: Scale, count: int) -> dict[str, str]:
     """The agent's next proposal, planned by rules, from the first `count` trials."""
-    store = Store(path)
+    store = Store(scale.path)
     found = store.archive(store.study(STUDY))
     searched, agent = space(), at.searcher("agent", llm="none")
 
@@ -195,12 +204,12 @@ PAGES = {
 }  # fmt: skip
 
 
-def view(path: str) -> dict[str, str]:
+def view(scale: Scale) -> dict[str, str]:
     """Each page of `agenttts view`, again and again while the study's pictures are drawn in the background."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in PAGES}
     with (
         closing(Background()) as background,
-        WebServer(application(Store(path), background)) as server,
+        WebServer(application(Store(scale.path), background)) as server,
         httpx.Client(base_url=server.address, timeout=60) as browser,
     ):
         until = time.monotonic() + 60
@@ -233,20 +242,27 @@ def main() -> None:
     """Fill, measure, and write the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", default="/tmp/agenttts-scale.db")
+    parser.add_argument("--prompts", type=int, default=100_000, help="each with 10 samples")
+    parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--propose", default="500,1000,2000,10000")
     parser.add_argument("--output")
     given = parser.parse_args()
+    scale = Scale(given.store, given.prompts, given.trials)
     if not Path(given.store).exists():
-        fill(given.store)
+        fill(scale)
     lines = ["| what | figure | peak memory of the process |", "| --- | --- | --- |"]
     for row in (lookup, resume, record, view):
-        lines += alone(row, given.store)
+        lines += alone(row, scale)
     for count in map(int, given.propose.split(",")):
-        lines += alone(propose, given.store, count)
+        lines += alone(propose, scale, count)
     size = Path(given.store).stat().st_size / 2**20
     where = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     text = "\n".join(
-        [f"{PROMPTS * SAMPLES_EACH:,} samples, {TRIALS:,} trials: a file of {size:,.0f} MiB; {where}.", "", *lines]
+        [
+            f"{scale.prompts * SAMPLES_EACH:,} samples, {scale.trials:,} trials: a file of {size:,.0f} MiB; {where}.",
+            "",
+            *lines,
+        ]
     )
     print(text)
     if given.output:

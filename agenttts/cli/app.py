@@ -15,6 +15,7 @@ from agenttts._util.files import working_folder
 from agenttts._util.text import one_line
 from agenttts.cli import read, search, serve
 from agenttts.cli.samples import samples
+from agenttts.cli.upkeep import store
 from agenttts.errors import AgentTTSError, ConfigError
 
 _INTERRUPTED = 130
@@ -79,6 +80,7 @@ for _command in (  # in the order of `--help`
     read.trace,
     samples,
     read.best,
+    store,
     read.watch,
     serve.view,
     read.export,

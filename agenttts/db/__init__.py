@@ -7,6 +7,7 @@ from agenttts.db._samples import SampleTable
 from agenttts.db._store import Store
 from agenttts.db._study import Study
 from agenttts.db._transcripts import PoolText, StoredTranscript, TranscriptTable
+from agenttts.db._upkeep import StoreSize, Upkeep
 
 __all__ = [
     "Activity",
@@ -14,10 +15,12 @@ __all__ = [
     "PoolText",
     "SampleTable",
     "Store",
+    "StoreSize",
     "StoredTranscript",
     "Study",
     "TranscriptTable",
     "TrialOrder",
+    "Upkeep",
     "location",
     "stores_in",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row
@@ -11,18 +12,64 @@ from sqlalchemy import Row
 from agenttts.db import _schema as t
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
-from agenttts.study.evaluation import Evaluation
+from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 from agenttts.study.trial import COUNTERFACTUAL, AgentStep, Look, Proposal, Refusal, Trial
 
 EVALUATION = TypeAdapter(Evaluation)
 LOOKS = TypeAdapter(tuple[Look, ...])
 SPEND = TypeAdapter(Spend)
+T = TypeVar("T")
+_NO_RESULT: Mapping[str, Any] = {"error": None, "subtask_scores": {}, "output": ""}
+_NO_EVALUATION: Mapping[str, Any] = {"missing": {}, "refused": {}, "transcripts": {}}
+"""What rows of earlier versions may lack."""
 _STEP = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
 
 
 def evaluation_json(evaluation: Evaluation) -> Any:
     """An evaluation as a table keeps it; its transcripts have a table of their own."""
     return EVALUATION.dump_python(evaluation, mode="json", exclude={"transcripts"})
+
+
+class EvaluationReader:
+    """Reads evaluations as tables keep them. They were checked when they were made, and are not once more.
+
+    Most results of many trials are equal to others: those of one reader are one object.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], ExampleResult] = {}
+
+    def __call__(self, data: Mapping[str, Any]) -> Evaluation:
+        """The evaluation of a row."""
+        values = {
+            **_NO_EVALUATION,
+            **data,
+            "results": tuple(map(self._result, data["results"])),
+            "spend": Spend(**data.get("spend", {})),
+            "usage": {name: SubtaskUsage(**usage) for name, usage in data.get("usage", {}).items()},
+        }
+        return _unchecked(Evaluation, values)
+
+    def _result(self, row: Mapping[str, Any]) -> ExampleResult:
+        scores = row.get("subtask_scores", {})
+        key = (row["example"], row["score"], row.get("error"), row.get("output"), *scores.items())
+        if (known := self._known.get(key)) is None:
+            known = self._known[key] = _unchecked(ExampleResult, {**_NO_RESULT, **row})
+        return known
+
+
+def _unchecked(kind: type[T], values: Mapping[str, Any]) -> T:
+    made = object.__new__(kind)
+    vars(made).update(values)
+    return made
+
+
+def looks_of(rows: Iterable[Mapping[str, Any]] | None) -> tuple[Look, ...]:
+    """The looks of a row; none where it was recorded by a version that did not keep them."""
+    return tuple(
+        Look(at=datetime.fromisoformat(row["at"]), examples=row["examples"], spend=Spend(**row["spend"]))
+        for row in rows or ()
+    )
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
@@ -36,18 +83,18 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trial_of(row: Row[Any], stages: Mapping[str, Any]) -> Trial:
+def trial_of(row: Row[Any], stages: Mapping[str, Any], read: EvaluationReader | None = None) -> Trial:
     """The trial of a row; its allocation in the order of the stages."""
     return Trial(
         number=row.number,
         allocation=Allocation.from_key(row.allocation).in_order(stages),
         cost=row.cost,
-        evaluation=EVALUATION.validate_python(row.evaluation),
+        evaluation=(read or EvaluationReader())(row.evaluation),
         searcher=row.searcher,
         rationale=row.rationale,
         round=row.round,
         created=row.created,
-        looks=LOOKS.validate_python(row.looks or ()),
+        looks=looks_of(row.looks),
     )
 
 
@@ -63,13 +110,13 @@ def counterfactual_row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def counterfactual_of(row: Row[Any], stages: Mapping[str, Any]) -> Trial:
+def counterfactual_of(row: Row[Any], stages: Mapping[str, Any], read: EvaluationReader) -> Trial:
     """The counterfactual trial of a row; its allocation in the order of the stages."""
     return Trial(
         number=0,
         allocation=Allocation.from_key(row.allocation).in_order(stages),
         cost=row.cost,
-        evaluation=EVALUATION.validate_python(row.evaluation),
+        evaluation=read(row.evaluation),
         searcher=COUNTERFACTUAL,
         rationale="",
         round=row.round,

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Float, bindparam, delete, func, insert, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import StaticPool
 
 from agenttts.db import _schema as t
+from agenttts.db._beside import AddCall, ClaimCall, ReadCall, ReleaseCall, SampleCall, SamplesBeside
 from agenttts.db._engine import read, translated, write
-from agenttts.llm.samples import Held, Sample, Spend, StoredPrompt
+from agenttts.llm.samples import AwaitedSamples, Held, ImmediateSamples, Sample, Spend, StoredPrompt
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
 _READ = (
     select(
+        t.prompts.c.key,
+        t.samples.c.position,
         t.prompts.c.prompt_tokens,
         t.samples.c.text,
         t.samples.c.completion_tokens,
-        t.samples.c.position,
         t.samples.c.ended,
         t.samples.c.logprobs,
     )
     .join(t.samples, t.samples.c.key == t.prompts.c.key)
-    .where(t.prompts.c.key == bindparam("wanted"), t.samples.c.position < bindparam("limit"))
-    .order_by(t.samples.c.position)
+    .where(t.samples.c.position < bindparam("limit"))
+    .order_by(t.prompts.c.key, t.samples.c.position)
 )
+_READ_SOME = _READ.where(t.prompts.c.key.in_(bindparam("wanted", expanding=True)))
+_READ_ONE = _READ.where(t.prompts.c.key == bindparam("wanted"))
+"""A third less time than a list that holds one key."""
 _RELEASE = delete(t.claims).where(t.claims.c.key == bindparam("wanted"), t.claims.c.owner == bindparam("claimant"))
-_RELEASE_ALL = delete(t.claims).where(
-    t.claims.c.key.in_(bindparam("wanted", expanding=True)), t.claims.c.owner == bindparam("claimant")
-)
+_CHARGE = insert(t.purchases)
 _AT_ONCE = 500
 """Keys that one statement names; SQLite's limit is about twice as many where it is old."""
-_CHARGE = insert(t.purchases)
 
 # Claims expire by the database's clock: those of the machines that share it may differ. Seconds since the epoch.
 NOW = {
@@ -60,9 +64,21 @@ class SampleTable:
             where=or_(t.claims.c.expires < now, t.claims.c.owner == asked.excluded.owner),
         ).returning(t.claims.c.key)
 
+    @cached_property
+    def beside(self) -> AwaitedSamples:
+        """See `SharedSamples`."""
+        in_memory = isinstance(self._engine.pool, StaticPool)  # one connection, which threads cannot share
+        return ImmediateSamples(self) if in_memory else SamplesBeside(self.together)
+
+    def close(self) -> None:
+        """Wait for what was asked beside the event loop."""
+        if isinstance(self.beside, SamplesBeside):
+            self.beside.close()
+
     def read(self, key: str, limit: int) -> Held:
         """What there is of the first `limit` samples of a key."""
-        return read(self._engine, lambda connection: self._held(connection, key, limit))
+        held: Held = self.together([ReadCall(key, limit)])[0]
+        return held
 
     def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
         """Take or renew the right to pay for samples of a key; None while another has it. Expired claims are free.
@@ -70,57 +86,44 @@ class SampleTable:
         Returns:
             What there is of the first `limit` samples, now that nobody else adds to them.
         """
-
-        def claimed(connection: Connection) -> Held | None:
-            asked = {"wanted": key, "claimant": owner, "seconds": seconds}
-            mine = connection.execute(self._claim, asked).first() is not None
-            return self._held(connection, key, limit) if mine else None
-
-        return write(self._engine, claimed)
-
-    @staticmethod
-    def _held(connection: Connection, key: str, limit: int) -> Held:
-        rows = connection.execute(_READ, {"wanted": key, "limit": limit}).all()
-        whole = [Sample(row[1], row[2], row[4] or "", row[5]) for place, row in enumerate(rows) if row[3] == place]
-        missing = [] if len(whole) == limit else sorted(set(range(limit)) - {row[3] for row in rows})
-        return Held(rows[0][0] if rows else 0, whole, missing)
+        held: Held | None = self.together([ClaimCall(key, owner, seconds, limit)])[0]
+        return held
 
     def release(self, key: str, owner: str) -> None:
         """Give a claim back."""
-        given = {"wanted": key, "claimant": owner}
-        write(self._engine, lambda connection: connection.execute(_RELEASE, given))
-
-    def release_all(self, keys: Sequence[str], owner: str) -> None:
-        """Give several claims back, in one transaction."""
-
-        def released(connection: Connection) -> None:
-            for start in range(0, len(keys), _AT_ONCE):
-                connection.execute(_RELEASE_ALL, {"wanted": keys[start : start + _AT_ONCE], "claimant": owner})
-
-        write(self._engine, released)
+        self.together([ReleaseCall(key, owner)])
 
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:
         """Append samples from position `start` on, and enter what they cost into the ledger, in one transaction."""
-        rows = [
-            {
-                "key": prompt.key,
-                "position": start + i,
-                "text": sample.text,
-                "completion_tokens": sample.completion_tokens,
-                "ended": sample.ended or None,
-                "logprobs": sample.logprobs,
-            }
-            for i, sample in enumerate(samples)
-        ]
+        self.together([AddCall(prompt, start, samples, spend, study_id)])
 
-        def added(connection: Connection) -> None:
-            connection.execute(self._add_prompt, vars(prompt))
-            connection.execute(self._add_samples, rows)
-            connection.execute(_CHARGE, _ledger_row(prompt.model, spend, study_id))
+    def together(self, calls: Sequence[SampleCall]) -> list[Any]:
+        """What each of these calls returns, all made in one transaction; no two of them are of one key."""
+        transact = read if all(isinstance(call, ReadCall) for call in calls) else write
+        # In one order everywhere: else two processes could wait for one another's rows.
+        ordered = sorted(calls, key=lambda call: call.key)
+        found = transact(self._engine, lambda connection: self._made(connection, ordered))
+        return [found.get(call.key) for call in calls]
 
-        write(self._engine, added)
+    def _made(self, connection: Connection, calls: Sequence[SampleCall]) -> dict[str, Held]:
+        """Key -> what is held, of the calls that ask for it and are granted."""
+        claims = [call for call in calls if isinstance(call, ClaimCall)]
+        granted = self._granted(connection, claims)
+        wanted = {call.key: call.limit for call in calls if isinstance(call, ReadCall)}
+        wanted |= {call.key: call.limit for call in claims if call.key in granted}
+        if added := [call for call in calls if isinstance(call, AddCall)]:
+            connection.execute(self._add_prompt, [vars(call.prompt) for call in added])
+            connection.execute(self._add_samples, [row for call in added for row in _sample_rows(call)])
+            connection.execute(_CHARGE, [_ledger_row(call) for call in added])
+        if released := [call for call in calls if isinstance(call, ReleaseCall)]:
+            connection.execute(_RELEASE, [{"wanted": call.key, "claimant": call.owner} for call in released])
+        return _held(connection, wanted)
+
+    def _granted(self, connection: Connection, claims: Sequence[ClaimCall]) -> set[str]:
+        rows = [{"wanted": call.key, "claimant": call.owner, "seconds": call.seconds} for call in claims]
+        return set(connection.execute(self._claim, rows).scalars()) if rows else set()
 
     def everything(self) -> Iterator[tuple[StoredPrompt, int, Sample]]:
         """Every sample with its prompt and position, prompt by prompt."""
@@ -138,10 +141,43 @@ class SampleTable:
         return int(read(self._engine, lambda connection: connection.execute(counted).scalar_one()))
 
 
-def _ledger_row(model: str, spend: Spend, study_id: int | None) -> dict[str, Any]:
+def _held(connection: Connection, wanted: Mapping[str, int]) -> dict[str, Held]:
+    """What there is of the first samples of each key, so many of each."""
+    rows: dict[str, list[Any]] = {key: [] for key in wanted}
+    for limit in set(wanted.values()) - {0}:
+        keys = [key for key, most in wanted.items() if most == limit]
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            asked, wanted_now = (_READ_ONE, some[0]) if len(some) == 1 else (_READ_SOME, some)
+            for row in connection.execute(asked, {"wanted": wanted_now, "limit": limit}):
+                rows[row[0]].append(row)
+    return {key: _whole(rows[key], limit) for key, limit in wanted.items()}
+
+
+def _whole(rows: Sequence[Any], limit: int) -> Held:
+    """The samples up to a gap, of rows in their order."""
+    whole = [Sample(row[3], row[4], row[5] or "", row[6]) for place, row in enumerate(rows) if row[1] == place]
+    missing = [] if len(whole) == limit else sorted(set(range(limit)) - {row[1] for row in rows})
+    return Held(rows[0][2] if rows else 0, whole, missing)
+
+
+def _sample_rows(call: AddCall) -> Iterator[dict[str, Any]]:
+    for position, sample in enumerate(call.samples, call.start):
+        yield {
+            "key": call.key,
+            "position": position,
+            "text": sample.text,
+            "completion_tokens": sample.completion_tokens,
+            "ended": sample.ended or None,
+            "logprobs": sample.logprobs,
+        }
+
+
+def _ledger_row(call: AddCall) -> dict[str, Any]:
+    spend = call.spend
     return {
-        "study_id": study_id,
-        "model": model,
+        "study_id": call.study_id,
+        "model": call.prompt.model,
         "requests": spend.requests,
         "prompt_tokens": spend.prompt_tokens,
         "completion_tokens": spend.completion_tokens,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Delete, Engine, Row, Table, delete, func, insert, select, update
@@ -20,12 +20,13 @@ from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, read, shown, write
 from agenttts.db._overview import Overview
 from agenttts.db._rows import (
-    EVALUATION,
     LOOKS,
     SPEND,
+    EvaluationReader,
     counterfactual_of,
     counterfactual_row,
     evaluation_json,
+    looks_of,
     proposal_of,
     proposal_row,
     refusal_of,
@@ -36,6 +37,7 @@ from agenttts.db._rows import (
 from agenttts.db._samples import SampleTable
 from agenttts.db._study import PREFIX_CACHES, Study, cache_uses
 from agenttts.db._transcripts import TranscriptTable, keep_transcripts
+from agenttts.db._upkeep import Upkeep
 from agenttts.errors import ConfigError, LimitReached
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
@@ -43,7 +45,10 @@ from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_AT_ONCE = 500
+"""Rows that are fetched together."""
 _SPEC = TypeAdapter(StudySpec)
 _TOKEN_KINDS = ("cached_prompt_tokens", "reasoning_tokens", "estimated_tokens")
 _BOUGHT = ("requests", "prompt_tokens", "completion_tokens", *_TOKEN_KINDS, "usd")
@@ -107,8 +112,14 @@ class Store:
         """Parts of studies, for whoever watches them."""
         return Overview(self._engine)
 
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """How large the store is, and making it smaller."""
+        return Upkeep(self._engine)
+
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, once all that was paid for is kept."""
+        self.samples.close()
         self._engine.dispose()
 
     # Studies
@@ -269,13 +280,13 @@ class Store:
         def extended(connection: Connection) -> Trial:
             _lock_study(connection, study)
             row = connection.execute(select(t.trials.c.evaluation, t.trials.c.looks).where(mine)).one()
-            known = EVALUATION.validate_python(row.evaluation)
+            known = EvaluationReader()(row.evaluation)
             whole = replace(known.extended(evaluation), transcripts={})
             keep_transcripts(connection, study.id, trial.number, evaluation, known=known)
             priced = trial.cost if cost is None else cost(whole)
             evaluated = evaluation_json(whole)
             values = {"score": whole.score, "cost": priced, "evaluation": evaluated}
-            looks = LOOKS.validate_python(row.looks or ())
+            looks = looks_of(row.looks)
             if looks:  # else when it saw the earlier ones is not known, and this one alone would mislead
                 looks = (*looks, _look(whole, _now()))
                 values["looks"] = LOOKS.dump_python(looks, mode="json")
@@ -390,7 +401,7 @@ class Store:
         """
         for row in reversed(self._rows(t.validations, study)):
             if row.allocation == allocation.key:
-                check = EVALUATION.validate_python(row.evaluation)
+                check = EvaluationReader()(row.evaluation)
                 return check if partly or check.whole else None
         return None
 
@@ -421,11 +432,13 @@ class Store:
 
     @_uncollected()
     def _trials(self, study: Study) -> list[Trial]:
-        return [trial_of(row, study.spec.sizes) for row in self._rows(t.trials, study)]
+        reader = EvaluationReader()
+        return self._each(t.trials, study, lambda row: trial_of(row, study.spec.sizes, reader))
 
     @_uncollected()
     def _counterfactuals(self, study: Study) -> list[Trial]:
-        found = [counterfactual_of(row, study.spec.sizes) for row in self._rows(t.counterfactuals, study)]
+        reader = EvaluationReader()
+        found = self._each(t.counterfactuals, study, lambda row: counterfactual_of(row, study.spec.sizes, reader))
         return sorted(found, key=lambda trial: trial.allocation.key)
 
     def _guidelines(self, study: Study) -> list[Guideline]:
@@ -439,8 +452,13 @@ class Store:
         return [refusal_of(row) for row in self._rows(t.refusals, study)]
 
     def _rows(self, table: Any, study: Study) -> list[Row[Any]]:
+        return self._each(table, study, lambda row: row)
+
+    def _each(self, table: Any, study: Study, made: Callable[[Row[Any]], T]) -> list[T]:
+        """What is made of each row of a study, one after another: a large study's rows take much more memory."""
         statement = select(table).where(table.c.study_id == study.id).order_by(table.c.id)
-        return list(read(self._engine, lambda connection: connection.execute(statement).all()))
+        some = statement.execution_options(yield_per=_AT_ONCE)
+        return read(self._engine, lambda connection: [made(row) for row in connection.execute(some)])
 
 
 def _proposal_of(study: Study, allocation: str) -> Delete:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from agenttts.llm.samples import Held, Sample, SampleStore, Spend, StoredPrompt
+from agenttts.llm.samples import (
+    AwaitedSamples,
+    Held,
+    ImmediateSamples,
+    Sample,
+    SampleStore,
+    SharedSamples,
+    Spend,
+    StoredPrompt,
+)
 
 
 class MemorySamples:
@@ -24,6 +33,11 @@ class MemorySamples:
         whole = missing[0] if missing else limit
         return Held(self._prompt_tokens.get(key, 0), [kept[position] for position in range(whole)], missing)
 
+    def keep(self, key: str, held: Held) -> None:
+        """Give from now on what there is elsewhere of a key."""
+        self._prompt_tokens[key] = held.prompt_tokens
+        self._samples[key] = dict(enumerate(held.samples))
+
     def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
         """See `SampleStore.claim`."""
         now = time.monotonic()
@@ -38,11 +52,6 @@ class MemorySamples:
         if key in self._claims and self._claims[key][0] == owner:
             del self._claims[key]
 
-    def release_all(self, keys: Sequence[str], owner: str) -> None:
-        """See `SampleStore.release_all`."""
-        for key in keys:
-            self.release(key, owner)
-
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:
@@ -53,7 +62,7 @@ class MemorySamples:
             kept.setdefault(position, sample)
 
 
-class CopiedSamples(MemorySamples):
+class CopiedSamples(ImmediateSamples):
     """A copy of what is read of another store's samples, until it is sealed: then it gives no others.
 
     Args:
@@ -61,18 +70,24 @@ class CopiedSamples(MemorySamples):
     """
 
     def __init__(self, source: SampleStore) -> None:
-        super().__init__()
-        self._source: SampleStore | None = source
+        self._copy = MemorySamples()
+        super().__init__(self._copy)
+        self._source: AwaitedSamples | None = awaited(source)
 
     def seal(self) -> None:
         """Give only what has been read up to now."""
         self._source = None
 
-    def read(self, key: str, limit: int) -> Held:
-        """See `SampleStore.read`."""
-        held = super().read(key, limit)
+    async def read(self, key: str, limit: int) -> Held:
+        held = self._copy.read(key, limit)
         if held.missing and self._source is not None:
-            held = self._source.read(key, limit)
-            self._prompt_tokens[key] = held.prompt_tokens
-            self._samples[key] = dict(enumerate(held.samples))
+            held = await self._source.read(key, limit)
+            self._copy.keep(key, held)
         return held
+
+
+def awaited(samples: SampleStore | AwaitedSamples) -> AwaitedSamples:
+    """Samples as a pool asks for them."""
+    if isinstance(samples, AwaitedSamples):
+        return samples
+    return samples.beside if isinstance(samples, SharedSamples) else ImmediateSamples(samples)

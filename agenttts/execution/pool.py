@@ -20,12 +20,11 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from agenttts.errors import StoreError
-from agenttts.execution.memory import MemorySamples
+from agenttts.execution.memory import MemorySamples, awaited
 from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient, RewardClient
 from agenttts.llm.pulse import TOLD_AFTER_S
-from agenttts.llm.samples import Completions, Held, Sample, SampleStore, Spend, StoredPrompt
+from agenttts.llm.samples import AwaitedSamples, Completions, Held, Sample, SampleStore, Spend, StoredPrompt
 from agenttts.llm.token_counts import most_completion_tokens, most_prompt_tokens, most_tokens, whole_prompt
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.pipeline.tariff import tariff
@@ -78,19 +77,17 @@ class SamplePool:
 
     def __init__(
         self,
-        samples: SampleStore | None = None,
+        samples: SampleStore | AwaitedSamples | None = None,
         *,
         study_id: int | None = None,
         namespace: str = SEARCH,
         meter: Meter | None = None,
     ) -> None:
         self.meter = meter or Meter()
-        self._samples = samples or MemorySamples()
+        self._samples = awaited(samples or MemorySamples())
         self.study_id = study_id
         self.namespace = namespace
         self._owner = uuid.uuid4().hex
-        self._cancelled: set[str] = set()
-        """Keys whose claims are to be given back."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def fresh(self, namespace: str) -> SamplePool:
@@ -109,36 +106,18 @@ class SamplePool:
         key = sample_key(self.namespace, model, messages, sampling)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            held = self._samples.read(key, samples)
+            held = await self._samples.read(key, samples)
             if not held.missing:
                 return self._reused(key, held)
-            held = await self._claim(key, samples)  # another process may have added some meanwhile
-            keeping = asyncio.create_task(self._keep_claim(key))
+            keeping: asyncio.Task[None] | None = None
             try:
-                drawn = await self._buy(_Order(client, key, model, messages, sampling), samples, held)
-            except asyncio.CancelledError:
-                self._release_later(key)
-                raise
-            except BaseException:
-                self._samples.release(key, self._owner)
-                raise
+                held = await self._claim(key, samples)  # another process may have added some meanwhile
+                keeping = asyncio.create_task(self._keep_claim(key))
+                return await self._buy(_Order(client, key, model, messages, sampling), samples, held)
             finally:
-                keeping.cancel()
-            self._samples.release(key, self._owner)
-            return drawn
-
-    def _release_later(self, key: str) -> None:
-        """Give the claims of all draws that are cancelled at once back in one transaction."""
-        if not self._cancelled:
-            asyncio.get_running_loop().call_soon(self._release_cancelled)
-        self._cancelled.add(key)
-
-    def _release_cancelled(self) -> None:
-        keys, self._cancelled = sorted(self._cancelled), set()
-        try:
-            self._samples.release_all(keys, self._owner)
-        except StoreError as error:
-            _log.warning("%d claims are free in %g s only: %s", len(keys), _CLAIM_SECONDS, error)
+                if keeping is not None:
+                    keeping.cancel()
+                self._samples.release(key, self._owner)
 
     async def embed(self, client: EmbeddingClient, model: Model, text: str) -> tuple[tuple[float, ...], Spend]:
         """The embedding of a text, requested once, and what was paid for or reused.
@@ -163,8 +142,7 @@ class SamplePool:
     async def _claim(self, key: str, samples: int) -> Held:
         """Wait for the right to ask for samples, and look again."""
         pause, started, told = _FIRST_PAUSE_SECONDS, time.monotonic(), False
-        self._cancelled.discard(key)
-        while (held := self._samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
+        while (held := await self._samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
             if not told and time.monotonic() - started > TOLD_AFTER_S:
                 told = True
                 _log.warning("waiting for another process that is paying for the same samples")
@@ -176,7 +154,7 @@ class SamplePool:
         """Renew a claim while its request goes on; a dead process's claim is soon free again."""
         while True:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
-            self._samples.claim(key, self._owner, _CLAIM_SECONDS)
+            await self._samples.claim(key, self._owner, _CLAIM_SECONDS)
 
     async def _buy(self, order: _Order, samples: int, before: Held) -> Draw:
         """Request what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
@@ -201,7 +179,7 @@ class SamplePool:
             first = answered[0][1]
             if len(first.samples) == len(held.missing) == samples - len(before.samples):  # the usual case: one request
                 return Draw(order.key, (*before.samples, *first.samples), first.prompt_tokens, spend)
-            held = self._samples.read(order.key, samples)
+            held = await self._samples.read(order.key, samples)
         return Draw(order.key, tuple(held.samples), held.prompt_tokens, spend)
 
     async def _purchase(self, order: _Order, start: int, samples: int) -> tuple[Spend, Completions]:
@@ -219,8 +197,8 @@ class SamplePool:
             )
             spend = _spend_of(model, bought)
             prompt = StoredPrompt(key, model.served_name, self.namespace, messages, asdict(drawn), bought.prompt_tokens)
-            self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
             self.meter.add(spend)
+            await self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
         return spend, bought
 
     def _reused(self, key: str, held: Held) -> Draw:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, Protocol
+from operator import add, attrgetter, sub
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from agenttts.pipeline.operator import TokenLogprobs
 
@@ -40,11 +42,12 @@ class Spend:
     """Wall-clock seconds."""
 
     def __add__(self, other: Spend) -> Spend:
-        return Spend(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Spend)})
+        values = map(add, _amounts(self), _amounts(other))
+        return Spend(**dict(zip(_AMOUNTS, values, strict=True)))
 
     def __sub__(self, part: Spend) -> Spend:
         """What is left of it without a part of it."""
-        return Spend(**{f.name: getattr(self, f.name) - getattr(part, f.name) for f in fields(Spend)})
+        return Spend(**dict(zip(_AMOUNTS, map(sub, _amounts(self), _amounts(part)), strict=True)))
 
     @property
     def tokens(self) -> int:
@@ -55,6 +58,11 @@ class Spend:
     def reused_tokens(self) -> int:
         """Tokens that the sample pool saved."""
         return self.reused_prompt_tokens + self.reused_completion_tokens
+
+
+_AMOUNTS = tuple(each.name for each in fields(Spend))
+_amounts = attrgetter(*_AMOUNTS)
+"""Read once, and quickly: every draw is added up several times."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +145,65 @@ class SampleStore(Protocol):
         """Give a claim back."""
         ...
 
-    def release_all(self, keys: Sequence[str], owner: str) -> None:
-        """Give several claims back at once."""
-        ...
-
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:
         """Keep samples from position `start` on, and charge the study with what they took."""
         ...
+
+
+class AwaitedSamples(ABC):
+    """A `SampleStore` as a pool asks it: what may take its time is awaited."""
+
+    @abstractmethod
+    async def read(self, key: str, limit: int) -> Held:
+        """See `SampleStore.read`."""
+
+    @abstractmethod
+    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
+        """See `SampleStore.claim`; who is cancelled meanwhile may have been given the claim."""
+
+    @abstractmethod
+    def release(self, key: str, owner: str) -> None:
+        """Give a claim back, after all that was asked for its key before; nobody waits for it."""
+
+    @abstractmethod
+    async def add(
+        self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
+    ) -> None:
+        """See `SampleStore.add`; they are kept also where who waits for it is cancelled."""
+
+
+@runtime_checkable
+class SharedSamples(Protocol):
+    """A `SampleStore` that takes its time, as a database does."""
+
+    @property
+    def beside(self) -> AwaitedSamples:
+        """The same, without holding up the event loop."""
+        ...
+
+
+class ImmediateSamples(AwaitedSamples):
+    """A store that answers at once.
+
+    Args:
+        store: Which.
+    """
+
+    def __init__(self, store: SampleStore) -> None:
+        self._store = store
+
+    async def read(self, key: str, limit: int) -> Held:
+        return self._store.read(key, limit)
+
+    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
+        return self._store.claim(key, owner, seconds, limit)
+
+    def release(self, key: str, owner: str) -> None:
+        self._store.release(key, owner)
+
+    async def add(
+        self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
+    ) -> None:
+        self._store.add(prompt, start, samples, spend=spend, study_id=study_id)

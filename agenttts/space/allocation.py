@@ -134,7 +134,9 @@ class Allocation(Mapping[str, Choice]):
 
     def in_order(self, subtasks: Iterable[str]) -> Allocation:
         """The same allocation with its subtasks listed in this order (equality and key ignore the order)."""
-        return Allocation({name: self._choices[name] for name in subtasks})
+        ordered = Allocation.__new__(Allocation)  # its choices have been checked
+        ordered._choices, ordered.key = {name: self._choices[name] for name in subtasks}, self.key
+        return ordered if len(ordered) == len(self) else Allocation(ordered._choices)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Plain data, as in allocation files and the agent's prompts."""

@@ -1,0 +1,186 @@
+"""The sample pool's calls beside the event loop: what waits at the same moment is one transaction.
+
+A thread takes all that is waiting, makes it in one transaction, and tells who waits; what is asked meanwhile waits for
+the next one. So a transaction costs little where it is quick, and holds the more the slower the database is. Who adds
+samples waits until they are committed. Calls of one key are made in their order, one a transaction.
+
+What a cancelled draw has asked is not made any more, but for what was paid for: that is kept, and `close` waits for it,
+as the end of the process does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from agenttts.errors import StoreError
+from agenttts.llm.samples import AwaitedSamples, Held, Sample, Spend, StoredPrompt
+
+_MOST_AT_ONCE = 4_000
+"""Calls of one transaction, which takes a dozen round trips: a far database must not bound how much is drawn."""
+_log = logging.getLogger(__name__)
+
+
+class ReadCall(NamedTuple):
+    """A call of `SampleStore.read` as a value, and so on."""
+
+    key: str
+    limit: int
+
+
+class ClaimCall(NamedTuple):
+    key: str
+    owner: str
+    seconds: float
+    limit: int
+
+
+class ReleaseCall(NamedTuple):
+    key: str
+    owner: str
+
+
+class AddCall(NamedTuple):
+    prompt: StoredPrompt
+    start: int
+    samples: Sequence[Sample]
+    spend: Spend
+    study_id: int | None
+
+    @property
+    def key(self) -> str:
+        """Whose samples they are."""
+        return self.prompt.key
+
+
+SampleCall = ReadCall | ClaimCall | ReleaseCall | AddCall
+_Answer = asyncio.Future[Any]
+
+
+class _WaitingCall(NamedTuple):
+    """A call, and who waits for what it returns."""
+
+    call: SampleCall
+    answer: _Answer | None
+    """None where nobody does."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is still to be made."""
+        return self.answer is None or isinstance(self.call, AddCall) or not self.answer.cancelled()
+
+
+class SamplesBeside(AwaitedSamples):
+    """A table of samples, asked in a thread.
+
+    Args:
+        together: Makes calls of different keys in one transaction, and gives what each returns.
+    """
+
+    def __init__(self, together: Callable[[Sequence[SampleCall]], Sequence[Any]]) -> None:
+        self._together = together
+        self._thread: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._waiting: list[_WaitingCall] = []
+        self._at_work = False
+
+    async def read(self, key: str, limit: int) -> Held:
+        held: Held = await self._answer(ReadCall(key, limit))
+        return held
+
+    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
+        held: Held | None = await self._answer(ClaimCall(key, owner, seconds, limit))
+        return held
+
+    def release(self, key: str, owner: str) -> None:
+        self._ask(_WaitingCall(ReleaseCall(key, owner), None))
+
+    async def add(
+        self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
+    ) -> None:
+        await self._answer(AddCall(prompt, start, samples, spend, study_id))
+
+    def close(self) -> None:
+        """Wait for all that was asked."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown()
+
+    def _answer(self, call: SampleCall) -> _Answer:
+        answer: _Answer = asyncio.get_running_loop().create_future()
+        self._ask(_WaitingCall(call, answer))
+        return answer
+
+    def _ask(self, asked: _WaitingCall) -> None:
+        with self._lock:
+            self._waiting.append(asked)
+            if self._at_work:
+                return
+            self._at_work = True
+        self._thread = self._thread or ThreadPoolExecutor(1, "agenttts-store")
+        self._thread.submit(self._work)
+
+    def _work(self) -> None:
+        """Make all that waits, until nothing does."""
+        while batch := self._next():
+            _tell(batch, self._made([asked.call for asked in batch]))
+
+    def _made(self, calls: Sequence[SampleCall]) -> Sequence[Any]:
+        """What each call returns, or the error that it ends with."""
+        try:
+            return self._together(calls)
+        except Exception as error:  # whatever it is, it is theirs who wait
+            unable = isinstance(error, StoreError) and not isinstance(error.__cause__, DataError | IntegrityError)
+            if unable or len(calls) == 1:
+                return [error] * len(calls)
+        # One of them is at fault: the others are not to be lost with it.
+        return [self._made([call])[0] for call in calls]
+
+    def _next(self) -> list[_WaitingCall]:
+        """Calls of different keys, those first that were asked first."""
+        batch: dict[str, _WaitingCall] = {}
+        with self._lock:
+            later: list[_WaitingCall] = []
+            for asked in self._waiting:
+                if not asked.wanted:
+                    continue
+                if len(batch) == _MOST_AT_ONCE or asked.call.key in batch:
+                    later.append(asked)
+                else:
+                    batch[asked.call.key] = asked
+            self._waiting = later
+            self._at_work = bool(batch)
+        return list(batch.values())
+
+
+def _tell(batch: Sequence[_WaitingCall], answers: Sequence[Any]) -> None:
+    """Give everybody the answer, in the loop in which it is waited for."""
+    lost = [found for asked, found in zip(batch, answers, strict=True) if not asked.answer and _is_error(found)]
+    if lost:
+        _log.warning("%d claims are free only when they expire: %s", len(lost), lost[0])
+    awaited = [(asked.answer, found) for asked, found in zip(batch, answers, strict=True) if asked.answer]
+    for loop, told in groupby(awaited, key=lambda each: each[0].get_loop()):
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, list(told))
+
+
+def _is_error(found: Any) -> bool:
+    return isinstance(found, Exception)
+
+
+def _settle(told: Sequence[tuple[_Answer, Any]]) -> None:
+    for answer, found in told:
+        if answer.done():  # who waited was cancelled
+            continue
+        if _is_error(found):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
