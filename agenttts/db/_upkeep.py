@@ -32,9 +32,13 @@ class StoreSize:
     bytes: int
     """On disk; 0 in memory."""
     studies: int
+    """How many there are."""
     trials: int
+    """Of all studies."""
     prompts: int
+    """Different ones in the pool."""
     samples: int
+    """Of all prompts."""
 
 
 class Upkeep:
