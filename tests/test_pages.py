@@ -50,6 +50,7 @@ COURSES = [
     [DOCS / "paper-on-gpus.md"],
     [DOCS / "paper-tables.md"],
     [DOCS / "ray.md"],
+    [DOCS / "scale.md"],
 ]
 """Every page that has blocks, with those that share a folder side by side."""
 LONG = (
