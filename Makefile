@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo example test check docs docs-serve clean
+.PHONY: demo example test check bench docs docs-serve clean
 
 demo: .venv/local
 	$(BIN)/agenttts search minihop --llm none --trials 24 --store demo.db
@@ -16,6 +16,9 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/quick.py
 
 docs-serve: .venv/dev
 	$(BIN)/python -m mkdocs serve
