@@ -152,8 +152,8 @@ class Named(at.Environment):
 
 
 @pytest.mark.parametrize(("names", "sentence"), [
-    ({"name": "n\0"}, r"an environment's name must be text without NUL or half a surrogate pair, not 'n\\x00'"),
-    ({"name": "n\udc80"}, "an environment's name must be text without NUL or half a surrogate pair"),
+    ({"name": "n\0"}, r"the environment Named: name must be text without NUL or half a surrogate pair, not 'n\\x00'"),
+    ({"name": "n\udc80"}, "the environment Named: name must be text without NUL or half a surrogate pair"),
     ({"examples": ["1", "2\0"]}, "environment 'named': examples must be a list of texts without NUL"),
     ({"examples": ("\ud83d", "2")}, "environment 'named': examples must be a list of texts without NUL"),
     ({"examples": [1, 2]}, "environment 'named': examples must be a list of texts .*, not 1"),
