@@ -1,6 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Hundreds of processes start here: what one of them compiles is kept for the others, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo example test check bench docs docs-serve clean
 
 demo: .venv/local
