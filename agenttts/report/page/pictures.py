@@ -258,13 +258,14 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
             rows=[[row, f"{end.taken:.0f}", scored(end.score, end.interval)] for row, end in ends.items()],
         ),
     )
+    of_seeds = ", in the mean over seeds" if any(each.seeds > 1 for each in comparisons) else ""
     held_out = "held-out examples" if all(found.validation for found in findings) else "the examples seen"
     found = Picture(
         name="recommended",
         figure=figures.recommended_figure(*findings),
         caption=f"Score of what each study recommends, on {held_out}, with its 95 % interval over examples. Studies "
         "that recommend the same allocation have the same score.",
-        finding=f"{ranked[0].method} recommends the highest score: {scored(*ranked[0].score)}.",
+        finding=f"{ranked[0].method} recommends the highest score{of_seeds}: {scored(*ranked[0].score)}.",
         table=PageTable(headings=["study", "recommends", f"cost ({findings[0].scale.unit})", "score (95 % interval)"],
                         rows=[_recommended_row(each) for each in findings], words=2),
     )  # fmt: skip
