@@ -8,7 +8,7 @@ samples help it: the truth ("true"), the opposite ("false": adversarial), or not
 rules, which do not read, and by an LLM. Replies of a model that was really asked are kept, with its name and the date,
 in `results/semantics_replies.json`, and replayed from there: the same command needs no endpoint again.
 
-Without --llm, the planner is a SCRIPTED STAND-IN, a few lines that look for words of the descriptions: it shows that
+Without --llm, the planner is a SCRIPT, a few lines that look for words of the descriptions: it shows that
 the benchmark runs and what a search costs in tokens, and says nothing of any LLM.
 """
 
@@ -35,7 +35,7 @@ from agenttts.llm.token_counts import completion_tokens_by_length, prompt_tokens
 
 REPLIES = Path(__file__).parent / "results" / "semantics_replies.json"
 TOLD = ("true", "false", "untold")
-SCRIPTED = "scripted stand-in"
+SCRIPTED = "scripted planner"
 _LARGE, _SMALL = (
     "it takes several steps of reasoning, at which small models fail",
     "a look-up, for which a small model does",
@@ -69,7 +69,7 @@ class Described(SyntheticEnvironment):
 
 
 class RecordedModel(ChatModel):
-    """A chat model whose replies are kept, and given again to the same prompt; the stand-in asks nobody."""
+    """A chat model whose replies are kept, and given again to the same prompt; the script asks nobody."""
 
     def __init__(self, name: str, base_url: str | None) -> None:
         super().__init__(name, base_url=base_url or ("http://localhost:9/v1" if name == SCRIPTED else None))
@@ -99,7 +99,7 @@ class RecordedModel(ChatModel):
 
 
 def scripted(prompt: str) -> str:
-    """The stand-in: of what is listed by number, what fits the words of the descriptions best."""
+    """The script: of what is listed by number, what fits the words of the descriptions best."""
     if "Reply with JSON" not in prompt:
         return "Stages got the models and samples with which the trials scored best, as far as the posterior is sure."
     wanted = int(re.findall(r"Propose (\d+)", prompt)[0])
