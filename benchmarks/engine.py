@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from endpoint import endpoint
-from repeated import in_turns, interval, shown
+from repeated import command, in_turns, interval, shown
 
 from agenttts._util.extras import installed
 from agenttts.db import Store
@@ -334,7 +334,7 @@ def write(arguments: argparse.Namespace, engine: str, rows: list[dict[str, Any]]
         "model": arguments.model,
         "machine": card(),
         "versions": versions(),
-        "command": " ".join(["python", *sys.argv]),
+        "command": command(),
         "in_flight": IN_FLIGHT,
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],

@@ -1,11 +1,13 @@
-"""Runs in turns, and what their medians may be: how the benchmarks here repeat what they measure."""
+"""Runs in turns, what their medians may be, and the command: how the benchmarks here repeat what they measure."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from math import comb
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -32,6 +34,12 @@ def interval(values: Sequence[float]) -> Interval:
 def shown(found: Interval, form: str) -> str:
     """As a table has it."""
     return f"{found.median:{form}} ({found.low:{form}} to {found.high:{form}})"
+
+
+def command() -> str:
+    """The command that is running, as it is kept with its figures: of this machine's own paths the last part."""
+    shown = (Path(part).name if Path(part).is_absolute() else part for part in sys.argv[1:])
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
 
 
 def in_turns(names: Sequence[str], run: Callable[[str], Any], runs: int) -> dict[str, list[Any]]:

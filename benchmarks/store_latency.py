@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from endpoint import MODEL, endpoint, wire
-from repeated import in_turns, interval, shown
+from repeated import command, in_turns, interval, shown
 
 import agenttts as at
 from agenttts.execution.pool import SamplePool
@@ -154,7 +154,7 @@ def main() -> None:
     text = compare(load, given.runs, given.latency)
     where = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     head = f"{load.examples:,} requests of {load.samples} sample(s), {given.runs} runs each; {where}.\n\n"
-    head += f"`{' '.join(['python', *sys.argv])}`\n\n"
+    head += f"`{command()}`\n\n"
     print(head + text)
     if given.output:
         given.output.write_text(f"{head}{text}\n")

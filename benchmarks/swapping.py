@@ -22,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from repeated import command
+
 from agenttts.environments import LiveEnvironment
 from agenttts.environments.tasks.minihop import pipeline
 from agenttts.environments.tasks.minihop.world import make_example
@@ -110,7 +112,7 @@ async def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         "example_by_example": naive,
         "stage_major": ours,
         "times_faster": naive["wall_s"] / naive["examples"] / (ours["wall_s"] / ours["examples"]),
-        "command": " ".join(["python", *sys.argv]),
+        "command": command(),
     }
 
 

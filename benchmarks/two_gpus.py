@@ -15,7 +15,8 @@ they say means nothing, and every sample has 128 tokens.
 
 A load is an allocation on so many examples, with an empty sample pool. "Busy" is the share of its wall time in which
 requests were under way (turns), and what NVML says of each card, sampled ten times a second: the share of the last
-moments in which a kernel ran on it. Tokens are what the servers count themselves (`/metrics`).
+moments in which a kernel ran on it. Tokens are what the servers count themselves (`/metrics`); one that was started
+again counts anew, and is left out.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from threading import Event, Thread
 from typing import Any
 
 from engine import card, versions
+from repeated import command
 
 import agenttts as at
 from agenttts.environments import LiveEnvironment
@@ -115,8 +117,12 @@ class Servers:
         with watched_cards() as busy:
             evaluation = await self.environment.evaluate(allocation, self.examples, pool=SamplePool())
         wall = time.perf_counter() - started
-        told = {name: {what: after - before.get(name, {}).get(what, 0.0) for what, after in each.items()}
-                for name, each in self.counted().items()}  # fmt: skip
+        after = self.counted()
+        told = {
+            name: {what: count - before[name][what] for what, count in counts.items()}
+            for name, counts in after.items()
+            if name in before and all(count >= before[name][what] for what, count in counts.items())
+        }
         row = {
             "allocation": str(allocation),
             "examples": len(self.examples),
@@ -124,10 +130,11 @@ class Servers:
             "score": evaluation.score,
             "failures": sum(result.error is not None for result in evaluation.results),
             "missing": len(self.examples) - len(evaluation.results),
-            "tokens_per_s": round(sum(each.get("generation_tokens", 0) for each in told.values()) / wall),
             "counted_by_servers": told,
             "cards_busy": busy,
         }
+        if told.keys() == before.keys():
+            row["tokens_per_s"] = round(sum(each.get("generation_tokens", 0) for each in told.values()) / wall)
         return row | ({"turns": turns.swaps, "busy": (turns.generating_s - generated) / wall} if turns else {})
 
 
@@ -137,9 +144,12 @@ def watched_cards() -> Iterator[dict[str, float]]:
     found: dict[str, float] = {}
     try:
         import pynvml
-
+    except ImportError:
+        yield found
+        return
+    try:
         pynvml.nvmlInit()
-    except Exception:  # a rehearsal without a GPU: the package may be there, its driver is not
+    except pynvml.NVMLError:  # a rehearsal without a GPU
         yield found
         return
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
@@ -255,7 +265,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def keep(arguments: argparse.Namespace, kept: Mapping[str, Any]) -> None:
     """Write what there is."""
-    head = {"machine": card(), "versions": versions(), "command": " ".join(["python", *sys.argv])}
+    head = {"machine": card(), "versions": versions(), "command": command()}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.with_suffix(".json").write_text(json.dumps({**head, **kept}, indent=1) + "\n")
 
