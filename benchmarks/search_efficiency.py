@@ -26,7 +26,7 @@ import platform
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -40,6 +40,7 @@ from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_opt
 import agenttts as at
 from agenttts._util.stats import student_quantile
 from agenttts.errors import LimitReached
+from agenttts.execution.pool import SamplePool
 from agenttts.posterior.frontier import estimates
 from agenttts.posterior.insights import posterior, recommend
 from agenttts.searching.progress import Limits, Progress
@@ -81,23 +82,39 @@ class Run:
     """Whether the 95 % interval that goes with what is recommended at the end holds its true score."""
 
 
-class Watched:
+class Watched(at.Environment):
     """The problem with a meter: it ends the search at the last checkpoint, and looks at what is recommended."""
 
     def __init__(self, problem: Problem, *, plain: bool, last: int) -> None:
         self.problem, self.plain, self.last = problem, plain, last
+        posed = problem.environment
+        self.name, self.pipeline, self.examples, self.recorded = (
+            posed.name,
+            posed.pipeline,
+            posed.examples,
+            posed.recorded,
+        )
         self.regrets: dict[int, float] = {}
         self.trials_to_optimum: int | None = None
         self.spent = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.problem.environment, name)
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """The problem's."""
+        return self.problem.environment.fingerprints
 
-    async def evaluate(self, allocation: at.Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """The problem's."""
+        return self.problem.environment.uncovered
+
+    async def evaluate(
+        self, allocation: at.Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
+    ) -> Evaluation:
         """Score, unless everything has been spent."""
         if self.spent >= self.last:
             raise LimitReached("all example evaluations are used up")
-        evaluation = await self.problem.environment.evaluate(allocation, examples)
+        evaluation = await self.problem.environment.evaluate(allocation, examples, pool=pool)
         self.spent += len(evaluation.results)
         return evaluation
 
@@ -141,7 +158,7 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
     searcher = at.searcher(name, seed=seed, llm="none")
     started = time.perf_counter()
     search = at.search(
-        watched,  # type: ignore[arg-type]  (what it lacks, the problem has)
+        watched,
         searcher,
         posed.space,
         at.Store(),
