@@ -4,9 +4,10 @@
     python benchmarks/store_scale.py --prompts 1000000 --trials 100000 --store /tmp/larger.db       # 10^7 samples
 
 Fills a store with generated samples (no model runs; 10^6 unless said otherwise) and one study of random trials (10^4)
-on 20 examples each, then measures every row in a process of its own, so that peak memory is that row's. A store that
-is there is measured as it is: say what it was filled with. The search space is that of `own_time.py`. `--propose` lists
-archive sizes, from which the agent, planned by rules, proposes once.
+on 20 examples each, a first look of a race, with what each of its three stages used; then measures every row in a
+process of its own, so that peak memory is that row's. A store that is there is measured as it is: say what it was
+filled with. The search space is that of `own_time.py`. `--propose` lists archive sizes, from which the agent, planned
+by rules, proposes once.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from agenttts._util.web import WebServer
 from agenttts.db import Store
 from agenttts.db import _schema as tables
 from agenttts.llm.samples import Spend
+from agenttts.study.evaluation import SubtaskUsage
 from agenttts.study.spec import StudySpec
 from agenttts.study.transcript import DrawnPrompt, StageTranscript, Transcript
 from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
@@ -75,7 +77,9 @@ def fill(scale: Scale) -> None:
             connection.execute(insert(tables.purchases), [purchase(study.id, number) for number in numbers])
     spend = Spend(requests=40, prompt_tokens=8000, completion_tokens=4000, reused_completion_tokens=900, seconds=3.0)
     for trial in archive(space(), scale.trials, ()).trials:
-        evaluation = replace(trial.evaluation, spend=spend, transcripts=transcripts(trial, scale.prompts))
+        evaluation = replace(
+            trial.evaluation, spend=spend, usage=usage(trial), transcripts=transcripts(trial, scale.prompts)
+        )
         proposal = Proposal(trial.allocation, "expected 0.500 ± 0.100 against 0.450 for the best so far")
         store.add_trial(study, proposal, evaluation, cost=trial.cost, searcher="agent", round=trial.round)
         for node in ("reflect", "propose"):
@@ -115,6 +119,18 @@ def transcripts(trial: Trial, prompts: int) -> dict[str, Transcript]:
         )
         found[result.example] = Transcript(stages=stages, given={"id": result.example, "question": TEXT})
     return found
+
+
+def usage(trial: Trial) -> dict[str, SubtaskUsage]:
+    """What the stages of a trial used, each trial something else."""
+    return {
+        stage: SubtaskUsage(
+            prompt_tokens=1024 + 0.37 * trial.number, completion_tokens=256 + 0.11 * trial.number,
+            samples=choice.samples * EXAMPLES, unparsable=trial.number % 7, examples=EXAMPLES,
+            prompt_deviation=0.013 * trial.number, completion_deviation=0.017 * trial.number,
+        )
+        for stage, choice in trial.allocation.items()
+    }  # fmt: skip
 
 
 def purchase(study: int, number: int) -> dict[str, Any]:
