@@ -219,6 +219,7 @@ class RayEnvironment(Environment):
             actor = ray.remote(**options)(_Worker)
             sources = _shared_out(self._source, count)
             actors = [actor.remote(source) for source in sources]
+            _require_start(ray, actors)
         except BaseException:
             ray.shutdown()
             raise
@@ -366,6 +367,17 @@ class _Worker:
             )
         self._environment = entered
         return entered
+
+
+def _require_start(ray: Any, actors: Sequence[Any]) -> None:
+    """That every worker's machine has the code."""
+    try:
+        ray.get([each.answer.remote() for each in actors])
+    except ray.exceptions.RayActorError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ConfigError(
+            f"a worker of the Ray cluster cannot be started ({reason}): install the same agenttts on all machines"
+        ) from error
 
 
 def _shared_out(source: Source, workers: int) -> list[Source]:
