@@ -24,7 +24,7 @@ _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A proxy has no part in asking this machine."""
 
 
-class Engine(NamedTuple):
+class ServerEngine(NamedTuple):
     """A program that serves models, and how its servers are asked."""
 
     name: str
@@ -68,7 +68,7 @@ class ServerProcess:
         name: str,
         command: Sequence[str],
         *,
-        engine: Engine,
+        engine: ServerEngine,
         mark: str,
         port: int,
         variables: Mapping[str, str],

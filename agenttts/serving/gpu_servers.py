@@ -1,7 +1,7 @@
 """Servers for the models of a pipeline, one child process per model, on the GPUs found.
 
 They listen on this machine only, and see only their own GPUs. Weights are a Hugging Face id (the model's
-`served_name`) or a local folder. What differs between programs that serve is an `Engine` and a command.
+`served_name`) or a local folder. What differs between programs that serve is an `ServerEngine` and a command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline
-from agenttts.serving._server import Engine, ServerProcess
+from agenttts.serving._server import ServerEngine, ServerProcess
 from agenttts.serving.gpus import found_cards
 from agenttts.serving.placement import GIB, Card, Placed, Placement, contexts, demand, place
 from agenttts.serving.turns import Turns
@@ -52,7 +52,7 @@ class GpuServing(ABC):
         ConfigError: On weights of a model that the pipeline does not have.
     """
 
-    engine: ClassVar[Engine]
+    engine: ClassVar[ServerEngine]
     """What serves."""
 
     def __init__(

@@ -12,7 +12,7 @@ import sys
 from agenttts._util.extras import installed
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model
-from agenttts.serving._server import Engine, answer
+from agenttts.serving._server import ServerEngine, answer
 from agenttts.serving.gpu_servers import GpuServing
 from agenttts.serving.placement import Placed
 
@@ -30,7 +30,7 @@ def _is_ours(address: str, mark: str) -> bool:
 class SglangServing(GpuServing):
     """Serves the models of a pipeline through SGLang."""
 
-    engine = Engine(
+    engine = ServerEngine(
         name="SGLang", is_ours=_is_ours, sleep="/release_memory_occupation", wake="/resume_memory_occupation"
     )
 
