@@ -10,7 +10,7 @@ import asyncio
 import json
 import multiprocessing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 MODEL = "simulated"
@@ -64,8 +64,8 @@ class _Endpoint(asyncio.Protocol):
 class _Wire:
     """Passes what it hears on to another port, after a while; the order stays."""
 
-    def __init__(self, port: int, delay_s: float) -> None:
-        self._port, self._delay_s = port, delay_s
+    def __init__(self, port: int, delay_s: float, host: str) -> None:
+        self._port, self._delay_s, self.host = port, delay_s, host
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         further, back = await asyncio.open_connection("127.0.0.1", self._port)
@@ -73,15 +73,16 @@ class _Wire:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
-        while said := await reader.read(1 << 16):
-            loop.call_later(self._delay_s, writer.write, said)
+        with suppress(ConnectionError):  # one side was killed: the other is to hear of it as of any end
+            while said := await reader.read(1 << 16):
+                loop.call_later(self._delay_s, writer.write, said)
         loop.call_later(self._delay_s, writer.close)
 
 
 async def _serve(served: Any, told: Any) -> None:
     loop = asyncio.get_running_loop()
     if isinstance(served, _Wire):
-        server = await asyncio.start_server(served, "127.0.0.1", 0)
+        server = await asyncio.start_server(served, served.host, 0, backlog=1024)
     else:
         server = await loop.create_server(lambda: _Endpoint(*served), "127.0.0.1", 0, backlog=1024)
     told.send(server.sockets[0].getsockname()[1])
@@ -114,7 +115,7 @@ def endpoint(delay_s: float, *, model: str = MODEL, text: str = "the answer is 4
 
 
 @contextmanager
-def wire(port: int, delay_s: float) -> Iterator[int]:
-    """The port of a wire to another port of this machine, on which each direction takes so many seconds."""
-    with _process(_Wire(port, delay_s)) as there:
+def wire(port: int, delay_s: float, *, host: str = "127.0.0.1") -> Iterator[int]:
+    """The port, at one of this machine's addresses, of a wire to another port of it, slow by so much each way."""
+    with _process(_Wire(port, delay_s, host)) as there:
         yield there

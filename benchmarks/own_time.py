@@ -1,31 +1,45 @@
-"""How long the agent itself takes to propose, by the number of trials in the archive: no model runs.
+"""How long the agent itself takes to propose, to race and to recommend, by the number of trials: no model runs.
 
-    python benchmarks/own_time.py
+    python benchmarks/own_time.py --output benchmarks/results/own_time.md
 
 The space is as large as ChatDev's in the paper: three stages, two models each, 1 to 100 samples, about 10^6 feasible
-allocations; and the same where every stage also chooses among four operators, under a budget that as many fit. Prints
-the space's size, and the median and the longest of five proposals on archives of 50 to 500 trials, without and with
-scores of the stages' own.
+allocations; and the same where every stage also chooses among four operators, under a budget that as many fit. The
+archives hold random trials on 20 examples, without and with scores of two stages' own. Every figure is wall-clock
+seconds, the median of five runs and their extremes, on an archive object of its own, as after every trial of a search.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import statistics
+import os
+import platform
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
+from repeated import command, interval, shown
 
 import agenttts as at
+from agenttts.posterior import recommend
 from agenttts.study.evaluation import Evaluation, ExampleResult
 from agenttts.study.trial import Archive, Trial
 
-SIZES = (50, 120, 250, 500)
+SIZES = "500,2000,10000"
 REPEATS = 5
 EXAMPLES = 20
 OPERATORS_BUDGET = 2.2e8
 """MFLOP."""
+WORLDS = {
+    "one operator": (False, ()),
+    "one operator, two stages scored": (False, ("code", "review")),
+    "four operators": (True, ()),
+    "four operators, two stages scored": (True, ("code", "review")),
+}
+"""What a stage chooses among -> whether there are operators, and which stages have scores of their own."""
 
 
 def space(operators: bool = False) -> at.SearchSpace:
@@ -81,19 +95,48 @@ def archive(space: at.SearchSpace, count: int, judged: tuple[str, ...]) -> Archi
     )
 
 
+def propose(trials: Archive, searched: at.SearchSpace) -> None:
+    """The agent's next proposal, planned by rules."""
+    assert asyncio.run(at.searcher("agent", llm="none").propose(trials, searched, 1))
+
+
+def race(trials: Archive, searched: at.SearchSpace) -> None:
+    """Which trial is to see another look."""
+    at.Racing().worth_another(trials, searched.pipeline.sizes, 5 * EXAMPLES, 1)
+
+
+def recommended(trials: Archive, searched: at.SearchSpace) -> None:
+    """The trial that a search ends with."""
+    recommend(searched.pipeline.sizes, trials.trials, trials.untried, budget=searched.budget)
+
+
+def seconds(work: Callable[[Archive, at.SearchSpace], None], trials: Archive, searched: at.SearchSpace) -> float:
+    """Of one call; what an archive has worked out before is not known to it."""
+    fresh = replace(trials)
+    started = time.perf_counter()
+    work(fresh, searched)
+    return time.perf_counter() - started
+
+
 def main() -> None:
     """Time it."""
-    for operators, judged in ((False, ()), (False, ("code", "review")), (True, ())):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sizes", default=SIZES, help="trials, comma-separated")
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    lines = ["| a stage chooses among | trials | propose, s | race, s | recommend, s | load |", "|" + " --- |" * 6]
+    for name, (operators, judged) in WORLDS.items():
         searched = space(operators)
-        ways = "four operators a stage" if operators else "one operator"
-        print(f"{searched.size:,} feasible allocations, {ways}; scores of the stages: {', '.join(judged) or 'none'}")
-        for count in SIZES:
-            trials, seconds = archive(searched, count, judged), []
-            for _ in range(REPEATS):
-                started = time.perf_counter()
-                asyncio.run(at.searcher("agent", llm="none").propose(trials, searched, 1))
-                seconds.append(time.perf_counter() - started)
-            print(f"{count} trials: {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
+        propose(archive(searched, 20, judged), searched)  # imports what it needs
+        for count in map(int, given.sizes.split(",")):
+            trials = archive(searched, count, judged)
+            runs = [[seconds(w, trials, searched) for w in (propose, race, recommended)] for _ in range(REPEATS)]
+            cells = [shown(interval(column), ".2f") for column in zip(*runs, strict=True)]
+            lines.append(f"| {name} | {count:,} | {' | '.join(cells)} | {os.getloadavg()[0]:.1f} |")
+            print(lines[-1], flush=True)
+    about = f"`{command()}`; Python {platform.python_version()}, {os.cpu_count()} cores."
+    if given.output:
+        given.output.write_text("\n".join([about, "", *lines, ""]))
 
 
 if __name__ == "__main__":

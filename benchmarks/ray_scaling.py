@@ -22,7 +22,7 @@ from pathlib import Path
 import agenttts as at
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment, environment
-from agenttts.environments.ray import IN_FLIGHT, RayEnvironment
+from agenttts.environments.ray import IN_FLIGHT, LOCAL, RayEnvironment
 from agenttts.execution.pool import SamplePool
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -41,9 +41,11 @@ environment = at.LiveEnvironment(at.Pipeline("two", (find, answer), at.metrics.e
 """
 
 
-async def timed(workers: int, examples: int) -> float:
+async def timed(
+    workers: int, examples: int, *, warm_up: int = WARM_UP, address: str = LOCAL, store: str | None = None
+) -> float:
     """Examples per second; 0 workers are this process."""
-    name, store = "two.py:environment", f"{time.monotonic_ns()}.db"
+    name, store = "two.py:environment", store or f"{time.monotonic_ns()}.db"
     found = environment(name)
     assert isinstance(found, LiveEnvironment)
     opened = Store(store)
@@ -51,11 +53,11 @@ async def timed(workers: int, examples: int) -> float:
     study = opened.start("s", at.SearchPlan(found, at.searcher("random"), space, opened, study_name="s").spec(found))
     allocation = at.Allocation({"find": ("small", 1), "answer": ("small", 1)})
     pool = SamplePool(opened.samples, study_id=study.id)
-    where = RayEnvironment(found, "local", store=store, name=name, workers=workers) if workers else found
+    where = RayEnvironment(found, address, store=store, name=name, workers=workers) if workers else found
     async with where as entered:
-        await entered.evaluate(allocation, found.examples[:WARM_UP], pool=pool)
+        await entered.evaluate(allocation, found.examples[:warm_up], pool=pool)
         started = time.perf_counter()
-        await entered.evaluate(allocation, found.examples[WARM_UP : WARM_UP + examples], pool=pool)
+        await entered.evaluate(allocation, found.examples[warm_up : warm_up + examples], pool=pool)
         seconds = time.perf_counter() - started
     opened.close()
     return examples / seconds

@@ -4,9 +4,10 @@
     python benchmarks/store_scale.py --prompts 1000000 --trials 100000 --store /tmp/larger.db       # 10^7 samples
 
 Fills a store with generated samples (no model runs; 10^6 unless said otherwise) and one study of random trials (10^4)
-on 20 examples each, then measures every row in a process of its own, so that peak memory is that row's. A store that
-is there is measured as it is: say what it was filled with. The search space is that of `own_time.py`. `--propose` lists
-archive sizes, from which the agent, planned by rules, proposes once.
+on 20 examples each, a first look of a race, with what each of its three stages used; then measures every row in a
+process of its own, so that peak memory is that row's. A store that is there is measured as it is: say what it was
+filled with. The search space is that of `own_time.py`. `--propose` lists archive sizes, from which the agent, planned
+by rules, proposes once.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from agenttts._util.web import WebServer
 from agenttts.db import Store
 from agenttts.db import _schema as tables
 from agenttts.llm.samples import Spend
+from agenttts.study.evaluation import SubtaskUsage
 from agenttts.study.spec import StudySpec
 from agenttts.study.transcript import DrawnPrompt, StageTranscript, Transcript
 from agenttts.study.trial import AgentStep, Archive, Proposal, Trial
@@ -75,7 +77,9 @@ def fill(scale: Scale) -> None:
             connection.execute(insert(tables.purchases), [purchase(study.id, number) for number in numbers])
     spend = Spend(requests=40, prompt_tokens=8000, completion_tokens=4000, reused_completion_tokens=900, seconds=3.0)
     for trial in archive(space(), scale.trials, ()).trials:
-        evaluation = replace(trial.evaluation, spend=spend, transcripts=transcripts(trial, scale.prompts))
+        evaluation = replace(
+            trial.evaluation, spend=spend, usage=usage(trial), transcripts=transcripts(trial, scale.prompts)
+        )
         proposal = Proposal(trial.allocation, "expected 0.500 ± 0.100 against 0.450 for the best so far")
         store.add_trial(study, proposal, evaluation, cost=trial.cost, searcher="agent", round=trial.round)
         for node in ("reflect", "propose"):
@@ -117,6 +121,18 @@ def transcripts(trial: Trial, prompts: int) -> dict[str, Transcript]:
     return found
 
 
+def usage(trial: Trial) -> dict[str, SubtaskUsage]:
+    """What the stages of a trial used, each trial something else."""
+    return {
+        stage: SubtaskUsage(
+            prompt_tokens=1024 + 0.37 * trial.number, completion_tokens=256 + 0.11 * trial.number,
+            samples=choice.samples * EXAMPLES, unparsable=trial.number % 7, examples=EXAMPLES,
+            prompt_deviation=0.013 * trial.number, completion_deviation=0.017 * trial.number,
+        )
+        for stage, choice in trial.allocation.items()
+    }  # fmt: skip
+
+
 def purchase(study: int, number: int) -> dict[str, Any]:
     """A row of the ledger."""
     row = {
@@ -138,29 +154,34 @@ def spec() -> StudySpec:
 
 
 def lookup(scale: Scale) -> dict[str, str]:
-    """Random draws of all samples of a prompt."""
+    """Random draws of all samples of a prompt; the CPU's time leaves out how long others had the processor."""
     store, seconds = Store(scale.path), []
     for number in np.random.default_rng(1).integers(0, scale.prompts, LOOKUPS):
         wanted = key(int(number))
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), time.process_time()
         held = store.samples.read(wanted, SAMPLES_EACH)
-        seconds.append(time.perf_counter() - started)
+        seconds.append((time.perf_counter() - started, time.process_time() - computed))
         assert len(held.samples) == SAMPLES_EACH
-    median, late = np.quantile(seconds, [0.5, 0.99]) * 1e3
-    return {"look-up of 10 samples, p50": f"{median:.2f} ms", "look-up of 10 samples, p99": f"{late:.2f} ms"}
+    shares = {"p50": 0.5, "p99": 0.99}
+    figures = {name: np.quantile(seconds, share, axis=0) * 1e3 for name, share in shares.items()}
+    return {f"look-up of 10 samples, {n}": f"{wall:.2f} ms; {cpu:.2f} ms of CPU" for n, (wall, cpu) in figures.items()}
 
 
 def resume(scale: Scale) -> dict[str, str]:
-    """What `agenttts.search` reads before it goes on."""
+    """What `agenttts.search` reads before it goes on, five times: the median."""
     asked = spec()  # what is imported and built for it is no part of resuming
     started = time.perf_counter()
     store = Store(scale.path)
-    opened = time.perf_counter()
-    study = store.start(STUDY, asked)
-    found, spent = store.archive(study), store.spend(study)
-    done = time.perf_counter()
-    assert (len(found.trials), spent.requests) == (scale.trials, scale.prompts)
-    return {"open": f"{(opened - started) * 1e3:.0f} ms", "resume (archive and spend)": f"{done - opened:.2f} s"}
+    opened, seconds = time.perf_counter() - started, []
+    for _ in range(5):
+        started, computed = time.perf_counter(), time.process_time()
+        study = store.start(STUDY, asked)
+        found, spent = store.archive(study), store.spend(study)
+        seconds.append((time.perf_counter() - started, time.process_time() - computed))
+        assert (len(found.trials), spent.requests) == (scale.trials, scale.prompts)
+        del found
+    wall, cpu = np.median(seconds, axis=0)
+    return {"open": f"{opened * 1e3:.0f} ms", "resume (archive and spend)": f"{wall:.2f} s; {cpu:.2f} s of CPU"}
 
 
 def record(scale: Scale) -> dict[str, str]:

@@ -63,6 +63,8 @@ def options(
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.setLevel(log.upper())
     logger.handlers = [handler]  # ours alone, however often a process runs commands
+    # PostgreSQL's driver warns of what it leaves undone after an error, once for each connection; the error is told.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 for _command in (  # in the order of `--help`

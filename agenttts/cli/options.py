@@ -22,8 +22,10 @@ EndpointOption = Annotated[
     typer.Option("--endpoint", help="Where a model is served (repeatable); else OPENAI_BASE_URL.", metavar="MODEL=URL"),
 ]
 ServeOption = Annotated[
-    Literal["vllm"] | None,
-    typer.Option("--serve", help="Start servers of the models without --endpoint on this machine's GPUs: vllm."),
+    Literal["vllm", "sglang"] | None,
+    typer.Option(
+        "--serve", help="Start servers of the models without --endpoint on this machine's GPUs: vllm or sglang."
+    ),
 ]
 WeightsOption = Annotated[
     list[str],

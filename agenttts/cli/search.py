@@ -391,6 +391,6 @@ def _serving(
                 f"{'--weights' if weights else '--gpus'} is for models that are served: give --serve vllm"
             )
         return None
-    from agenttts.cli.servers import VllmOptions
+    from agenttts.cli.servers import ServerOptions
 
-    return VllmOptions(weights=weights, gpus=gpus).serving(endpoints)
+    return ServerOptions(engine=serve, weights=weights, gpus=gpus).serving(endpoints)

@@ -39,11 +39,11 @@ def serve(
 ) -> None:
     """Serve an environment's models with vLLM until Ctrl-C, or plan which model goes on which GPU."""
     from agenttts.cli.console import show
-    from agenttts.cli.servers import VllmOptions, plan_rows, plan_table, planned_serving, run_serve
+    from agenttts.cli.servers import ServerOptions, plan_rows, plan_table, planned_serving, run_serve
 
     if as_json and not plan:
         raise ConfigError("--json prints a plan: give --plan with it")
-    options = VllmOptions(weights=weights, gpus=gpus, context=context, port=port, swaps=False, planned=plan)
+    options = ServerOptions(weights=weights, gpus=gpus, context=context, port=port, swaps=False, planned=plan)
     if not plan:
         run_serve(env, data=data, endpoints=endpoint, options=options)
         return

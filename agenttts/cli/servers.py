@@ -15,15 +15,19 @@ from agenttts.cli.problem import parse_endpoints
 from agenttts.environments import environment
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
-from agenttts.serving import VllmServing
+from agenttts.serving import SglangServing, VllmServing
+from agenttts.serving.gpu_servers import GpuServing
 from agenttts.serving.gpus import found_cards, parse_cards
 from agenttts.serving.placement import Placement
 
+_ENGINES: dict[str, type[GpuServing]] = {"vllm": VllmServing, "sglang": SglangServing}
+
 
 @dataclass(frozen=True, kw_only=True)
-class VllmOptions:
+class ServerOptions:
     """How models are served, as the command line says it."""
 
+    engine: str = "vllm"
     weights: Sequence[str] = ()
     gpus: str | None = None
     context: int | None = None
@@ -32,14 +36,14 @@ class VllmOptions:
     planned: bool = False
     """Whether the GPUs are only thought of."""
 
-    def serving(self, endpoints: Sequence[str]) -> Callable[[Pipeline], VllmServing]:
+    def serving(self, endpoints: Sequence[str]) -> Callable[[Pipeline], GpuServing]:
         """What makes the servers of the models that have no endpoint."""
         console = open_console(stderr=True)
         elsewhere = list(parse_endpoints(endpoints))
 
-        def create(pipeline: Pipeline) -> VllmServing:
+        def create(pipeline: Pipeline) -> GpuServing:
             names = [model.name for model in pipeline.models if model.name not in elsewhere]
-            return VllmServing(
+            return _ENGINES[self.engine](
                 pipeline,
                 elsewhere=elsewhere,
                 weights=parse_weights(self.weights, names),
@@ -79,7 +83,7 @@ def parse_weights(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def run_serve(env: str, *, data: str | None, endpoints: Sequence[str], options: VllmOptions) -> None:
+def run_serve(env: str, *, data: str | None, endpoints: Sequence[str], options: ServerOptions) -> None:
     """Start the servers and keep them until interrupted."""
     console = open_console()
     serving = planned_serving(env, data=data, endpoints=endpoints, options=options)
@@ -98,15 +102,15 @@ def run_serve(env: str, *, data: str | None, endpoints: Sequence[str], options: 
     asyncio.run(keep())
 
 
-def planned_serving(env: str, *, data: str | None, endpoints: Sequence[str], options: VllmOptions) -> VllmServing:
+def planned_serving(env: str, *, data: str | None, endpoints: Sequence[str], options: ServerOptions) -> GpuServing:
     """The servers of an environment's models, with a plan that holds.
 
     Raises:
         ConfigError: On no GPU, or too little memory.
     """
-    made: list[VllmServing] = []
+    made: list[GpuServing] = []
 
-    def create(pipeline: Pipeline) -> VllmServing:
+    def create(pipeline: Pipeline) -> GpuServing:
         made.append(options.serving(endpoints)(pipeline))
         return made[0]
 
@@ -133,7 +137,7 @@ def plan_rows(placement: Placement) -> list[dict[str, Any]]:
     ]
 
 
-def plan_table(serving: VllmServing) -> Table:
+def plan_table(serving: GpuServing) -> Table:
     """The plan as a table, with what it leaves of each GPU."""
     placement = serving.placement
     table = Table(title=_title(placement), title_justify="left", caption=_caption(serving), caption_justify="left")
@@ -162,7 +166,7 @@ def _title(placement: Placement) -> str:
     return f"{placement.shifts} shifts, one awake at a time: `search --serve vllm` swaps by {how}, `serve` does not"
 
 
-def _caption(serving: VllmServing) -> str:
+def _caption(serving: GpuServing) -> str:
     most = {
         card: max(serving.placement.used_gib(card.index, shift) for shift in range(serving.placement.shifts))
         for card in serving.cards

@@ -91,6 +91,7 @@ class SamplesBeside(AwaitedSamples):
         self._lock = threading.Lock()
         self._waiting: list[_WaitingCall] = []
         self._at_work = False
+        self._told_lost = False
 
     async def read(self, key: str, limit: int) -> Held:
         held: Held = await self._answer(ReadCall(key, limit))
@@ -131,7 +132,16 @@ class SamplesBeside(AwaitedSamples):
     def _work(self) -> None:
         """Make all that waits, until nothing does."""
         while batch := self._next():
-            _tell(batch, self._made([asked.call for asked in batch]))
+            answers = self._made([asked.call for asked in batch])
+            self._tell_lost(batch, answers)
+            _tell(batch, answers)
+
+    def _tell_lost(self, batch: Sequence[_WaitingCall], answers: Sequence[Any]) -> None:
+        """Say once that what nobody waits for could not be done: a store that is full refuses every call."""
+        lost = [found for asked, found in zip(batch, answers, strict=True) if not asked.answer and _is_error(found)]
+        if lost and not self._told_lost:
+            self._told_lost = True
+            _log.warning("claims are free only when they expire: %s", lost[0])
 
     def _made(self, calls: Sequence[SampleCall]) -> Sequence[Any]:
         """What each call returns, or the error that it ends with."""
@@ -163,9 +173,6 @@ class SamplesBeside(AwaitedSamples):
 
 def _tell(batch: Sequence[_WaitingCall], answers: Sequence[Any]) -> None:
     """Give everybody the answer, in the loop in which it is waited for."""
-    lost = [found for asked, found in zip(batch, answers, strict=True) if not asked.answer and _is_error(found)]
-    if lost:
-        _log.warning("%d claims are free only when they expire: %s", len(lost), lost[0])
     awaited = [(asked.answer, found) for asked, found in zip(batch, answers, strict=True) if asked.answer]
     for loop, told in groupby(awaited, key=lambda each: each[0].get_loop()):
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -21,23 +21,30 @@ SPEND = TypeAdapter(Spend)
 T = TypeVar("T")
 _NO_RESULT: Mapping[str, Any] = {"error": None, "subtask_scores": {}, "output": ""}
 _NO_EVALUATION: Mapping[str, Any] = {"missing": {}, "refused": {}, "transcripts": {}}
-"""What rows of earlier versions may lack."""
+_NO_SPEND, _NO_USAGE = vars(Spend()), vars(SubtaskUsage())
+"""What rows lack where it is so."""
 _STEP = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
 
 
 def evaluation_json(evaluation: Evaluation) -> Any:
-    """An evaluation as a table keeps it; its transcripts have a table of their own."""
-    return EVALUATION.dump_python(evaluation, mode="json", exclude={"transcripts"})
+    """An evaluation as a table keeps it, without what is at its default; its transcripts have a table of their own."""
+    return EVALUATION.dump_python(evaluation, mode="json", exclude={"transcripts"}, exclude_defaults=True)
+
+
+def looks_json(looks: tuple[Look, ...]) -> Any:
+    """Looks as a table keeps them."""
+    return LOOKS.dump_python(looks, mode="json", exclude_defaults=True)
 
 
 class EvaluationReader:
     """Reads evaluations as tables keep them. They were checked when they were made, and are not once more.
 
-    Most results of many trials are equal to others: those of one reader are one object.
+    Most results and spends of many trials are equal to others: those of one reader are one object.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], ExampleResult] = {}
+        self._results: dict[tuple[Any, ...], ExampleResult] = {}
+        self._spends: dict[tuple[Any, ...], Spend] = {}
 
     def __call__(self, data: Mapping[str, Any]) -> Evaluation:
         """The evaluation of a row."""
@@ -45,16 +52,31 @@ class EvaluationReader:
             **_NO_EVALUATION,
             **data,
             "results": tuple(map(self._result, data["results"])),
-            "spend": Spend(**data.get("spend", {})),
-            "usage": {name: SubtaskUsage(**usage) for name, usage in data.get("usage", {}).items()},
+            "spend": self._spend(data.get("spend", {})),
+            "usage": {
+                name: _unchecked(SubtaskUsage, {**_NO_USAGE, **usage}) for name, usage in data.get("usage", {}).items()
+            },
         }
         return _unchecked(Evaluation, values)
 
+    def looks(self, rows: Iterable[Mapping[str, Any]] | None) -> tuple[Look, ...]:
+        """The looks of a row; none where it was recorded by a version that did not keep them."""
+        return tuple(
+            Look(at=datetime.fromisoformat(row["at"]), examples=row["examples"], spend=self._spend(row["spend"]))
+            for row in rows or ()
+        )
+
     def _result(self, row: Mapping[str, Any]) -> ExampleResult:
-        scores = row.get("subtask_scores", {})
-        key = (row["example"], row["score"], row.get("error"), row.get("output"), *scores.items())
-        if (known := self._known.get(key)) is None:
-            known = self._known[key] = _unchecked(ExampleResult, {**_NO_RESULT, **row})
+        scores = row.get("subtask_scores")
+        key = (row["example"], row["score"], row.get("error"), row.get("output"), *(scores.items() if scores else ()))
+        if (known := self._results.get(key)) is None:
+            known = self._results[key] = _unchecked(ExampleResult, {**_NO_RESULT, **row})
+        return known
+
+    def _spend(self, row: Mapping[str, Any]) -> Spend:
+        key = tuple(row.items())
+        if (known := self._spends.get(key)) is None:
+            known = self._spends[key] = _unchecked(Spend, {**_NO_SPEND, **row})
         return known
 
 
@@ -64,14 +86,6 @@ def _unchecked(kind: type[T], values: Mapping[str, Any]) -> T:
     return made
 
 
-def looks_of(rows: Iterable[Mapping[str, Any]] | None) -> tuple[Look, ...]:
-    """The looks of a row; none where it was recorded by a version that did not keep them."""
-    return tuple(
-        Look(at=datetime.fromisoformat(row["at"]), examples=row["examples"], spend=Spend(**row["spend"]))
-        for row in rows or ()
-    )
-
-
 def trial_row(trial: Trial) -> dict[str, Any]:
     """A trial as a row."""
     return {
@@ -79,23 +93,26 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "allocation": trial.allocation.key,
         "score": trial.evaluation.score,
         "evaluation": evaluation_json(trial.evaluation),
-        "looks": LOOKS.dump_python(trial.looks, mode="json"),
+        "looks": looks_json(trial.looks),
     }
 
 
 def trial_of(row: Row[Any], stages: Mapping[str, Any], read: EvaluationReader | None = None) -> Trial:
     """The trial of a row; its allocation in the order of the stages."""
-    return Trial(
-        number=row.number,
-        allocation=Allocation.from_key(row.allocation).in_order(stages),
-        cost=row.cost,
-        evaluation=(read or EvaluationReader())(row.evaluation),
-        searcher=row.searcher,
-        rationale=row.rationale,
-        round=row.round,
-        created=row.created,
-        looks=looks_of(row.looks),
-    )
+    read = read or EvaluationReader()
+    values = {
+        "number": row.number,
+        "allocation": Allocation.from_key(row.allocation).in_order(stages),
+        "cost": row.cost,
+        "evaluation": read(row.evaluation),
+        "searcher": row.searcher,
+        "rationale": row.rationale,
+        "round": row.round,
+        "created": row.created,
+        "looks": read.looks(row.looks),
+        "scored_by": None,
+    }
+    return _unchecked(Trial, values)
 
 
 def counterfactual_row(trial: Trial) -> dict[str, Any]:

@@ -20,13 +20,12 @@ from agenttts.db import _schema as t
 from agenttts.db._engine import open_engine, read, shown, write
 from agenttts.db._overview import Overview
 from agenttts.db._rows import (
-    LOOKS,
     SPEND,
     EvaluationReader,
     counterfactual_of,
     counterfactual_row,
     evaluation_json,
-    looks_of,
+    looks_json,
     proposal_of,
     proposal_row,
     refusal_of,
@@ -275,21 +274,20 @@ class Store:
             evaluation: What the further examples gave.
             cost: What one query costs, as the whole evaluation shows; it stays as it is when None.
         """
-        mine = (t.trials.c.study_id == study.id) & (t.trials.c.number == trial.number)
+        mine, reader = (t.trials.c.study_id == study.id) & (t.trials.c.number == trial.number), EvaluationReader()
 
         def extended(connection: Connection) -> Trial:
             _lock_study(connection, study)
             row = connection.execute(select(t.trials.c.evaluation, t.trials.c.looks).where(mine)).one()
-            known = EvaluationReader()(row.evaluation)
+            known, looks = reader(row.evaluation), reader.looks(row.looks)
             whole = replace(known.extended(evaluation), transcripts={})
             keep_transcripts(connection, study.id, trial.number, evaluation, known=known)
             priced = trial.cost if cost is None else cost(whole)
             evaluated = evaluation_json(whole)
             values = {"score": whole.score, "cost": priced, "evaluation": evaluated}
-            looks = looks_of(row.looks)
             if looks:  # else when it saw the earlier ones is not known, and this one alone would mislead
                 looks = (*looks, _look(whole, _now()))
-                values["looks"] = LOOKS.dump_python(looks, mode="json")
+                values["looks"] = looks_json(looks)
             connection.execute(update(t.trials).where(mine).values(**values))
             connection.execute(_proposal_of(study, trial.allocation.key))
             return replace(trial, cost=priced, evaluation=whole, looks=looks)
@@ -367,6 +365,7 @@ class Store:
 
     # What a search reads
 
+    @_uncollected()
     def archive(self, study: Study) -> Archive:
         """The read-only view of a study: what a searcher is a function of."""
         trials = self._trials(study)
@@ -430,12 +429,10 @@ class Store:
         row = read(self._engine, lambda connection: connection.execute(summed).one())
         return SPEND.validate_python(row._asdict())
 
-    @_uncollected()
     def _trials(self, study: Study) -> list[Trial]:
         reader = EvaluationReader()
         return self._each(t.trials, study, lambda row: trial_of(row, study.spec.sizes, reader))
 
-    @_uncollected()
     def _counterfactuals(self, study: Study) -> list[Trial]:
         reader = EvaluationReader()
         found = self._each(t.counterfactuals, study, lambda row: counterfactual_of(row, study.spec.sizes, reader))
@@ -446,7 +443,7 @@ class Store:
         wanted = select(t.steps.c.round, t.steps.c.text, t.steps.c.evidence).order_by(t.steps.c.id)
         wanted = wanted.where(t.steps.c.study_id == study.id, t.steps.c.node == GUIDELINE_NODE)
         rows = read(self._engine, lambda connection: connection.execute(wanted).all())
-        return [Guideline(**row._asdict()) for row in rows]
+        return [Guideline(round=row.round, text=row.text, evidence=row.evidence) for row in rows]
 
     def _refusals(self, study: Study) -> list[Refusal]:
         return [refusal_of(row) for row in self._rows(t.refusals, study)]

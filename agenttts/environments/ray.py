@@ -56,6 +56,8 @@ IN_FLIGHT = MAX_IN_FLIGHT
 """Examples that one worker runs at once: its client sends as many requests at once as that of a search without Ray."""
 _LIVES = 3
 """How often a worker is started again, and an example run again, before it is given up."""
+_NEWS_S = 1.0
+"""After which all workers of a lost machine are known to be lost: an example is not to try one after another."""
 _TIMEOUT_S = 5.0
 _HTTP2_SETTINGS = b"\x04"
 """Type of the frame that both sides of a connection begin with (RFC 9113, 3.4)."""
@@ -102,6 +104,8 @@ class _WorkerSession:
     """A worker once for each example that it may take now; None when no worker is left."""
     places: int = 0
     """How many such places there are, free or not."""
+    lost: set[Any] = field(default_factory=set)
+    """Workers that Ray has not started anew yet."""
     returning: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -215,6 +219,7 @@ class RayEnvironment(Environment):
             actor = ray.remote(**options)(_Worker)
             sources = _shared_out(self._source, count)
             actors = [actor.remote(source) for source in sources]
+            _require_start(ray, actors)
         except BaseException:
             ray.shutdown()
             raise
@@ -259,7 +264,9 @@ class RayEnvironment(Environment):
         """None where the worker is lost."""
         from ray.exceptions import RayActorError, RayTaskError
 
-        worker, meter, lost = await self._session.free.get(), pool.meter, False
+        meter, lost = pool.meter, False
+        while (worker := await self._session.free.get()) in self._session.lost:
+            self._wait_for(worker)
         if worker is None:
             self._session.free.put_nowait(None)  # the other tasks that wait must hear of it, too
             raise EndpointError(f"Ray has lost every worker, each {_LIVES + 1} times")
@@ -280,6 +287,8 @@ class RayEnvironment(Environment):
             raise error.cause from None
         except RayActorError:
             lost = True
+            self._session.lost.add(worker)
+            await asyncio.sleep(_NEWS_S)
             return None
         finally:
             self._wait_for(worker) if lost else self._session.free.put_nowait(worker)
@@ -295,6 +304,7 @@ class RayEnvironment(Environment):
 
         try:
             await worker.answer.options(max_task_retries=-1).remote()
+            self._session.lost.discard(worker)
             self._session.free.put_nowait(worker)
         except RayActorError:  # it is lost for good
             self._session.places -= 1
@@ -357,6 +367,17 @@ class _Worker:
             )
         self._environment = entered
         return entered
+
+
+def _require_start(ray: Any, actors: Sequence[Any]) -> None:
+    """That every worker's machine has the code."""
+    try:
+        ray.get([each.answer.remote() for each in actors])
+    except ray.exceptions.RayActorError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ConfigError(
+            f"a worker of the Ray cluster cannot be started ({reason}): install the same agenttts on all machines"
+        ) from error
 
 
 def _shared_out(source: Source, workers: int) -> list[Source]:

@@ -2,6 +2,7 @@
 
 from agenttts.serving.base import Serving
 from agenttts.serving.llamacpp import LlamaCppServing
+from agenttts.serving.sglang import SglangServing
 from agenttts.serving.vllm import VllmServing
 
-__all__ = ["LlamaCppServing", "Serving", "VllmServing"]
+__all__ = ["LlamaCppServing", "Serving", "SglangServing", "VllmServing"]

@@ -1,19 +1,18 @@
 """The life of one server: started, watched, started again when it crashes, put to sleep, stopped.
 
 It runs under a keeper (`_util.keeping`) that ends it when this process ends, however that ends. That it is ours, and
-not one that somebody else runs on the same port, is known by a name that it serves and that cannot be guessed.
+not one that somebody else runs on the same port, is known by a mark that it tells and that cannot be guessed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from agenttts._util.keeping import kept_command, last_words
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError
@@ -25,13 +24,38 @@ _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A proxy has no part in asking this machine."""
 
 
+class ServerEngine(NamedTuple):
+    """A program that serves models, and how its servers are asked."""
+
+    name: str
+    """As messages call it."""
+    is_ours: Callable[[str, str], bool]
+    """Whether the server at an address answers, and has this mark."""
+    sleep: str
+    """Path that frees its GPU memory; the weights stay in the host's."""
+    wake: str
+    """Path that brings them back."""
+
+
+def answer(url: str) -> bytes:
+    """What a server of this machine answers.
+
+    Raises:
+        OSError: When it does not answer, or not with success.
+    """
+    with _LOCAL.open(url, timeout=_ANSWER_S) as reply:
+        said: bytes = reply.read()
+    return said
+
+
 class ServerProcess:
-    """One vLLM server.
+    """One server.
 
     Args:
         name: The model, as messages call it.
         command: What to run.
-        mark: The name among those it serves that only it can have.
+        engine: What it is a server of.
+        mark: What only it can tell.
         port: Where it listens.
         variables: Its environment.
         log: File that its output is appended to.
@@ -44,6 +68,7 @@ class ServerProcess:
         name: str,
         command: Sequence[str],
         *,
+        engine: ServerEngine,
         mark: str,
         port: int,
         variables: Mapping[str, str],
@@ -52,7 +77,7 @@ class ServerProcess:
         tell: Callable[[str], None],
     ) -> None:
         self.address = f"http://127.0.0.1:{port}"
-        self._name, self._command, self._mark = name, list(command), mark
+        self._name, self._command, self._engine, self._mark = name, list(command), engine, mark
         self._variables, self._log, self._timeout_s, self._tell = dict(variables), log, timeout_s, tell
         self._process: asyncio.subprocess.Process | None = None
         self._wanted, self._settled = asyncio.Event(), asyncio.Event()
@@ -69,13 +94,13 @@ class ServerProcess:
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
         elif self._settled.is_set() and self._failure is None:
-            await self._post("/wake_up")
+            await self._post(self._engine.wake)
         await self.ready()
 
     async def sleep(self) -> None:
         """Free its GPU memory; the weights stay in the host's."""
         self._wanted.clear()
-        await self._post("/sleep?level=1")
+        await self._post(self._engine.sleep)
 
     async def ready(self) -> None:
         """Wait until it answers.
@@ -171,12 +196,12 @@ class ServerProcess:
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            reply: Any = json.load(_LOCAL.open(f"{self.address}/v1/models", timeout=_ANSWER_S))
-            return self._mark in {served["id"] for served in reply["data"]}
+            return self._engine.is_ours(self.address, self._mark)
         return False
 
     async def _post(self, path: str) -> None:
-        request = urllib.request.Request(self.address + path, method="POST")
+        kind = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.address + path, data=b"{}", headers=kind, method="POST")
 
         def ask() -> None:
             with _LOCAL.open(request, timeout=_SWAP_S):
@@ -188,7 +213,9 @@ class ServerProcess:
             raise self._error(f"did not obey {path.partition('?')[0]} ({error})") from error
 
     def _error(self, what: str) -> EndpointError:
-        return EndpointError(f"the vLLM server of {self._name!r} {what}: {self._last_words()} (log: {self._log})")
+        return EndpointError(
+            f"the {self._engine.name} server of {self._name!r} {what}: {self._last_words()} (log: {self._log})"
+        )
 
     def _last_words(self) -> str:
         try:

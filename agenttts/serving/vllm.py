@@ -1,247 +1,84 @@
-"""vLLM servers for the models of a pipeline, one child process per model, on the GPUs found.
-
-Servers listen on this machine only, and see only their own GPUs. Weights are what `vllm serve` takes: a Hugging Face id
-(the model's `served_name`) or a local folder.
-"""
+"""vLLM servers. Weights are what `vllm serve` takes."""
 
 from __future__ import annotations
 
-import asyncio
-import os
+import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from functools import cached_property
 from importlib import metadata
-from pathlib import Path
 
 from agenttts._util.extras import installed
 from agenttts._util.hints import install
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Model, Pipeline
-from agenttts.serving._server import ServerProcess
-from agenttts.serving.gpus import found_cards
-from agenttts.serving.placement import GIB, Card, Placed, Placement, contexts, demand, place
-from agenttts.serving.turns import Turns
+from agenttts.pipeline import Model
+from agenttts.serving._server import ServerEngine, answer
+from agenttts.serving.gpu_servers import GpuServing
+from agenttts.serving.placement import GIB, Placed
 
-LOGS = Path("vllm-logs")
 _OLDEST = (0, 25)
 """The oldest release that this was run with."""
-_START_S = 1800.0
-"""Weights of 140 GB come from a slow disk in that."""
 _VERSION_S = 120.0
-_HOST_SHARE = 0.8
 _MODULE = "vllm.entrypoints.openai.api_server"
-_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
-def _silent(_: str) -> None:
-    """Tell nobody."""
+def _is_ours(address: str, mark: str) -> bool:
+    """The mark is a second name that a model is served under."""
+    return mark in {served["id"] for served in json.loads(answer(f"{address}/v1/models"))["data"]}
 
 
-class VllmServing:
-    """Serves the models of a pipeline through vLLM.
+class VllmServing(GpuServing):
+    """Serves the models of a pipeline through vLLM."""
 
-    Args:
-        pipeline: Whose models.
-        elsewhere: Names of models that are served by others.
-        weights: Model name -> folder or Hugging Face id; its `served_name` where there is none.
-        cards: The GPUs; those found when None.
-        context: Most tokens of one sequence; worked out from the pipeline when None.
-        arguments: Further arguments of every `vllm serve`.
-        port: Where the first server listens, the others after it; free ports when None.
-        swaps: Whether models that do not fit at once may take turns.
-        logs: Folder of the servers' logs.
-        tell: Called with what happens, in a sentence.
+    engine = ServerEngine(name="vLLM", is_ours=_is_ours, sleep="/sleep?level=1", wake="/wake_up")
 
-    Raises:
-        ConfigError: On weights of a model that the pipeline does not have.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        *,
-        elsewhere: Sequence[str] = (),
-        weights: Mapping[str, str] | None = None,
-        cards: Sequence[Card] | None = None,
-        context: int | None = None,
-        arguments: Sequence[str] = (),
-        port: int | None = None,
-        swaps: bool = True,
-        logs: Path = LOGS,
-        tell: Callable[[str], None] = _silent,
-    ) -> None:
-        self._contexts = {
-            model: context or tokens for model, tokens in contexts(pipeline).items() if model.name not in elsewhere
-        }
-        self._models = {model.name: model for model in self._contexts}
-        self._weights = dict(weights or {})
-        for name in self._weights:
-            if name not in self._models:
-                raise ConfigError(f"no model {name!r} to serve weights of; to serve are {', '.join(self._models)}")
-        self._cards, self._arguments, self._port, self._swaps = cards, list(arguments), port, swaps
-        self._logs, self._tell = logs, tell
-        self._servers: dict[str, ServerProcess] = {}
-        self.turns: Turns | None = None
-        """The models that are awake, where not all are."""
-
-    @cached_property
-    def cards(self) -> Sequence[Card]:
-        """The GPUs that are planned with."""
-        return self._cards if self._cards is not None else found_cards()
-
-    @cached_property
-    def placement(self) -> Placement:
-        """Which model goes where.
-
-        Raises:
-            ConfigError: When there is no GPU, or too little memory.
-        """
-        demands = [
-            demand(model, context, weights_bytes=_size_of(self._source(model)))
-            for model, context in self._contexts.items()
-        ]
-        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB * _HOST_SHARE
-        return place(demands, self.cards, host_gib=host)
-
-    async def start(self) -> dict[str, str]:
-        """See `base.Serving.start`."""
-        placement, program = self.placement, await asyncio.to_thread(_program)
-        if placement.shifts > 1 and not self._swaps:
-            raise ConfigError(
-                "the models do not fit on the GPUs at once: `search --serve vllm` swaps them, but servers for others "
-                "to ask must all be awake; take more cards or fewer models"
-            )
-        ports = _ports(len(placement.placed), self._port)
-        for placed, port in zip(placement.placed, ports, strict=True):
-            self._servers[placed.demand.name] = self._server(placed, port, program)
+    def program(self) -> list[str]:
+        """This Python's own vLLM, else the `vllm` on the path; see `GpuServing.program`."""
+        if installed("vllm"):
+            _require_new(_installed_version())
+            return [sys.executable, "-m", _MODULE, "--model"]
+        path = shutil.which("vllm")
+        if path is None:
+            raise ConfigError(f"there is no vLLM: {install('vllm')}, or attach servers by --endpoint MODEL=URL")
         try:
-            for shift in range(placement.shifts):
-                if shift:
-                    await self._rest(shift - 1)
-                await self._rise(shift)
-        except BaseException:
-            await self.stop()  # whatever stopped the start, an interrupt too, must not leave servers running
-            raise
-        if placement.shifts > 1:
-            self._awake = placement.shifts - 1
-            self.turns = Turns(self._switch, self._awake)
-        return {self._models[name].served_name: f"{each.address}/v1" for name, each in self._servers.items()}
+            said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_VERSION_S).stdout
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigError(f"{path} does not tell its version: {type(error).__name__}") from error
+        _require_new(said.split()[-1] if said.split() else "")
+        return [path, "serve"]
 
-    async def stop(self) -> None:
-        """See `base.Serving.stop`."""
-        servers, self._servers, self.turns = self._servers, {}, None
-        await asyncio.gather(*(server.stop() for server in servers.values()))
-
-    @asynccontextmanager
-    async def turn(self, served_name: str) -> AsyncIterator[None]:
-        """See `base.Serving.turn`."""
-        placed = self._placed(served_name)
-        if placed is None:
-            yield  # it is served by others
-        elif self.turns is None:
-            await self._servers[placed.demand.name].ready()
-            yield
-        else:
-            async with self.turns.turn(placed.shift):
-                await self._servers[placed.demand.name].ready()
-                yield
-
-    def gpus(self, served_name: str) -> int:
-        """See `base.Serving.gpus`."""
-        placed = self._placed(served_name)
-        return 1 if placed is None else len(placed.cards)
-
-    def _placed(self, served_name: str) -> Placed | None:
-        """Where a model is; None where it is served by others."""
-        return next((p for p in self.placement.placed if self._models[p.demand.name].served_name == served_name), None)
-
-    async def _switch(self, shift: int) -> None:
-        await self._rest(self._awake)
-        await self._rise(shift)
-        self._awake = shift
-
-    async def _rest(self, shift: int) -> None:
-        """Free the GPUs for another shift."""
-        sleeping = self.placement.swap == "sleep"
-        servers = [self._servers[p.demand.name] for p in self.placement.placed if p.shift == shift]
-        await asyncio.gather(*(each.sleep() if sleeping else each.pause() for each in servers))
-
-    async def _rise(self, shift: int) -> None:
-        servers = [self._servers[p.demand.name] for p in self.placement.placed if p.shift == shift]
-        await asyncio.gather(*(each.wake() for each in servers))
-
-    def _source(self, model: Model) -> str:
-        return self._weights.get(model.name, model.served_name)
-
-    def _server(self, placed: Placed, port: int, program: Sequence[str]) -> ServerProcess:
-        model, mark = self._models[placed.demand.name], f"agenttts-{uuid.uuid4().hex}"
-        total = min(card.total_gib for card in self.cards if card.index in placed.cards)
+    def words(self, model: Model, placed: Placed, *, mark: str, port: int, sleeps: bool) -> list[str]:
+        """See `GpuServing.words`."""
         options = {
             "--host": "127.0.0.1",
             "--port": port,
             "--max-model-len": placed.demand.context,
             "--tensor-parallel-size": len(placed.cards),
             # What is free at the start is checked against this share; the KV cache is not measured but given.
-            "--gpu-memory-utilization": f"{placed.awake_gib / total:.4f}",
+            "--gpu-memory-utilization": f"{placed.awake_gib / self.smallest_gib(placed):.4f}",
             "--kv-cache-memory-bytes": int(placed.kv_gib * GIB),
             # Sampling defaults are OpenAI's, whatever the weights' generation_config.json says.
             "--generation-config": "vllm",
         }
-        sleeps = self.placement.swap == "sleep"
-        command = [
-            *program,
-            self._source(model),
+        return [
+            self.source(model),
             *(str(word) for option in options.items() for word in option),
             *("--served-model-name", model.served_name, mark),
             *(["--enable-sleep-mode"] if sleeps else []),
-            *self._arguments,
         ]
-        variables = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
-        variables |= {**_QUIET, "CUDA_VISIBLE_DEVICES": ",".join(map(str, placed.cards))}
-        return ServerProcess(
-            model.name,
-            command,
-            mark=mark,
-            port=port,
-            # The endpoints of sleep mode are only there in development mode; the server listens on this machine alone.
-            variables=variables | ({"VLLM_SERVER_DEV_MODE": "1"} if sleeps else {}),
-            log=self._logs / f"{model.name.replace('/', '--')}.log",
-            timeout_s=_START_S,
-            tell=self._tell,
-        )
 
-
-def _size_of(source: str) -> float | None:
-    """Bytes of the weights in a local folder; None where they are elsewhere."""
-    files = list(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
-    return float(sum(file.stat().st_size for file in files)) if files else None
-
-
-def _program() -> list[str]:
-    """What starts a server of the weights named after it: this Python's own vLLM, else the `vllm` on the path.
-
-    Raises:
-        ConfigError: When there is none, or it is too old.
-    """
-    if installed("vllm"):
-        _require_new(_installed_version())
-        return [sys.executable, "-m", _MODULE, "--model"]
-    path = shutil.which("vllm")
-    if path is None:
-        raise ConfigError(f"there is no vLLM: {install('vllm')}, or attach servers by --endpoint MODEL=URL")
-    try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_VERSION_S).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"{path} does not tell its version: {type(error).__name__}") from error
-    _require_new(said.split()[-1] if said.split() else "")
-    return [path, "serve"]
+    def variables(self, placed: Placed, *, sleeps: bool) -> dict[str, str]:
+        """See `GpuServing.variables`."""
+        # The endpoints of sleep mode are only there in development mode; the server listens on this machine alone.
+        found = {
+            **super().variables(placed, sleeps=sleeps),
+            **_QUIET,
+            **({"VLLM_SERVER_DEV_MODE": "1"} if sleeps else {}),
+        }
+        found.pop("VLLM_API_KEY", None)
+        return found
 
 
 def _installed_version() -> str:
@@ -260,28 +97,3 @@ def _require_new(version: str) -> None:
         raise ConfigError(
             f"vLLM {version} is too old: at least {oldest} is needed, as {install('vllm', upgrade=True)} brings it"
         )
-
-
-def _ports(count: int, first: int | None) -> list[int]:
-    """Ports that no program listens on.
-
-    Raises:
-        ConfigError: When one that was asked for is taken.
-    """
-    wanted = [0] * count if first is None else list(range(first, first + count))
-    sockets: list[socket.socket] = []
-    try:
-        for port in wanted:
-            sockets.append(socket.socket())
-            sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sockets[-1].bind(("127.0.0.1", port))
-            except OSError as error:
-                raise ConfigError(
-                    f"port {port} cannot be used ({error.strerror}): give another --port, from which on each of the "
-                    f"{count} servers takes one"
-                ) from error
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from agenttts.errors import ConfigError
@@ -99,7 +100,7 @@ class Allocation(Mapping[str, Choice]):
             if not isinstance(choice.options, str) or not _OPTIONS.fullmatch(choice.options):
                 shown = repr(choice.options)[:_SHOWN]
                 raise ConfigError(f"subtask {name!r}: {shown} are no options, such as 'passages=20'")
-        self.key = ";".join(f"{name}={_key(choice)}" for name, choice in sorted(self._choices.items()))
+        self.key = _key_of(self._choices)
 
     def __getitem__(self, subtask: str) -> Choice:
         return self._choices[subtask]
@@ -167,16 +168,31 @@ class Allocation(Mapping[str, Choice]):
     @classmethod
     def from_key(cls, key: str) -> Allocation:
         """The allocation of a canonical key."""
-        matches = [_CHOICE.fullmatch(part) for part in key.split(";")]
-        if not all(matches):
-            raise ConfigError(f"{key!r} is not the key of an allocation")
-        return cls(
-            {
-                m["subtask"]: Choice(m["model"], int(m["samples"]), m["operator"] or "", m["options"] or "")
-                for m in matches
-                if m
-            }
-        )
+        found = cls.__new__(cls)  # its choices have been checked
+        try:
+            found._choices = dict(map(_part, key.split(";")))
+        except ValueError:
+            raise ConfigError(f"{key!r} is not the key of an allocation") from None
+        found.key = _key_of(found._choices)
+        return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _part(text: str) -> tuple[str, Choice]:
+    """Subtask and choice of a part of a key: of all trials of a study, few are different.
+
+    Raises:
+        ValueError: When it is none.
+    """
+    match = _CHOICE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    choice = Choice(match["model"], int(match["samples"]), match["operator"] or "", match["options"] or "")
+    return match["subtask"], Allocation({match["subtask"]: choice})[match["subtask"]]
+
+
+def _key_of(choices: Mapping[str, Choice]) -> str:
+    return ";".join(f"{name}={_key(choices[name])}" for name in sorted(choices))
 
 
 def _key(choice: Choice) -> str:

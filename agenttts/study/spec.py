@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 from agenttts.llm.samples import Spend
 from agenttts.pipeline.fingerprint import SCHEME
@@ -57,8 +58,12 @@ class StudySpec:
 
     def has(self, allocation: Allocation) -> bool:
         """Whether every model of an allocation is a candidate."""
-        models = {name: {parted(pairing)[0] for pairing in self.sizes.get(name, {})} for name in allocation}
-        return all(choice.model in models[name] for name, choice in allocation.items())
+        return all(choice.model in self._models.get(name, ()) for name, choice in allocation.items())
+
+    @cached_property
+    def _models(self) -> dict[str, set[str]]:
+        """Subtask -> its candidates."""
+        return {name: {parted(pairing)[0] for pairing in row} for name, row in self.sizes.items()}
 
     def other_models(self, other: StudySpec) -> list[str]:
         """In words, which models were added or taken out; empty where that is not all that differs.

@@ -210,7 +210,7 @@ async def test_a_limit_on_tokens_holds_up_to_what_is_in_flight(endpoint: FakeEnd
 async def test_a_worker_whose_environment_differs_says_so(endpoint: FakeEndpoint, folder: Path) -> None:
     found = mine()
     text = Path("mine.py").read_text()
-    Path("mine.py").write_text(text.replace("find {{", "seek {{"))
+    Path("mine.py").write_text(text.replace("find {{", "look for {{"))
     async with RayEnvironment(found, "local", store="ray.db", name="mine.py:environment", workers=1) as spread_out:
         with pytest.raises(ConfigError, match="has another environment 'mine.py:environment'"):
             await searched(spread_out, "ray.db")
@@ -234,6 +234,25 @@ async def test_a_running_cluster_is_joined_and_left_running(endpoint: FakeEndpoi
                 pass
     finally:
         cluster.shutdown()
+
+
+@needs_ray
+async def test_a_node_without_the_code_is_one_sentence_before_anything_is_paid_for(
+    endpoint: FakeEndpoint, folder: Path
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    (folder / "other" / "agenttts").mkdir(parents=True)
+    (folder / "other" / "agenttts" / "__init__.py").touch()  # another package of that name comes first
+    without = {"num_cpus": 1, "env_vars": {"PYTHONPATH": str(folder / "other")}}
+    cluster: Any = Cluster(initialize_head=True, head_node_args=without)
+    try:
+        with pytest.raises(ConfigError, match=r"cannot be started \(ModuleNotFoundError: .*\): install the same"):
+            async with RayEnvironment(mine(), cluster.address, store="s.db", name="mine.py:environment"):
+                pass
+    finally:
+        cluster.shutdown()
+    assert not endpoint.requests
 
 
 @pytest.mark.parametrize(
@@ -279,13 +298,13 @@ def test_a_cluster_of_two_nodes_and_postgresql_outlive_a_node_and_the_driver(
     endpoint.delay_s = 0.05
     cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
-        other = cluster.add_node(num_cpus=1)
+        other = cluster.add_node(num_cpus=3)  # its workers are lost all at once
         url = postgresql.new_schema()
         store = Store(url)
         options = f"--ray {cluster.address} --method random --budget 2000 --trials 6 --no-racing --store {url}"
         command = [*DRIVER, "search", "mine.py:environment", *options.split()]
         first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: len(workers(folder)) == 2)
+        wait_for(lambda: len(workers(folder)) == 4)
         cluster.remove_node(other, allow_graceful=False)
         wait_for(lambda: store.count_trials(store.study()) >= 2)  # it goes on without the node
         first.kill()

@@ -106,7 +106,7 @@ async def test_models_that_do_not_fit_take_turns_in_stage_major_order(folder: Pa
 async def test_servers_are_swapped_by_restarts_where_sleeping_ones_would_not_fit(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agenttts.serving.vllm._HOST_SHARE", 1e-6)
+    monkeypatch.setattr("agenttts.serving.gpu_servers._HOST_SHARE", 1e-6)
     made, serving = environment(folder, "1x22")
     assert serving.placement.swap == "restart"
     async with made:
@@ -148,7 +148,7 @@ async def test_a_server_that_never_comes_up_is_not_waited_for_for_ever(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "slow").write_text("600")
-    monkeypatch.setattr("agenttts.serving.vllm._START_S", 1.0)
+    monkeypatch.setattr("agenttts.serving.gpu_servers._START_S", 1.0)
     made, _ = environment(folder)
     with pytest.raises(EndpointError, match="was not up after 1 s"):
         async with made:
