@@ -26,7 +26,7 @@ import platform
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -40,6 +40,7 @@ from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_opt
 import agenttts as at
 from agenttts._util.stats import student_quantile
 from agenttts.errors import LimitReached
+from agenttts.execution.pool import SamplePool
 from agenttts.posterior.frontier import estimates
 from agenttts.posterior.insights import posterior, recommend
 from agenttts.searching.progress import Limits, Progress
@@ -81,7 +82,7 @@ class Run:
     """Whether the 95 % interval that goes with what is recommended at the end holds its true score."""
 
 
-class Watched:
+class Watched(at.Environment):
     """The problem with a meter: it ends the search at the last checkpoint, and looks at what is recommended."""
 
     def __init__(self, problem: Problem, *, plain: bool, last: int) -> None:
@@ -90,14 +91,32 @@ class Watched:
         self.trials_to_optimum: int | None = None
         self.spent = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.problem.environment, name)
+        environment = problem.environment
+        self.name, self.pipeline, self.recorded = environment.name, environment.pipeline, environment.recorded
+        self.examples, self.held_out = environment.examples, environment.held_out
 
-    async def evaluate(self, allocation: at.Allocation, examples: Sequence[str] | None = None) -> Evaluation:
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """The problem's own."""
+        return self.problem.environment.fingerprints
+
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """The problem's own."""
+        return self.problem.environment.uncovered
+
+    @property
+    def replays(self) -> bool:
+        """As the problem does."""
+        return self.problem.environment.replays
+
+    async def evaluate(
+        self, allocation: at.Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
+    ) -> Evaluation:
         """Score, unless everything has been spent."""
         if self.spent >= self.last:
             raise LimitReached("all example evaluations are used up")
-        evaluation = await self.problem.environment.evaluate(allocation, examples)
+        evaluation = await self.problem.environment.evaluate(allocation, examples, pool=pool)
         self.spent += len(evaluation.results)
         return evaluation
 
@@ -107,7 +126,7 @@ class Watched:
         spent = sum(len(trial.evaluation.results) for trial in archive.trials)
         due = [mark for mark in self._marks if mark <= spent and mark not in self.regrets]
         if due:
-            regret = self.problem.regret(self._chosen(archive).allocation)
+            regret = self.problem.regret(self.chosen(archive).allocation)
             self.regrets |= dict.fromkeys(due, regret)
         if self.trials_to_optimum is None:
             found = (t.number for t in archive.trials if self.problem.regret(t.allocation) < 1e-9)
@@ -119,14 +138,15 @@ class Watched:
 
     def holds(self, archive: Archive) -> bool:
         """Whether the interval of the recommendation holds the truth: Wilson's where the best mean is recommended."""
-        chosen = self._chosen(archive)
+        chosen = self.chosen(archive)
         true, (low, high) = self.problem.true_score(chosen.allocation), chosen.evaluation.interval
         if not self.plain:
             surrogate = posterior(self.problem.space.pipeline.sizes, archive.trials)
             low, high = estimates(surrogate, archive.trials)[chosen.number].expected.interval
         return low <= true <= high
 
-    def _chosen(self, archive: Archive) -> Trial:
+    def chosen(self, archive: Archive) -> Trial:
+        """What is recommended."""
         best = archive.best
         if self.plain and best is not None:
             return best
@@ -141,7 +161,7 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
     searcher = at.searcher(name, seed=seed, llm="none")
     started = time.perf_counter()
     search = at.search(
-        watched,  # type: ignore[arg-type]  (what it lacks, the problem has)
+        watched,
         searcher,
         posed.space,
         at.Store(),
@@ -151,7 +171,7 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
         racing=None if plain else Racing(),
         on_progress=watched.watch,
     )
-    archive = asyncio.run(_archive_of(search))
+    archive = asyncio.run(archive_of(search))
     seconds = time.perf_counter() - started
     regrets = _carried(watched.regrets, last)
     stays = [mark for mark in regrets if all(regrets[later] <= CLOSE for later in regrets if later >= mark)]
@@ -192,7 +212,8 @@ def run_peer(method: str, family: str, seed: int, last: int, python: str) -> Run
     )
 
 
-async def _archive_of(search: Any) -> Archive:
+async def archive_of(search: Any) -> Archive:
+    """What a search leaves."""
     result: Archive = (await search).archive
     return result
 
@@ -268,10 +289,10 @@ def _known(group: Sequence[Run], mark: int) -> list[float]:
 def _interval(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    return f"{np.mean(values):.4f} ± {_half(values):.4f}"
+    return f"{np.mean(values):.4f} ± {half_width(values):.4f}"
 
 
-def _half(values: Sequence[float]) -> float:
+def half_width(values: Sequence[float]) -> float:
     """Half the 95 % interval of the mean, by Student's t; not a number for a single value."""
     if len(values) < 2:
         return float("nan")
@@ -330,7 +351,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
                 continue
             values = np.array([_known(group, mark) for mark in shown])
             mean = values.mean(axis=1)
-            half = np.nan_to_num([_half(each) for each in values])
+            half = np.nan_to_num([half_width(each) for each in values])
             style = {"color": looks.get(method, "black"), "ls": "--" if method.endswith("+") else "-"}
             width = 1.2 if method in looks else 2.5
             (lines[method],) = axis.plot(shown, mean, marker="o", markersize=3, lw=width, **style)
