@@ -30,6 +30,8 @@ OPERATOR_BUDGETS = (5e6, 1e7, 1.6e7)
 """MFLOP per query."""
 _BUDGETS = (500.0, 700.0, 1000.0)
 _EXAMPLES, _ALL_EXAMPLES = 100, 400
+_MOST_EXAMPLES = 200
+"""Of a synthetic problem of which the search sees some only: fewer are the first of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,11 @@ class Problem:
         return self.optimum - self.true_score(allocation)
 
 
-def problem(family: str, seed: int) -> Problem:
-    """The problem of this family and seed."""
+def problem(family: str, seed: int, examples: int | None = None) -> Problem:
+    """The problem of this family and seed; the search sees so many examples, or as many as is usual in the family."""
     if family in OPERATOR_NAMES:
         return operators(family.removeprefix(OPERATORS), seed, OPERATOR_BUDGETS[seed % len(OPERATOR_BUDGETS)])
-    return _recorded(seed) if family == MINIHOP else _synthetic(family, seed)
+    return _recorded(seed, examples or _EXAMPLES) if family == MINIHOP else _synthetic(family, seed, examples)
 
 
 def operators(family: str, seed: int, budget: float, *, chosen: bool = True) -> Problem:
@@ -72,8 +74,10 @@ def operators(family: str, seed: int, budget: float, *, chosen: bool = True) -> 
     return Problem(environment=environment, space=space, true_score=environment.true_score, optimum=best)
 
 
-def _synthetic(family: str, seed: int) -> Problem:
-    environment = SyntheticEnvironment(FAMILIES[family], seed)
+def _synthetic(family: str, seed: int, examples: int | None) -> Problem:
+    kind = FAMILIES[family] if examples is None else replace(FAMILIES[family], examples=_MOST_EXAMPLES)
+    environment = SyntheticEnvironment(kind, seed)
+    environment.examples = environment.examples[:examples]
     budget = environment.default_budget
     space = at.SearchSpace(environment.pipeline, at.cost_model(budget.cost_model), budget.amount)
     return Problem(
@@ -84,9 +88,9 @@ def _synthetic(family: str, seed: int) -> Problem:
     )
 
 
-def _recorded(seed: int) -> Problem:
+def _recorded(seed: int, examples: int) -> Problem:
     budget = _BUDGETS[seed % len(_BUDGETS)]
-    chosen = np.random.default_rng([20250801, seed]).choice(_ALL_EXAMPLES, size=_EXAMPLES, replace=False)
+    chosen = np.random.default_rng([20250801, seed]).choice(_ALL_EXAMPLES, size=examples, replace=False)
     environment = at.LiveEnvironment(
         pipeline(),
         [world.make_example(int(index)) for index in sorted(chosen)],

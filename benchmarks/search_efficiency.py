@@ -108,6 +108,11 @@ class Watched(at.Environment):
         """The problem's."""
         return self.problem.environment.uncovered
 
+    @property
+    def replays(self) -> bool:
+        """As the problem does."""
+        return self.problem.environment.replays
+
     async def evaluate(
         self, allocation: at.Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
     ) -> Evaluation:
@@ -124,7 +129,7 @@ class Watched(at.Environment):
         spent = sum(len(trial.evaluation.results) for trial in archive.trials)
         due = [mark for mark in self._marks if mark <= spent and mark not in self.regrets]
         if due:
-            regret = self.problem.regret(self._chosen(archive).allocation)
+            regret = self.problem.regret(self.chosen(archive).allocation)
             self.regrets |= dict.fromkeys(due, regret)
         if self.trials_to_optimum is None:
             found = (t.number for t in archive.trials if self.problem.regret(t.allocation) < 1e-9)
@@ -136,14 +141,15 @@ class Watched(at.Environment):
 
     def holds(self, archive: Archive) -> bool:
         """Whether the interval of the recommendation holds the truth: Wilson's where the best mean is recommended."""
-        chosen = self._chosen(archive)
+        chosen = self.chosen(archive)
         true, (low, high) = self.problem.true_score(chosen.allocation), chosen.evaluation.interval
         if not self.plain:
             surrogate = posterior(self.problem.space.pipeline.sizes, archive.trials)
             low, high = estimates(surrogate, archive.trials)[chosen.number].expected.interval
         return low <= true <= high
 
-    def _chosen(self, archive: Archive) -> Trial:
+    def chosen(self, archive: Archive) -> Trial:
+        """What is recommended."""
         best = archive.best
         if self.plain and best is not None:
             return best
@@ -168,7 +174,7 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
         racing=None if plain else Racing(),
         on_progress=watched.watch,
     )
-    archive = asyncio.run(_archive_of(search))
+    archive = asyncio.run(archive_of(search))
     seconds = time.perf_counter() - started
     regrets = _carried(watched.regrets, last)
     stays = [mark for mark in regrets if all(regrets[later] <= CLOSE for later in regrets if later >= mark)]
@@ -209,7 +215,8 @@ def run_peer(method: str, family: str, seed: int, last: int, python: str) -> Run
     )
 
 
-async def _archive_of(search: Any) -> Archive:
+async def archive_of(search: Any) -> Archive:
+    """What a search leaves."""
     result: Archive = (await search).archive
     return result
 
@@ -285,10 +292,10 @@ def _known(group: Sequence[Run], mark: int) -> list[float]:
 def _interval(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    return f"{np.mean(values):.4f} ± {_half(values):.4f}"
+    return f"{np.mean(values):.4f} ± {half_width(values):.4f}"
 
 
-def _half(values: Sequence[float]) -> float:
+def half_width(values: Sequence[float]) -> float:
     """Half the 95 % interval of the mean, by Student's t; not a number for a single value."""
     if len(values) < 2:
         return float("nan")
@@ -347,7 +354,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
                 continue
             values = np.array([_known(group, mark) for mark in shown])
             mean = values.mean(axis=1)
-            half = np.nan_to_num([_half(each) for each in values])
+            half = np.nan_to_num([half_width(each) for each in values])
             style = {"color": looks.get(method, "black"), "ls": "--" if method.endswith("+") else "-"}
             width = 1.2 if method in looks else 2.5
             (lines[method],) = axis.plot(shown, mean, marker="o", markersize=3, lw=width, **style)

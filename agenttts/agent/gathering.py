@@ -22,7 +22,7 @@ from agenttts.pipeline import Subtask
 from agenttts.pipeline.pairing import Pairing
 from agenttts.posterior.curves import Floats, fit_curve
 from agenttts.posterior.insights import Hypothesis
-from agenttts.posterior.surrogate import Posterior, Surrogate
+from agenttts.posterior.surrogate import Surrogate
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.trial import Archive
@@ -48,14 +48,15 @@ def gather_evidence(
     incumbent = surrogate.best(feasible).allocation if feasible else space.cheapest
     posterior = surrogate.predict_allocations([incumbent])
     around = _Around(archive, incumbent, space, surrogate)
+    options = [(s, _options(s, incumbent, space, surrogate)) for s in space.pipeline.subtasks]
     return Evidence(
         incumbent=incumbent,
         score=float(posterior.mean[0]),
         sd=float(posterior.sd[0]),
         budget=space.scale.rate(space.budget),
         hypotheses=tuple(hypotheses),
-        preferences=tuple(_preference(s, around) for s in space.pipeline.subtasks) if 1 in on else (),
-        ways=tuple(preference for s in space.pipeline.subtasks for preference in _ways(s, around)),
+        preferences=tuple(_preference(s, each, around) for s, each in options) if 1 in on else (),
+        ways=tuple(preference for s, each in options for preference in _ways(s, each, around)),
         saturations=tuple(_saturations(around)) if 2 in on else (),
         interactions=tuple(_interactions(around)) if 3 in on else (),
     )
@@ -76,17 +77,27 @@ class _Around:
         return self.surrogate.draws(encoded, _DRAWS, self.archive.rng(0))
 
 
-def _options(subtask: Subtask, around: _Around) -> list[Option]:
-    """Every pairing of a subtask at its best, the best first."""
-    options = [
-        option
-        for each in subtask.pairings
-        if (option := _best_option(subtask, each.name, around.incumbent, around.space, around.surrogate)) is not None
+def _options(subtask: Subtask, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate) -> list[Option]:
+    """Every pairing of a subtask at its best, the best first.
+
+    That is with the sample count of highest posterior mean among those that fit when the other subtasks stay as they
+    are; a pairing of which none fits is left out.
+    """
+    choices = [
+        (each.name, count) for each in subtask.pairings for count in _counts(subtask, each.name, incumbent, space)
     ]
-    return sorted(options, key=lambda option: -option.score)
+    if not choices:
+        return []
+    rows = from_allocations(space, [incumbent.replaced(subtask.name, *choice) for choice in choices])
+    posterior = surrogate.predict(surrogate.encoder.arrays(rows.pairings, rows.samples.astype(float)))
+    found: dict[str, Option] = {}
+    for (pairing, count), mean, sd in zip(choices, posterior.mean.tolist(), posterior.sd.tolist(), strict=True):
+        if pairing not in found or mean > found[pairing].score:
+            found[pairing] = Option(model=pairing, samples=count, score=mean, sd=sd)
+    return sorted(found.values(), key=lambda option: -option.score)
 
 
-def _ways(subtask: Subtask, around: _Around) -> Iterator[WayPreference]:
+def _ways(subtask: Subtask, options: Sequence[Option], around: _Around) -> Iterator[WayPreference]:
     """Which operator a subtask prefers, and which value of each of its options, where there are several."""
     questions: dict[str, Callable[[Pairing], str]] = {}
     if len(subtask.operators) > 1:
@@ -94,10 +105,9 @@ def _ways(subtask: Subtask, around: _Around) -> Iterator[WayPreference]:
     for name, values in subtask.options.items():
         if len(values) > 1:
             questions[name] = partial(_setting, name)
-    found = _options(subtask, around) if questions else []
     for question, way_of in questions.items():
         best: dict[str, Option] = {}
-        for option in found:
+        for option in options:
             best.setdefault(way_of(subtask.pairing(option.model)), option)
         with_it = [around.incumbent.replaced(subtask.name, each.model, each.samples) for each in best.values()]
         draws = around.draws(with_it)
@@ -114,8 +124,7 @@ def _setting(option: str, pairing: Pairing) -> str:
     return str(pairing.options[option])
 
 
-def _preference(subtask: Subtask, around: _Around) -> Preference:
-    options = _options(subtask, around)
+def _preference(subtask: Subtask, options: Sequence[Option], around: _Around) -> Preference:
     with_it = [around.incumbent.replaced(subtask.name, option.model, option.samples) for option in options]
     draws = around.draws(with_it)
     return Preference(
@@ -141,28 +150,6 @@ def _upgrades(options: Sequence[Option], costs: Sequence[float], draws: Floats, 
         if costs[i] > costs[cheapest]
     ]
     return sorted(upgrades, key=lambda upgrade: -upgrade.rate)
-
-
-def _best_option(
-    subtask: Subtask, model: str, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate
-) -> Option | None:
-    """The sample count of a model with the highest posterior mean among those that fit; None when none fits."""
-    counts, posterior = _curve(subtask, model, incumbent, space, surrogate)
-    if not counts:
-        return None
-    best = int(np.argmax(posterior.mean))
-    return Option(model=model, samples=counts[best], score=float(posterior.mean[best]), sd=float(posterior.sd[best]))
-
-
-def _curve(
-    subtask: Subtask, model: str, incumbent: Allocation, space: SearchSpace, surrogate: Surrogate
-) -> tuple[list[int], Posterior]:
-    """The posterior along the sample counts that fit when the other subtasks stay as they are."""
-    counts = _counts(subtask, model, incumbent, space)
-    if not counts:
-        return counts, Posterior(np.zeros(0), np.zeros(0))
-    row = from_allocations(space, [incumbent.replaced(subtask.name, model, count) for count in counts])
-    return counts, surrogate.predict(surrogate.encoder.arrays(row.pairings, row.samples.astype(float)))
 
 
 def _counts(subtask: Subtask, model: str, incumbent: Allocation, space: SearchSpace) -> list[int]:
@@ -192,8 +179,8 @@ def _interactions(around: _Around) -> list[Interaction]:
     for downstream in space.pipeline.subtasks:
         for upstream in space.pipeline.parents(downstream.name):
             for model, samples in _contrasting(archive, upstream, incumbent):
-                option = _best_behind(downstream, incumbent.replaced(upstream, model, samples), space, around.surrogate)
-                if option is not None:
+                behind = incumbent.replaced(upstream, model, samples)
+                for option in _options(downstream, behind, space, around.surrogate)[:1]:
                     found.append(
                         Interaction(
                             upstream=upstream,
@@ -222,10 +209,3 @@ def _contrasting(archive: Archive, upstream: str, incumbent: Allocation) -> list
         if choice.pairing != incumbent[upstream].pairing:
             choices[choice.pairing] = max(choices.get(choice.pairing, 0), choice.samples)
     return list(choices.items())
-
-
-def _best_behind(
-    downstream: Subtask, allocation: Allocation, space: SearchSpace, surrogate: Surrogate
-) -> Option | None:
-    options = [_best_option(downstream, each.name, allocation, space, surrogate) for each in downstream.pairings]
-    return max((option for option in options if option is not None), key=lambda o: o.score, default=None)

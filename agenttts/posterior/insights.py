@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from agenttts.posterior.kernel import Structure
+from agenttts.posterior.observations import Observations
 from agenttts.posterior.surrogate import Sizes, Surrogate, judges
 from agenttts.space.limit import limit
 from agenttts.study.trial import Trial
@@ -114,7 +115,7 @@ def weighed_posterior(
     Nothing is said of them while the trials are few.
     """
     chosen = representative(trials)
-    some = chosen[:: -(-len(chosen) // _WEIGHED_BY)]
+    some = Observations(chosen[:: -(-len(chosen) // _WEIGHED_BY)])
 
     @cache
     def judged(alone: Structure) -> Mapping[int, Surrogate]:
@@ -127,7 +128,8 @@ def weighed_posterior(
     hypotheses = _weigh(structure, fitted) if len(trials) >= _LEAST_TRIALS else ()
     favoured = kept(structure, hypotheses)
     # Of few trials the same fit serves for both.
-    return fitted(favoured) if len(some) == len(chosen) else Surrogate(sizes, chosen, favoured), hypotheses
+    few = len(some.trials) == len(chosen)
+    return fitted(favoured) if few else Surrogate(sizes, Observations(chosen), favoured), hypotheses
 
 
 def recommend(

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from agenttts.pipeline.pairing import parted, read_options
 from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
-from agenttts.posterior.noise import noise_covariance
+from agenttts.posterior.observations import Observations
 from agenttts.space.allocation import Allocation
-from agenttts.study.evaluation import Evaluation
 from agenttts.study.trial import Trial
 
 Floats = NDArray[np.float64]
@@ -42,8 +41,6 @@ _KEPT_FITS_OF_MANY = 3
 _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
-_JUDGED_BY = 150
-"""Most choices that a subtask's own scores are learned from, taken evenly."""
 _BLOCK = 256
 """Allocations that are predicted at once: the matrices of many would not fit a processor's cache."""
 _HUGE = 1e30
@@ -112,24 +109,24 @@ class Surrogate:
 
     Args:
         sizes: Subtask -> pairing -> its model's parameter count (`Pipeline.sizes`).
-        trials: At least one.
+        observed: What was observed.
         structure: Which insights to assume.
-        judged: What `judges` makes of them, where that is known.
+        judged: What `judges` makes of it, where that is known.
     """
 
     def __init__(
         self,
         sizes: Sizes,
-        trials: Sequence[Trial],
+        observed: Observations,
         structure: Structure | None = None,
         judged: Mapping[int, Surrogate] | None = None,
     ) -> None:
         self.structure = structure or Structure()
         if judged is None:
-            judged = judges(sizes, trials, self.structure)
+            judged = judges(sizes, observed, self.structure)
         self.encoder = Encoder(sizes, self.structure, judged)
+        trials, scores, self._noise = observed.trials, observed.scores, observed.noise
         allocations = [trial.allocation for trial in trials]
-        scores, self._noise = np.array([trial.evaluation.score for trial in trials]), noise_covariance(trials)
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
         self._level, known = float(scores.mean()), np.ix_(some, some)
         if self.structure.formula:
@@ -165,6 +162,13 @@ class Surrogate:
         variance = self._weights @ (variances + means**2) - mean**2
         return Posterior(mean + self._level + encoded.expected, np.sqrt(np.maximum(variance, 1e-12)))
 
+    def means(self, encoded: Encoded) -> Floats:
+        """The means of `predict`: its deviations are most of its work."""
+        pairs = Pairs(self._data, encoded, self.structure)
+        mean = self._weights @ np.array([fit.mean(pairs) for fit in self._fits])
+        result: Floats = mean + self._level + encoded.expected
+        return result
+
     def draws(self, encoded: Encoded, count: int, rng: np.random.Generator) -> Floats:
         """True scores drawn jointly from the posterior, shape (count, allocations)."""
         pairs, own = Pairs(self._data, encoded, self.structure), Pairs(encoded, encoded, self.structure)
@@ -181,8 +185,8 @@ class Surrogate:
         """Posterior means of allocations as arrays, of which many are the same: each is predicted once."""
         rows, inverse = np.unique(np.hstack([pairings, samples]), axis=0, return_inverse=True)
         split = pairings.shape[1]
-        posterior = self.predict(self.encoder.arrays(rows[:, :split].astype(np.int64), rows[:, split:]))
-        result: Floats = posterior.mean[inverse.ravel()]
+        means = self.means(self.encoder.arrays(rows[:, :split].astype(np.int64), rows[:, split:]))
+        result: Floats = means[inverse.ravel()]
         return result
 
     def best(self, trials: Sequence[Trial]) -> Trial:
@@ -193,8 +197,8 @@ class Surrogate:
         believed, not seen.
         """
         trials = [trial for trial in trials if trial.evaluation.whole] or trials
-        posterior = self.predict_allocations([trial.allocation for trial in trials])
-        left = list(zip(trials, posterior.mean.tolist(), strict=True))
+        means = self.means(self.encoder.allocations([trial.allocation for trial in trials]))
+        left = list(zip(trials, means.tolist(), strict=True))
         while True:
             least = max(mean for _, mean in left) - _TIE
             best = min((trial for trial, mean in left if mean >= least), key=lambda trial: trial.cost)
@@ -211,6 +215,12 @@ class _Fit:
         # Inverted once: a posterior is asked for many small predictions, and each solve would factor anew.
         self._whitener = np.linalg.inv(np.linalg.cholesky(pairs.kernel(hyper) + noise))
         self._whitened = self._whitener @ residuals
+        self._weights = self._whitener.T @ self._whitened
+
+    def mean(self, pairs: Pairs) -> Floats:
+        """Of the allocations that `pairs` compares the data with."""
+        result: Floats = self._weights @ pairs.kernel(self._hyper)
+        return result
 
     def predict(self, pairs: Pairs) -> Posterior:
         """Of the allocations that `pairs` compares the data with."""
@@ -227,39 +237,18 @@ class _Fit:
         return result
 
 
-def judges(sizes: Sizes, trials: Sequence[Trial], structure: Structure) -> Mapping[int, Surrogate]:
+def judges(sizes: Sizes, observed: Observations, structure: Structure) -> Mapping[int, Surrogate]:
     """For every subtask but the last that reports scores of its own: their posterior, given what stands before it.
 
     The formula is of the last subtask's score: whether it is assumed makes no difference here.
     """
     names, alone = list(sizes), replace(structure, formula=False)
-    reported = {name for trial in trials for name in trial.evaluation.subtask_scores}
     found: dict[int, Surrogate] = {}
     for i, name in enumerate(names[:-1]):
-        if name in reported:
+        if name in observed.reported:
             before = {name: sizes[name] for name in names[: i + 1]}
-            found[i] = Surrogate(before, _judged(trials, list(before)), alone, dict(found))
+            found[i] = Surrogate(before, observed.of_subtask(list(before)), alone, dict(found))
     return found
-
-
-def _judged(trials: Sequence[Trial], names: Sequence[str]) -> list[Trial]:
-    """The trials of the last of these subtasks alone; of those with the same choices, the one with most examples."""
-    longest: dict[Allocation, Trial] = {}
-    for trial in trials:
-        allocation = Allocation({name: trial.allocation[name] for name in names})
-        known = longest.get(allocation)
-        if known is None or len(known.evaluation.results) < len(trial.evaluation.results):
-            longest[allocation] = trial
-    return [
-        replace(trial, allocation=allocation, evaluation=_by_subtask(trial.evaluation, names[-1]))
-        for allocation, trial in list(longest.items())[:: -(-len(longest) // _JUDGED_BY)]
-    ]
-
-
-def _by_subtask(evaluation: Evaluation, name: str) -> Evaluation:
-    """What a subtask scored by its own metric; a failed example counts as 0."""
-    results = [replace(each, score=each.subtask_scores.get(name, 0.0)) for each in evaluation.results]
-    return replace(evaluation, results=tuple(results))
 
 
 def normal_cdf(z: float | Floats) -> Floats:

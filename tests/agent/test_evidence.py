@@ -18,6 +18,7 @@ from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.posterior.curves import KNEE_GAIN, OVER_FUSING, fit_curve
 from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis, kept, weighed_posterior
 from agenttts.posterior.kernel import Structure
+from agenttts.posterior.observations import Observations
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
@@ -124,7 +125,7 @@ def test_stage_metrics_are_evidence(structure: Structure, most: float) -> None:
         unseen = space.sample(np.random.default_rng(seed + 50), 200)
         true = np.array([problem.true_score(allocation) for allocation in unseen])
         for used in errors:
-            surrogate = Surrogate(problem.pipeline.sizes, trials if used else bare(trials), structure)
+            surrogate = Surrogate(problem.pipeline.sizes, Observations(trials if used else bare(trials)), structure)
             posterior = surrogate.predict_allocations(unseen)
             errors[used].append(float(np.sqrt(np.mean((posterior.mean - true) ** 2))))
     assert np.mean(errors[True]) < most * np.mean(errors[False])

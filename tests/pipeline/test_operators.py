@@ -112,6 +112,7 @@ MADE = [
     Refine(longest),
     StepSearch(JUDGE),
     StepSearch(JUDGE, width=3, depth=2, temperature=0),
+    StepSearch(JUDGE, sharing=1, diversity=1.5),
     Tree(JUDGE),
     Tree(lambda value, given: 1 / len(str(value))),
     Debate(),

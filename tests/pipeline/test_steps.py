@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress, product
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import agenttts as at
 from agenttts.db import Store
@@ -17,7 +20,7 @@ from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.samples import Spend
 from agenttts.pipeline.operator import Lengths, Load, Operator
 from agenttts.pipeline.operators import StepSearch
-from agenttts.pipeline.operators.steps import shares
+from agenttts.pipeline.operators.widths import Prefix, shares, worth_their_cache
 from agenttts.testing import OperatorSuite
 from tests.endpoint import FakeEndpoint, Fault
 
@@ -136,6 +139,67 @@ def test_trees_are_searched_apart_and_each_goes_on_with_its_best_step(server: St
     assert len(begun) == 4 and all(body["n"] == 2 for body in server.requests if body.get("continue_final_message"))
 
 
+@pytest.mark.parametrize(
+    ("fields", "gone_on_with"),
+    [
+        ({}, {"good 0": 2, "good 1": 1, "bad 2": 1}),
+        ({"sharing": 2}, {"good 0": 4}),
+        ({"sharing": 2, "diversity": 1, "alike": lambda step: step.split()[0]}, {"good 0": 3, "bad 2": 1}),
+    ],
+)
+def test_steps_that_are_not_worth_their_cache_get_no_samples(
+    server: StandIn, fields: dict[str, Any], gone_on_with: dict[str, int]
+) -> None:
+    """As ETS, by hand: REBASE's widths are 2, 1, 1, 0; with sharing 2, each of the tree's 5 nodes costs .4."""
+    trusted, store = {"good 0": 0.6, "good 1": 0.55, "bad 2": 0.5, "bad 3": 0.1}, Store()
+    server.step = lambda begun, seed: f"{list(trusted)[seed % 4]}\n\n" if not begun else "Answer: 1"
+    server.judge = lambda step: [trusted.get(step.strip(), 0.5)]
+    said, _ = searched(server, 4, store, temperature=1, **fields)
+    begun = [body for body in server.requests if body.get("continue_final_message")]
+    assert {body["messages"][-1]["content"].strip(): body.get("n", 1) for body in begun} == gone_on_with
+    asked = len(server.requests)
+    assert searched(server, 4, store, temperature=1, **fields)[0] == said == "1" and len(server.requests) == asked
+
+
+TREES = st.integers(1, 3).flatmap(
+    lambda depth: st.lists(
+        st.tuples(st.tuples(*[st.sampled_from("abc")] * depth), st.integers(0, 4), st.sampled_from("xyz")),
+        min_size=1,
+        max_size=7,
+        unique_by=lambda leaf: leaf[0],
+    ).filter(lambda leaves: any(width for _, width, _ in leaves))
+)
+
+
+@given(TREES, st.floats(0, 4))
+def test_what_is_kept_is_the_best_of_all_choices(leaves: list[tuple[Prefix, int, str]], sharing: float) -> None:
+    prefixes, widths = [leaf[0] for leaf in leaves], [leaf[1] for leaf in leaves]
+
+    def value(chosen: Sequence[Prefix]) -> float:
+        worth = sum(width for prefix, width, _ in leaves if prefix in chosen) / sum(widths)
+        return worth - sharing * len(nodes(chosen)) / len(nodes(prefixes))
+
+    choices = [list(compress(prefixes, each)) for each in product((False, True), repeat=len(prefixes)) if any(each)]
+    kept = worth_their_cache(prefixes, widths, sharing=sharing)
+    assert value(sorted(kept)) == pytest.approx(max(map(value, choices)))
+
+
+def nodes(leaves: Sequence[Prefix]) -> set[Prefix]:
+    return {leaf[:length] for leaf in leaves for length in range(len(leaf) + 1)}
+
+
+@given(TREES, st.floats(0, 4), st.floats(0, 4))
+def test_without_a_price_all_are_kept_and_at_any_price_one(
+    leaves: list[tuple[Prefix, int, str]], sharing: float, diversity: float
+) -> None:
+    prefixes, widths, clusters = zip(*leaves, strict=True)
+    assert worth_their_cache(prefixes, widths, sharing=0, diversity=diversity, clusters=clusters) == set(prefixes)
+    kept = worth_their_cache(prefixes, widths, sharing=sharing, diversity=diversity, clusters=clusters)
+    assert kept and kept <= set(prefixes)
+    every = worth_their_cache(prefixes, widths, sharing=sharing, diversity=100, clusters=clusters)
+    assert {cluster for prefix, _, cluster in leaves if prefix in every} == set(clusters)
+
+
 @pytest.mark.parametrize(("steps", "samples"), [(1, 4), (3, 2), (4, 5)])
 def test_the_price_is_what_samples_that_share_no_step_take(server: StandIn, steps: int, samples: int) -> None:
     def step(begun: str, seed: int) -> str:
@@ -217,6 +281,8 @@ class TestOfSteps(OperatorSuite):
     [
         ({"reward": "prm"}, "StepSearch: reward must be a Model, not 'prm'"),
         ({"width": 0}, "StepSearch: width must be a whole number >= 1 or None, not 0"),
+        ({"sharing": -1}, "StepSearch: sharing must be a number >= 0, not -1"),
+        ({"diversity": 1}, "StepSearch: alike decides nothing without diversity, and diversity nothing without"),
         ({"separator": ""}, "StepSearch: separator must be a text that is not empty, not ''"),
         ({"tokens": 300}, "StepSearch: tokens=300, the mean of a step, must not be over step_tokens=256, the most"),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.insights import ALL_INSIGHTS, weighed_posterior
 from agenttts.posterior.kernel import Structure
+from agenttts.posterior.observations import Observations
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.space import SearchSpace
 from agenttts.space.cost import cost_model
@@ -57,7 +58,7 @@ def test_with_the_formula_little_is_learned_sooner_and_the_trials_favour_it() ->
         unseen = space.sample(np.random.default_rng(seed + 50), 200)
         true = np.array([problem.true_score(allocation) for allocation in unseen])
         for formula in errors:
-            surrogate = Surrogate(problem.pipeline.sizes, trials, Structure(formula=formula))
+            surrogate = Surrogate(problem.pipeline.sizes, Observations(trials), Structure(formula=formula))
             errors[formula].append(float(np.abs(surrogate.predict_allocations(unseen).mean - true).mean()))
         weighed = weighed_posterior(problem.pipeline.sizes, trials, Structure())[1]
         assert weighed[-1].insight == ALL_INSIGHTS and not weighed[-1].dropped

@@ -7,6 +7,7 @@ import pytest
 
 from agenttts.posterior.insights import recommend, representative
 from agenttts.posterior.kernel import Structure
+from agenttts.posterior.observations import Observations
 from agenttts.posterior.surrogate import Surrogate, normal_cdf
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Archive
@@ -26,7 +27,7 @@ def test_the_posterior_learns_under_any_assumptions(ordered: bool, saturating: b
     for seed in range(5):
         rng = np.random.default_rng(seed)
         tried = [everything[i] for i in rng.choice(len(everything), 40, replace=False)]
-        surrogate = Surrogate(SIZES, archive_of(*tried, rng=rng).trials, structure)
+        surrogate = Surrogate(SIZES, Observations(archive_of(*tried, rng=rng).trials), structure)
         posterior = surrogate.predict_allocations(everything)
         errors.append(np.sqrt(np.mean((posterior.mean - true) ** 2)))
         covered.append(np.mean(np.abs(posterior.mean - true) < 1.96 * posterior.sd))
@@ -36,7 +37,7 @@ def test_the_posterior_learns_under_any_assumptions(ordered: bool, saturating: b
 
 def test_it_doubts_more_where_nothing_was_tried() -> None:
     near, far = Allocation({"a": ("s", 2), "b": ("s", 2)}), Allocation({"a": ("l", 2), "b": ("l", 1)})
-    surrogate = Surrogate(SIZES, archive_of(Allocation({"a": ("s", 2), "b": ("s", 1)})).trials)
+    surrogate = Surrogate(SIZES, Observations(archive_of(Allocation({"a": ("s", 2), "b": ("s", 1)})).trials))
     sd = surrogate.predict_allocations([near, far]).sd
     assert sd[0] < 0.7 * sd[1]
 

@@ -3,7 +3,8 @@
 REBASE (arXiv 2408.00724, section 3) draws a first step of every sample, and has a reward model score what is written
 so far; the samples are then shared out anew: a step is gone on with as often as the softmax of its score says. With
 `width`, trees of so many samples are searched apart from one another, as in DVTS (search-and-learn); `temperature=0`
-goes on with the best step of each tree alone.
+goes on with the best step of each tree alone. With `sharing`, only steps that are worth their share of the server's
+cache of prefixes are gone on with, as in ETS (arXiv 2502.13575; `widths`).
 
 A step is gone on with by vLLM's `continue_final_message`, and ends with `separator`, which vLLM leaves in the text
 (`include_stop_str_in_output`): a sample that ends otherwise has said all. Scores are given by vLLM's `/pooling`
@@ -13,8 +14,8 @@ A step is gone on with by vLLM's `continue_final_message`, and ends with `separa
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
@@ -22,16 +23,17 @@ import numpy as np
 
 from agenttts._util.checks import COUNT, FUNCTION, NOT_NEGATIVE, POSITIVE, TEXT, Kind, instance, require_fields
 from agenttts.errors import ConfigError
-from agenttts.pipeline.ballots import Key, winner
+from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
 from agenttts.pipeline.operators.sequential import one_each
+from agenttts.pipeline.operators.widths import shares, worth_their_cache
 from agenttts.pipeline.pairing import sampling_with
 
 _KEPT = {"include_stop_str_in_output": True}
 _GONE_ON_WITH = {"continue_final_message": True, "add_generation_prompt": False}
-_ROUNDING = 1e-9
+_ETS = ("sharing", "diversity", "alike")
 _SEPARATOR = Kind("a text that is not empty", lambda text: TEXT.holds(text) and text != "")
 
 
@@ -49,7 +51,7 @@ class _Chain:
         return "".join(self.steps).lstrip()
 
 
-@identified("operators.step_search", version=1, unscored=("tokens",))
+@identified("operators.step_search", version=1, unscored=("tokens", *_ETS))
 @dataclass(frozen=True)
 class StepSearch(Operator):
     """The samples are drawn step by step, and shared out among the steps that a reward model likes (REBASE).
@@ -85,18 +87,38 @@ class StepSearch(Operator):
     """How a step ends that is not the last."""
     mark: str = ""
     """What the reward model reads after each step, as "<extra_0>" of Qwen2.5-Math-PRM."""
+    sharing: float = 0.0
+    """What the whole tree's cache counts against all of REBASE's widths (ETS's first lambda, 1 there): steps whose part
+    of it is not worth theirs are dropped, and the others get their samples. What is drawn, and the price, stay the
+    same: the cache that it saves is not priced."""
+    diversity: float = 0.0
+    """What it counts that steps of all kinds go on (ETS's second lambda, 1.5 there with 16 samples)."""
+    alike: Callable[[str], Any] | None = None
+    """A step -> its kind: equal values are one kind. Its words when None: ETS itself clusters the steps' embeddings."""
     key: Key | None = None
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
         kinds = {"reward": instance(Model, "a Model"), "width": COUNT.or_none, "temperature": NOT_NEGATIVE}
         more = dict.fromkeys(("depth", "step_tokens"), COUNT) | {"tokens": POSITIVE, "key": FUNCTION.or_none}
-        require_fields(self, "StepSearch", {**kinds, **more, "separator": _SEPARATOR, "mark": TEXT})
+        ets = {"sharing": NOT_NEGATIVE, "diversity": NOT_NEGATIVE, "alike": FUNCTION.or_none}
+        require_fields(self, "StepSearch", {**kinds, **more, **ets, "separator": _SEPARATOR, "mark": TEXT})
+        if (self.diversity and not self.sharing) or (self.alike and not self.diversity):
+            raise ConfigError(
+                "StepSearch: alike decides nothing without diversity, and diversity nothing without sharing: set "
+                "sharing and diversity above 0, or leave them out"
+            )
         if self.tokens > self.step_tokens:
             raise ConfigError(
                 f"StepSearch: tokens={self.tokens:g}, the mean of a step, must not be over "
                 f"step_tokens={self.step_tokens}, the most"
             )
+
+    def _identity(self) -> dict[str, Any]:
+        """One that drops steps counts by how; others count as they did before there was a choice."""
+        if not self.sharing:
+            return {}
+        return {"sharing": float(self.sharing), "diversity": float(self.diversity), "alike": self.alike}
 
     @property
     def least_samples(self) -> int:
@@ -104,9 +126,9 @@ class StepSearch(Operator):
 
     @property
     def name(self) -> str:
-        usual = {"depth": 25, "temperature": 0.2, "step_tokens": 256}
+        usual = {"depth": 25, "temperature": 0.2, "step_tokens": 256, "sharing": 0, "diversity": 0}
         changed = {name: getattr(self, name) for name, each in usual.items() if getattr(self, name) != each}
-        return named("step-search", reward=self.reward, width=self.width, **changed, key=self.key)
+        return named("step-search", reward=self.reward, width=self.width, **changed, alike=self.alike, key=self.key)
 
     async def run(self, stage: SubtaskRun) -> Any:
         width = self.width or stage.samples
@@ -164,13 +186,25 @@ class StepSearch(Operator):
         trees: dict[int, list[_Chain]] = {}
         for chain in chains:
             trees.setdefault(chain.tree, []).append(chain)
-        counted = [
-            (chain, count)
-            for tree in trees.values()
-            for ranked in [sorted(tree, key=lambda chain: -chain.score)]
-            for chain, count in zip(ranked, shares([each.score for each in ranked], self.temperature), strict=True)
-        ]
-        return [chain for chain, count in counted for _ in range(count)]
+        return [chain for tree in trees.values() for chain in self._gone_on_with(tree)]
+
+    def _gone_on_with(self, tree: Sequence[_Chain]) -> list[_Chain]:
+        ranked = sorted(tree, key=lambda chain: -chain.score)
+        widths = shares([chain.score for chain in ranked], self.temperature)
+        if self.sharing:
+            ranked = self._worth_their_cache(ranked, widths)
+            widths = shares([chain.score for chain in ranked], self.temperature, len(tree))
+        return [chain for chain, width in zip(ranked, widths, strict=True) for _ in range(width)]
+
+    def _worth_their_cache(self, ranked: Sequence[_Chain], widths: Sequence[int]) -> list[_Chain]:
+        kept = worth_their_cache(
+            [chain.steps for chain in ranked],
+            widths,
+            sharing=self.sharing,
+            diversity=self.diversity,
+            clusters=[identity(chain.steps[-1], self.alike or _words) for chain in ranked] if self.diversity else (),
+        )
+        return [chain for chain in ranked if chain.steps in kept]
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
         """As of samples of which no two share a step but the prompt: how many do depends on the query."""
@@ -194,26 +228,5 @@ def _going_on(stage: SubtaskRun, text: str) -> list[Message]:
     return [*stage.messages, {"role": "assistant", "content": text}]
 
 
-def shares(scores: Sequence[float], temperature: float) -> list[int]:
-    """How often each step is gone on with, in all as often as there are steps (REBASE, arXiv 2408.00724).
-
-    In turn, each gets its part, by the softmax of the scores, of what is left, rounded up.
-
-    Args:
-        scores: In descending order.
-        temperature: Of the softmax; 0 gives all to the first.
-
-    Examples:
-        >>> shares([0.9, 0.5, 0.5, 0.1], 0.2)
-        [4, 0, 0, 0]
-        >>> shares([0.5, 0.4, 0.3, 0.3], 0.2)
-        [2, 2, 0, 0]
-    """
-    if not temperature:
-        return [len(scores)] + [0] * (len(scores) - 1)
-    weights = [math.exp((score - scores[0]) / temperature) for score in scores]
-    found: list[int] = []
-    for place, weight in enumerate(weights):
-        left = len(scores) - sum(found)
-        found.append(math.ceil(left * weight / sum(weights[place:]) - _ROUNDING) if left else 0)
-    return found
+def _words(step: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", step.casefold()))
