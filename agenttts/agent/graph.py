@@ -221,7 +221,9 @@ class Agent:
     def view(self) -> View:
         """The posterior with its evidence."""
         trials = tuple(representative(self.archive.evidence))
-        surrogate, hypotheses = weighed_posterior(self.space.pipeline.sizes, trials, self.insights.structure)
+        surrogate, hypotheses = weighed_posterior(
+            self.space.pipeline.sizes, trials, self.insights.structure, self.archive.experience
+        )
         evidence = gather_evidence(
             replace(self.archive, trials=trials), self.space, surrogate, hypotheses, self.insights.on
         )
