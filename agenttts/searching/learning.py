@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.posterior.experience import LEAST_TRIALS, learned
 from agenttts.study.experience import Experience
-from agenttts.study.trial import Trial
+from agenttts.study.trial import Archive, Trial
 
 _log = logging.getLogger(__name__)
 ALL = "all"
@@ -34,10 +35,17 @@ def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: boo
     kept = known[study].spec.experience if study in known else None
     if kept is not None and (list(names) == [ALL] or kept.studies == tuple(sorted(set(names)))):
         return kept
-    chosen = _others(known.values(), store, study) if list(names) == [ALL] else _named(names, store, study)
+    chosen = _others(list(known.values()), store, study) if list(names) == [ALL] else _named(names, store, study)
     if not fitted:
         return Experience(studies=tuple(sorted(each.name for each in chosen)))
     return learned({each.name: (each.spec.sizes, _answered(store, each)) for each in chosen})
+
+
+def trials_of(names: Sequence[str], store: str) -> Archive:
+    """The trials of these studies of a store, for a method that reads them (`Searcher.learns`)."""
+    with closing(Store(store)) as opened:
+        studies = opened.studies() if list(names) == [ALL] else [opened.study(name) for name in names]
+        return Archive(trials=tuple(trial for study in studies for trial in opened.archive(study).trials))
 
 
 def _named(names: Sequence[str], store: Store, study: str) -> list[Study]:
