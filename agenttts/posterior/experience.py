@@ -57,7 +57,7 @@ def learned(studies: Mapping[str, tuple[Sizes, Sequence[Trial]]]) -> Experience:
     """
     seen: dict[str, list[_Seen]] = defaultdict(list)
     for sizes, trials in studies.values():
-        for parameter, each in _seen(sizes, trials):
+        for parameter, each in _saw(sizes, trials):
             seen[parameter].append(each)
     stages = {stage: None for sizes, _ in studies.values() for stage in sizes}
     lessons = {
@@ -67,7 +67,7 @@ def learned(studies: Mapping[str, tuple[Sizes, Sequence[Trial]]]) -> Experience:
     return Experience(studies=tuple(sorted(studies)), lessons=lessons)
 
 
-def _seen(sizes: Sizes, trials: Sequence[Trial]) -> list[tuple[str, _Seen]]:
+def _saw(sizes: Sizes, trials: Sequence[Trial]) -> list[tuple[str, _Seen]]:
     """Every parameter that is carried over, as one study saw it."""
     encoder = Encoder(sizes, Structure(), {})
     fits = encoder.fitted(representative(trials))
