@@ -79,8 +79,8 @@ class Formula:
     Args:
         sizes: Relative log sizes of the models of each subtask's pairings, each of shape (pairings,), in [0, 1].
         parts: Which models and operators these are.
-        mean: What is expected of every parameter, shape (parameters,); 0 when None.
-        sd: How surely, shape (parameters,); 1 when None.
+        mean: What is expected of every parameter, shape (parameters,).
+        sd: How surely, shape (parameters,).
     """
 
     def __init__(
@@ -175,18 +175,20 @@ class Formula:
         starts = [np.zeros(self.parameters), *rng.normal(0, 0.7, (_STARTS - 1, self.parameters))]
         return min((descended(start) for start in starts), key=lambda found: found[0])[1]
 
-    def spread(self, parameters: Floats, pairings: NDArray[np.int64], samples: Floats, covariance: Floats) -> Floats:
-        """Posterior standard deviation of every parameter, the formula taken as linear around these.
+    def precision(self, parameters: Floats, pairings: NDArray[np.int64], samples: Floats, covariance: Floats) -> Floats:
+        """What the trials alone say of the parameters, the formula taken as linear around these.
 
         Args:
             parameters: The most probable ones.
             pairings: As of `most_probable`.
             samples: As of `most_probable`.
             covariance: As of `most_probable`.
+
+        Returns:
+            Shape (parameters, parameters).
         """
         whitened = np.linalg.solve(np.linalg.cholesky(covariance), self.linear(parameters, pairings, samples).slope)
-        posterior = np.linalg.inv(whitened.T @ whitened + np.eye(len(parameters)))
-        result: Floats = np.sqrt(np.diag(posterior))
+        result: Floats = whitened.T @ whitened
         return result
 
     def _by_subtask(self, parameters: Floats) -> Iterator[Floats]:

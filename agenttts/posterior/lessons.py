@@ -1,8 +1,9 @@
 """The formula's parameters by name, and what earlier studies make of them.
 
-What holds for other models, too, is carried over: the slope by size, per absolute size; how samples saturate; what an
-operator, an option or one model by name changes; how much of the score a failure costs. How hard a task is (the level)
-is its own: nothing is carried over of it.
+What holds for other models, too, is carried over: the slope by size, per absolute size; how much samples lift and how
+soon; what an operator, an option or one model by name changes; how much of the score a failure costs. How hard a task
+is stays its own, and so does how a curve bends: a study says little of it, and the little of many added up to what was
+not so (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from agenttts.study.experience import Experience, Lesson
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, Mapping[str, float]]
 
-LEVEL, SIZE = COMMON[:2]
+SIZE = "size"
+OWN = ("level", "late", "fall", "knee")
+"""Parameters that are a study's own."""
 _SPAN = np.log(24.0)
 """Log size from the smallest model to the largest for which slopes by size are kept."""
 
@@ -45,17 +48,15 @@ def _ways(question: str, answers: Sequence[str]) -> Iterator[str]:
         yield from (f"{question} {other} for {first}: {each}" for each in OF_A_WAY)
 
 
-def beliefs(sizes: Sizes, experience: Experience | None) -> tuple[Floats, Floats] | None:
-    """Mean and standard deviation of every parameter of the formula; None without experience.
+def beliefs(sizes: Sizes, experience: Experience | None) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of every parameter of the formula; without experience the formula's own prior.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         experience: What earlier studies taught.
     """
-    if experience is None:
-        return None
     found = [
-        _believed(experience.lesson(stage, name), name, row)
+        _believed(experience.lesson(stage, name) if experience else None, name, row)
         for stage, row in sizes.items()
         for name in parameter_names(list(row))
     ]

@@ -77,7 +77,7 @@ class Encoder:
         self._sizes = [_size_ranks(list(row.values())) for row in sizes.values()]
         most = max(each.settings.shape[1] for each in self._parts)
         self._ways = [_padded(np.column_stack([each.operators, each.settings]), 1 + most) for each in self._parts]
-        self.formula = Formula(self._sizes, self._parts, *(beliefs(sizes, experience) or ()))
+        self.formula = Formula(self._sizes, self._parts, *beliefs(sizes, experience))
         self._parameters: Floats | None = None
 
     def allocations(self, allocations: Sequence[Allocation]) -> Encoded:
@@ -90,12 +90,12 @@ class Encoder:
         self._parameters = self.formula.most_probable(pairings, samples, scores, covariance)
 
     def fitted(self, trials: Sequence[Trial]) -> tuple[Floats, Floats]:
-        """The formula's parameters after these trials and their standard deviations, shape (parameters,) each."""
+        """The formula's most probable parameters after these trials, and `Formula.precision` there."""
         pairings, samples = self.choices([trial.allocation for trial in trials])
         scores = np.array([trial.evaluation.score for trial in trials])
         covariance = self._missed(pairings, samples) + noise_covariance(trials)
         found = self.formula.most_probable(pairings, samples, scores, covariance)
-        return found, self.formula.spread(found, pairings, samples, covariance)
+        return found, self.formula.precision(found, pairings, samples, covariance)
 
     def _missed(self, pairings: NDArray[np.int64], samples: Floats) -> Floats:
         """Covariance of what the formula misses, as it is expected."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ANY_STAGE = ""
-"""The role of a stage whose name no earlier study has."""
+"""The role of a stage that no earlier study has by its name, or not with this parameter."""
 
 
 class Lesson(NamedTuple):
@@ -39,7 +39,7 @@ class Experience:
 
     def lesson(self, stage: str, parameter: str) -> Lesson | None:
         """Of a parameter of a stage; None where no study has it, and the formula's own prior stays."""
-        return self.lessons.get(stage, self.lessons.get(ANY_STAGE, {})).get(parameter)
+        return self.lessons.get(stage, {}).get(parameter) or self.lessons.get(ANY_STAGE, {}).get(parameter)
 
     def __str__(self) -> str:
         return ", ".join(self.studies)

@@ -13,7 +13,7 @@ from agenttts.posterior.experience import learned
 from agenttts.posterior.formula import SLOPE, SLOPE_SD
 from agenttts.posterior.insights import EXPERIENCE, weighed_posterior
 from agenttts.posterior.kernel import Structure
-from agenttts.posterior.lessons import SIZE, beliefs, parameter_names, spans, stretched
+from agenttts.posterior.lessons import OWN, SIZE, beliefs, parameter_names, spans, stretched
 from agenttts.posterior.surrogate import Encoder
 from agenttts.study.experience import ANY_STAGE, Experience, Lesson
 from tests.agent.test_evidence import trials_on
@@ -45,7 +45,6 @@ def test_a_slope_is_the_same_per_size_whatever_models_there_are(
 ) -> None:
     row = {"s": smallest, "l": smallest * times}
     found = beliefs({"a": row}, experience(size=Lesson(mean, sd)))
-    assert found is not None
     place = parameter_names(list(row)).index(SIZE)
     rise = SLOPE + SLOPE_SD * found[0][place]
     assert rise / math.log(times) == pytest.approx((SLOPE + SLOPE_SD * mean) / math.log(24), abs=1e-9)
@@ -55,9 +54,9 @@ def test_a_slope_is_the_same_per_size_whatever_models_there_are(
 
 def test_models_of_one_size_and_what_nobody_taught_keep_the_formulas_prior() -> None:
     row = {"s": 1e9, "t": 1e9}
-    mean, sd = beliefs({"a": row}, experience(size=Lesson(2.0, 0.1), knee=Lesson(1.0, 0.5))) or ([], [])
+    mean, sd = beliefs({"a": row}, experience(size=Lesson(2.0, 0.1), weight=Lesson(1.0, 0.5)))
     known = dict(zip(parameter_names(list(row)), zip(mean, sd, strict=True), strict=True))
-    assert known.pop("knee") == (1.0, 0.5)
+    assert known.pop("weight") == (1.0, 0.5)
     assert set(known.values()) == {(0.0, 1.0)}
 
 
@@ -69,7 +68,7 @@ def test_more_studies_teach_more_and_never_how_hard_a_task_is() -> None:
     one, all_of = learned({"s0": studies["s0"]}), learned(studies)
     assert all_of.studies == ("s0", "s1", "s2", "s3") and str(one) == "s0"
     for each in (one, all_of):
-        assert each.lesson("stage1", "level") is None
+        assert {each.lesson("stage1", name) for name in OWN} == {None}
         assert each.lesson("stage1", "size") != each.lesson("elsewhere", "size"), "a stage's own name counts"
     sds = [[each.lesson("elsewhere", name).sd for name in ("size", "lift", "weight")] for each in (one, all_of)]  # type: ignore[union-attr]
     assert all(later < first < 1.1 for first, later in zip(*sds, strict=True))
