@@ -212,7 +212,8 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = (), *,
 
 
 def _named(plan: SearchPlan, location: str) -> list[tuple[str, str]]:
-    return [("method", method_in_words(plan.searcher)), ("study", f"{plan.study_name} in {location}")]
+    learned = [("experience", ", ".join(plan.experience))] if plan.experience else []
+    return [("method", method_in_words(plan.searcher)), *learned, ("study", f"{plan.study_name} in {location}")]
 
 
 def show_forecast(problem: Problem, plan: SearchPlan) -> None:

@@ -41,7 +41,7 @@ Parameter = tuple[str, str]
 """Stage, or `ANY_STAGE` for what is common to all; and name."""
 
 
-class _Fit(NamedTuple):
+class _Taught(NamedTuple):
     """What one study's trials say of its parameters x: log likelihood = information @ x - x @ precision @ x / 2."""
 
     parameters: list[Parameter]
@@ -60,7 +60,7 @@ def learned(studies: Mapping[str, tuple[Sizes, Sequence[Trial]]]) -> Experience:
     return Experience(studies=tuple(sorted(studies)), lessons=shared.lessons())
 
 
-def _fit(sizes: Sizes, trials: Sequence[Trial]) -> _Fit:
+def _fit(sizes: Sizes, trials: Sequence[Trial]) -> _Taught:
     """The slopes by size as they are for the span that is kept."""
     found, precision = Encoder(sizes, Structure(), {}).fitted(representative(trials))
     names = [(stage, name) for stage, row in sizes.items() for name in parameter_names(list(row))]
@@ -70,13 +70,13 @@ def _fit(sizes: Sizes, trials: Sequence[Trial]) -> _Fit:
             shift[place], factor[place] = stretched(Lesson(0.0, 1.0), 1 / span)
     precision = precision / np.outer(factor, factor)
     # Where they are most probable, the likelihood rises as steeply as the standard normal prior falls.
-    return _Fit(names, precision, precision @ (shift + factor * found) + found / factor)
+    return _Taught(names, precision, precision @ (shift + factor * found) + found / factor)
 
 
 class _Shared:
     """What studies share: a normal distribution of `common` and `of stages named r`, every parameter its own."""
 
-    def __init__(self, fits: Sequence[_Fit]) -> None:
+    def __init__(self, fits: Sequence[_Taught]) -> None:
         self._fits = fits
         seen = dict.fromkeys(each for fit in fits for each in fit.parameters)
         names = dict.fromkeys(name for _, name in seen)
@@ -114,7 +114,7 @@ class _Shared:
         covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
         return covariance @ information, covariance
 
-    def _damped(self, fit: _Fit) -> Floats:
+    def _damped(self, fit: _Taught) -> Floats:
         """What turns what a study says of its parameters into what it says of those without its own deviations."""
         own = np.array([self._own[name] for _, name in fit.parameters])
         result: Floats = np.linalg.inv(np.eye(len(own)) + fit.precision * own)

@@ -35,7 +35,9 @@ def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: boo
     kept = known[study].spec.experience if study in known else None
     if kept is not None and (list(names) == [ALL] or kept.studies == tuple(sorted(set(names)))):
         return kept
-    chosen = _others(list(known.values()), store, study) if list(names) == [ALL] else _named(names, store, study)
+    least = LEAST_TRIALS if fitted else 1
+    every = list(names) == [ALL]
+    chosen = _others(list(known.values()), store, study, least) if every else _named(names, store, study, least)
     if not fitted:
         return Experience(studies=tuple(sorted(each.name for each in chosen)))
     return learned({each.name: (each.spec.sizes, _answered(store, each)) for each in chosen})
@@ -48,34 +50,34 @@ def trials_of(names: Sequence[str], store: str) -> Archive:
         return Archive(trials=tuple(trial for study in studies for trial in opened.archive(study).trials))
 
 
-def _named(names: Sequence[str], store: Store, study: str) -> list[Study]:
+def _named(names: Sequence[str], store: Store, study: str, least: int) -> list[Study]:
     if study in names:
         raise ConfigError(f"study {study!r} cannot be its own experience: leave it out of --experience")
     if ALL in names:
         raise ConfigError(f"the experience is {ALL!r} and {len(names) - 1} more: give {ALL!r} alone, or the names")
     chosen = [store.study(name) for name in dict.fromkeys(names)]
     for each in chosen:
-        if (count := len(_answered(store, each))) < LEAST_TRIALS:
+        if (count := len(_answered(store, each))) < least:
             raise ConfigError(
-                f"study {each.name!r} has {count} trials, too few to be experience: name one of at least {LEAST_TRIALS}"
+                f"study {each.name!r} has {count} trials, too few to be experience: name one of at least {least}"
             )
     return chosen
 
 
-def _others(studies: Sequence[Study], store: Store, study: str) -> list[Study]:
+def _others(studies: Sequence[Study], store: Store, study: str, least: int) -> list[Study]:
     """Every other study that has enough trials; the others are told."""
     others = [each for each in studies if each.name != study]
-    chosen = [each for each in others if len(_answered(store, each)) >= LEAST_TRIALS]
+    chosen = [each for each in others if len(_answered(store, each)) >= least]
     if not chosen:
         raise ConfigError(
-            f"no other study of {store.location} has the {LEAST_TRIALS} trials that experience takes: leave out "
+            f"no other study of {store.location} has the {least} trials that experience takes: leave out "
             f"--experience {ALL}"
         )
     if skipped := [each.name for each in others if each not in chosen]:
         _log.warning(
             "%d studies were left out of the experience, as they have fewer than %d trials: %s",
             len(skipped),
-            LEAST_TRIALS,
+            least,
             ", ".join(skipped),
         )
     return chosen

@@ -18,7 +18,9 @@ class Lesson(NamedTuple):
     """What earlier studies make of one parameter of a new one: a normal distribution, in the formula's coordinates."""
 
     mean: float
+    """What is expected of it."""
     sd: float
+    """How surely: its standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
