@@ -28,7 +28,8 @@ NAMES = (*FAMILIES, MINIHOP)
 OPERATOR_NAMES = tuple(OPERATORS + name for name in OPERATOR_FAMILIES)
 OPERATOR_BUDGETS = (5e6, 1e7, 1.6e7)
 """MFLOP per query."""
-_BUDGETS = (500.0, 700.0, 1000.0)
+MINIHOP_BUDGETS = (500.0, 700.0, 1000.0)
+"""MFLOP per query."""
 _EXAMPLES, _ALL_EXAMPLES = 100, 400
 _MOST_EXAMPLES = 200
 """Of a synthetic problem of which the search sees some only: fewer are the first of them."""
@@ -89,7 +90,7 @@ def _synthetic(family: str, seed: int, examples: int | None) -> Problem:
 
 
 def _recorded(seed: int, examples: int) -> Problem:
-    budget = _BUDGETS[seed % len(_BUDGETS)]
+    budget = MINIHOP_BUDGETS[seed % len(MINIHOP_BUDGETS)]
     chosen = np.random.default_rng([20250801, seed]).choice(_ALL_EXAMPLES, size=examples, replace=False)
     environment = at.LiveEnvironment(
         pipeline(),
@@ -123,7 +124,7 @@ def minihop_optimum(budget: float) -> float:
 
 def minihop_optima() -> dict[float, float]:
     """Those of every budget that is used."""
-    return {budget: minihop_optimum(budget) for budget in _BUDGETS}
+    return {budget: minihop_optimum(budget) for budget in MINIHOP_BUDGETS}
 
 
 def share_optima(optima: dict[float, float]) -> None:

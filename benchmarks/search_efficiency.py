@@ -88,12 +88,8 @@ class Watched(at.Environment):
     def __init__(self, problem: Problem, *, plain: bool, last: int) -> None:
         self.problem, self.plain, self.last = problem, plain, last
         posed = problem.environment
-        self.name, self.pipeline, self.examples, self.recorded = (
-            posed.name,
-            posed.pipeline,
-            posed.examples,
-            posed.recorded,
-        )
+        self.name, self.pipeline, self.recorded = posed.name, posed.pipeline, posed.recorded
+        self.examples, self.held_out = posed.examples, posed.held_out
         self.regrets: dict[int, float] = {}
         self.trials_to_optimum: int | None = None
         self.spent = 0

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Any, TypedDict
 
@@ -28,13 +29,15 @@ from agenttts.agent.memory import START, advice, advice_kept, advised, expectati
 from agenttts.agent.planner import Adviser, Insights, Planner, RoundPlan, Situation, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
-from agenttts.posterior.insights import representative, weighed_posterior
+from agenttts.posterior.insights import EXPERIENCE as NUMBER
+from agenttts.posterior.insights import Hypothesis, representative, weighed_posterior
+from agenttts.posterior.surrogate import Surrogate
 from agenttts.proposals.checking import Check, Rejected, SoFar, filled
 from agenttts.proposals.initial import initial_allocations
 from agenttts.protocols import Outlook
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
-from agenttts.study.trial import BASELINE, EXPLANATION_NODE, RULES, AgentStep, Archive, Proposal, Trial
+from agenttts.study.trial import BASELINE, EXPERIENCE, EXPLANATION_NODE, RULES, AgentStep, Archive, Proposal, Trial
 
 _MOST_REPAIRS = 1
 _REJECTED = "the planner's own were rejected or unreadable"
@@ -194,10 +197,18 @@ class Agent:
         return [each for each in chain(*zip_longest(kept, own)) if each is not None]
 
     def _left(self, design: list[Proposal]) -> list[Proposal]:
+        if self._experienced:
+            return []
         # Trials made under other budgets are evidence as well: together there are as many as one design has.
         missing = max(len(design) - self._own_trials, 0)
         untried = [each for each in design if each.allocation.key not in self.archive.tried]
         return untried[max(len(untried) - missing, 0) :]
+
+    @property
+    def _experienced(self) -> bool:
+        """Whether the trials that earlier studies chose stand for the design: they are done, and do not disown them."""
+        chosen = any(trial.searcher == EXPERIENCE for trial in self.archive.trials)
+        return chosen and not any(each.insight == NUMBER and each.dropped for each in self._weighed[1])
 
     @property
     def _own_trials(self) -> int:
@@ -221,7 +232,7 @@ class Agent:
     def view(self) -> View:
         """The posterior with its evidence."""
         trials = tuple(representative(self.archive.evidence))
-        surrogate, hypotheses = weighed_posterior(self.space.pipeline.sizes, trials, self.insights.structure)
+        surrogate, hypotheses = self._weighed
         evidence = gather_evidence(
             replace(self.archive, trials=trials), self.space, surrogate, hypotheses, self.insights.on
         )
@@ -236,6 +247,12 @@ class Agent:
             ),
             occasion=occasion(self.archive, evidence) if isinstance(self.planner, Adviser) else "",
         )
+
+    @cached_property
+    def _weighed(self) -> tuple[Surrogate, tuple[Hypothesis, ...]]:
+        trials = representative(self.archive.evidence)
+        experience = self.archive.experience
+        return weighed_posterior(self.space.pipeline.sizes, trials, self.insights.structure, experience)
 
     def _expected(self, proposals: list[Proposal], view: View) -> list[dict[str, Any]]:
         feasible = [each.allocation for each in proposals if each.allocation in self.space]

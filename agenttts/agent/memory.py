@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from agenttts.agent.evidence import Evidence
 from agenttts.agent.planner import RoundPlan, Thought
 from agenttts.agent.ranking import Ranked
-from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis
+from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis, hypothesis_name
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Archive, Guideline, Proposal, Trial
 
@@ -107,7 +107,7 @@ def occasion(archive: Archive, evidence: Evidence) -> str:
 
 
 def _named(insight: int) -> str:
-    return "the insights together" if insight == ALL_INSIGHTS else f"Insight {insight}"
+    return "the insights together" if insight == ALL_INSIGHTS else hypothesis_name(insight)
 
 
 def _stood(archive: Archive, incumbent: Allocation) -> int:

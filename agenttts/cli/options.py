@@ -149,8 +149,10 @@ ShareOption = Annotated[
     ),
 ]
 ExperienceOption = Annotated[
-    str | None,
-    typer.Option("--experience", help="Study of a similar task in the same store, for mlcopilot.", metavar="STUDY"),
+    list[str],
+    typer.Option(
+        "--experience", help="Begin with what a study of the store taught (repeatable), or all.", metavar="STUDY"
+    ),
 ]
 InsightsOption = Annotated[
     list[int], typer.Option("--without-insight", metavar="N", help="Switch insight 1, 2 or 3 off (repeatable).")

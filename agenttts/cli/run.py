@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import shlex
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -31,14 +32,17 @@ from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.protocols import Environment, Searcher
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
+from agenttts.searching.learning import trials_of
 from agenttts.searching.methods import method, method_names, searcher
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.searching.start import search
 from agenttts.space import Allocation
-from agenttts.study.trial import Archive
 from agenttts.tracking import tracker
+
+_LONGEST = 60
+"""Characters of studies' names in the name of another one."""
 
 
 class PlannerModel(NamedTuple):
@@ -81,7 +85,7 @@ class PlannerModel(NamedTuple):
 
 def plan(
     problem: Problem,
-    method: str,
+    name: str,
     *,
     seed: int,
     llm: PlannerModel,
@@ -89,7 +93,7 @@ def plan(
     limits: Limits,
     parallel: int,
     insights_off: frozenset[int] = frozenset(),
-    experience: Archive | None = None,
+    experience: Sequence[str] = (),
     racing: bool = True,
     baseline: Allocation | None = None,
     counterfactuals: bool = True,
@@ -104,8 +108,9 @@ def plan(
     Raises:
         ConfigError: On an unknown method or an option that does not fit it.
     """
+    kind = method(name)
     chosen = searcher(
-        method,
+        name,
         seed=seed,
         llm=llm.name,
         llm_base_url=llm.base_url,
@@ -114,11 +119,12 @@ def plan(
         llm_timeout_s=llm.timeout_s,
         share_examples=llm.share_examples,
         insights_off=insights_off,
-        experience=experience,
+        experience=trials_of(experience, store) if kind.learns and experience else None,
     )
     # What has raced and what has not must not end up in one study.
     without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
     without += "" if counterfactuals else "-nocounterfactuals"
+    without += f"-after-{_in_a_name(experience)}" if experience else ""
     cost = f"{problem.space.cost_model.name}{problem.budget_name}"
     return SearchPlan(
         problem.environment if ray is None else _on_ray(problem, ray, store),
@@ -133,6 +139,7 @@ def plan(
         racing=Racing() if racing else None,
         baseline=baseline,
         counterfactuals=counterfactuals,
+        experience=experience,
         details={
             "command": command_line(),
             "agenttts": version("agenttts"),
@@ -143,6 +150,12 @@ def plan(
             **({} if problem.calibration is None else {"throughput": problem.calibration.as_dict()}),
         },
     )
+
+
+def _in_a_name(studies: Sequence[str]) -> str:
+    """Studies as a part of another one's name."""
+    joined = "+".join(studies)
+    return joined if len(joined) <= _LONGEST else f"{len(studies)}-studies-{zlib.crc32(joined.encode()):08x}"
 
 
 def _on_ray(problem: Problem, address: str, store: str) -> Environment:
@@ -199,7 +212,8 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = (), *,
 
 
 def _named(plan: SearchPlan, location: str) -> list[tuple[str, str]]:
-    return [("method", method_in_words(plan.searcher)), ("study", f"{plan.study_name} in {location}")]
+    learned = [("experience", ", ".join(plan.experience))] if plan.experience else []
+    return [("method", method_in_words(plan.searcher)), *learned, ("study", f"{plan.study_name} in {location}")]
 
 
 def show_forecast(problem: Problem, plan: SearchPlan) -> None:
@@ -247,7 +261,7 @@ def run_comparison(
     seeds: int,
     *,
     llm: PlannerModel,
-    experience: Archive | None = None,
+    experience: Sequence[str] = (),
     quiet: bool,
 ) -> list[Comparison]:
     """Every method with every seed; each run is a study of its own that can be resumed.
@@ -257,17 +271,13 @@ def run_comparison(
     """
     require_seeds(seeds)
     _require_distinct(methods)
-    # Without any method that asks one, an LLM that was given must show as the mistake it is; so must an experience.
+    # Without any method that asks one, an LLM that was given must show as the mistake it is.
     asking = {name for name in methods if method(name).may_ask_llm} or set(methods)
-    learning = {name for name in methods if method(name).learns} or set(methods)
     sharing = {name for name in methods if name == "agent"} or set(methods)
     rows: dict[str, list[SearchPlan]] = {}
     for name in methods:
         mine = llm._replace(share_examples=llm.share_examples and name in sharing)
-        given = {
-            "llm": mine if name in asking else PlannerModel(),
-            "experience": experience if name in learning else None,
-        }
+        given = {"llm": mine if name in asking else PlannerModel(), "experience": experience}
         plans = [planned(name, seed=seed, **given) for seed in range(seeds)]
         rows[plans[0].searcher.title] = plans
     return compare_rows(problem, rows, quiet=quiet)

@@ -4,6 +4,7 @@ it, measuring its models.
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 
     from agenttts.pipeline import Pipeline
     from agenttts.serving import Serving
-    from agenttts.study.trial import Archive
 
 
 def search(
@@ -96,7 +96,7 @@ def search(
     llm_timeout: LlmTimeoutOption = None,
     share_examples: ShareOption = False,
     without_insight: InsightsOption = [],  # noqa: B006  (typer copies it)
-    experience: ExperienceOption = None,
+    experience: ExperienceOption = [],  # noqa: B006
     study: StudyOption = None,
     track: TrackOption = [],  # noqa: B006  (typer copies it)
     store: StoreOption = DEFAULT_STORE,
@@ -129,7 +129,7 @@ def search(
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
         insights_off=frozenset(without_insight),
-        experience=None if experience is None else _archive(store, experience),
+        experience=_known(store, experience),
         racing=racing,
         baseline=problem.baseline(baseline),
         counterfactuals=counterfactuals,
@@ -169,7 +169,7 @@ def compare(
     llm_header: LlmHeaderOption = [],  # noqa: B006
     llm_timeout: LlmTimeoutOption = None,
     share_examples: ShareOption = False,
-    experience: ExperienceOption = None,
+    experience: ExperienceOption = [],  # noqa: B006
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -203,7 +203,7 @@ def compare(
         counterfactuals=counterfactuals,
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    learned = None if experience is None else _archive(store, experience)
+    learned = _known(store, experience)
     asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples)
     comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=learned, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
@@ -373,12 +373,16 @@ def init(
     write_starter(file, kind)
 
 
-def _archive(store: str, study: str) -> Archive:
-    opened = open_store(store)
-    try:
-        return opened.archive(opened.study(study))
-    finally:
-        opened.close()
+def _known(store: str, studies: list[str]) -> tuple[str, ...]:
+    """Names of studies to begin with, `all` or in the store."""
+    if studies:
+        from agenttts.searching.learning import ALL
+
+        with closing(open_store(store)) as opened:
+            for name in studies:
+                if name != ALL:
+                    opened.study(name)
+    return tuple(studies)
 
 
 def _serving(

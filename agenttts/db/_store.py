@@ -377,6 +377,7 @@ class Store:
             guidelines=tuple(self._guidelines(study)),
             examples=study.spec.examples,
             counterfactuals=tuple(each for each in self._counterfactuals(study) if study.spec.has(each.allocation)),
+            experience=study.spec.experience,
         )
 
     def proposals(self, study: Study) -> list[tuple[Proposal, int]]:

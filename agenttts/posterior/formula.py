@@ -10,7 +10,8 @@ much of the score a failure costs. Every operator but a subtask's first, and eve
 deviations of its own, in a, lift and half, so that one that nobody has tried is expected to do as its subtask does. So
 few parameters, all under wide priors, learn from every trial, near or far.
 
-The parameters are standard normal coordinates. The most probable ones are found by Gauss-Newton steps; around them
+The parameters are standard normal coordinates, of what is believed of each: its prior, or what earlier studies taught
+(`experience`). The most probable ones are found by Gauss-Newton steps; around them
 the formula is taken as linear (Laplace's approximation). That makes it a Gaussian process, to which `surrogate` adds
 its own for what the formula misses.
 """
@@ -25,10 +26,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_COMMON = 8
+COMMON = ("level", "size", "lift", "half", "late", "fall", "knee", "weight")
 """Parameters of a subtask beside the deviations of its models, operators and options."""
-_OF_A_WAY = 3
+OF_A_WAY = ("level", "lift", "half")
 """Parameters of an operator, or of a value of an option."""
+_COMMON, _OF_A_WAY = len(COMMON), len(OF_A_WAY)
+SLOPE, SLOPE_SD = 0.9, 0.7
+"""Logits by which the largest model of a subtask is expected to be better than the smallest, and how surely."""
 _STARTS = 2
 _STEPS = 20
 _LONGEST = 3.0
@@ -75,12 +79,22 @@ class Formula:
     Args:
         sizes: Relative log sizes of the models of each subtask's pairings, each of shape (pairings,), in [0, 1].
         parts: Which models and operators these are.
+        mean: What is expected of every parameter, shape (parameters,).
+        sd: How surely, shape (parameters,).
     """
 
-    def __init__(self, sizes: Sequence[Floats], parts: Sequence[PairingIndices]) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[Floats],
+        parts: Sequence[PairingIndices],
+        mean: Floats | None = None,
+        sd: Floats | None = None,
+    ) -> None:
         self._sizes, self._parts = sizes, parts
         self._widths = [_COMMON + int(each.models.max()) + 1 + _OF_A_WAY * each.further_ways for each in parts]
         self.parameters = sum(self._widths)
+        self._mean = np.zeros(self.parameters) if mean is None else mean
+        self._sd = np.ones(self.parameters) if sd is None else sd
 
     def scores(self, parameters: Floats, pairings: NDArray[np.int64], samples: Floats) -> Floats:
         """Scores under several settings of the parameters.
@@ -103,7 +117,7 @@ class Formula:
                 level, more, sooner = _deviations(z, parts)
                 own = own + 0.3 * level
                 lift, half = (lift + more)[:, chosen], (half + 0.7 * sooner)[:, chosen]
-            single = _logistic(0.7 * base + (0.9 + 0.7 * gain) * size + own)[:, chosen]
+            single = _logistic(0.7 * base + (SLOPE + SLOPE_SD * gain) * size + own)[:, chosen]
             doublings = np.log2(samples[:, i])
             halfway = 1.8 * np.exp(0.6 * half) / upstream
             gained = 1 - 2 ** -((doublings / halfway) ** np.exp(0.1 + 0.3 * late))
@@ -161,10 +175,27 @@ class Formula:
         starts = [np.zeros(self.parameters), *rng.normal(0, 0.7, (_STARTS - 1, self.parameters))]
         return min((descended(start) for start in starts), key=lambda found: found[0])[1]
 
+    def precision(self, parameters: Floats, pairings: NDArray[np.int64], samples: Floats, covariance: Floats) -> Floats:
+        """What the trials alone say of the parameters, the formula taken as linear around these.
+
+        Args:
+            parameters: The most probable ones.
+            pairings: As of `most_probable`.
+            samples: As of `most_probable`.
+            covariance: As of `most_probable`.
+
+        Returns:
+            Shape (parameters, parameters).
+        """
+        whitened = np.linalg.solve(np.linalg.cholesky(covariance), self.linear(parameters, pairings, samples).slope)
+        result: Floats = whitened.T @ whitened
+        return result
+
     def _by_subtask(self, parameters: Floats) -> Iterator[Floats]:
         ends = np.cumsum(self._widths)
         # Nothing lies beyond six standard deviations, but powers that overflow.
-        return iter(np.split(np.clip(parameters, -6, 6), ends[:-1], axis=1))
+        believed = self._mean + self._sd * parameters
+        return iter(np.split(np.clip(believed, -6, 6), ends[:-1], axis=1))
 
 
 def _deviations(z: Floats, parts: PairingIndices) -> Floats:

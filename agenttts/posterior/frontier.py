@@ -23,6 +23,7 @@ from agenttts.posterior.insights import posterior
 from agenttts.posterior.surrogate import Sizes, Surrogate
 from agenttts.space.limit import limit
 from agenttts.study.evaluation import Evaluation
+from agenttts.study.experience import Experience
 from agenttts.study.trial import Archive, Trial
 
 
@@ -90,7 +91,12 @@ class Frontier:
 
 
 def frontier(
-    sizes: Sizes, trials: Sequence[Trial], budgets: Sequence[float], counterfactuals: Sequence[Trial] = ()
+    sizes: Sizes,
+    trials: Sequence[Trial],
+    budgets: Sequence[float],
+    counterfactuals: Sequence[Trial] = (),
+    *,
+    experience: Experience | None = None,
 ) -> Frontier:
     """The frontier of some trials, not yet checked on held-out examples.
 
@@ -99,8 +105,9 @@ def frontier(
         trials: At least one, of one study.
         budgets: Ascending, in the unit of the trials' costs.
         counterfactuals: Further evidence, which is not recommended.
+        experience: What earlier studies taught (`Archive.experience`).
     """
-    return frontier_of(posterior(sizes, (*trials, *counterfactuals)), trials, budgets)
+    return frontier_of(posterior(sizes, (*trials, *counterfactuals), experience), trials, budgets)
 
 
 def frontier_of(surrogate: Surrogate, trials: Sequence[Trial], budgets: Sequence[float]) -> Frontier:

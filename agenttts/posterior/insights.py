@@ -16,10 +16,13 @@ from agenttts.posterior.kernel import Structure
 from agenttts.posterior.observations import Observations
 from agenttts.posterior.surrogate import Sizes, Surrogate, judges
 from agenttts.space.limit import limit
+from agenttts.study.experience import Experience
 from agenttts.study.trial import Trial
 
 _LEAST_TRIALS = 10
 """Fewer say nothing of a structure."""
+_LEAST_OF_EXPERIENCE = 3
+"""Fewer say nothing of the experience of other studies."""
 _FITTED_TO = 500
 _WEIGHED_BY = 120
 """Most trials that structures are compared on, taken evenly."""
@@ -27,10 +30,13 @@ _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
 ALL_INSIGHTS = 0
 """All insights together, where the number of one is expected."""
+EXPERIENCE = -1
+"""What earlier studies taught, where the number of an insight is expected."""
 _CLAIMS = {
     "ordered": (1, "models of like size behave alike"),
     "saturating": (2, "the gain from every doubling of samples shrinks"),
     "interacting": (3, "an upstream choice moves the downstream curve"),
+    "experience": (EXPERIENCE, "scores depend on sizes and samples as in {}"),
     "formula": (ALL_INSIGHTS, "what one subtask loses no later one mends: one formula for all allocations"),
 }
 """Assumption of `kernel.Structure` -> the insight it stands for, and what it claims."""
@@ -41,7 +47,7 @@ class Hypothesis:
     """One insight, and the odds that the trials give it."""
 
     insight: int
-    """Its number, or `ALL_INSIGHTS`."""
+    """Its number, `ALL_INSIGHTS` or `EXPERIENCE`."""
     claim: str
     log_odds: float
 
@@ -63,25 +69,38 @@ class Hypothesis:
             verdict = f"the trials favour it, {odds}"
         else:
             verdict = "the trials do not decide it"
-        name = "Insights 1 to 3 together" if self.insight == ALL_INSIGHTS else f"Insight {self.insight}"
-        return f"{name} ({self.claim}): {verdict}"
+        return f"{hypothesis_name(self.insight)} ({self.claim}): {verdict}"
 
 
-def _weigh(structure: Structure, fitted: Callable[[Structure], Surrogate]) -> tuple[Hypothesis, ...]:
-    """What the trials say of every insight that is assumed; `fitted` gives the surrogate under a structure."""
+def hypothesis_name(insight: int) -> str:
+    """What a `Hypothesis` of this number is called."""
+    named = {ALL_INSIGHTS: "Insights 1 to 3 together", EXPERIENCE: "Experience"}
+    return named.get(insight, f"Insight {insight}")
+
+
+def _weigh(
+    structure: Structure, fitted: Callable[[Structure], Surrogate], trials: int, experience: Experience | None
+) -> tuple[Hypothesis, ...]:
+    """What so many trials say of all that is assumed; `fitted` gives the surrogate under a structure."""
 
     def odds(name: str, assumed: Structure) -> Hypothesis:
         """Of a structure, against the same without this assumption."""
         log_odds = fitted(assumed).log_posterior - fitted(replace(assumed, **{name: False})).log_posterior
         insight, claim = _CLAIMS[name]
-        return Hypothesis(insight=insight, claim=claim, log_odds=log_odds)
+        return Hypothesis(insight=insight, claim=claim.format(experience), log_odds=log_odds)
 
-    apart = replace(structure, formula=False)
+    learned: tuple[Hypothesis, ...] = ()
+    if experience and structure.formula and structure.experience and trials >= _LEAST_OF_EXPERIENCE:
+        learned = (odds("experience", structure),)
+    if trials < _LEAST_TRIALS:
+        return learned
+    apart = replace(structure, formula=False, experience=False)
     weighed = tuple(odds(name, apart) for name in _CLAIMS if getattr(apart, name))
     if not structure.formula:
         return weighed
     # The formula states them all at once: it is weighed against what is left of them one by one.
-    return (*weighed, odds("formula", replace(kept(apart, weighed), formula=True)))
+    whole = replace(kept(apart, weighed), formula=True, experience=kept(structure, learned).experience)
+    return (*weighed, *learned, odds("formula", whole))
 
 
 def representative(trials: Sequence[Trial]) -> Sequence[Trial]:
@@ -97,18 +116,19 @@ def representative(trials: Sequence[Trial]) -> Sequence[Trial]:
     return sorted([*ranked[:half], *others], key=lambda trial: trial.number)
 
 
-def posterior(sizes: Sizes, trials: Sequence[Trial]) -> Surrogate:
+def posterior(sizes: Sizes, trials: Sequence[Trial], experience: Experience | None = None) -> Surrogate:
     """The surrogate without the assumptions that the trials speak against, fitted to the `representative` ones.
 
     Args:
         sizes: Subtask -> pairing -> parameter count of its model (`Pipeline.sizes`).
         trials: At least one.
+        experience: What earlier studies taught (`Archive.experience`).
     """
-    return weighed_posterior(sizes, trials, Structure())[0]
+    return weighed_posterior(sizes, trials, Structure(), experience)[0]
 
 
 def weighed_posterior(
-    sizes: Sizes, trials: Sequence[Trial], structure: Structure
+    sizes: Sizes, trials: Sequence[Trial], structure: Structure, experience: Experience | None = None
 ) -> tuple[Surrogate, tuple[Hypothesis, ...]]:
     """`posterior` where no more is assumed than this structure, and what the trials say of each of its assumptions.
 
@@ -123,17 +143,24 @@ def weighed_posterior(
 
     @cache
     def fitted(assumed: Structure) -> Surrogate:
-        return Surrogate(sizes, some, assumed, judged(replace(assumed, formula=False)))
+        judges = judged(replace(assumed, formula=False, experience=False))
+        return Surrogate(sizes, some, assumed, judges, experience)
 
-    hypotheses = _weigh(structure, fitted) if len(trials) >= _LEAST_TRIALS else ()
+    hypotheses = _weigh(structure, fitted, len(trials), experience)
     favoured = kept(structure, hypotheses)
     # Of few trials the same fit serves for both.
-    few = len(some.trials) == len(chosen)
-    return fitted(favoured) if few else Surrogate(sizes, Observations(chosen), favoured), hypotheses
+    if len(some.trials) == len(chosen):
+        return fitted(favoured), hypotheses
+    return Surrogate(sizes, Observations(chosen), favoured, experience=experience), hypotheses
 
 
 def recommend(
-    sizes: Sizes, trials: Sequence[Trial], counterfactuals: Sequence[Trial] = (), *, budget: float = math.inf
+    sizes: Sizes,
+    trials: Sequence[Trial],
+    counterfactuals: Sequence[Trial] = (),
+    *,
+    budget: float = math.inf,
+    experience: Experience | None = None,
 ) -> Trial:
     """The trial with the highest posterior mean over all trials: never merely the luckiest.
 
@@ -142,8 +169,9 @@ def recommend(
         trials: At least one.
         counterfactuals: Further evidence, which is not recommended.
         budget: Most that one query may cost (see `affordable`).
+        experience: What earlier studies taught (`Archive.experience`).
     """
-    return posterior(sizes, (*trials, *counterfactuals)).best(affordable(representative(trials), budget))
+    return posterior(sizes, (*trials, *counterfactuals), experience).best(affordable(representative(trials), budget))
 
 
 def affordable(trials: Sequence[Trial], budget: float) -> Sequence[Trial]:

@@ -39,6 +39,8 @@ class Structure:
     interacting: bool = True
     formula: bool = True
     """The three as one formula, `formula.Formula`, for which the kernel is left what the formula misses."""
+    experience: bool = True
+    """Whether the formula's parameters are as earlier studies taught, where there are any."""
 
 
 class Rows(NamedTuple):

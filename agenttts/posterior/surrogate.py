@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from agenttts.pipeline.pairing import parted, read_options
 from agenttts.posterior.formula import Formula, PairingIndices
 from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
+from agenttts.posterior.lessons import beliefs
 from agenttts.posterior.observations import Observations
 from agenttts.space.allocation import Allocation
+from agenttts.study.experience import Experience
 from agenttts.study.trial import Trial
 
 Floats = NDArray[np.float64]
@@ -58,7 +60,13 @@ class Posterior(NamedTuple):
 class Encoder:
     """Turns allocations into arrays."""
 
-    def __init__(self, sizes: Sizes, structure: Structure, judges: Mapping[int, Surrogate]) -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        structure: Structure,
+        judges: Mapping[int, Surrogate],
+        experience: Experience | None = None,
+    ) -> None:
         self._structure, self._judges = structure, judges
         self._subtasks = list(sizes)
         self._pairings = [{name: i for i, name in enumerate(row)} for row in sizes.values()]
@@ -66,7 +74,7 @@ class Encoder:
         self._sizes = [_size_ranks(list(row.values())) for row in sizes.values()]
         most = max(each.settings.shape[1] for each in self._parts)
         self._ways = [_padded(np.column_stack([each.operators, each.settings]), 1 + most) for each in self._parts]
-        self._formula = Formula(self._sizes, self._parts)
+        self.formula = Formula(self._sizes, self._parts, *beliefs(sizes, experience))
         self._parameters: Floats | None = None
 
     def allocations(self, allocations: Sequence[Allocation]) -> Encoded:
@@ -75,9 +83,20 @@ class Encoder:
 
     def learn(self, pairings: NDArray[np.int64], samples: Floats, scores: Floats, noise: Floats) -> None:
         """From now on, take the formula as linear around the parameters that are most probable after these trials."""
+        covariance = self._missed(pairings, samples) + noise
+        self._parameters = self.formula.most_probable(pairings, samples, scores, covariance)
+
+    def fitted(self, observed: Observations) -> tuple[Floats, Floats]:
+        """The formula's most probable parameters after what was observed, and `Formula.precision` there."""
+        pairings, samples = self.choices([trial.allocation for trial in observed.trials])
+        covariance = self._missed(pairings, samples) + observed.noise
+        found = self.formula.most_probable(pairings, samples, observed.scores, covariance)
+        return found, self.formula.precision(found, pairings, samples, covariance)
+
+    def _missed(self, pairings: NDArray[np.int64], samples: Floats) -> Floats:
+        """Covariance of what the formula misses, as it is expected."""
         data = self.arrays(pairings, samples)
-        missed = Pairs(data, data, self._structure).kernel(hyper_of(np.zeros(data.model.shape[1] + SHARED)))
-        self._parameters = self._formula.most_probable(pairings, samples, scores, missed + noise)
+        return Pairs(data, data, self._structure).kernel(hyper_of(np.zeros(data.model.shape[1] + SHARED)))
 
     def choices(self, allocations: Sequence[Allocation]) -> tuple[NDArray[np.int64], Floats]:
         """Indices of pairings and sample counts, both of shape (allocations, subtasks)."""
@@ -100,7 +119,7 @@ class Encoder:
             quality[:, i] = judge.quality(pairings[:, : i + 1], samples[:, : i + 1])
         expected, slope = np.zeros(len(pairings)), np.zeros((len(pairings), 0))
         if self._parameters is not None:
-            expected, slope = self._formula.linear(self._parameters, pairings, samples)
+            expected, slope = self.formula.linear(self._parameters, pairings, samples)
         return Encoded(models, ways, sizes, axis, quality, expected, slope)
 
 
@@ -112,6 +131,7 @@ class Surrogate:
         observed: What was observed.
         structure: Which insights to assume.
         judged: What `judges` makes of it, where that is known.
+        experience: What earlier studies taught, where the structure assumes that it holds.
     """
 
     def __init__(
@@ -120,11 +140,12 @@ class Surrogate:
         observed: Observations,
         structure: Structure | None = None,
         judged: Mapping[int, Surrogate] | None = None,
+        experience: Experience | None = None,
     ) -> None:
         self.structure = structure or Structure()
         if judged is None:
             judged = judges(sizes, observed, self.structure)
-        self.encoder = Encoder(sizes, self.structure, judged)
+        self.encoder = Encoder(sizes, self.structure, judged, experience if self.structure.experience else None)
         trials, scores, self._noise = observed.trials, observed.scores, observed.noise
         allocations = [trial.allocation for trial in trials]
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)

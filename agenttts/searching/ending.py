@@ -82,7 +82,11 @@ class SearchEnding:
         if self._fitted is None or self._fitted[0] is not self.search.archive.trials:
             self._fitted = (
                 self.search.archive.trials,
-                posterior(self.search.plan.space.pipeline.sizes, self.search.archive.evidence),
+                posterior(
+                    self.search.plan.space.pipeline.sizes,
+                    self.search.archive.evidence,
+                    self.search.archive.experience,
+                ),
             )
         return self._fitted[1]
 

@@ -143,8 +143,10 @@ def _require_fitting(
             "--llm MODEL"
         )
     if experience is not None and not kind.learns:
-        learning = " or ".join(repr(each) for each in method_names() if method(each).learns)
-        raise ConfigError(f"only the method {learning} learns from the experience of another study, not {name!r}")
+        raise ConfigError(
+            f"the method {name!r} does not read the trials of another study itself: give the search its name, with "
+            "experience="
+        )
     if kind.learns and experience is None:
         raise ConfigError(
             f"the method {name!r} learns from a study of a similar task: name one of the same store with "

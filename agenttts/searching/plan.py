@@ -19,6 +19,7 @@ from agenttts.protocols import Environment, Searcher
 from agenttts.searching.progress import Limits, Progress
 from agenttts.searching.racing import Racing
 from agenttts.space import Allocation, SearchSpace
+from agenttts.study.experience import Experience
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import Trial
 
@@ -68,6 +69,9 @@ class SearchPlan:
     there are at least two)."""
     counterfactuals: bool = True
     """Whether the samples of a trial also score, at no cost, what they determine of other allocations."""
+    experience: Sequence[str] = ()
+    """Names of earlier studies of the store to begin with, or `all` alone; part of the study's identity. What they
+    taught is frozen when it begins."""
     choose: Recommend | None = None
     """Chooses the recommended trial, where there is one budget; by posterior mean when None."""
     validate: bool = True
@@ -102,11 +106,12 @@ class SearchPlan:
         """One for each budget, ascending; the last is `space`."""
         return (*(self.space.within(budget) for budget in self.budgets[:-1]), self.space)
 
-    def spec(self, environment: Environment) -> StudySpec:
+    def spec(self, environment: Environment, experience: Experience | None = None) -> StudySpec:
         """What identifies the study that it starts or resumes.
 
         Args:
             environment: That of the plan, as it was entered.
+            experience: What the studies taught that it begins with.
         """
         return StudySpec(
             environment=environment.name,
@@ -122,6 +127,7 @@ class SearchPlan:
             fingerprints=dict(environment.fingerprints),
             budgets=tuple(map(float, self.budgets)),
             candidates=self._candidates(environment.pipeline),
+            experience=experience,
         )
 
     def _candidates(self, run: Pipeline) -> dict[str, dict[str, str]]:

@@ -60,7 +60,8 @@ class Racing:
         trials = representative(archive.trials)
         if len(trials) < 2:
             return []
-        expected = posterior(sizes, archive.evidence).predict_allocations([trial.allocation for trial in trials])
+        surrogate = posterior(sizes, archive.evidence, archive.experience)
+        expected = surrogate.predict_allocations([trial.allocation for trial in trials])
         worth = knowledge_gradient(expected, self.look)
         leader, looks = trials[int(np.argmax(expected.mean))], max(total // self.look - 1, 1)
         chosen = [

@@ -131,7 +131,11 @@ class RunningSearch:
     def rivals(self, budget: float) -> Archive:
         """The trials within a budget whose models have answered, and the counterfactual ones."""
         answered = [trial for trial in self.archive.trials if not trial.evaluation.refused]
-        return replace(within(answered, budget), counterfactuals=within(self.archive.counterfactuals, budget).trials)
+        return replace(
+            within(answered, budget),
+            counterfactuals=within(self.archive.counterfactuals, budget).trials,
+            experience=self.archive.experience,
+        )
 
     def trial(self, allocation: Allocation) -> Trial | None:
         """The trial of an allocation; None where it has not been tried."""

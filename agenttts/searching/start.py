@@ -14,6 +14,7 @@ from agenttts.llm.prefix_cache import CacheUse
 from agenttts.protocols import Environment, Searcher
 from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.ending import SearchEnding
+from agenttts.searching.learning import experience_of
 from agenttts.searching.loop import SearchLoop
 from agenttts.searching.plan import Recommend, SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
@@ -43,6 +44,7 @@ async def search(
     racing: Racing | None = None,
     baseline: Allocation | None = None,
     counterfactuals: bool = True,
+    experience: Sequence[str] = (),
     choose: Recommend | None = None,
     validate: bool = True,
     details: Mapping[str, Any] | None = None,
@@ -83,7 +85,8 @@ async def search(*what: Any, **options: Any) -> SearchResult:
             "lengths": declared_lengths(plan.space.pipeline),
             "endpoints": dict(environment.endpoints),
         }
-        study = store.start(plan.study_name, plan.spec(environment), {**plan.details, **kept})
+        begun = experience_of(plan.experience, store, plan.study_name, fitted=not plan.searcher.learns)
+        study = store.start(plan.study_name, plan.spec(environment, begun), {**plan.details, **kept})
         meter = Meter(plan.limits.max_tokens, plan.limits.max_usd, store.spend(study), store.own_spend(study))
         running = RunningSearch(plan=plan, environment=environment, store=store, study=study, meter=meter)
         before = await environment.prefix_caches()

@@ -1,6 +1,7 @@
 """What was tried: evaluations, trials, the archive of one study, and what identifies it. Pure values."""
 
 from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
+from agenttts.study.experience import Experience, Lesson
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import AgentStep, Archive, Guideline, Proposal, Refusal, Trial
 
@@ -9,7 +10,9 @@ __all__ = [
     "Archive",
     "Evaluation",
     "ExampleResult",
+    "Experience",
     "Guideline",
+    "Lesson",
     "Proposal",
     "Refusal",
     "StudySpec",

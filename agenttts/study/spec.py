@@ -11,6 +11,7 @@ from agenttts.pipeline.fingerprint import SCHEME
 from agenttts.pipeline.pairing import parted
 from agenttts.pipeline.pipeline import subtask_part
 from agenttts.space.allocation import Allocation
+from agenttts.study.experience import Experience
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,17 @@ class StudySpec:
     candidates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Subtask -> candidate model -> fingerprint of the subtask with that model alone, and of what it costs; none where
     the agenttts that began the study does not tell models apart."""
+    experience: Experience | None = None
+    """What earlier studies taught, as it was when the study began; their names identify it."""
 
     def differences(self, other: StudySpec) -> list[str]:
         """In words, what differs."""
-        in_words = {"sizes": _sizes_differ, "fingerprint": _scores_differ, "pricing": _pricing_differs}
+        in_words = {
+            "sizes": _sizes_differ,
+            "fingerprint": _scores_differ,
+            "pricing": _pricing_differs,
+            "experience": _experience_differs,
+        }
         found = []
         for name in (each.name for each in fields(self) if each.name not in _PARTS):
             was, now = getattr(self, name), getattr(other, name)
@@ -136,6 +144,10 @@ def _scores_differ(was: StudySpec, now: StudySpec) -> str:
     names = {**was.fingerprints, **now.fingerprints}
     changed = [name for name in names if was.fingerprints.get(name) != now.fingerprints.get(name)]
     return f"{', '.join(changed) or 'the environment'} changed"
+
+
+def _experience_differs(was: StudySpec, now: StudySpec) -> str:
+    return f"the experience is {now.experience or 'none'}, was {was.experience or 'none'}"
 
 
 def _pricing_differs(was: StudySpec, now: StudySpec) -> str:

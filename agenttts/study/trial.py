@@ -12,6 +12,7 @@ import numpy as np
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
+from agenttts.study.experience import Experience
 
 COUNTERFACTUAL = "counterfactual"
 """Named as the searcher of a trial that nobody proposed: the samples of another one scored its allocation."""
@@ -21,6 +22,9 @@ RULES = "rules"
 
 BASELINE = "baseline"
 """Named as the searcher of the trial of what is used today, which is compared with what a search finds."""
+
+EXPERIENCE = "experience"
+"""Named as the searcher of a first trial that earlier studies chose."""
 
 GUIDELINE_NODE = "reflect"
 """The node of the agent's graph whose steps are its guidelines."""
@@ -195,6 +199,8 @@ class Archive:
     them again once these are."""
     counterfactuals: tuple[Trial, ...] = ()
     """Allocations that were not tried, but are scored by the samples of one that was, at no cost."""
+    experience: Experience | None = None
+    """What earlier studies taught; None where the search was given none."""
 
     @property
     def round(self) -> int:

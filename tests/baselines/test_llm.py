@@ -434,7 +434,7 @@ def test_mlcopilot_needs_experience(monkeypatch: pytest.MonkeyPatch) -> None:
         searcher("mlcopilot", llm="wise")
     with pytest.raises(ConfigError, match="experience of 'mlcopilot' has no trial"):
         searcher("mlcopilot", llm="wise", experience=Archive())
-    with pytest.raises(ConfigError, match="only the method 'mlcopilot' learns from the experience"):
+    with pytest.raises(ConfigError, match="'agenthpo' does not read the trials of another study itself"):
         searcher("agenthpo", llm="wise", experience=EXPERIENCE)
 
 

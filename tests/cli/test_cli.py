@@ -357,13 +357,26 @@ def test_a_comparison_gives_the_llm_to_the_methods_that_ask_one(shell: Shell, en
     # What one study found is the experience that another method begins with.
     begun = "search mine.py:environment --budget 100 --trials 1 --method mlcopilot --llm wise --experience"
     shell(f"{begun} mine-flops100-random-s0", OPENAI_BASE_URL=endpoint.url)
-    told = [step for step in shell.json("trace mine-flops100-mlcopilot-wise-s0") if step["node"] == "reflect"]
+    trace = shell.json("trace mine-flops100-mlcopilot-wise-after-mine-flops100-random-s0-s0")
+    told = [step for step in trace if step["node"] == "reflect"]
     assert "Trials of a similar pipeline" in told[0]["prompt"]
     assert "there is no study 'nothing'" in shell(f"{begun} nothing", code=2, OPENAI_BASE_URL=endpoint.url)
     compared = "compare mine.py:environment --budget 100 --trials 1 --seeds 2 --experience mine-flops100-random-s0"
-    rows = json.loads(shell(f"{compared} --methods mlcopilot,random --llm wise --json", OPENAI_BASE_URL=endpoint.url))
-    assert [row["method"] for row in rows] == ["mlcopilot-wise", "random"]
-    assert "only the method 'mlcopilot' learns" in shell(f"{compared} --methods random", code=2)
+    rows = json.loads(shell(f"{compared} --methods mlcopilot --llm wise --json", OPENAI_BASE_URL=endpoint.url))
+    assert [row["method"] for row in rows] == ["mlcopilot-wise"]
+    assert "has 2 trials, too few to be experience" in shell(f"{compared} --methods random", code=2)
+
+
+def test_a_search_begins_with_the_experience_of_another(shell: Shell) -> None:
+    shell("search mine.py:environment --budget 100 --trials 8 --method random")
+    begun = "search mine.py:environment --budget 100 --trials 2 --method grid --experience"
+    shell(f"{begun} mine-flops100-random-s0")
+    trials = shell.json("trials mine-flops100-grid-after-mine-flops100-random-s0-s0")
+    assert [row["searcher"] for row in trials] == ["baseline", "experience"]
+    assert "first trial from experience (mine-flops100-random-s0)" in shell("trace")
+    assert "there is no study 'nothing'" in shell(f"{begun} nothing", code=2)
+    said = shell("search mine.py:environment --budget 100 --trials 1 --method random --experience all")
+    assert "experience all" in " ".join(said.split()) and "mine-flops100-random-after-all-s0" in said
 
 
 def test_minihop_has_its_own_default_budget() -> None:

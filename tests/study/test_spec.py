@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agenttts.study.experience import Experience
 from agenttts.study.spec import StudySpec
 
 PARTS = {"subtask 'find'": "a", "subtask 'answer'": "b", "the metric": "c", "the examples": "d"}
@@ -36,6 +37,7 @@ SPEC = StudySpec(
             ["subtask 'find', the examples changed"],
         ),
         ({"fingerprint": "g"}, ["the environment changed"]),
+        ({"experience": Experience(studies=("old",))}, ["the experience is old, was none"]),
         ({"pricing": "q"}, ["token lengths, prices or throughputs changed, and so did what an allocation costs"]),
         (
             {"sizes": {"find": {"small": 1e6, "large": 8e6}, "check": {"small": 1e6}}},

@@ -179,7 +179,9 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     if budget is None:
         budget = study.spec.budget
-        trial = recommend(study.spec.sizes, archive.trials, archive.untried, budget=budget)
+        trial = recommend(
+            study.spec.sizes, archive.trials, archive.untried, budget=budget, experience=archive.experience
+        )
     else:
         trial = _recommended_within(budget, study, archive)
     check = store.validation(study, trial.allocation)
@@ -214,7 +216,7 @@ def _recommended_within(budget: float, study: Study, archive: Archive) -> Trial:
             f"study {study.name!r} was searched up to {scale.show(study.spec.budget)}, which says nothing of "
             f"{scale.show(budget)}: give a smaller --budget, or search with that one"
         )
-    points = frontier(study.spec.sizes, archive.trials, [budget], archive.untried).points
+    points = frontier(study.spec.sizes, archive.trials, [budget], archive.untried, experience=archive.experience).points
     if not points:
         cheapest = min(trial.cost for trial in archive.trials)
         label = study.details.get("recorded")

@@ -125,7 +125,7 @@ class Findings:
     @cached_property
     def surrogate(self) -> Surrogate:
         """The posterior over true scores after all trials."""
-        return posterior(self.study.spec.sizes, self.archive.evidence)
+        return posterior(self.study.spec.sizes, self.archive.evidence, self.archive.experience)
 
     @cached_property
     def expected(self) -> Mapping[int, Expected]:

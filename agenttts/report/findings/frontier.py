@@ -30,7 +30,7 @@ def study_frontier(store: Store, study: Study, budgets: Sequence[float] = ()) ->
     if not archive.trials:
         raise ConfigError(f"study {study.name!r} has no finished trial yet")
     wanted = budgets or study.spec.budgets or (study.spec.budget,)
-    found = frontier(study.spec.sizes, archive.trials, wanted, archive.untried)
+    found = frontier(study.spec.sizes, archive.trials, wanted, archive.untried, experience=archive.experience)
     keys = {point.trial.allocation.key: point.trial.allocation for point in found.points}
     checks = {key: store.validation(study, allocation) for key, allocation in keys.items()}
     return found.checked({key: check for key, check in checks.items() if check is not None})

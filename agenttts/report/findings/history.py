@@ -43,7 +43,7 @@ def history(sizes: Sizes, archive: Archive, budget: float) -> tuple[Moment, ...]
     """
     looks = _looks(archive.trials)
     states = _states(looks, _selected(range(len(looks))))
-    return tuple(_moment(sizes, state, _scored_by_then(state, archive), budget) for state in states)
+    return tuple(_moment(sizes, state, archive, budget) for state in states)
 
 
 def new_bests(sizes: Sizes, archive: Archive, budget: float) -> Mapping[int, Trial]:
@@ -58,7 +58,9 @@ def new_bests(sizes: Sizes, archive: Archive, budget: float) -> Mapping[int, Tri
     became: dict[int, Trial] = {}
     last = None
     for state in _states(looks, ends):
-        best = posterior(sizes, (*state, *_scored_by_then(state, archive))).best(affordable(state, budget))
+        best = posterior(sizes, (*state, *_scored_by_then(state, archive)), archive.experience).best(
+            affordable(state, budget)
+        )
         if best.number != last:
             became[max(trial.round for trial in state)], last = best, best.number
     return became
@@ -98,8 +100,8 @@ def _scored_by_then(state: Sequence[Trial], archive: Archive) -> list[Trial]:
     return found
 
 
-def _moment(sizes: Sizes, state: Sequence[Trial], scored: Sequence[Trial], budget: float) -> Moment:
-    surrogate = posterior(sizes, (*state, *scored))
+def _moment(sizes: Sizes, state: Sequence[Trial], archive: Archive, budget: float) -> Moment:
+    surrogate = posterior(sizes, (*state, *_scored_by_then(state, archive)), archive.experience)
     best = surrogate.best(affordable(state, budget))
     return Moment(
         trials=len(state),

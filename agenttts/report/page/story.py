@@ -362,6 +362,7 @@ def repeat_facts(found: Findings) -> Mapping[str, str]:
         "Python": details.get("python") or "not recorded",
         "method": details.get("planner") or spec.method,
         "seed": spec.seed,
+        **({"experience": spec.experience} if spec.experience else {}),
         "environment": f"{spec.environment} ({found.recorded or 'live'}), {spec.examples} examples",
         "fingerprint of the environment": spec.fingerprint,
         **{f"fingerprint of {part}": each for part, each in spec.fingerprints.items()},

@@ -1,0 +1,87 @@
+"""Which earlier studies a search learns from, and what they taught, frozen when its study begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+
+from agenttts.db import Store, Study
+from agenttts.errors import ConfigError
+from agenttts.posterior.experience import LEAST_TRIALS, learned
+from agenttts.study.experience import Experience
+from agenttts.study.trial import Archive, Trial
+
+_log = logging.getLogger(__name__)
+ALL = "all"
+"""Names every other study of the store that taught something."""
+
+
+def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: bool = True) -> Experience | None:
+    """What a study begins with: what it has kept, or what the studies of these names teach now; None without names.
+
+    Args:
+        names: Of studies of the store, or `ALL` alone.
+        store: Holds them.
+        study: Name of the study that begins or goes on.
+        fitted: Whether anything is to be learned from them by the formula: not for a method that reads their trials.
+
+    Raises:
+        ConfigError: When a study is not there, is the one that begins, or has too few trials.
+    """
+    if not names:
+        return None
+    known = {each.name: each for each in store.studies()}
+    kept = known[study].spec.experience if study in known else None
+    if kept is not None and (list(names) == [ALL] or kept.studies == tuple(sorted(set(names)))):
+        return kept
+    least = LEAST_TRIALS if fitted else 1
+    every = list(names) == [ALL]
+    chosen = _others(list(known.values()), store, study, least) if every else _named(names, store, study, least)
+    if not fitted:
+        return Experience(studies=tuple(sorted(each.name for each in chosen)))
+    return learned({each.name: (each.spec.sizes, _answered(store, each)) for each in chosen})
+
+
+def trials_of(names: Sequence[str], store: str) -> Archive:
+    """The trials of these studies of a store, for a method that reads them (`Searcher.learns`)."""
+    with closing(Store(store)) as opened:
+        studies = opened.studies() if list(names) == [ALL] else [opened.study(name) for name in names]
+        return Archive(trials=tuple(trial for study in studies for trial in opened.archive(study).trials))
+
+
+def _named(names: Sequence[str], store: Store, study: str, least: int) -> list[Study]:
+    if study in names:
+        raise ConfigError(f"study {study!r} cannot be its own experience: leave it out of --experience")
+    if ALL in names:
+        raise ConfigError(f"the experience is {ALL!r} and {len(names) - 1} more: give {ALL!r} alone, or the names")
+    chosen = [store.study(name) for name in dict.fromkeys(names)]
+    for each in chosen:
+        if (count := len(_answered(store, each))) < least:
+            raise ConfigError(
+                f"study {each.name!r} has {count} trials, too few to be experience: name one of at least {least}"
+            )
+    return chosen
+
+
+def _others(studies: Sequence[Study], store: Store, study: str, least: int) -> list[Study]:
+    """Every other study that has enough trials; the others are told."""
+    others = [each for each in studies if each.name != study]
+    chosen = [each for each in others if len(_answered(store, each)) >= least]
+    if not chosen:
+        raise ConfigError(
+            f"no other study of {store.location} has the {least} trials that experience takes: leave out "
+            f"--experience {ALL}"
+        )
+    if skipped := [each.name for each in others if each not in chosen]:
+        _log.warning(
+            "%d studies were left out of the experience, as they have fewer than %d trials: %s",
+            len(skipped),
+            least,
+            ", ".join(skipped),
+        )
+    return chosen
+
+
+def _answered(store: Store, study: Study) -> Sequence[Trial]:
+    return [trial for trial in store.archive(study).trials if not trial.evaluation.refused]
