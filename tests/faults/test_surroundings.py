@@ -70,6 +70,7 @@ def test_output_to_a_full_disk_is_one_sentence(checkout: Path, command: str) -> 
     assert ended.stderr == "error: cannot write to standard output: No space left on device\n"
 
 
+@pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="Python 3.13.0 cannot import asyncio in such a folder")
 def test_a_working_folder_that_is_gone_is_one_sentence(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,6 +184,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "builtins.range": lambda value: [value.start, value.stop, value.step],
     "types.UnionType": lambda value: value.__args__,
     "typing.Union": lambda value: value.__args__,  # what `int | str` is from Python 3.14 on
+    "typing._SpecialForm": lambda value: value._name,  # `Literal` and the like, which hold caches from Python 3.13 on
     "typing.TypeVar": lambda value: value.__name__,
     "typing.ParamSpec": lambda value: value.__name__,
     "numpy.ufunc": lambda value: value.__name__,
