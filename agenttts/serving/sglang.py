@@ -1,7 +1,7 @@
 """SGLang servers: written against SGLang's documented arguments and endpoints, and never run with SGLang itself.
 
-Its wheels pin a PyTorch and CUDA that we could not install beside vLLM's. Tests run this with a program that plays
-SGLang's part. A server that sleeps keeps its weights in the host's memory (`--enable-weights-cpu-backup`).
+Tests run this with a program that plays SGLang's part. A server that sleeps keeps its weights in the host's memory
+(`--enable-weights-cpu-backup`).
 """
 
 from __future__ import annotations
