@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
 
 from agenttts._util.keeping import kept_command, last_words
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError
@@ -37,14 +38,18 @@ class ServerEngine(NamedTuple):
     """Path that brings them back."""
 
 
-def answer(url: str) -> bytes:
-    """What a server of this machine answers.
+def answer(asked: str | urllib.request.Request, timeout_s: float = _ANSWER_S) -> bytes:
+    """What a server of this machine answers to a URL, or to a request.
 
     Raises:
         OSError: When it does not answer, or not with success.
     """
-    with _LOCAL.open(url, timeout=_ANSWER_S) as reply:
-        said: bytes = reply.read()
+    try:
+        with _LOCAL.open(asked, timeout=timeout_s) as reply:
+            said: bytes = reply.read()
+    except HTTPError as error:
+        error.close()  # it holds the connection
+        raise
     return said
 
 
@@ -202,13 +207,8 @@ class ServerProcess:
     async def _post(self, path: str) -> None:
         kind = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.address + path, data=b"{}", headers=kind, method="POST")
-
-        def ask() -> None:
-            with _LOCAL.open(request, timeout=_SWAP_S):
-                pass
-
         try:
-            await asyncio.to_thread(ask)
+            await asyncio.to_thread(answer, request, _SWAP_S)
         except OSError as error:
             raise self._error(f"did not obey {path.partition('?')[0]} ({error})") from error
 
