@@ -29,7 +29,8 @@ def run(command: str) -> str:
     program, *arguments = shlex.split(command)
     assert program == "python"
     unset = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
-    words = [sys.executable, "-W", "error", *arguments]
+    foreign = "ignore:'asyncio.iscoroutinefunction' is deprecated:DeprecationWarning"  # langsmith's, on Python 3.14
+    words = [sys.executable, "-W", "error", "-W", foreign, *arguments]
     done = subprocess.run(words, cwd=ROOT, env=unset, capture_output=True, text=True, timeout=_RUN_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
