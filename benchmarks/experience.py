@@ -38,7 +38,7 @@ from repeated import command
 import agenttts as at
 from agenttts._util.stats import student_quantile
 from agenttts.errors import LimitReached
-from agenttts.posterior.insights import EXPERIENCE, recommend, weighed_posterior
+from agenttts.posterior.insights import EXPERIENCE_NUMBER, recommend, weighed_posterior
 from agenttts.posterior.kernel import Structure
 from agenttts.searching.progress import Progress
 from agenttts.study.experience import ANY_STAGE, Experience, Lesson
@@ -163,7 +163,7 @@ def run(arm: str, family: str, seed: int, last: int, sources: Mapping[str, Sourc
 
 def _log_odds(posed: Problem, archive: Archive) -> float | None:
     weighed = weighed_posterior(posed.space.pipeline.sizes, archive.trials, Structure(), archive.experience)[1]
-    return next((each.log_odds for each in weighed if each.insight == EXPERIENCE), None)
+    return next((each.log_odds for each in weighed if each.insight == EXPERIENCE_NUMBER), None)
 
 
 def _job(arguments: tuple[str, str, int, int, Mapping[str, Source]]) -> tuple[Run, Source]:

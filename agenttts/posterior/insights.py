@@ -30,13 +30,13 @@ _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
 ALL_INSIGHTS = 0
 """All insights together, where the number of one is expected."""
-EXPERIENCE = -1
+EXPERIENCE_NUMBER = -1
 """What earlier studies taught, where the number of an insight is expected."""
 _CLAIMS = {
     "ordered": (1, "models of like size behave alike"),
     "saturating": (2, "the gain from every doubling of samples shrinks"),
     "interacting": (3, "an upstream choice moves the downstream curve"),
-    "experience": (EXPERIENCE, "scores depend on sizes and samples as in {}"),
+    "experience": (EXPERIENCE_NUMBER, "scores depend on sizes and samples as in {}"),
     "formula": (ALL_INSIGHTS, "what one subtask loses no later one mends: one formula for all allocations"),
 }
 """Assumption of `kernel.Structure` -> the insight it stands for, and what it claims."""
@@ -47,7 +47,7 @@ class Hypothesis:
     """One insight, and the odds that the trials give it."""
 
     insight: int
-    """Its number, `ALL_INSIGHTS` or `EXPERIENCE`."""
+    """Its number, `ALL_INSIGHTS` or `EXPERIENCE_NUMBER`."""
     claim: str
     log_odds: float
 
@@ -74,7 +74,7 @@ class Hypothesis:
 
 def hypothesis_name(insight: int) -> str:
     """What a `Hypothesis` of this number is called."""
-    named = {ALL_INSIGHTS: "Insights 1 to 3 together", EXPERIENCE: "Experience"}
+    named = {ALL_INSIGHTS: "Insights 1 to 3 together", EXPERIENCE_NUMBER: "Experience"}
     return named.get(insight, f"Insight {insight}")
 
 

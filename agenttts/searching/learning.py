@@ -39,8 +39,8 @@ def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: boo
     every = list(names) == [ALL]
     chosen = _others(list(known.values()), store, study, least) if every else _named(names, store, study, least)
     if not fitted:
-        return Experience(studies=tuple(sorted(each.name for each in chosen)))
-    return learned({each.name: (each.spec.sizes, _answered(store, each)) for each in chosen})
+        return Experience(studies=tuple(sorted(chosen)))
+    return learned({name: (known[name].spec.sizes, trials) for name, trials in chosen.items()})
 
 
 def trials_of(names: Sequence[str], store: str) -> Archive:
@@ -50,30 +50,31 @@ def trials_of(names: Sequence[str], store: str) -> Archive:
         return Archive(trials=tuple(trial for study in studies for trial in opened.archive(study).trials))
 
 
-def _named(names: Sequence[str], store: Store, study: str, least: int) -> list[Study]:
+def _named(names: Sequence[str], store: Store, study: str, least: int) -> dict[str, Sequence[Trial]]:
+    """Name of each study -> its trials."""
     if study in names:
         raise ConfigError(f"study {study!r} cannot be its own experience: leave it out of --experience")
     if ALL in names:
         raise ConfigError(f"the experience is {ALL!r} and {len(names) - 1} more: give {ALL!r} alone, or the names")
-    chosen = [store.study(name) for name in dict.fromkeys(names)]
-    for each in chosen:
-        if (count := len(_answered(store, each))) < least:
+    chosen = {name: _answered(store, store.study(name)) for name in dict.fromkeys(names)}
+    for name, trials in chosen.items():
+        if len(trials) < least:
             raise ConfigError(
-                f"study {each.name!r} has {count} trials, too few to be experience: name one of at least {least}"
+                f"study {name!r} has {len(trials)} trials, too few to be experience: name one of at least {least}"
             )
     return chosen
 
 
-def _others(studies: Sequence[Study], store: Store, study: str, least: int) -> list[Study]:
-    """Every other study that has enough trials; the others are told."""
-    others = [each for each in studies if each.name != study]
-    chosen = [each for each in others if len(_answered(store, each)) >= least]
+def _others(studies: Sequence[Study], store: Store, study: str, least: int) -> dict[str, Sequence[Trial]]:
+    """Name of every other study that has enough trials -> these; the others are told."""
+    others = {each.name: _answered(store, each) for each in studies if each.name != study}
+    chosen = {name: trials for name, trials in others.items() if len(trials) >= least}
     if not chosen:
         raise ConfigError(
             f"no other study of {store.location} has the {least} trials that experience takes: leave out "
             f"--experience {ALL}"
         )
-    if skipped := [each.name for each in others if each not in chosen]:
+    if skipped := [name for name in others if name not in chosen]:
         _log.warning(
             "%d studies were left out of the experience, as they have fewer than %d trials: %s",
             len(skipped),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agenttts.posterior.experience import learned
 from agenttts.posterior.formula import SLOPE, SLOPE_SD
-from agenttts.posterior.insights import EXPERIENCE, weighed_posterior
+from agenttts.posterior.insights import EXPERIENCE_NUMBER, weighed_posterior
 from agenttts.posterior.kernel import Structure
 from agenttts.posterior.lessons import OWN, SIZE, beliefs, parameter_names, spans, stretched
 from agenttts.posterior.surrogate import Encoder
@@ -82,7 +82,7 @@ def test_experience_that_the_trials_speak_against_is_dropped_and_other_experienc
     verdicts = {}
     for name, each in {"true": fits, "false": upside_down}.items():
         surrogate, weighed = weighed_posterior(sizes, trials, Structure(), each)
-        verdicts[name] = next(one for one in weighed if one.insight == EXPERIENCE)
+        verdicts[name] = next(one for one in weighed if one.insight == EXPERIENCE_NUMBER)
         assert surrogate.structure.experience is not verdicts[name].dropped
     assert not verdicts["true"].dropped and verdicts["true"].log_odds > 0
     assert verdicts["false"].dropped
