@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 _KEEPER = Path(__file__).with_name("_keeper.py")
 """Run by its path: it needs nothing of ours, and is there at once."""
+_AT_ONCE = 2**16
 _LINES = 200
 _SHOWN = 300
 
@@ -20,6 +22,21 @@ def kept_command(pipe: int, command: Sequence[str]) -> list[str]:
         command: The other.
     """
     return [sys.executable, "-I", "-S", str(_KEEPER), str(pipe), *command]
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    """Wait until a program has ended, and return its exit code; what it has left on standard output is dropped.
+
+    Before Python 3.13 `Process.wait` waits for the end of its pipes, too, and output that nobody reads
+    any more has none.
+    """
+    code, _ = await asyncio.gather(process.wait(), _dropped(process.stdout))
+    return code
+
+
+async def _dropped(output: asyncio.StreamReader | None) -> None:
+    while output is not None and await output.read(_AT_ONCE):
+        pass
 
 
 def last_words(said: str) -> str:

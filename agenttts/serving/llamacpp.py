@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agenttts._util.extras import installed
 from agenttts._util.hints import install
+from agenttts._util.keeping import ended
 from agenttts.errors import ConfigError, EndpointError
 
 _START_TIMEOUT_S = 60.0
@@ -75,7 +76,7 @@ class LlamaCppServing:
         for child in children:
             if child.returncode is None:
                 child.kill()  # it holds nothing that could be lost, and may be in the middle of a long generation
-        await asyncio.gather(*(child.wait() for child in children))
+        await asyncio.gather(*map(ended, children))
 
     def turn(self, served_name: str) -> AbstractAsyncContextManager[None]:
         """See `base.Serving.turn`: all models are up at once."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from agenttts._util.keeping import kept_command, last_words
+from agenttts._util.keeping import ended, kept_command, last_words
 from agenttts._util.strict_json import read_json
 from agenttts._util.text import storable, storable_data
 from agenttts.errors import CommandFailed, ConfigError
@@ -78,7 +78,7 @@ class CommandProcess:
             os.close(self._lifeline)
             self._lifeline = -1
         if self._process is not None:
-            await self._process.wait()
+            await ended(self._process)
         if self._listening is not None:
             self._listening.cancel()
         await self._addresses.stop()
