@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from agenttts.agent.candidates import from_allocations, rungs
 from agenttts.agent.evidence import (
     Evidence,
     Interaction,
@@ -23,6 +22,7 @@ from agenttts.pipeline.pairing import Pairing
 from agenttts.posterior.curves import Floats, fit_curve
 from agenttts.posterior.insights import Hypothesis
 from agenttts.posterior.surrogate import Surrogate
+from agenttts.proposals.candidates import from_allocations, rungs
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation, Choice
 from agenttts.study.trial import Archive

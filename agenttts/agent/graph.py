@@ -9,8 +9,8 @@
 `recall` turns the archive into a posterior with its evidence. `reflect` asks the planner, once: it writes a guideline
 and names the candidates that `propose` hands on. An adviser is asked where it may know more than the statistics: at
 the start, when the posterior stalls or the trials come to speak against an insight (`memory.occasion`); in every other
-round rules plan. While the initial trials are not all done, `initial` hands on the next of them: the paper's, of which
-an adviser chooses half. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back,
+round rules plan. While the initial trials are not all done, `initial` hands on the next of them, of which an
+adviser chooses half. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back,
 once; what is still missing then, or where the adviser fails, is filled in by rule (`fill`), and says so. What was
 answered in this very round, of a search that was killed, is used and not asked for again. Every node that runs is
 recorded with what did it.
@@ -32,10 +32,9 @@ from agenttts.agent.rules import RulePlanner
 from agenttts.posterior.insights import EXPERIENCE_NUMBER, Hypothesis, representative, weighed_posterior
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.proposals.checking import Check, Rejected, SoFar, filled
-from agenttts.proposals.initial import initial_allocations
+from agenttts.proposals.initial import initial_design, longest_design
 from agenttts.protocols import Outlook
 from agenttts.space import SearchSpace
-from agenttts.space.allocation import Allocation
 from agenttts.study.trial import BASELINE, EXPERIENCE, EXPLANATION_NODE, RULES, AgentStep, Archive, Proposal, Trial
 
 _MOST_REPAIRS = 1
@@ -76,7 +75,7 @@ class Agent:
 
     def recall(self, state: State) -> State:
         """The archive as a posterior with its evidence, and which initial trials are left."""
-        left = self._left(self._design(self._first_advice()))
+        left = self._left(self._first_advice())
         trials, refusals = len(self.archive.trials), len(self.archive.refusals)
         summary = f"{trials} trials, {refusals} rejected proposals, {len(left)} initial trials left"
         if scored := len(self.archive.untried):
@@ -87,14 +86,13 @@ class Agent:
 
     async def initial(self, state: State) -> State:
         """The next of the initial trials; before the first of them, an adviser is asked for its half."""
-        left = state["initial"]
-        design = self._initial_design()
+        left, design = state["initial"], [each.allocation for each in self._by_rule]
         due = len(design) > 1 and not self._own_trials and not advice(self.archive)
         if due and isinstance(self.planner, Adviser):
             situation = Situation(archive=self.archive, space=self.space, insights=self.insights, outlook=self.outlook)
             plan = await self.planner.begin(situation, design[::2], design[1::2])
             self._record("reflect", plan.thought._replace(evidence=advice_kept(plan, START)), self.planner.name)
-            left = self._left(self._design(plan))
+            left = self._left(plan)
         chosen = left[: self.count]
         self._record("initial", Thought("\n".join(f"{each.allocation}" for each in chosen)))
         return State(pending=chosen)
@@ -185,7 +183,7 @@ class Agent:
 
     def _design(self, advice: RoundPlan | None) -> list[Proposal]:
         """The rule's; or every other one of it and as many of an adviser's, the rule's where those are too few."""
-        by_rule = [Proposal(allocation, self._why) for allocation in self._initial_design()]
+        by_rule = self._by_rule
         if advice is None:
             return by_rule
         kept, others = by_rule[::2], by_rule[1::2]
@@ -195,10 +193,11 @@ class Agent:
         own += filled(instead, why)[: len(others) - len(own)]
         return [each for each in chain(*zip_longest(kept, own)) if each is not None]
 
-    def _left(self, design: list[Proposal]) -> list[Proposal]:
-        if self._experienced:
+    def _left(self, advice: RoundPlan | None) -> list[Proposal]:
+        if self._own_trials >= longest_design(self.space) or self._experienced:
             return []
         # Trials made under other budgets are evidence as well: together there are as many as one design has.
+        design = self._design(advice)
         missing = max(len(design) - self._own_trials, 0)
         untried = [each for each in design if each.allocation.key not in self.archive.tried]
         return untried[max(len(untried) - missing, 0) :]
@@ -213,18 +212,18 @@ class Agent:
     def _own_trials(self) -> int:
         return sum(trial.searcher != BASELINE for trial in self.archive.trials)
 
-    @property
-    def _why(self) -> str:
+    @cached_property
+    def _by_rule(self) -> list[Proposal]:
+        """The initial trials of the rule."""
+        design = initial_design(self.space)
         if self.insights.model_preference:
-            return "initial trial: the models of a subtask at one equal budget (Insight 1)"
-        return "initial trial: drawn at random (Insight 1 is switched off)"
-
-    def _initial_design(self) -> list[Allocation]:
-        design = initial_allocations(self.space)
-        if self.insights.model_preference:
-            return design
-        rng = Archive().rng(self.seed)
-        return list(dict.fromkeys(self.space.sample(rng, len(design))))
+            why = "initial trial: one of these should be good, whatever the task: {} expected"
+            return [Proposal(each.allocation, why.format(each)) for each in design]
+        drawn = self.space.sample(Archive().rng(self.seed), len(design))
+        return [
+            Proposal(each, "initial trial: drawn at random (Insight 1 is switched off)")
+            for each in dict.fromkeys(drawn)
+        ]
 
     # Parts
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.agent.candidates import Candidates, candidates, from_allocations
 from agenttts.agent.evidence import Evidence
 from agenttts.posterior.kernel import Encoded
 from agenttts.posterior.surrogate import Posterior, Surrogate, normal_cdf, normal_density
+from agenttts.proposals.candidates import Candidates, candidates, from_allocations
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Archive

@@ -1,90 +1,125 @@
-"""The paper's initial trials (section 5.1, Insight 1): every model of a subtask at one equal budget.
+"""First trials: a few allocations, of which one should be good whatever the task turns out to be.
 
-For each subtask in turn, the budget of one pass of its largest model is given to each of its models (a small model
-gets as many samples as fit), while the other subtasks run their largest model once. Two defects of the authors' code
-are fixed: the comparison with the remaining budget has a tolerance, so that the paper's own default budget (exactly
-the sum) keeps the largest models elsewhere; and where the budget does not allow that, the other subtasks step down one
-at a time, the dearest first, instead of all to the smallest. Duplicates are dropped.
+Tasks are drawn from what the formula of the paper's insights (`posterior.formula`) takes for possible: before any
+trial, or after earlier studies (half of the tasks are then drawn as if there were none, for studies may mislead). The
+first allocation is the best on average over these tasks; each further one raises most what the best of those chosen
+scores on average (a portfolio: what suits the same tasks as one before it adds nothing).
 
-Where a subtask lists several operators or values of an option, each but the first gets one trial more, at the same
-equal budget: of the largest model that leaves the other subtasks theirs, as what a subtask does well is not seen behind
-one that fails.
+Where a subtask lists several operators or values of an option, each that none of these has gets one trial more, chosen
+in the same way among the allocations that have it and are otherwise as plain as can be.
+
+The paper's own initial trials, the models of a subtask at one equal budget (section 5.1), are in `baselines.paper`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from agenttts.pipeline import Subtask
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.pipeline.pairing import Pairing, Setting, read_options
+from agenttts.posterior.kernel import Structure
+from agenttts.posterior.surrogate import Encoder
+from agenttts.proposals.candidates import candidates
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
+from agenttts.study.experience import Experience
 
-_MOST_SAMPLES = 60
-
-
-def initial_allocations(space: SearchSpace) -> list[Allocation]:
-    """Distinct feasible allocations, subtask by subtask, models from small to large; the nearest that can be tried."""
-    proposed = [
-        allocation
-        for subtask in space.pipeline.subtasks
-        for model in sorted(subtask.models, key=lambda model: subtask.sizes[model.name])
-        if (allocation := _equal_budget(space, subtask, model.name)) is not None
-    ]
-    proposed += [allocation for subtask in space.pipeline.subtasks for allocation in _by_way(space, subtask)]
-    return list(dict.fromkeys(map(space.nearest, proposed)))
+PORTFOLIO = 5
+"""Trials of a portfolio."""
+_TASKS = 300
+_SEED = 20250801
 
 
-def _by_way(space: SearchSpace, subtask: Subtask) -> Iterator[Allocation]:
-    """For every further operator or value of an option, a model that can have enough samples with it.
+class First(NamedTuple):
+    """A first trial, and what is expected of it."""
 
-    The largest one beside which the other subtasks run their largest model; the largest one where there is none.
+    allocation: Allocation
+    mean: float
+    """Of its score over the tasks that are possible; those that earlier studies expect, where there are any."""
+    sd: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ± {1.96 * self.sd:.2f}"
+
+
+class _Chooser:
+    """Chooses one candidate after another.
+
+    Args:
+        space: What is searched.
+        experience: What earlier studies taught.
     """
-    single = [pairing for pairing in subtask.pairings if pairing.departures == 1]
-    by_size = sorted(single, key=lambda pairing: -subtask.sizes[pairing.model.name])
-    for way in dict.fromkeys((pairing.operator_name, pairing.options_name) for pairing in single):
-        same = (each for each in by_size if (each.operator_name, each.options_name) == way)
-        tried = [each for pairing in same if (each := _equal_budget(space, subtask, pairing.name)) is not None]
-        yield from sorted(tried, key=lambda each: _stepped_down(space, each, subtask.name))[:1]
+
+    def __init__(self, space: SearchSpace, experience: Experience | None) -> None:
+        self.pool = candidates(space, np.random.default_rng(_SEED))
+        self.chosen: list[int] = []
+        beliefs = [None] if experience is None else [experience, None]
+        formulas = [Encoder(space.pipeline.sizes, Structure(), {}, each).formula for each in beliefs]
+        tasks = np.random.default_rng(_SEED).standard_normal((_TASKS // len(formulas), formulas[0].parameters))
+        samples = self.pool.samples.astype(float)
+        self._scores = np.vstack([each.scores(tasks, self.pool.pairings, samples) for each in formulas])
+        self._best = np.full(len(self._scores), -np.inf)
+        self._expected = self._scores[: len(tasks)]
+
+    def choose(self, among: NDArray[np.int64] | None = None) -> None:
+        """The candidate that raises most what the best one chosen so far scores, of all or of some."""
+        rows = np.arange(len(self.pool)) if among is None else among
+        index = int(rows[np.argmax(np.maximum(self._scores[:, rows], self._best[:, None]).mean(axis=0))])
+        self._best = np.maximum(self._best, self._scores[:, index])
+        self.chosen.append(index)
+
+    @property
+    def found(self) -> list[First]:
+        """What was chosen."""
+        expected = self._expected[:, self.chosen]
+        chosen = zip(self.chosen, expected.mean(axis=0), expected.std(axis=0), strict=True)
+        return [First(self.pool.allocation(index), float(mean), float(sd)) for index, mean, sd in chosen]
 
 
-def _stepped_down(space: SearchSpace, allocation: Allocation, fixed: str) -> bool:
-    """Whether another subtask has less than its largest model once."""
-    return any(choice != space.largest_once[name] for name, choice in allocation.items() if name != fixed)
+def portfolio(space: SearchSpace, experience: Experience | None = None) -> list[First]:
+    """`PORTFOLIO` distinct feasible allocations, or all there are.
+
+    Args:
+        space: What is searched.
+        experience: What earlier studies taught.
+    """
+    return _portfolio(space, experience).found
 
 
-def _equal_budget(space: SearchSpace, subtask: Subtask, model: str) -> Allocation | None:
-    """The pairing with as many samples as one pass of the subtask's largest model costs; None when none fits."""
-    cheapest = space.subtask_costs(space.cheapest)
-    others = sum(cost for name, cost in cheapest.items() if name != subtask.name)
-    largest = space.subtask_costs(space.largest_once)[subtask.name]
-    share = min(largest, space.budget - others)
-    affordable = space.samples_within(subtask, model, share)
-    least = subtask.pairing(model).least_samples
-    samples = min(affordable, max(subtask.samples_up_to(_MOST_SAMPLES), subtask.least_samples, least))
-    if samples < 1:
-        return None
-    return _step_down(space, space.largest_once.replaced(subtask.name, model, samples), subtask.name)
+def initial_design(space: SearchSpace) -> list[First]:
+    """A portfolio, and what has the operators and values of options that it lacks; distinct and feasible."""
+    chooser = _portfolio(space, None)
+    pairings = chooser.pool.pairings
+    departures = np.zeros(len(pairings), dtype=int)
+    for i, subtask in enumerate(space.pipeline.subtasks):
+        departures += np.array([each.departures for each in subtask.pairings])[pairings[:, i]]
+    for i, subtask in enumerate(space.pipeline.subtasks):
+        ways = [list(_ways(pairing)) for pairing in subtask.pairings]
+        for way in dict.fromkeys(way for each in ways for way in each):
+            has_it = np.array([way in each for each in ways])[pairings[:, i]]
+            if has_it.any() and not has_it[chooser.chosen].any():
+                chooser.choose(np.flatnonzero(has_it & (departures == departures[has_it].min())))
+    return chooser.found
 
 
-def _step_down(space: SearchSpace, allocation: Allocation, fixed: str) -> Allocation:
-    """Make the other subtasks smaller, the dearest first, until the whole fits the budget."""
-    while allocation not in space:
-        costs = space.subtask_costs(allocation)
-        smaller = {
-            s.name: next_smaller
-            for s in space.pipeline.subtasks
-            if s.name != fixed and (next_smaller := _next_smaller(space, s, allocation[s.name].model))
-        }
-        if not smaller:
-            return space.cheapest.replaced(fixed, allocation[fixed].pairing, allocation[fixed].samples)
-        dearest = max(smaller, key=lambda name: costs[name])
-        fewest = space.pipeline.subtask(dearest).least_samples
-        allocation = allocation.replaced(dearest, smaller[dearest], fewest)
-    return allocation
+def longest_design(space: SearchSpace) -> int:
+    """Trials that an initial design has at most."""
+    ways = [{way for each in subtask.pairings for way in _ways(each)} for subtask in space.pipeline.subtasks]
+    return PORTFOLIO + sum(map(len, ways))
 
 
-def _next_smaller(space: SearchSpace, subtask: Subtask, model: str) -> str | None:
-    """The next cheaper model of a subtask."""
-    prices = {m.name: float(space.cost_model.cost(subtask, m, subtask.least_samples)) for m in subtask.models}
-    cheaper = [name for name, price in prices.items() if price < prices[model]]
-    return max(cheaper, key=lambda name: prices[name], default=None)
+def _portfolio(space: SearchSpace, experience: Experience | None) -> _Chooser:
+    chooser = _Chooser(space, experience)
+    for _ in range(min(PORTFOLIO, len(chooser.pool))):
+        chooser.choose()
+    return chooser
+
+
+def _ways(pairing: Pairing) -> Iterator[tuple[str, Setting]]:
+    """What of it is not the first of its kind: its operator, and the values of its options."""
+    if pairing.operator_name:
+        yield "", pairing.operator_name
+    yield from read_options(pairing.options_name).items()

@@ -14,7 +14,7 @@ from agenttts._util.plugins import blamed
 from agenttts.errors import BudgetTooSmall, ConfigError, LimitReached, ModelRefused
 from agenttts.searching.counterfactuals import Counterfactuals
 from agenttts.searching.hopeless import require_some_use
-from agenttts.searching.portfolio import portfolio
+from agenttts.searching.portfolio import first_trials
 from agenttts.searching.ruling_out import archive_without, failed_evaluation, is_ruled_out, ruled_out, space_without
 from agenttts.searching.running import RunningSearch, all_of
 from agenttts.searching.scoring import missing_in_words
@@ -151,7 +151,7 @@ class SearchLoop:
 
     async def _proposed(self, seen: Archive, space: SearchSpace, count: int) -> Sequence[Proposal]:
         """The first trials from experience; then what the searcher gives, where it is what it should be."""
-        if first := portfolio(seen, space):
+        if first := first_trials(seen, space):
             return first[:count]
         searcher = self.search.plan.searcher
         with blamed(f"the searcher {searcher.name!r}", searcher):

@@ -20,7 +20,6 @@ from agenttts.llm.chat import ChatModel
 from agenttts.llm.token_counts import prompt_tokens_by_length
 from agenttts.pipeline import Model, Pipeline
 from agenttts.posterior.insights import Hypothesis
-from agenttts.proposals.initial import initial_allocations
 from agenttts.protocols import FailedExample, Outlook
 from agenttts.report import read_findings, report_html, summary_lines
 from agenttts.searching import Racing, search
@@ -33,7 +32,7 @@ from agenttts.space.cost import cost_model
 from agenttts.study.trial import RULES, AgentStep, Archive, Guideline
 from agenttts.testing import ScriptedClient
 from tests.agent.test_agent import candidate
-from tests.baselines.test_searchers import SPACE, archive_of
+from tests.baselines.test_searchers import SPACE, archive_of, designed
 from tests.endpoint import FakeEndpoint, Fault
 
 WHY = "Small models suffice, since many samples make up for size."
@@ -69,7 +68,7 @@ async def begun(endpoint: FakeEndpoint, count: int = 20) -> tuple[list[str], lis
 async def test_it_chooses_half_of_the_initial_trials(endpoint: FakeEndpoint) -> None:
     own, bad = candidate(("s", 3), ("m", 3)), candidate(("l", 16), ("l", 16))
     endpoint.reply = lambda messages, seed: json.dumps({"notes": "n", "candidates": [bad, own, 1, own]})
-    design = initial_allocations(SPACE)
+    design = designed(SPACE)
     who, found, steps = await begun(endpoint)
     assert len(endpoint.requests) == 1 and len(found) == len(design) == 6
     assert found[::2] == design[::2] and found[1:4:2] == [Allocation({"a": ("s", 3), "b": ("m", 3)}), design[1]]
@@ -88,7 +87,7 @@ async def test_it_chooses_half_of_the_initial_trials(endpoint: FakeEndpoint) -> 
 async def test_where_it_fails_at_the_start_the_rule_makes_all_of_them_and_says_so(endpoint: FakeEndpoint) -> None:
     endpoint.faults = [Fault(403, "out of credit")]
     who, found, steps = await begun(endpoint)
-    assert set(found) == set(initial_allocations(SPACE)) and who == ["initial", RULES] * 3
+    assert set(found) == set(designed(SPACE)) and who == ["initial", RULES] * 3
     assert steps[1].text.startswith("no answer: ") and "out of credit" in steps[1].text
 
 
@@ -115,10 +114,10 @@ async def test_expected_and_observed_of_the_last_batch_are_traced() -> None:
     steps: list[AgentStep] = []
     agent = AgentSearcher()
     agent.journal = steps.append
-    archive = archive_of(*initial_allocations(SPACE))
+    archive = archive_of(*designed(SPACE))
     first = await agent.propose(archive, SPACE, 1)
     guideline = next(step.guideline for step in steps if step.guideline)
-    tried = replace(archive_of(*initial_allocations(SPACE), first[0].allocation), guidelines=(guideline,))
+    tried = replace(archive_of(*designed(SPACE), first[0].allocation), guidelines=(guideline,))
     ((trial, mean, sd),) = last_batch(tried)
     assert trial.allocation == first[0].allocation and f"expected {mean:.3f} ± {1.96 * sd:.3f}" in first[0].rationale
     steps.clear()
@@ -131,7 +130,7 @@ async def test_expected_and_observed_of_the_last_batch_are_traced() -> None:
 async def test_the_notes_are_asked_about_the_insights_that_are_on(off: dict[str, bool], endpoint: FakeEndpoint) -> None:
     endpoint.reply = scripted
     agent = AgentSearcher(LLMPlanner("small", base_url=endpoint.url), insights=Insights(**off))
-    await agent.propose(archive_of(*initial_allocations(SPACE)), SPACE, 1)
+    await agent.propose(archive_of(*designed(SPACE)), SPACE, 1)
     (told,) = prompts(endpoint)
     assert ("more stop helping" in told) == ("saturation" not in off)
     assert ("moves a later one's" in told) == ("interaction" not in off)
@@ -230,7 +229,7 @@ async def test_failed_examples_are_shown_where_the_stages_are_asked_too_or_with_
     agent.outlook = Outlook(
         trials=9, at_once=1, look=None, endpoints=asked, failures=lambda trial, most, secrets: [FAILURE]
     )
-    await agent.propose(archive_of(*initial_allocations(SPACE)), SPACE, 1)
+    await agent.propose(archive_of(*designed(SPACE)), SPACE, 1)
     (told,) = prompts(endpoint)
     line = f"\n- 0.00 | question: who?; gold: yes | a (0.00): no idea | b: {'x' * 60} ...\n"
     assert (line in told) == ("Examples that the best trial fails" in told) == shown

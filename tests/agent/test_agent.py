@@ -1,54 +1,56 @@
-"""The agent: its graph is what runs, the paper's initial trials, the insights, and an LLM behind HTTP."""
+"""The agent: its graph is what runs, its initial trials, the insights, and an LLM behind HTTP."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import agenttts as at
 from agenttts.agent import AgentSearcher, Insights, LLMPlanner, RulePlanner
 from agenttts.errors import ConfigError
-from agenttts.pipeline import Model, Pipeline, Subtask
-from agenttts.proposals.initial import initial_allocations
+from agenttts.pipeline import Pipeline, Subtask
+from agenttts.proposals.initial import PORTFOLIO, longest_design, portfolio
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
-from agenttts.space.cost import PaperCost
+from agenttts.space.cost import FlopsCost
 from agenttts.study.trial import RULES, AgentStep, Archive, Proposal
-from tests.baselines.test_searchers import SPACE, archive_of, continued
+from tests.baselines.test_searchers import SPACE, archive_of, continued, designed
 from tests.endpoint import FakeEndpoint
 
 
-def wiki(budget: float) -> SearchSpace:
-    """The paper's 2WikiMultiHopQA space."""
-    retrievers = (Model("Q7", 7e9), Model("Q32", 32e9), Model("Q72", 72e9))
-    readers = (Model("L3", 3e9), Model("L8", 8e9), Model("L70", 70e9))
-    stages = (
-        Subtask("ret", retrievers, "x", prompt_tokens=2048, completion_tokens=128),
-        Subtask("qa", readers, "x", prompt_tokens=256, completion_tokens=64),
-    )
-    return SearchSpace(Pipeline("2wiki", stages, metric=lambda output, example: 0.0), PaperCost(), budget)
+def test_the_initial_trials_are_few_feasible_and_far_apart() -> None:
+    found = designed(SPACE)
+    assert len(found) == len(set(found)) == PORTFOLIO and all(each in SPACE for each in found)
+    assert found == designed(SPACE)
+    for name in ("a", "b"):  # nothing is known yet of what a subtask needs
+        assert len({each[name].model for each in found}) > 1 and len({each[name].samples for each in found}) > 1
 
 
-def shown(allocations: Sequence[Allocation]) -> list[str]:
-    return [f"{a['ret']} {a['qa']}" for a in allocations]
+def test_the_first_of_them_is_expected_to_be_best_and_the_best_of_them_scores_more() -> None:
+    expected = portfolio(SPACE)
+    assert expected[0].mean == max(each.mean for each in expected) and all(0 < each.sd < 0.5 for each in expected)
 
 
-def test_initial_trials_at_the_papers_default_budget() -> None:
-    # Exactly the sum of the largest: the paper's table for a greater budget, without its duplicate.
-    space = wiki(814 + 344 / 3)
-    assert shown(initial_allocations(space)) == [
-        "Q7 x60 L70 x1", "Q32 x22 L70 x1", "Q72 x1 L70 x1", "Q72 x1 L3 x60", "Q72 x1 L8 x39",
+@given(st.integers(0, 2), st.integers(0, 2), st.integers(1, 2))
+@settings(max_examples=10)
+def test_every_operator_and_value_of_an_option_is_among_the_initial_trials(first: int, last: int, values: int) -> None:
+    others = (at.operators.First(), at.operators.AdaptiveVote())
+    stages = [
+        Subtask(name, SPACE.pipeline.subtasks[0].models, "x", prompt_tokens=8, completion_tokens=8, max_samples=8,
+                operators=(at.operators.Vote(), *others[:more]), options={"shown": tuple(range(values))})
+        for name, more in (("a", first), ("b", last))
     ]  # fmt: skip
-
-
-def test_initial_trials_step_down_stage_by_stage_where_the_budget_is_small() -> None:
-    space = wiki(500)
-    found = initial_allocations(space)
-    assert all(allocation in space for allocation in found)
-    # The retriever steps down to the largest that fits beside the reader, not to the smallest.
-    assert "Q32 x1 L3 x60" in shown(found)
-    assert len(found) == len(set(found))
+    pipeline = Pipeline("p", stages, metric=at.metrics.exact_match("gold"))
+    space = SearchSpace(pipeline, FlopsCost(), 16 * SPACE.budget)
+    found = designed(space)
+    assert len(found) == len(set(found)) <= longest_design(space) and all(each in space for each in found)
+    for stage in stages:
+        tried = [stage.pairing(each[stage.name].pairing) for each in found]
+        assert {each.operator_name for each in tried} == {each.operator_name for each in stage.pairings}
+        assert {each.options_name for each in tried} == {each.options_name for each in stage.pairings}
 
 
 async def test_the_graph_is_what_runs() -> None:
@@ -63,7 +65,7 @@ async def test_the_graph_is_what_runs() -> None:
         archive = archive_of(*(t.allocation for t in archive.trials), *(p.allocation for p in proposals))
     assert rounds[0] == ["recall", "initial", "check"] and RulePlanner().name == RULES
     assert rounds[-1] == ["recall", "reflect", "propose", "check"]
-    assert len(initial_allocations(SPACE)) == sum(len(r) == 3 for r in rounds) * 2 - len(initial_allocations(SPACE)) % 2
+    assert len(designed(SPACE)) == sum(len(r) == 3 for r in rounds) * 2 - len(designed(SPACE)) % 2
 
 
 async def test_the_guideline_states_the_insights_that_are_on() -> None:
@@ -84,7 +86,7 @@ async def test_the_guideline_states_the_insights_that_are_on() -> None:
 
 async def test_without_insight_1_the_initial_trials_are_random() -> None:
     proposals = await AgentSearcher(insights=Insights(model_preference=False)).propose(Archive(), SPACE, 3)
-    assert not {p.allocation for p in proposals} <= set(initial_allocations(SPACE))
+    assert not {p.allocation for p in proposals} <= set(designed(SPACE))
     assert all("random" in proposal.rationale for proposal in proposals)
 
 
@@ -105,7 +107,7 @@ async def asked(endpoint: FakeEndpoint, replies: list[str]) -> tuple[list[Alloca
 
 async def answered(endpoint: FakeEndpoint, replies: list[str]) -> tuple[list[Proposal], list[AgentStep]]:
     """What the agent proposes when its model answers these replies to the proposal prompts."""
-    archive = archive_of(*initial_allocations(SPACE))
+    archive = archive_of(*designed(SPACE))
     steps: list[AgentStep] = []
 
     endpoint.reply, endpoint.models = lambda messages, seed: replies.pop(0), ["wise"]
@@ -129,7 +131,7 @@ async def test_an_llm_reflects_and_proposes_in_one_reply(endpoint: FakeEndpoint)
 
 
 async def test_an_llm_may_answer_with_numbers_of_the_shortlist(endpoint: FakeEndpoint) -> None:
-    archive = archive_of(*initial_allocations(SPACE))
+    archive = archive_of(*designed(SPACE))
     steps: list[AgentStep] = []
     agent = AgentSearcher()
     agent.journal = steps.append

@@ -19,7 +19,6 @@ from agenttts.errors import ConfigError
 from agenttts.llm.chat import ChatModel, Unanswered
 from agenttts.pipeline import Model, Pipeline, Subtask, SubtaskInput, metrics
 from agenttts.proposals.dialogue import ask_for_allocations
-from agenttts.proposals.initial import initial_allocations
 from agenttts.proposals.meaning import meaning
 from agenttts.report import study_row, summary_lines
 from agenttts.searching import search
@@ -29,14 +28,14 @@ from agenttts.space.allocation import Allocation
 from agenttts.study.trial import RULES, AgentStep, Archive, Guideline, Proposal
 from agenttts.testing import ScriptedClient
 from tests.agent.test_agent import candidate
-from tests.baselines.test_searchers import SPACE, archive_of
+from tests.baselines.test_searchers import SPACE, archive_of, designed
 from tests.conftest import toy_reply
 from tests.endpoint import FakeEndpoint, Fault
 from tests.faults.server import RawServer
 
 GOOD = candidate(("m", 3), ("s", 2))
 THIS = Allocation({"a": ("m", 3), "b": ("s", 2)})
-BEGUN = archive_of(*initial_allocations(SPACE))
+BEGUN = archive_of(*designed(SPACE))
 
 
 async def proposed(
@@ -120,7 +119,7 @@ def after(trials: int, said: Sequence[str] = ()) -> Archive:
     more = (THIS, *SPACE.neighbours(THIS))[:trials]
     evidence = {"occasion": "asked", "candidates": [json.loads(each) for each in said]}
     guideline = Guideline(round=BEGUN.round, text="prefer m", evidence=evidence)
-    return replace(archive_of(*initial_allocations(SPACE), *more), guidelines=(guideline,))
+    return replace(archive_of(*designed(SPACE), *more), guidelines=(guideline,))
 
 
 async def test_after_an_answer_without_use_rules_carry_on_and_the_planner_is_asked_again_later(
@@ -246,7 +245,7 @@ async def test_a_limit_counts_every_question_of_the_planner(
         return await search(toy_environment, AgentSearcher(planner), toy_space, store, study_name="s", limits=limits,
                             validate=False)  # fmt: skip
 
-    first = len(initial_allocations(toy_space))
+    first = len(designed(toy_space))
     begun = await run(None, first)
     assert len(endpoint.requests) == 2 and begun.own.tokens > 2  # at the start, and for the explanation
     ended = await run(begun.spend.tokens + 1, first + 4)

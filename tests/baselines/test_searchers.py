@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.proposals.initial import initial_design
 from agenttts.protocols import Searcher
 from agenttts.searching.methods import method, method_names, searcher
 from agenttts.space import SearchSpace
@@ -83,6 +84,11 @@ async def continued(method: Searcher, archive: Archive, rounds: int, count: int 
         proposals = await method.propose(archive, SPACE, count)
         archive = archive_of(*(t.allocation for t in archive.trials), *(p.allocation for p in proposals))
     return archive
+
+
+def designed(space: SearchSpace) -> list[Allocation]:
+    """The agent's initial trials."""
+    return [each.allocation for each in initial_design(space)]
 
 
 def suite_of(name: str) -> type[SearcherSuite]:

@@ -13,7 +13,6 @@ from agenttts.environments.synthetic_operators import OPERATOR_FAMILIES, Operato
 from agenttts.execution.pool import SamplePool
 from agenttts.execution.run import ExampleRun
 from agenttts.pipeline import Pipeline
-from agenttts.proposals.initial import initial_allocations
 from agenttts.testing import ScriptedClient
 
 BUDGET = 1e7
@@ -76,13 +75,3 @@ def test_each_family_has_the_best_operator_that_it_promises(family: str, best: s
     assert best in found["answer"].operator and bool(best) == bool(found["answer"].operator)
     listed = [problem.true_score(each) for each in searched.enumerate()]
     assert problem.true_score(found) == max(listed) and len(listed) == searched.size
-
-
-@pytest.mark.parametrize("budget", [1e7, 1.6e7])
-def test_an_operator_is_first_tried_where_the_other_stages_are_at_their_best(budget: float) -> None:
-    """What a cascade answers is not seen behind a stage that finds nothing."""
-    problem = OperatorProblem(OPERATOR_FAMILIES["cascade"], 1)
-    where = space(problem, budget)
-    tried = {each["answer"].operator.partition("(")[0]: each for each in initial_allocations(where)}
-    assert set(tried) == {"", "best-of", "weighted-vote", "cascade"}
-    assert {each["find"] for name, each in tried.items() if name} == {where.largest_once["find"]}

@@ -19,7 +19,6 @@ from agenttts.errors import ConfigError
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.pipeline.operators import Load
 from agenttts.posterior.frontier import within
-from agenttts.proposals.initial import initial_allocations
 from agenttts.searching.methods import searcher
 from agenttts.searching.plan import SearchPlan
 from agenttts.space import SearchSpace
@@ -29,6 +28,7 @@ from agenttts.space.limit import limit
 from agenttts.study.trial import Archive
 from agenttts.testing import ScriptedClient
 from agenttts.testing._problem import archive_of
+from tests.baselines.test_searchers import designed
 
 
 class Priced(CostModel):
@@ -68,7 +68,7 @@ def require_agreement(space: SearchSpace, everything: Sequence[Allocation]) -> s
     trials: Any = [SimpleNamespace(allocation=each, cost=space.cost(each)) for each in everything]
     assert {trial.allocation for trial in within(trials, space.budget).trials} == feasible
     assert set(space.sample(np.random.default_rng(0), 40)) <= feasible
-    assert space.cheapest in feasible and set(initial_allocations(space)) <= feasible
+    assert space.cheapest in feasible and set(designed(space)) <= feasible
     for name in space.cheapest:
         most = space.most_samples(space.cheapest, name)
         assert space.cheapest.replaced(name, space.cheapest[name].model, most) in feasible
@@ -160,7 +160,7 @@ async def test_every_method_works_below_and_at_zero(name: str, budget: float) ->
         metric=lambda output, example: 0.0,
     )
     space = SearchSpace(tested, PaperCost(), budget)
-    archives = [Archive(), archive_of(dict.fromkeys([space.cheapest, *initial_allocations(space)]), space)]
+    archives = [Archive(), archive_of(dict.fromkeys([space.cheapest, *designed(space)]), space)]
     for archive in archives:
         proposed = await searcher(name, seed=1, llm="none").propose(archive, space, 3)
         assert all(each.allocation in space for each in proposed)
