@@ -5,8 +5,8 @@ trial, or after earlier studies (half of the tasks are then drawn as if there we
 first allocation is the best on average over these tasks; each further one raises most what the best of those chosen
 scores on average (a portfolio: what suits the same tasks as one before it adds nothing).
 
-Where a subtask lists several operators or values of an option, each that none of these has gets one trial more, chosen
-in the same way among the allocations that have it and are otherwise as plain as can be.
+Where a subtask lists several operators or values of an option, these first allocations have the first of each; every
+other gets one trial more, chosen in the same way among the allocations that have it and are otherwise plain.
 
 The paper's own initial trials, the models of a subtask at one equal budget (section 5.1), are in `baselines.paper`.
 """
@@ -64,12 +64,14 @@ class _Chooser:
         self._best = np.full(len(self._scores), -np.inf)
         self._expected = self._scores[: len(tasks)]
 
-    def choose(self, among: NDArray[np.int64] | None = None) -> None:
-        """The candidate that raises most what the best one chosen so far scores, of all or of some."""
+    def choose(self, count: int, among: NDArray[np.int64] | None = None) -> None:
+        """The candidates that raise most what the best one chosen so far scores, one by one, of all or of some."""
         rows = np.arange(len(self.pool)) if among is None else among
-        index = int(rows[np.argmax(np.maximum(self._scores[:, rows], self._best[:, None]).mean(axis=0))])
-        self._best = np.maximum(self._best, self._scores[:, index])
-        self.chosen.append(index)
+        for _ in range(min(count, len(rows))):
+            index = int(rows[np.argmax(np.maximum(self._scores[:, rows], self._best[:, None]).mean(axis=0))])
+            self._best = np.maximum(self._best, self._scores[:, index])
+            self.chosen.append(index)
+            rows = rows[rows != index]
 
     @property
     def found(self) -> list[First]:
@@ -79,29 +81,35 @@ class _Chooser:
         return [First(self.pool.allocation(index), float(mean), float(sd)) for index, mean, sd in chosen]
 
 
-def portfolio(space: SearchSpace, experience: Experience | None = None) -> list[First]:
+def portfolio(space: SearchSpace, experience: Experience) -> list[First]:
     """`PORTFOLIO` distinct feasible allocations, or all there are.
 
     Args:
         space: What is searched.
         experience: What earlier studies taught.
     """
-    return _portfolio(space, experience).found
+    chooser = _Chooser(space, experience)
+    chooser.choose(PORTFOLIO)
+    return chooser.found
 
 
 def initial_design(space: SearchSpace) -> list[First]:
-    """A portfolio, and what has the operators and values of options that it lacks; distinct and feasible."""
-    chooser = _portfolio(space, None)
+    """A portfolio of plain allocations, then one for each further operator and value of an option; all distinct.
+
+    Plain is what has the first operator and the first value of every option at each stage.
+    """
+    chooser = _Chooser(space, None)
     pairings = chooser.pool.pairings
     departures = np.zeros(len(pairings), dtype=int)
     for i, subtask in enumerate(space.pipeline.subtasks):
         departures += np.array([each.departures for each in subtask.pairings])[pairings[:, i]]
+    chooser.choose(PORTFOLIO, np.flatnonzero(departures == departures.min()))
     for i, subtask in enumerate(space.pipeline.subtasks):
         ways = [list(_ways(pairing)) for pairing in subtask.pairings]
         for way in dict.fromkeys(way for each in ways for way in each):
             has_it = np.array([way in each for each in ways])[pairings[:, i]]
             if has_it.any() and not has_it[chooser.chosen].any():
-                chooser.choose(np.flatnonzero(has_it & (departures == departures[has_it].min())))
+                chooser.choose(1, np.flatnonzero(has_it & (departures == departures[has_it].min())))
     return chooser.found
 
 
@@ -109,13 +117,6 @@ def longest_design(space: SearchSpace) -> int:
     """Trials that an initial design has at most."""
     ways = [{way for each in subtask.pairings for way in _ways(each)} for subtask in space.pipeline.subtasks]
     return PORTFOLIO + sum(map(len, ways))
-
-
-def _portfolio(space: SearchSpace, experience: Experience | None) -> _Chooser:
-    chooser = _Chooser(space, experience)
-    for _ in range(min(PORTFOLIO, len(chooser.pool))):
-        chooser.choose()
-    return chooser
 
 
 def _ways(pairing: Pairing) -> Iterator[tuple[str, Setting]]:

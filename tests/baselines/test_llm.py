@@ -20,6 +20,7 @@ from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import ConfigError, EndpointError, LimitReached
 from agenttts.llm.chat import ChatModel
+from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.protocols import Searcher
 from agenttts.report import summary_lines
 from agenttts.searching import search
@@ -27,10 +28,10 @@ from agenttts.searching.methods import method, searcher
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
-from agenttts.space.cost import FlopsCost
+from agenttts.space.cost import FlopsCost, PaperCost
 from agenttts.study.trial import RULES, AgentStep, Archive, Guideline, Proposal
 from agenttts.testing import ScriptedClient
-from tests.agent.test_agent import candidate, shown, wiki
+from tests.agent.test_agent import candidate
 from tests.baselines.test_searchers import LISTED, PIPELINE, SPACE, archive_of
 from tests.endpoint import FakeEndpoint, Fault
 
@@ -254,6 +255,21 @@ async def test_mlcopilot_begins_with_the_experience_and_goes_on_with_its_own(end
 
 
 # The paper's own method.
+
+
+def wiki(budget: float) -> SearchSpace:
+    """The paper's 2WikiMultiHopQA space."""
+    retrievers = (Model("Q7", 7e9), Model("Q32", 32e9), Model("Q72", 72e9))
+    readers = (Model("L3", 3e9), Model("L8", 8e9), Model("L70", 70e9))
+    stages = (
+        Subtask("ret", retrievers, "x", prompt_tokens=2048, completion_tokens=128),
+        Subtask("qa", readers, "x", prompt_tokens=256, completion_tokens=64),
+    )
+    return SearchSpace(Pipeline("2wiki", stages, metric=lambda output, example: 0.0), PaperCost(), budget)
+
+
+def shown(allocations: Sequence[Allocation]) -> list[str]:
+    return [f"{a['ret']} {a['qa']}" for a in allocations]
 
 
 def test_the_initial_trials_are_those_of_the_papers_statement() -> None:

@@ -11,10 +11,10 @@ import pytest
 from agenttts.db import Store
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.errors import ConfigError
+from agenttts.proposals.initial import PORTFOLIO
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.plan import SearchPlan
-from agenttts.searching.portfolio import PORTFOLIO
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
 from agenttts.space.cost import cost_model
