@@ -34,6 +34,9 @@ class Expected(NamedTuple):
     interval: Interval
 
 
+_WIDER = 1.2
+"""How much wider an interval is than the posterior's, as one looks at the trials of which it expects most: on problems
+that were made to try this, the truth of the recommended ones lay half a standard deviation below (benchmarks/LOG.md)."""
 _DRAWS = 4000
 _SURE = 0.975
 
@@ -144,10 +147,10 @@ def require_budgets(budgets: Sequence[float], largest: float) -> None:
 
 
 def estimates(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estimate]:
-    """What the posterior expects of each trial, by the trial's number."""
+    """What the posterior expects of each trial, by the trial's number, with the luck of a chosen one in the interval."""
     posterior = surrogate.predict_allocations([trial.allocation for trial in trials])
     return {
-        trial.number: Estimate(trial, bounded(float(mean), float(sd)))
+        trial.number: Estimate(trial, bounded(float(mean), _WIDER * float(sd)))
         for trial, mean, sd in zip(trials, *posterior, strict=True)
     }
 
