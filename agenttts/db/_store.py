@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Delete, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, Engine, Row, Table, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts._util.text import storable, storable_data
@@ -415,8 +415,8 @@ class Store:
         Reuse and seconds are known of finished trials and checks only.
         """
         total = self._sum(t.purchases, study, {name: t.purchases.c[name] for name in _BOUGHT})
-        for table in (t.trials, t.validations):
-            total += self._sum(table, study, _parts(table.c.evaluation["spend"], _UNBOUGHT))
+        total += self._sum(t.trials, study, {name: _spent(self._engine, name) for name in _UNBOUGHT})
+        total += self._sum(t.validations, study, _parts(t.validations.c.evaluation["spend"], _UNBOUGHT))
         return total + self.own_spend(study)
 
     def own_spend(self, study: Study) -> Spend:
@@ -444,7 +444,7 @@ class Store:
         wanted = select(t.steps.c.round, t.steps.c.text, t.steps.c.evidence).order_by(t.steps.c.id)
         wanted = wanted.where(t.steps.c.study_id == study.id, t.steps.c.node == GUIDELINE_NODE)
         rows = read(self._engine, lambda connection: connection.execute(wanted).all())
-        return [Guideline(round=row.round, text=row.text, evidence=row.evidence) for row in rows]
+        return [Guideline(round=number, text=text, evidence=evidence) for number, text, evidence in rows]
 
     def _refusals(self, study: Study) -> list[Refusal]:
         return [refusal_of(row) for row in self._rows(t.refusals, study)]
@@ -475,6 +475,16 @@ def _study(row: Row[Any]) -> Study:
 
 def _look(evaluation: Evaluation, at: datetime) -> Look:
     return Look(at=at, examples=len(evaluation.results), spend=evaluation.spend)
+
+
+def _spent(engine: Engine, name: str) -> ColumnElement[Any]:
+    """A figure of a trial's spend: as of its newest look, which takes a tenth of reading its whole evaluation."""
+    looks, whole = t.trials.c.looks, _parts(t.trials.c.evaluation["spend"], [name])[name]
+    if engine.dialect.name == "postgresql":
+        newest: ColumnElement[Any] = looks[(-1, "spend", name)].as_float()
+    else:
+        newest = func.json_extract(looks, f"$[#-1].spend.{name}")
+    return case((looks.is_(None), whole), else_=newest)
 
 
 def _parts(spend: Any, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:
