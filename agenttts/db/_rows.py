@@ -85,7 +85,7 @@ class EvaluationReader:
     def _results_of(self, rows: Sequence[Mapping[str, Any]]) -> tuple[ExampleResult, ...]:
         """The results of a trial: without a step of Python for each where none of them says more than `_PLAIN`."""
         counts = set(map(len, rows))
-        if len(counts) == 1 and (plain := _PLAIN_ROWS.get(*counts)):
+        if len(counts) == 1 and (plain := _PLAIN_ROWS.get(counts.pop())):
             with suppress(KeyError):  # one says something else
                 return tuple(map(self._plain.__getitem__, map(plain, rows)))
         return tuple(map(self._result, rows))
