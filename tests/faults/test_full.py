@@ -72,18 +72,18 @@ def _reply(messages: Sequence[dict[str, str]], seed: int) -> str:
     return random.Random(f"{messages[-1]['content']}{seed}").randbytes(_ANSWER_BYTES).hex(" ", 4)
 
 
-def _kept(url: str) -> tuple[dict[str, tuple[int, float]], set[tuple[str, str, int]]]:
-    """Allocation -> number and score of its trial; and the samples, as the endpoint knows them."""
+def _kept(url: str) -> tuple[dict[str, tuple[int, float]], set[tuple[str, str]]]:
+    """Allocation -> number and score of its trial; and what was answered, by model."""
     store = Store(url)
     trials = store.archive(store.study("s")).trials
-    samples = {(kept.model, kept.messages[-1]["content"], place) for kept, place, _ in store.samples.everything()}
+    samples = {(kept.model, sample.text) for kept, _, sample in store.samples.everything()}
     store.close()
     return {each.allocation.key: (each.number, each.evaluation.score) for each in trials}, samples
 
 
-def _asked(endpoint: FakeEndpoint) -> set[tuple[str, str, int]]:
+def _asked(endpoint: FakeEndpoint) -> set[tuple[str, str]]:
     return {
-        (body["model"], body["messages"][-1]["content"], body["seed"] + choice)
+        (body["model"], _reply(body["messages"], body["seed"] + choice))
         for body in endpoint.requests
         for choice in range(body.get("n", 1))
     }
