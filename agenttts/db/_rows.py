@@ -24,7 +24,7 @@ T = TypeVar("T")
 _NO_RESULT: Mapping[str, Any] = {"error": None, "subtask_scores": {}, "output": ""}
 _PLAIN = ("example", "score", "output")
 _PLAIN_ROWS = {count: itemgetter(*_PLAIN[:count]) for count in (2, 3)}
-"""How many names a row of a result has -> what they are of most results."""
+"""How many things a row of a result says -> what takes them out of it, where they are the first of `_PLAIN`."""
 _NO_EVALUATION: Mapping[str, Any] = {"missing": {}, "refused": {}, "transcripts": {}}
 _NO_TRIAL: Mapping[str, Any] = {"scored_by": None}
 _NO_SPEND, _NO_USAGE = vars(Spend()), vars(SubtaskUsage())

@@ -7,7 +7,6 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 
 from agenttts.errors import ConfigError
@@ -178,8 +177,8 @@ class Allocation(Mapping[str, Choice]):
         except ValueError:
             raise ConfigError(f"{key!r} is not the key of an allocation") from None
         found._choices = {name: choice for name, choice, _ in parts}
-        parts.sort(key=itemgetter(0))
-        found.key = ";".join([text for _, _, text in parts])
+        texts = {name: text for name, _, text in parts}
+        found.key = ";".join([texts[name] for name in sorted(texts)])
         return found
 
 
