@@ -7,6 +7,7 @@ The fence says what happens to a block:
     ```text                      is what the block above it prints; lines (`...`) and words may be left out
     ```text title="one run"      is the same but for its numbers and choices, which the next run has others of
     ```text title="..."          is a picture of what the title says
+    ```yaml                      is shown: none is run
 There are no others. Blocks that are not run are in `NOT_RUN`, with the reason; those that need what a machine may lack
 are in `NEEDS`. Every command of all of them, and of the text, is parsed.
 
@@ -51,6 +52,7 @@ UNTIL = "until Ctrl-C"
 ONE_RUN = "one run"
 
 NOT_RUN = {
+    "# cluster.yaml": "needs a cloud's machines; it is checked against the schema of Ray's autoscaler",
     "# serve_70b.py": "needs vLLM inside of Ray Serve, and 16 GPUs; its names and fields are looked up in Ray's source",
 }
 """How a block begins that is not run -> why."""

@@ -16,6 +16,7 @@ from typing import Self
 PASSWORD = "s3cret/%@:pw"
 ESCAPED_PASSWORD = "s3cret%2F%25%40%3Apw"
 # A zone of its own shows times that were stored or read as local ones. Nothing here must survive a crash.
+_PORTS_TRIED = 5
 _SETTINGS = {"timezone": "Asia/Kolkata", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -37,23 +38,23 @@ class PostgreSQL:
         self._programs = programs
         self._made = 0
         # PostgreSQL refuses to run as root, and pytest's own folders are closed to other users.
-        self._user = _unprivileged_user() if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        self.user = _unprivileged_user() if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self._folder = Path(tempfile.mkdtemp(prefix="agenttts-", dir="/tmp"))
-        self._port = _free_port()
 
     def __enter__(self) -> Self:
         try:
-            os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
+            os.chown(self._folder, self.user.pw_uid, self.user.pw_gid)
             password = self._folder / "password"
             password.write_text(PASSWORD)
             password.chmod(0o644)
             self._run("initdb", "--auth=scram-sha-256", f"--pwfile={password}", "--username=agenttts", "--locale=C",
                       "--encoding=UTF8", "--no-sync")  # fmt: skip
-            settings = {**_SETTINGS, "port": str(self._port), "listen_addresses": "127.0.0.1",
-                        "unix_socket_directories": str(self._folder)}  # fmt: skip
+            settings = {
+                **_SETTINGS, "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self._folder)
+            }  # fmt: skip
             with open(self._folder / "data" / "postgresql.conf", "a") as file:
                 file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-            self._run("pg_ctl", "start", "-w", "-t", "60", "-l", str(self._folder / "log"))
+            self._start()
         except BaseException:
             with suppress(RuntimeError):  # it may have started after all
                 self._run("pg_ctl", "stop", "-m", "immediate")
@@ -66,6 +67,16 @@ class PostgreSQL:
     ) -> None:
         self._run("pg_ctl", "stop", "-m", "immediate")
         shutil.rmtree(self._folder)
+
+    def _start(self) -> None:
+        """On a port of its own; one that another program takes meanwhile is left to that."""
+        for left in reversed(range(_PORTS_TRIED)):
+            self._port, log = _free_port(), self._folder / "log"
+            try:
+                return self._run("pg_ctl", "start", "-w", "-t", "60", "-l", str(log), "-o", f"-p {self._port}")
+            except RuntimeError as error:
+                if not left or "Address already in use" not in str(error):
+                    raise
 
     def url(self, database: str, *, password: str = ESCAPED_PASSWORD) -> str:
         """Where a database of this name is, or would be."""
@@ -97,7 +108,7 @@ class PostgreSQL:
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
         done = subprocess.run(
-            command, user=self._user.pw_uid, group=self._user.pw_gid, cwd=self._folder, stdin=subprocess.DEVNULL,
+            command, user=self.user.pw_uid, group=self.user.pw_gid, cwd=self._folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         if done.returncode:

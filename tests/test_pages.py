@@ -20,6 +20,7 @@ from pkgutil import iter_modules
 
 import pytest
 import typer
+import yaml
 
 import agenttts
 from agenttts.cli.app import app
@@ -109,7 +110,7 @@ def test_no_page_is_left_out() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_is_of_a_kind_that_is_known(page: Path) -> None:
-    kinds = {"python": {"", "*.py"}, "sh": {"", UNTIL}, "text": {"*"}}
+    kinds = {"python": {"", "*.py"}, "sh": {"", UNTIL}, "text": {"*"}, "yaml": {""}}
     for block in blocks(page):
         assert any(fnmatch(block.title, kind) for kind in kinds.get(block.language, ())), block
 
@@ -209,14 +210,10 @@ def test_every_field_of_a_public_class_is_in_the_reference(site: Path) -> None:
 
 def test_the_serve_deployment_of_the_guide_is_what_this_ray_takes() -> None:
     """By its source: importing `ray.serve.llm` takes vLLM."""
-    found = find_spec("ray")
-    if found is None or found.origin is None:
-        pytest.skip("Ray is not installed: pip install 'agenttts[ray]'")
-    ray = Path(found.origin).parent
+    ray = _ray()
     public = _defined(ray / "serve/llm/__init__.py")
     configs = _defined(ray / "llm/_internal/serve/core/configs/llm_config.py")
-    (block,) = [block for block in blocks(DOCS / "ray.md") if block.reason]
-    tree = ast.parse(block.code)
+    tree = ast.parse(_unrun("python"))
     (imported,) = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     assert imported.module == "ray.serve.llm" and {name.name for name in imported.names} <= public.keys()
     (config,) = [
@@ -226,6 +223,29 @@ def test_the_serve_deployment_of_the_guide_is_what_this_ray_takes() -> None:
     assert given.keys() <= configs["LLMConfig"]
     assert given["model_loading_config"].keys() <= configs["ModelLoadingConfig"]
     assert "llm_configs" in _defined(ray / "llm/_internal/serve/core/ingress/builder.py")["LLMServingArgs"]
+
+
+def test_the_cluster_of_the_guide_is_what_this_autoscaler_takes() -> None:
+    schema = json.loads((_ray() / "autoscaler/ray-schema.json").read_text())
+    cluster = yaml.safe_load(_unrun("yaml"))
+    pytest.importorskip("jsonschema").validate(cluster, schema)
+    kinds = cluster["available_node_types"]
+    assert cluster["head_node_type"] in kinds
+    assert cluster["max_workers"] == sum(kind.get("min_workers", 0) for kind in kinds.values())
+
+
+def _ray() -> Path:
+    """Where Ray is installed."""
+    found = find_spec("ray")
+    if found is None or found.origin is None:
+        pytest.skip("Ray is not installed: pip install 'agenttts[ray]'")
+    return Path(found.origin).parent
+
+
+def _unrun(language: str) -> str:
+    """The guide's block in this language that is not run."""
+    (block,) = (block for block in blocks(DOCS / "ray.md") if block.reason and block.language == language)
+    return block.code
 
 
 def _defined(module: Path) -> dict[str, set[str]]:

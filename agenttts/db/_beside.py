@@ -1,11 +1,15 @@
-"""The sample pool's calls beside the event loop: what waits at the same moment is one transaction.
+"""What is asked of a store beside the event loop, by one thread: so nothing of one process waits for a lock of its own.
 
-A thread takes all that is waiting, makes it in one transaction, and tells who waits; what is asked meanwhile waits for
-the next one. So a transaction costs little where it is quick, and holds the more the slower the database is. Who adds
-samples waits until they are committed. Calls of one key are made in their order, one a transaction.
+The sample pool's calls that wait at the same moment are one transaction. The thread takes all of them, makes it, and
+tells who waits; what is asked meanwhile waits for the next one. So a transaction costs little where it is quick, and
+holds the more the slower the database is. Who adds samples waits until they are committed. Calls of one key are made in
+their order, one a transaction.
 
-What a cancelled draw has asked is not made any more, but for what was paid for: that is kept, and `close` waits for it,
-as the end of the process does.
+What a search records of its study (`WorkCall`) is a transaction of its own, made after all that was asked before it,
+and before all that is asked after it.
+
+What a cancelled draw has asked is not made any more, but for what was paid for: that is kept, as is what a cancelled
+search has told to record. `close` waits for it, as the end of the process does.
 """
 
 from __future__ import annotations
@@ -65,21 +69,27 @@ SampleCall = ReadCall | ClaimCall | ReleaseCall | AddCall
 _Answer = asyncio.Future[Any]
 
 
+class WorkCall(NamedTuple):
+    """Any other call of a store."""
+
+    work: Callable[[], Any]
+
+
 class _WaitingCall(NamedTuple):
     """A call, and who waits for what it returns."""
 
-    call: SampleCall
+    call: SampleCall | WorkCall
     answer: _Answer | None
     """None where nobody does."""
 
     @property
     def wanted(self) -> bool:
         """Whether it is still to be made."""
-        return self.answer is None or isinstance(self.call, AddCall) or not self.answer.cancelled()
+        return self.answer is None or isinstance(self.call, AddCall | WorkCall) or not self.answer.cancelled()
 
 
-class SamplesBeside(AwaitedSamples):
-    """A table of samples, asked in a thread.
+class StoreThread:
+    """Does what is asked of one store, in the order in which it is asked.
 
     Args:
         together: Makes calls of different keys in one transaction, and gives what each returns.
@@ -93,32 +103,21 @@ class SamplesBeside(AwaitedSamples):
         self._at_work = False
         self._told_lost = False
 
-    async def read(self, key: str, limit: int) -> Held:
-        held: Held = await self._answer(ReadCall(key, limit))
-        return held
-
-    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
-        held: Held | None = await self._answer(ClaimCall(key, owner, seconds, limit))
-        return held
-
-    def release(self, key: str, owner: str) -> None:
-        self._ask(_WaitingCall(ReleaseCall(key, owner), None))
-
-    async def add(
-        self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
-    ) -> None:
-        await self._answer(AddCall(prompt, start, samples, spend, study_id))
-
     def close(self) -> None:
         """Wait for all that was asked."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.shutdown()
 
-    def _answer(self, call: SampleCall) -> _Answer:
+    def answer(self, call: SampleCall | WorkCall) -> _Answer:
+        """What a call returns, to be waited for."""
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._ask(_WaitingCall(call, answer))
         return answer
+
+    def ask(self, call: SampleCall) -> None:
+        """Make a call for which nobody waits."""
+        self._ask(_WaitingCall(call, None))
 
     def _ask(self, asked: _WaitingCall) -> None:
         with self._lock:
@@ -143,10 +142,12 @@ class SamplesBeside(AwaitedSamples):
             self._told_lost = True
             _log.warning("claims are free only when they expire: %s", lost[0])
 
-    def _made(self, calls: Sequence[SampleCall]) -> Sequence[Any]:
+    def _made(self, calls: Sequence[SampleCall | WorkCall]) -> Sequence[Any]:
         """What each call returns, or the error that it ends with."""
         try:
-            return self._together(calls)
+            if isinstance(calls[0], WorkCall):
+                return [calls[0].work()]
+            return self._together([call for call in calls if not isinstance(call, WorkCall)])
         except Exception as error:  # whatever it is, it is theirs who wait
             unable = isinstance(error, StoreError) and not isinstance(error.__cause__, DataError | IntegrityError)
             if unable or len(calls) == 1:
@@ -155,20 +156,52 @@ class SamplesBeside(AwaitedSamples):
         return [self._made([call])[0] for call in calls]
 
     def _next(self) -> list[_WaitingCall]:
-        """Calls of different keys, those first that were asked first."""
-        batch: dict[str, _WaitingCall] = {}
+        """What is to be made next, in one transaction."""
         with self._lock:
-            later: list[_WaitingCall] = []
-            for asked in self._waiting:
-                if not asked.wanted:
-                    continue
-                if len(batch) == _MOST_AT_ONCE or asked.call.key in batch:
-                    later.append(asked)
-                else:
-                    batch[asked.call.key] = asked
-            self._waiting = later
+            batch, self._waiting = _parted([asked for asked in self._waiting if asked.wanted])
             self._at_work = bool(batch)
-        return list(batch.values())
+        return batch
+
+
+class SamplesBeside(AwaitedSamples):
+    """A table of samples, asked in the thread of its store.
+
+    Args:
+        thread: Which.
+    """
+
+    def __init__(self, thread: StoreThread) -> None:
+        self._thread = thread
+
+    async def read(self, key: str, limit: int) -> Held:
+        held: Held = await self._thread.answer(ReadCall(key, limit))
+        return held
+
+    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
+        held: Held | None = await self._thread.answer(ClaimCall(key, owner, seconds, limit))
+        return held
+
+    def release(self, key: str, owner: str) -> None:
+        self._thread.ask(ReleaseCall(key, owner))
+
+    async def add(
+        self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
+    ) -> None:
+        await self._thread.answer(AddCall(prompt, start, samples, spend, study_id))
+
+
+def _parted(waiting: list[_WaitingCall]) -> tuple[list[_WaitingCall], list[_WaitingCall]]:
+    """Calls of different keys, those first that were asked first, or a call of another kind; and what is left."""
+    batch: dict[str, _WaitingCall] = {}
+    later: list[_WaitingCall] = []
+    for place, asked in enumerate(waiting):
+        if isinstance(asked.call, WorkCall):
+            return ([*batch.values()], later + waiting[place:]) if batch else ([asked], waiting[1:])
+        if len(batch) == _MOST_AT_ONCE or asked.call.key in batch:
+            later.append(asked)
+        else:
+            batch[asked.call.key] = asked
+    return [*batch.values()], later
 
 
 def _tell(batch: Sequence[_WaitingCall], answers: Sequence[Any]) -> None:

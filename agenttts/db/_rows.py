@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -20,7 +22,11 @@ LOOKS = TypeAdapter(tuple[Look, ...])
 SPEND = TypeAdapter(Spend)
 T = TypeVar("T")
 _NO_RESULT: Mapping[str, Any] = {"error": None, "subtask_scores": {}, "output": ""}
+_PLAIN = ("example", "score", "output")
+_PLAIN_ROWS = {count: itemgetter(*_PLAIN[:count]) for count in (2, 3)}
+"""How many things a row of a result says -> what takes them out of it, where they are the first of `_PLAIN`."""
 _NO_EVALUATION: Mapping[str, Any] = {"missing": {}, "refused": {}, "transcripts": {}}
+_NO_TRIAL: Mapping[str, Any] = {"scored_by": None}
 _NO_SPEND, _NO_USAGE = vars(Spend()), vars(SubtaskUsage())
 """What rows lack where it is so."""
 _STEP = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
@@ -36,6 +42,14 @@ def looks_json(looks: tuple[Look, ...]) -> Any:
     return LOOKS.dump_python(looks, mode="json", exclude_defaults=True)
 
 
+class _PlainResults(dict[tuple[Any, ...], ExampleResult]):
+    """Results that say `_PLAIN` and nothing else, by that; each is made when it is first asked for."""
+
+    def __missing__(self, said: tuple[Any, ...]) -> ExampleResult:
+        made = self[said] = _unchecked(ExampleResult, _NO_RESULT, dict(zip(_PLAIN, said, strict=False)))
+        return made
+
+
 class EvaluationReader:
     """Reads evaluations as tables keep them. They were checked when they were made, and are not once more.
 
@@ -43,46 +57,58 @@ class EvaluationReader:
     """
 
     def __init__(self) -> None:
+        self._plain = _PlainResults()
         self._results: dict[tuple[Any, ...], ExampleResult] = {}
         self._spends: dict[tuple[Any, ...], Spend] = {}
 
     def __call__(self, data: Mapping[str, Any]) -> Evaluation:
         """The evaluation of a row."""
         values = {
-            **_NO_EVALUATION,
             **data,
-            "results": tuple(map(self._result, data["results"])),
+            "results": self._results_of(data["results"]),
             "spend": self._spend(data.get("spend", {})),
             "usage": {
-                name: _unchecked(SubtaskUsage, {**_NO_USAGE, **usage}) for name, usage in data.get("usage", {}).items()
+                name: _unchecked(SubtaskUsage, _NO_USAGE, usage) for name, usage in data.get("usage", {}).items()
             },
         }
-        return _unchecked(Evaluation, values)
+        return _unchecked(Evaluation, _NO_EVALUATION, values)
 
     def looks(self, rows: Iterable[Mapping[str, Any]] | None) -> tuple[Look, ...]:
         """The looks of a row; none where it was recorded by a version that did not keep them."""
         return tuple(
-            Look(at=datetime.fromisoformat(row["at"]), examples=row["examples"], spend=self._spend(row["spend"]))
-            for row in rows or ()
+            [
+                _unchecked(Look, row, {"at": datetime.fromisoformat(row["at"]), "spend": self._spend(row["spend"])})
+                for row in rows or ()
+            ]
         )
+
+    def _results_of(self, rows: Sequence[Mapping[str, Any]]) -> tuple[ExampleResult, ...]:
+        """The results of a trial: without a step of Python for each where none of them says more than `_PLAIN`."""
+        counts = set(map(len, rows))
+        if len(counts) == 1 and (plain := _PLAIN_ROWS.get(counts.pop())):
+            with suppress(KeyError):  # one says something else
+                return tuple(map(self._plain.__getitem__, map(plain, rows)))
+        return tuple(map(self._result, rows))
 
     def _result(self, row: Mapping[str, Any]) -> ExampleResult:
         scores = row.get("subtask_scores")
         key = (row["example"], row["score"], row.get("error"), row.get("output"), *(scores.items() if scores else ()))
         if (known := self._results.get(key)) is None:
-            known = self._results[key] = _unchecked(ExampleResult, {**_NO_RESULT, **row})
+            known = self._results[key] = _unchecked(ExampleResult, _NO_RESULT, row)
         return known
 
     def _spend(self, row: Mapping[str, Any]) -> Spend:
         key = tuple(row.items())
         if (known := self._spends.get(key)) is None:
-            known = self._spends[key] = _unchecked(Spend, {**_NO_SPEND, **row})
+            known = self._spends[key] = _unchecked(Spend, _NO_SPEND, row)
         return known
 
 
-def _unchecked(kind: type[T], values: Mapping[str, Any]) -> T:
+def _unchecked(kind: type[T], defaults: Mapping[str, Any], values: Mapping[str, Any]) -> T:
     made = object.__new__(kind)
-    vars(made).update(values)
+    fields = made.__dict__
+    fields.update(defaults)
+    fields.update(values)
     return made
 
 
@@ -110,9 +136,8 @@ def trial_of(row: Row[Any], stages: Mapping[str, Any], read: EvaluationReader | 
         "round": row.round,
         "created": row.created,
         "looks": read.looks(row.looks),
-        "scored_by": None,
     }
-    return _unchecked(Trial, values)
+    return _unchecked(Trial, _NO_TRIAL, values)
 
 
 def counterfactual_row(trial: Trial) -> dict[str, Any]:

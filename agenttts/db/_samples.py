@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
 from agenttts.db import _schema as t
-from agenttts.db._beside import AddCall, ClaimCall, ReadCall, ReleaseCall, SampleCall, SamplesBeside
+from agenttts.db._beside import AddCall, ClaimCall, ReadCall, ReleaseCall, SampleCall, SamplesBeside, StoreThread
 from agenttts.db._engine import read, translated, write
 from agenttts.llm.samples import AwaitedSamples, Held, ImmediateSamples, Sample, Spend, StoredPrompt
 
@@ -65,15 +65,19 @@ class SampleTable:
         ).returning(t.claims.c.key)
 
     @cached_property
+    def thread(self) -> StoreThread | None:
+        """What makes calls beside the event loop; None in memory, whose one connection threads cannot share."""
+        return None if isinstance(self._engine.pool, StaticPool) else StoreThread(self.together)
+
+    @cached_property
     def beside(self) -> AwaitedSamples:
         """See `SharedSamples`."""
-        in_memory = isinstance(self._engine.pool, StaticPool)  # one connection, which threads cannot share
-        return ImmediateSamples(self) if in_memory else SamplesBeside(self.together)
+        return ImmediateSamples(self) if self.thread is None else SamplesBeside(self.thread)
 
     def close(self) -> None:
         """Wait for what was asked beside the event loop."""
-        if isinstance(self.beside, SamplesBeside):
-            self.beside.close()
+        if self.thread is not None:
+            self.thread.close()
 
     def read(self, key: str, limit: int) -> Held:
         """What there is of the first `limit` samples of a key."""

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import Any, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Delete, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Delete, Engine, Row, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts._util.text import storable, storable_data
 from agenttts.db import _schema as t
+from agenttts.db._beside import WorkCall
 from agenttts.db._engine import open_engine, read, shown, write
 from agenttts.db._overview import Overview
+from agenttts.db._reading import StudyReader
 from agenttts.db._rows import (
-    SPEND,
     EvaluationReader,
-    counterfactual_of,
     counterfactual_row,
     evaluation_json,
     looks_json,
-    proposal_of,
     proposal_row,
-    refusal_of,
-    step_of,
-    trial_of,
     trial_row,
 )
 from agenttts.db._samples import SampleTable
+from agenttts.db._spends import own_spend_of, spend_of
 from agenttts.db._study import PREFIX_CACHES, Study, cache_uses
 from agenttts.db._transcripts import TranscriptTable, keep_transcripts
 from agenttts.db._upkeep import Upkeep
@@ -42,29 +37,12 @@ from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
 from agenttts.study.spec import StudySpec
-from agenttts.study.trial import GUIDELINE_NODE, AgentStep, Archive, Guideline, Look, Proposal, Refusal, Trial
+from agenttts.study.trial import AgentStep, Archive, Look, Proposal, Refusal, Trial
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_AT_ONCE = 500
-"""Rows that are fetched together."""
 _SPEC = TypeAdapter(StudySpec)
-_TOKEN_KINDS = ("cached_prompt_tokens", "reasoning_tokens", "estimated_tokens")
-_BOUGHT = ("requests", "prompt_tokens", "completion_tokens", *_TOKEN_KINDS, "usd")
-_UNBOUGHT = ("reused_prompt_tokens", "reused_completion_tokens", "seconds")
-"""What the ledger of purchases does not hold of a trial's spend."""
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection: all that is made inside is kept, and to walk it again and again would take longer."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class Store:
@@ -115,6 +93,22 @@ class Store:
     def upkeep(self) -> Upkeep:
         """How large the store is, and making it smaller."""
         return Upkeep(self._engine)
+
+    async def beside(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """What a method of this store returns, without holding up the event loop.
+
+        It is called by the thread that makes the sample pool's calls, after all that was asked of the store before;
+        also where who waits for it is cancelled.
+
+        Examples:
+            >>> asyncio.run(store.beside(store.count_trials, store.study()))
+            8
+        """
+        work, thread = partial(call, *arguments, **options), self.samples.thread
+        if thread is None:
+            return work()
+        made: T = await thread.answer(WorkCall(work))
+        return made
 
     def close(self) -> None:
         """Close every connection, once all that was paid for is kept."""
@@ -255,7 +249,7 @@ class Store:
 
         number = write(self._engine, added)
         if number is None:
-            return next(each for each in self._trials(study) if each.allocation == trial.allocation)
+            return next(each for each in self.archive(study).trials if each.allocation == trial.allocation)
         return replace(trial, number=number)
 
     def extend_trial(
@@ -365,26 +359,13 @@ class Store:
 
     # What a search reads
 
-    @_uncollected()
     def archive(self, study: Study) -> Archive:
         """The read-only view of a study: what a searcher is a function of."""
-        trials = self._trials(study)
-        kept = tuple(trial for trial in trials if study.spec.has(trial.allocation))
-        return Archive(
-            trials=kept,
-            set_aside=len(trials) - len(kept),
-            refusals=tuple(self._refusals(study)),
-            guidelines=tuple(self._guidelines(study)),
-            examples=study.spec.examples,
-            counterfactuals=tuple(each for each in self._counterfactuals(study) if study.spec.has(each.allocation)),
-            experience=study.spec.experience,
-        )
+        return StudyReader(self._engine, study).archive()
 
     def proposals(self, study: Study) -> list[tuple[Proposal, int]]:
         """What was being evaluated when the searches of a study ended or were killed, each with its round."""
-        rows = self._rows(t.proposals, study)
-        found = [(proposal_of(row, study.spec.sizes), row.round) for row in rows]
-        return [each for each in found if study.spec.has(each[0].allocation)]
+        return StudyReader(self._engine, study).proposals()
 
     def count_trials(self, study: Study) -> int:
         """How many trials a study has, those of other processes included."""
@@ -399,64 +380,23 @@ class Store:
             allocation: What was checked.
             partly: Whether a check in which examples are missing will do.
         """
-        for row in reversed(self._rows(t.validations, study)):
-            if row.allocation == allocation.key:
-                check = EvaluationReader()(row.evaluation)
-                return check if partly or check.whole else None
-        return None
+        check = StudyReader(self._engine, study).validation(allocation)
+        return check if check is not None and (partly or check.whole) else None
 
     def steps(self, study: Study) -> list[AgentStep]:
         """Every step of the agent, in the order in which it ran."""
-        return [step_of(row) for row in self._rows(t.steps, study)]
+        return StudyReader(self._engine, study).steps()
 
     def spend(self, study: Study) -> Spend:
         """Everything a study paid for: samples (finished trials or not) and the agent's own calls.
 
         Reuse and seconds are known of finished trials and checks only.
         """
-        total = self._sum(t.purchases, study, {name: t.purchases.c[name] for name in _BOUGHT})
-        for table in (t.trials, t.validations):
-            total += self._sum(table, study, _parts(table.c.evaluation["spend"], _UNBOUGHT))
-        return total + self.own_spend(study)
+        return spend_of(self._engine, study)
 
     def own_spend(self, study: Study) -> Spend:
         """What of a study's spend the agent's own calls took."""
-        return self._sum(t.steps, study, _parts(t.steps.c.spend, (*_BOUGHT, *_UNBOUGHT)))
-
-    def _sum(self, table: Table, study: Study, columns: Mapping[str, ColumnElement[Any]]) -> Spend:
-        """Added up by the database: a long study need not be read for it."""
-        sums = [func.coalesce(func.sum(column), 0).label(name) for name, column in columns.items()]
-        summed = select(*sums).where(table.c.study_id == study.id)
-        row = read(self._engine, lambda connection: connection.execute(summed).one())
-        return SPEND.validate_python(row._asdict())
-
-    def _trials(self, study: Study) -> list[Trial]:
-        reader = EvaluationReader()
-        return self._each(t.trials, study, lambda row: trial_of(row, study.spec.sizes, reader))
-
-    def _counterfactuals(self, study: Study) -> list[Trial]:
-        reader = EvaluationReader()
-        found = self._each(t.counterfactuals, study, lambda row: counterfactual_of(row, study.spec.sizes, reader))
-        return sorted(found, key=lambda trial: trial.allocation.key)
-
-    def _guidelines(self, study: Study) -> list[Guideline]:
-        """Those of `steps`, without the prompts that led to them: these are long, and many."""
-        wanted = select(t.steps.c.round, t.steps.c.text, t.steps.c.evidence).order_by(t.steps.c.id)
-        wanted = wanted.where(t.steps.c.study_id == study.id, t.steps.c.node == GUIDELINE_NODE)
-        rows = read(self._engine, lambda connection: connection.execute(wanted).all())
-        return [Guideline(round=row.round, text=row.text, evidence=row.evidence) for row in rows]
-
-    def _refusals(self, study: Study) -> list[Refusal]:
-        return [refusal_of(row) for row in self._rows(t.refusals, study)]
-
-    def _rows(self, table: Any, study: Study) -> list[Row[Any]]:
-        return self._each(table, study, lambda row: row)
-
-    def _each(self, table: Any, study: Study, made: Callable[[Row[Any]], T]) -> list[T]:
-        """What is made of each row of a study, one after another: a large study's rows take much more memory."""
-        statement = select(table).where(table.c.study_id == study.id).order_by(table.c.id)
-        some = statement.execution_options(yield_per=_AT_ONCE)
-        return read(self._engine, lambda connection: [made(row) for row in connection.execute(some)])
+        return own_spend_of(self._engine, study)
 
 
 def _proposal_of(study: Study, allocation: str) -> Delete:
@@ -475,11 +415,6 @@ def _study(row: Row[Any]) -> Study:
 
 def _look(evaluation: Evaluation, at: datetime) -> Look:
     return Look(at=at, examples=len(evaluation.results), spend=evaluation.spend)
-
-
-def _parts(spend: Any, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:
-    """Figures of a spend that is kept as JSON."""
-    return {name: spend[name].as_float() if name in ("usd", "seconds") else spend[name].as_integer() for name in names}
 
 
 def _now() -> datetime:

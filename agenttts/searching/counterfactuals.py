@@ -81,7 +81,8 @@ class Counterfactuals:
             if evaluation is not None:
                 before = known.get(allocation)
                 found[allocation] = self._trial(trial, allocation, evaluation, before)
-        self.search.store.put_counterfactuals(self.search.study, list(found.values()))
+        store = self.search.store
+        await store.beside(store.put_counterfactuals, self.search.study, list(found.values()))
         merged = sorted({**known, **found}.values(), key=lambda each: each.allocation.key)
         self.search.archive = replace(self.search.archive, counterfactuals=tuple(merged))
 

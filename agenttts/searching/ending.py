@@ -223,7 +223,8 @@ class SearchEnding:
             self._say(f"the winner was not checked on {len(left)} held-out examples: {error}; run again to check it")
             return None
         whole = further if known is None else known.extended(further)
-        self.search.store.add_validation(self.search.study, best.allocation, whole)
+        store = self.search.store
+        await store.beside(store.add_validation, self.search.study, best.allocation, whole)
         if whole.missing:
             self._say(f"the check on held-out examples is not whole, since {missing_in_words(whole)}: run again")
             return None

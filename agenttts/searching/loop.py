@@ -74,9 +74,9 @@ class SearchLoop:
                 if all(proposal.examples is None for proposal in proposals):
                     await self._look_again(asked.budget, asked.count)
             except (LimitReached, _NothingFits) as limit:
-                self.search.catch_up()
+                await self.search.catch_up()
                 return str(limit)
-            self.search.catch_up()
+            await self.search.catch_up()
             require_some_use(self.search)
             empty_rounds = 0 if proposals else empty_rounds + 1
             if empty_rounds == _MAX_EMPTY_ROUNDS or (empty_rounds and self._exhausted()):
@@ -129,7 +129,8 @@ class SearchLoop:
                 too_small += 1
                 continue
             if proposals := await self._ask_within(priced):
-                self.search.store.put_proposals(self.search.study, proposals, round=number)
+                store = self.search.store
+                await store.beside(store.put_proposals, self.search.study, proposals, round=number)
                 return _ProposedRound(number, space.budget, proposals, len(proposals))
         if too_small == len(self.search.plan.spaces):
             raise _NothingFits("no allocation is within the budget at the lengths that were measured")
@@ -144,7 +145,7 @@ class SearchLoop:
         for proposal in await self._proposed(seen, space, count):
             reasons = self._faults(proposal, accepted, space)
             if reasons:
-                self._reject(proposal, reasons)
+                await self._reject(proposal, reasons)
             elif len(accepted) < count:
                 accepted[proposal.allocation.key] = proposal
         return list(accepted.values())
@@ -168,7 +169,7 @@ class SearchLoop:
             return ["it has been proposed before"]
         return space.faults(proposal.allocation)
 
-    def _reject(self, proposal: Proposal, reasons: list[str]) -> None:
+    async def _reject(self, proposal: Proposal, reasons: list[str]) -> None:
         _log.warning(
             "%s proposed %s, rejected: %s", self.search.plan.searcher.name, proposal.allocation, "; ".join(reasons)
         )
@@ -178,7 +179,7 @@ class SearchLoop:
             searcher=self.search.plan.searcher.name,
             round=self.search.archive.round,
         )
-        self.search.store.add_refusal(self.search.study, refusal)
+        await self.search.store.beside(self.search.store.add_refusal, self.search.study, refusal)
         self.search.archive = replace(self.search.archive, refusals=(*self.search.archive.refusals, refusal))
 
     async def _evaluate_all(self, asked: _ProposedRound) -> None:
@@ -197,18 +198,20 @@ class SearchLoop:
         except ModelRefused as refusal:
             _log.warning("%s: it is ruled out for this study", refusal)
             evaluation = failed_evaluation(examples, refusal)
-        trial = self.search.store.add_trial(
-            self.search.study,
-            proposal,
-            evaluation,
-            cost=self.search.cost(proposal.allocation, evaluation),
-            searcher=proposal.searcher or self.search.plan.searcher.name,
-            round=round_,
-            at_most=self.search.plan.limits.trials + self.search.archive.set_aside,
-        )
-        if self.search.trial(trial.allocation) is not None:  # another process's, which has been taken in already
-            return
-        self.search.archive = replace(self.search.archive, trials=(*self.search.archive.trials, trial))
+        async with self.search.recording:
+            trial = await self.search.store.beside(
+                self.search.store.add_trial,
+                self.search.study,
+                proposal,
+                evaluation,
+                cost=self.search.cost(proposal.allocation, evaluation),
+                searcher=proposal.searcher or self.search.plan.searcher.name,
+                round=round_,
+                at_most=self.search.plan.limits.trials + self.search.archive.set_aside,
+            )
+            if self.search.trial(trial.allocation) is not None:  # another process's, which has been taken in already
+                return
+            self.search.archive = replace(self.search.archive, trials=(*self.search.archive.trials, trial))
         score, count = evaluation.score, len(evaluation.results)
         _log.info("trial %d: %.3f on %d examples, %s", trial.number, score, count, trial.allocation)
         if evaluation.missing:

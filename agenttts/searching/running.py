@@ -51,6 +51,8 @@ class RunningSearch:
     pool: SamplePool = field(init=False)
     trials_before: int = field(init=False)
     started: float = field(default_factory=time.monotonic)
+    recording: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    """Held from what a trial costs, as the archive shows, until it is in the archive: one after another."""
 
     def __post_init__(self) -> None:
         self.archive = self.store.archive(self.study)
@@ -92,11 +94,12 @@ class RunningSearch:
         if step.spend.tokens:
             self.meter.check()
 
-    def catch_up(self) -> None:
+    async def catch_up(self) -> None:
         """Take in what other processes that search this study have recorded and paid for meanwhile."""
-        if self.store.count_trials(self.study) > self.archive.round:
-            self.archive, self.meter.spent = self.store.archive(self.study), self.store.spend(self.study)
-            self.meter.own = self.store.own_spend(self.study)
+        if await self.store.beside(self.store.count_trials, self.study) > self.archive.round:
+            self.archive = await self.store.beside(self.store.archive, self.study)
+            self.meter.spent = await self.store.beside(self.store.spend, self.study)
+            self.meter.own = await self.store.beside(self.store.own_spend, self.study)
 
     @property
     def measures(self) -> bool:
@@ -173,11 +176,11 @@ class RunningSearch:
     async def extend(self, trial: Trial, examples: Sequence[str]) -> None:
         """Evaluate a trial on further examples."""
         evaluation = await self.scored(trial.allocation, examples)
-        extended = self.store.extend_trial(
-            self.study, trial, evaluation, cost=lambda whole: self.cost(trial.allocation, whole)
-        )
-        trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
-        self.archive = replace(self.archive, trials=trials)
+        async with self.recording:
+            cost = partial(self.cost, trial.allocation)
+            extended = await self.store.beside(self.store.extend_trial, self.study, trial, evaluation, cost=cost)
+            trials = tuple(extended if each.number == trial.number else each for each in self.archive.trials)
+            self.archive = replace(self.archive, trials=trials)
         self.report("evaluating")
 
     def report(self, phase: Phase) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,6 +111,9 @@ class Allocation(Mapping[str, Choice]):
     def __len__(self) -> int:
         return len(self._choices)
 
+    def items(self) -> ItemsView[str, Choice]:
+        return self._choices.items()
+
     def __hash__(self) -> int:
         return hash(self.key)
 
@@ -170,16 +173,18 @@ class Allocation(Mapping[str, Choice]):
         """The allocation of a canonical key."""
         found = cls.__new__(cls)  # its choices have been checked
         try:
-            found._choices = dict(map(_part, key.split(";")))
+            parts = list(map(_part, key.split(";")))
         except ValueError:
             raise ConfigError(f"{key!r} is not the key of an allocation") from None
-        found.key = _key_of(found._choices)
+        found._choices = {name: choice for name, choice, _ in parts}
+        texts = {name: text for name, _, text in parts}
+        found.key = ";".join([texts[name] for name in sorted(texts)])
         return found
 
 
 @lru_cache(maxsize=1 << 16)
-def _part(text: str) -> tuple[str, Choice]:
-    """Subtask and choice of a part of a key: of all trials of a study, few are different.
+def _part(text: str) -> tuple[str, Choice, str]:
+    """Subtask and choice of a part of a key, and how it is written: of all trials of a study, few are different.
 
     Raises:
         ValueError: When it is none.
@@ -188,7 +193,8 @@ def _part(text: str) -> tuple[str, Choice]:
     if match is None:
         raise ValueError(text)
     choice = Choice(match["model"], int(match["samples"]), match["operator"] or "", match["options"] or "")
-    return match["subtask"], Allocation({match["subtask"]: choice})[match["subtask"]]
+    checked = Allocation({match["subtask"]: choice})
+    return match["subtask"], choice, checked.key
 
 
 def _key_of(choices: Mapping[str, Choice]) -> str:

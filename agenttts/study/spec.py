@@ -66,7 +66,8 @@ class StudySpec:
 
     def has(self, allocation: Allocation) -> bool:
         """Whether every model of an allocation is a candidate."""
-        return all(choice.model in self._models.get(name, ()) for name, choice in allocation.items())
+        models = self._models
+        return all([choice.model in models.get(name, ()) for name, choice in allocation.items()])
 
     @cached_property
     def _models(self) -> dict[str, set[str]]:

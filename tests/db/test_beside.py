@@ -1,22 +1,33 @@
-"""The pool's calls beside the event loop: grouped in transactions, and nothing that was paid for lost."""
+"""What is asked of a store beside the event loop: calls grouped in transactions, and nothing that was paid for lost."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
 
 from agenttts.db import Store
-from agenttts.errors import StoreError
+from agenttts.errors import LimitReached, StoreError
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.samples import Sample, Spend, StoredPrompt
 from agenttts.pipeline import Model, Sampling
+from agenttts.space.allocation import Allocation
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.spec import StudySpec
+from agenttts.study.trial import Proposal, Trial
 from agenttts.testing import ScriptedClient
 
 MODEL = Model("m", 1e9)
+SPEC = StudySpec(
+    environment="e", pipeline="p", sizes={"s": {"m": 1.0}}, fingerprint="f", cost_model="flops", budget=1.0,
+    pricing="x", method="random", seed=0, examples=2,
+)  # fmt: skip
+ALLOCATIONS = [Allocation({"s": ("m", samples)}) for samples in range(1, 6)]
 
 
 def client() -> ScriptedClient:
@@ -103,3 +114,71 @@ async def test_a_store_that_was_closed_opens_again_where_it_is_used(tmp_path: Pa
     for content in "ab":
         assert await draw(SamplePool(store.samples), content) == f"{content} 0"
         store.close()
+
+
+@contextmanager
+def held_up(store: Store) -> Iterator[None]:
+    """Meanwhile nobody can write to the store's studies."""
+    with store._engine.execution_options(agenttts_writes=True).connect() as other:
+        other.execute(text("UPDATE studies SET name = name"))
+        yield
+
+
+def recording(store: Store, allocation: Allocation, *, at_most: int | None = None) -> asyncio.Task[Trial]:
+    """A trial that is being recorded."""
+    evaluation = Evaluation(results=(ExampleResult(example="a", score=1.0),))
+    told = Proposal(allocation)
+    adding = store.beside(
+        store.add_trial, store.study(), told, evaluation, cost=1.0, searcher="x", round=0, at_most=at_most
+    )
+    return asyncio.create_task(adding)
+
+
+async def test_trials_are_recorded_in_their_order_while_the_loop_goes_on(any_store: Store) -> None:
+    study = any_store.start("study", SPEC)
+    ended: list[Trial] = []
+    with held_up(any_store):
+        trials = [recording(any_store, each) for each in ALLOCATIONS]
+        for each in trials:
+            each.add_done_callback(lambda done: ended.append(done.result()))
+        await asyncio.sleep(0.1)
+        assert not any(each.done() for each in trials)
+    # The loop itself gave the lock back: one that was held up never would.
+    told = await asyncio.gather(*trials)
+    assert [trial.number for trial in told] == [1, 2, 3, 4, 5] and ended == told
+    assert [trial.allocation for trial in any_store.archive(study).trials] == ALLOCATIONS
+
+
+async def test_a_trial_is_recorded_once_though_who_told_it_is_gone(any_store: Store) -> None:
+    study = any_store.start("study", SPEC)
+    with held_up(any_store):
+        trials = [recording(any_store, each) for each in (ALLOCATIONS[0], ALLOCATIONS[0], ALLOCATIONS[1])]
+        await asyncio.sleep(0.05)
+        for each in trials:
+            each.cancel()
+        assert all(
+            isinstance(each, asyncio.CancelledError) for each in await asyncio.gather(*trials, return_exceptions=True)
+        )
+    any_store.close()
+    assert [trial.allocation for trial in any_store.archive(study).trials] == ALLOCATIONS[:2]
+
+
+async def test_what_is_recorded_comes_after_the_samples_that_were_kept_before_it(any_store: Store) -> None:
+    any_store.start("study", SPEC)
+    beside, prompt = any_store.samples.beside, StoredPrompt("k", "m", "search", [], {}, 1)
+    with held_up(any_store):
+        first = recording(any_store, ALLOCATIONS[0])
+        add = beside.add(prompt, 0, [Sample("t", 1)], spend=Spend(requests=1), study_id=None)
+        adding = asyncio.create_task(add)
+        second, reading = recording(any_store, ALLOCATIONS[1]), asyncio.create_task(beside.read("k", 1))
+        await asyncio.sleep(0.05)
+    order = [await each for each in asyncio.as_completed([first, adding, second, reading])]
+    assert order == [first.result(), None, second.result(), reading.result()]
+    assert len(reading.result().samples) == 1
+
+
+async def test_what_cannot_be_recorded_is_told_to_who_waits_for_it(any_store: Store) -> None:
+    any_store.start("study", SPEC)
+    trials = [recording(any_store, each, at_most=2) for each in ALLOCATIONS[:3]]
+    found = await asyncio.gather(*trials, return_exceptions=True)
+    assert [isinstance(each, LimitReached) for each in found] == [False, False, True]

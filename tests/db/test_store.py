@@ -159,10 +159,11 @@ def test_an_unknown_study_lists_those_there_are(any_store: Store) -> None:
 def test_a_trial_tells_when_it_saw_what(any_store: Store) -> None:
     study = any_store.start("one", SPEC)
     trial = any_store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
-    more = Evaluation(results=(ExampleResult(example="c", score=1.0),), spend=Spend(prompt_tokens=3))
+    more = Evaluation(results=(ExampleResult(example="c", score=1.0),), spend=Spend(prompt_tokens=3, seconds=0.25))
     extended = any_store.extend_trial(study, trial, more)
     assert any_store.archive(study).trials == (extended,)
     assert [(look.examples, look.spend.prompt_tokens) for look in extended.looks] == [(2, 10), (3, 13)]
+    assert any_store.spend(study) == Spend(reused_completion_tokens=6, seconds=0.75)
     assert extended.looks[0].at == trial.created <= extended.looks[1].at
 
 
@@ -170,11 +171,14 @@ def test_a_trial_of_an_older_version_does_not_tell_when_it_saw_what(any_url: str
     store = Store(any_url)
     study = store.start("one", SPEC)
     store.add_trial(study, Proposal(ALLOCATION), EVALUATION, cost=1, searcher="random", round=0)
+    spent = store.spend(study)
     with database(any_url) as old:
         old.execute(text("UPDATE trials SET looks = NULL"))
     (trial,) = store.archive(study).trials
-    more = Evaluation(results=(ExampleResult(example="c", score=1.0),))
+    assert store.spend(study) == spent == Spend(reused_completion_tokens=6, seconds=0.5)
+    more = Evaluation(results=(ExampleResult(example="c", score=1.0),), spend=Spend(seconds=0.25))
     assert trial.looks == store.extend_trial(study, trial, more).looks == ()
+    assert store.spend(study).seconds == 0.75
     store.close()
 
 

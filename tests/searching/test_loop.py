@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import pytest
+from sqlalchemy import event
 
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
@@ -20,6 +22,7 @@ from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
+from agenttts.searching.racing import Racing
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import FlopsCost
@@ -60,6 +63,28 @@ async def run(
 
 def allocations(result: SearchResult) -> list[Allocation]:
     return [trial.allocation for trial in result.archive.trials]
+
+
+async def test_no_event_loop_waits_for_what_becomes_of_trials(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace, any_store: Store
+) -> None:
+    in_loop: dict[str, bool] = {}
+
+    def note(connection: object, cursor: object, statement: str, *others: object) -> None:
+        verb, *words = statement.split()
+        if verb in ("INSERT", "UPDATE", "DELETE"):
+            table = words[0] if verb == "UPDATE" else words[1]
+            in_loop[table] = in_loop.get(table, False) or threading.current_thread() is threading.main_thread()
+
+    event.listen(any_store._engine, "before_cursor_execute", note)
+    tried, racing, limits = searcher("random"), Racing(look=5), Limits(trials=6)
+    result = await search(
+        toy_environment, tried, toy_space, any_store, study_name="study", limits=limits, parallel=3, racing=racing
+    )
+    assert [trial.number for trial in result.archive.trials] == [1, 2, 3, 4, 5, 6]
+    assert any_store.archive(result.study).trials == result.archive.trials
+    assert {"trials", "proposals", "counterfactuals", "validations", "transcripts", "samples"} <= in_loop.keys()
+    assert {table for table, waited in in_loop.items() if waited} == {"studies"}
 
 
 @pytest.mark.parametrize("method", ["random", "grid", "tpe", "agent"])

@@ -1,0 +1,55 @@
+"""What a study spent, added up by the database: a long study need not be read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, case, func, select
+
+from agenttts.db import _schema as t
+from agenttts.db._engine import read
+from agenttts.db._rows import SPEND
+from agenttts.db._study import Study
+from agenttts.llm.samples import Spend
+
+_TOKEN_KINDS = ("cached_prompt_tokens", "reasoning_tokens", "estimated_tokens")
+_BOUGHT = ("requests", "prompt_tokens", "completion_tokens", *_TOKEN_KINDS, "usd")
+_UNBOUGHT = ("reused_prompt_tokens", "reused_completion_tokens", "seconds")
+"""What the ledger of purchases does not hold of a trial's spend."""
+
+
+def spend_of(engine: Engine, study: Study) -> Spend:
+    """See `Store.spend`."""
+    purchases, checks = t.purchases.c, t.validations.c.evaluation["spend"]
+    total = _sum(engine, t.purchases, study, {name: purchases[name] for name in _BOUGHT})
+    total += _sum(engine, t.trials, study, {name: _spent(engine, name) for name in _UNBOUGHT})
+    total += _sum(engine, t.validations, study, _parts(checks, _UNBOUGHT))
+    return total + own_spend_of(engine, study)
+
+
+def own_spend_of(engine: Engine, study: Study) -> Spend:
+    """See `Store.own_spend`."""
+    return _sum(engine, t.steps, study, _parts(t.steps.c.spend, (*_BOUGHT, *_UNBOUGHT)))
+
+
+def _sum(engine: Engine, table: Any, study: Study, columns: Mapping[str, ColumnElement[Any]]) -> Spend:
+    sums = [func.coalesce(func.sum(column), 0).label(name) for name, column in columns.items()]
+    summed = select(*sums).where(table.c.study_id == study.id)
+    row = read(engine, lambda connection: connection.execute(summed).one())
+    return SPEND.validate_python(row._asdict())
+
+
+def _spent(engine: Engine, name: str) -> ColumnElement[Any]:
+    """A figure of a trial's spend: as of its newest look, which is shorter than its whole evaluation."""
+    looks, whole = t.trials.c.looks, _parts(t.trials.c.evaluation["spend"], [name])[name]
+    if engine.dialect.name == "postgresql":
+        newest: ColumnElement[Any] = looks[(-1, "spend", name)].as_float()
+    else:
+        newest = func.json_extract(looks, f"$[#-1].spend.{name}")
+    return case((looks.is_(None), whole), else_=newest)
+
+
+def _parts(spend: Any, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:
+    """Figures of a spend that is kept as JSON."""
+    return {name: spend[name].as_float() if name in ("usd", "seconds") else spend[name].as_integer() for name in names}
