@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
 
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.posterior.experience import LEAST_TRIALS, learned
 from agenttts.study.experience import Experience
-from agenttts.study.trial import Archive, Trial
+from agenttts.study.trial import Trial
 
 _log = logging.getLogger(__name__)
 ALL = "all"
@@ -41,13 +40,6 @@ def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: boo
     if not fitted:
         return Experience(studies=tuple(sorted(chosen)))
     return learned({name: (known[name].spec.sizes, trials) for name, trials in chosen.items()})
-
-
-def trials_of(names: Sequence[str], store: str) -> Archive:
-    """The trials of these studies of a store, for a method that reads them (`Searcher.learns`)."""
-    with closing(Store(store)) as opened:
-        studies = opened.studies() if list(names) == [ALL] else [opened.study(name) for name in names]
-        return Archive(trials=tuple(trial for study in studies for trial in opened.archive(study).trials))
 
 
 def _named(names: Sequence[str], store: Store, study: str, least: int) -> dict[str, Sequence[Trial]]:

@@ -22,6 +22,7 @@ from agenttts.searching.racing import Racing
 from agenttts.searching.running import RunningSearch
 from agenttts.space import Allocation, SearchSpace
 from agenttts.space.prices import price_list, price_rows
+from agenttts.study.experience import Experience
 from agenttts.study.lengths import declared_lengths
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ async def search(
     racing: Racing | None = None,
     baseline: Allocation | None = None,
     counterfactuals: bool = True,
-    experience: Sequence[str] = (),
+    experience: Sequence[str] | Experience = (),
     choose: Recommend | None = None,
     validate: bool = True,
     details: Mapping[str, Any] | None = None,
@@ -85,7 +86,12 @@ async def search(*what: Any, **options: Any) -> SearchResult:
             "lengths": declared_lengths(plan.space.pipeline),
             "endpoints": dict(environment.endpoints),
         }
-        begun = experience_of(plan.experience, store, plan.study_name, fitted=not plan.searcher.learns)
+        learned = plan.experience
+        begun = (
+            learned
+            if isinstance(learned, Experience)
+            else experience_of(learned, store, plan.study_name, fitted=not plan.searcher.learns)
+        )
         study = store.start(plan.study_name, plan.spec(environment, begun), {**plan.details, **kept})
         meter = Meter(plan.limits.max_tokens, plan.limits.max_usd, store.spend(study), store.own_spend(study))
         running = RunningSearch(plan=plan, environment=environment, store=store, study=study, meter=meter)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from agenttts.baselines import RandomSearcher
 from agenttts.db import Store
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.errors import ConfigError
+from agenttts.protocols import Searcher
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
 from agenttts.searching.plan import SearchPlan
@@ -18,7 +20,7 @@ from agenttts.searching.portfolio import PORTFOLIO
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
 from agenttts.space.cost import cost_model
-from agenttts.study.trial import EXPERIENCE
+from agenttts.study.trial import EXPERIENCE, Archive, Proposal, Trial
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,32 @@ class Lab:
     async def search(
         self, study: str, seed: int, trials: int, *experience: str, method: str = "random", family: str = "table"
     ) -> SearchResult:
+        return await self.run(searcher(method, llm="none", seed=seed), study, seed, trials, *experience, family=family)
+
+    async def run(
+        self, chosen: Searcher, study: str, seed: int, trials: int, *experience: str, family: str = "table"
+    ) -> SearchResult:
         environment = SyntheticEnvironment(FAMILIES[family], seed)
         budget = environment.default_budget
         space = SearchSpace(environment.pipeline, cost_model(budget.cost_model), budget.amount)
-        chosen = searcher(method, llm="none", seed=seed)
         plan = SearchPlan(environment, chosen, space, self.store, study_name=study, seed=seed,
                           limits=Limits(trials=trials), experience=experience)  # fmt: skip
         return await search(plan)
+
+
+class Reader(RandomSearcher):
+    """A method that reads the trials of other studies itself, and notes which it was shown."""
+
+    name = "reader"
+    learns = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[tuple[Trial, ...]] = []
+
+    async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
+        self.shown.append(archive.similar)
+        return await super().propose(archive, space, count)
 
 
 @pytest.fixture
@@ -69,6 +90,19 @@ async def test_a_search_in_pieces_believes_what_it_believed_at_the_start(lab: La
     later = await lab.search("later", 0, 1, "old", method="agent")
     assert later.archive.experience is not None
     assert later.archive.experience.lessons != whole.archive.experience.lessons
+
+
+async def test_a_method_that_reads_trials_is_shown_those_of_the_named_studies_and_never_its_own(lab: Lab) -> None:
+    old = lab.store.archive(lab.store.study("old")).trials
+    older = lab.store.archive(lab.store.study("older")).trials
+    for names, wanted in {("all",): (*old, *older), ("older",): older}.items():
+        for trials in (3, 5):  # resumed, its own study has trials, too
+            reader = Reader()
+            await lab.run(reader, f"of {names[0]}", 0, trials, *names)
+            assert reader.shown and set(map(len, reader.shown)) == {len(wanted)}
+            assert [trial.allocation for trial in reader.shown[-1]] == [trial.allocation for trial in wanted]
+    with pytest.raises(ConfigError, match="the method 'reader' learns from a study of a similar task: name one"):
+        await lab.run(Reader(), "of nothing", 0, 1)
 
 
 async def test_the_named_studies_are_part_of_the_identity(lab: Lab) -> None:
