@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from agenttts.baselines import RandomSearcher
 from agenttts.db import Store
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.errors import ConfigError
+from agenttts.pipeline import Model, Pipeline
+from agenttts.posterior.insights import posterior
 from agenttts.protocols import Searcher
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
@@ -19,8 +22,10 @@ from agenttts.searching.plan import SearchPlan
 from agenttts.searching.portfolio import PORTFOLIO
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
-from agenttts.space.cost import cost_model
+from agenttts.space.allocation import Allocation
+from agenttts.space.cost import FlopsCost, cost_model
 from agenttts.study.trial import EXPERIENCE, Archive, Proposal, Trial
+from tests.searching.test_loop import with_models
 
 
 @dataclass(frozen=True)
@@ -151,3 +156,39 @@ async def test_the_trace_says_what_became_of_experience(lab: Lab, tmp_path: Path
     assert "Experience (scores depend on sizes and samples as in old): the trials" in said[-1]
     recalled = [step.text for step in lab.store.steps(result.study) if step.node == "recall"]
     assert "0 initial trials left" in recalled[0], "the trials of experience stand for the design while it is believed"
+
+
+async def test_a_warm_study_goes_on_when_a_model_joins_that_no_source_has_and_when_one_has_left(
+    toy_pipeline: Pipeline, store: Store
+) -> None:
+    small, large = toy_pipeline.subtasks[0].models
+    assert small.parameters is not None and large.parameters is not None
+    medium = Model("medium", (small.parameters * large.parameters) ** 0.5)
+
+    async def go_on(
+        study: str, *models: Model, trials: int, experience: Sequence[str] = (), method: str = "agent"
+    ) -> SearchResult:
+        environment = with_models(toy_pipeline, *models)
+        return await search(environment, searcher(method, llm="none"),
+                            SearchSpace(environment.pipeline, FlopsCost(), 2000), store, study_name=study,
+                            limits=Limits(trials=trials), experience=experience)  # fmt: skip
+
+    await go_on("old", small, large, trials=12, method="random")
+    begun = await go_on("new", small, large, trials=8, experience=["old"])
+    taught = begun.archive.experience
+    assert taught is not None
+    joined = await go_on("new", small, medium, large, trials=14, experience=["old"])
+    # Not tried yet, it is expected between its siblings, as its size is.
+    expected = posterior(joined.study.spec.sizes, begun.archive.trials, taught).predict_allocations(
+        [Allocation({"find": (large.name, 1), "answer": (model.name, 1)}) for model in (small, medium, large)]
+    )
+    low, between, high = expected.mean
+    assert low < between < high
+    left = await go_on("new", small, medium, trials=16, experience=["old"])
+    assert left.archive.set_aside > 0
+    used = {choice.model for trial in left.archive.trials for choice in trial.allocation.values()}
+    assert used == {"small", "medium"}
+    for each in (joined, left):
+        assert each.archive.experience is not None and each.archive.experience.lessons == taught.lessons
+    with pytest.raises(ConfigError, match="the experience is none, was old"):
+        await go_on("new", small, medium, trials=17)
