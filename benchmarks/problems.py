@@ -138,11 +138,6 @@ def minihop_optimum(budget: float) -> float:
     return _optima[budget]
 
 
-def minihop_optima() -> dict[float, float]:
-    """Those of every budget that is used."""
-    return {budget: minihop_optimum(budget) for budget in MINIHOP_BUDGETS}
-
-
 def share_optima(optima: dict[float, float]) -> None:
     """Take over what another process has worked out."""
     _optima.update(optima)

@@ -21,12 +21,17 @@ NAME = "a-study-whose-name-is-long-but-stays-whole"
 
 
 def in_terminal(
-    shell: Shell, command: str, width: int, watch: Callable[[list[str]], None] = lambda lines: None
+    shell: Shell,
+    command: str,
+    width: int,
+    *,
+    watch: Callable[[list[str]], None] = lambda lines: None,
+    **variables: str,
 ) -> list[str]:
     """Every line that the command has shown, those that were drawn over included; `watch` is told as they come."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    with shell.start(command, stdout=slave, stderr=slave, variables={"TERM": "xterm"}):
+    with shell.start(command, stdout=slave, stderr=slave, variables={"TERM": "xterm", **variables}):
         os.close(slave)
         written = b""
         while piece := read(master):
@@ -64,7 +69,7 @@ def test_a_search_and_its_lists_fit_the_terminal(shell: Shell, endpoint: FakeEnd
             shown.set()
 
     endpoint.reply = reply
-    lines = in_terminal(shell, f"{SEARCH} --study {NAME}", width, watch)
+    lines = in_terminal(shell, f"{SEARCH} --study {NAME}", width, watch=watch)
     commands = [line for line in lines if line.startswith(("See why:", "Keep it:"))]
     assert len(commands) == 2  # whole, for copying
     assert all(len(line) <= width for line in lines if line not in commands)
