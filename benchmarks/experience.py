@@ -112,11 +112,11 @@ def run(arm: str, family: str, seed: int, last: int, sources: Mapping[str, Sourc
         seed=seed,
         regrets=watch.carried,
         to_close=last if to_close is None else to_close,
-        trials=len(result.archive.trials),
-        log_odds=_log_odds(posed, result.archive),
+        trials=len(watch.archive.trials),
+        log_odds=_log_odds(posed, watch.archive),
         seconds=seconds,
     )
-    return found, Source(result.study.spec, replace(result.archive, guidelines=()))
+    return found, Source(result.study.spec, watch.archive)
 
 
 def _log_odds(posed: Problem, archive: Archive) -> float | None:

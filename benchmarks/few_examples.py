@@ -57,8 +57,8 @@ def run(job: tuple[str, str, int, int, int]) -> Run | str:
     except at.ConfigError as error:
         return f"{method} left out: {str(error).split(': ')[0]}"  # what follows is how this machine installs it
     watch = Watch(posed, last=trials * examples, plain=plain)
-    result, _ = searched(watch, searcher, study_name="few", seed=seed)
-    return Run(method, family, seed, examples, posed.regret(watch.chosen(result.archive).allocation))
+    searched(watch, searcher, study_name="few", seed=seed)
+    return Run(method, family, seed, examples, posed.regret(watch.chosen(watch.archive).allocation))
 
 
 def regrets(runs: Sequence[Run], family: str, method: str, examples: int) -> list[float]:

@@ -39,7 +39,6 @@ import agenttts as at
 from agenttts.posterior.frontier import estimates
 from agenttts.posterior.insights import posterior
 from agenttts.searching.racing import Racing
-from agenttts.study.trial import Archive
 
 CHECKPOINTS = (500, 1000, 1500, 3000, 8000, 10000)
 METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "gp+", "tpe+", "random+")
@@ -73,8 +72,8 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
     watch = Watch(posed, marks={*range(250, last + 1, 250), *_marks(last)}, last=last, plain=plain)
     searcher = at.searcher(name, seed=seed, llm="none")
     racing = None if plain else Racing()
-    result, seconds = searched(watch, searcher, study_name="benchmark", seed=seed, racing=racing)
-    archive, regrets = result.archive, watch.carried
+    _, seconds = searched(watch, searcher, study_name="benchmark", seed=seed, racing=racing)
+    archive, regrets = watch.archive, watch.carried
     optimal = (trial.number for trial in archive.trials if posed.regret(trial.allocation) < 1e-9)
     return Run(
         method=method,
@@ -86,14 +85,14 @@ def run(method: str, family: str, seed: int, last: int) -> Run:
         trials=len(archive.trials),
         evaluations=evaluations(archive),
         regret_at_end=regrets[last],
-        held=_held(watch, archive),
+        held=_held(watch),
         seconds=seconds,
     )
 
 
-def _held(watch: Watch, archive: Archive) -> bool:
+def _held(watch: Watch) -> bool:
     """Whether the interval of the recommendation holds the truth: Wilson's where the best mean is recommended."""
-    chosen = watch.chosen(archive)
+    chosen, archive = watch.chosen(watch.archive), watch.archive
     true, (low, high) = watch.problem.true_score(chosen.allocation), chosen.evaluation.interval
     if not watch.plain:
         surrogate = posterior(watch.problem.space.pipeline.sizes, archive.trials)

@@ -57,14 +57,16 @@ class Watch:
         self.problem, self.last, self.plain = posed, last, plain
         self.marks = sorted(marks)
         self.regrets: dict[int, float] = {}
+        self.archive = Archive()
+        """What there was when the last evaluation was used up: the end of a search completes what it recommends."""
         self._ended = False
 
     def __call__(self, progress: Progress) -> None:
         """Look at the trials so far."""
-        archive = progress.archive
-        spent = evaluations(archive)
-        if self._ended or not archive.trials:
+        if self._ended or not progress.archive.trials:
             return
+        archive = self.archive = progress.archive
+        spent = evaluations(archive)
         if due := [mark for mark in self.marks if mark <= spent and mark not in self.regrets]:
             self.regrets |= dict.fromkeys(due, self.problem.regret(self.chosen(archive).allocation))
         if spent >= self.last:

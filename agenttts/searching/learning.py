@@ -16,11 +16,13 @@ ALL = "all"
 """Names every other study of the store that taught something."""
 
 
-def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: bool = True) -> Experience | None:
+def experience_of(
+    names: Sequence[str] | Experience, store: Store, study: str, *, fitted: bool = True
+) -> Experience | None:
     """What a study begins with: what it has kept, or what the studies of these names teach now; None without names.
 
     Args:
-        names: Of studies of the store, or `ALL` alone.
+        names: Of studies of the store, or `ALL` alone, or what was found by them before.
         store: Holds them.
         study: Name of the study that begins or goes on.
         fitted: Whether anything is to be learned from them by the formula: not for a method that reads their trials.
@@ -32,6 +34,8 @@ def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: boo
         return None
     known = {each.name: each for each in store.studies()}
     kept = known[study].spec.experience if study in known else None
+    if isinstance(names, Experience):
+        return kept if kept == names else names
     if kept is not None and (list(names) == [ALL] or kept.studies == tuple(sorted(set(names)))):
         return kept
     least = LEAST_TRIALS if fitted else 1

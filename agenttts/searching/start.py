@@ -86,12 +86,7 @@ async def search(*what: Any, **options: Any) -> SearchResult:
             "lengths": declared_lengths(plan.space.pipeline),
             "endpoints": dict(environment.endpoints),
         }
-        learned = plan.experience
-        begun = (
-            learned
-            if isinstance(learned, Experience)
-            else experience_of(learned, store, plan.study_name, fitted=not plan.searcher.learns)
-        )
+        begun = experience_of(plan.experience, store, plan.study_name, fitted=not plan.searcher.learns)
         study = store.start(plan.study_name, plan.spec(environment, begun), {**plan.details, **kept})
         meter = Meter(plan.limits.max_tokens, plan.limits.max_usd, store.spend(study), store.own_spend(study))
         running = RunningSearch(plan=plan, environment=environment, store=store, study=study, meter=meter)
