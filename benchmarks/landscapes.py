@@ -15,6 +15,7 @@ import asyncio
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -62,12 +63,14 @@ class Landscape:
         for outcome in read_table(table_of(task), self.pipeline):
             found[outcome.allocation].append(outcome.score)
         self.scores: Mapping[at.Allocation, float] = {allocation: mean(each) for allocation, each in found.items()}
+        self._whole = at.RecordedEnvironment(self.pipeline, table_of(task))
         if set(self.scores) != set(self.space.enumerate()):
             raise RuntimeError(f"{table_of(task)} lacks allocations: make it anew")
 
     def environment(self, seed: int) -> at.RecordedEnvironment:
         """A search sees the half of the examples that this seed draws."""
-        made = at.RecordedEnvironment(self.pipeline, table_of(self.task), name=f"{self.task}-simulated-{seed}")
+        made = copy(self._whole)
+        made.name = f"{self.task}-simulated-{seed}"
         made.pipeline = self.pipeline  # every combination within the budget is recorded
         drawn = np.random.default_rng([20251129, seed]).permutation(len(made.examples))[: len(made.examples) // 2]
         made.examples = tuple(made.examples[index] for index in sorted(drawn))
