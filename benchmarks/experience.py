@@ -214,7 +214,7 @@ def main() -> None:
             kept = {"command": command(), "runs": [asdict(one) for one in runs]}
             given.out.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
     runs.sort(key=lambda each: given.families.index(each.family))
-    text = f"`{command()}`: synthetic and recorded problems, no model ran\n{report(runs)}"
+    text = f"`{command()}`: synthetic, recorded and simulated problems, no model ran\n{report(runs)}"
     if given.out:
         given.out.with_suffix(".md").write_text(text + "\n")
     print(text)

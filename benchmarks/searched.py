@@ -17,6 +17,7 @@ from multiprocessing.pool import Pool
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from problems import MINIHOP, MINIHOP_BUDGETS, Problem, minihop_optimum, share_optima
 
 import agenttts as at
@@ -121,11 +122,11 @@ def settled(regrets: Mapping[int, float], close: float) -> int | None:
     return next(stays, None)
 
 
-def half_width(values: Sequence[float]) -> float:
+def half_width(values: Sequence[float] | NDArray[np.float64]) -> float:
     """Half the 95 % interval of the mean, by Student's t; not a number for a single value."""
     if len(values) < 2:
         return float("nan")
-    return student_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return float(student_quantile(len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
 
 
 @contextmanager
