@@ -170,8 +170,8 @@ class Searcher(ABC):
     It keeps nothing between calls: it is a pure function of (archive, space, count) and of its own constructor
     arguments, so a search that was killed resumes from the store alone, and any searcher can continue any other's
     study. It is entered before the environment (to check what it needs to ask), and left after the last call.
-    A method by name is called with `seed=`, and with what its class says of itself: `planner=` (a `ChatModel`) where
-    it asks an LLM, `experience=` (an `Archive`) where it learns.
+    A method by name is called with `seed=`, and with `planner=` (a `ChatModel`) where its class says that it asks an
+    LLM.
 
     Examples:
         >>> class Cheapest(at.Searcher):
@@ -191,7 +191,7 @@ class Searcher(ABC):
     may_ask_llm: ClassVar[bool] = False
     """Whether it asks an LLM if it is given one."""
     learns: ClassVar[bool] = False
-    """Whether it begins with the experience of another study."""
+    """Whether it reads the trials of other studies itself (`Archive.similar`): a search by it needs experience."""
     explains: bool = False
     """Whether it says in words, at the end, why a trial is recommended."""
     journal: Journal | None = None

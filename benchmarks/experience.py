@@ -1,29 +1,29 @@
 """What earlier studies save a new one: the agent cold, warm, and after a world upside down.
 
     nice python benchmarks/experience.py --families table four-stage --seeds 2 --first-seed 0 --jobs 2  # to try it
-    python benchmarks/experience.py --seeds 5 --jobs 32 --out benchmarks/results/experience  # 5 minutes on 32 cores
+    python benchmarks/experience.py --seeds 5 --jobs 32 --out benchmarks/results/experience  # minutes on 32 cores
 
 One family is left out at a time. The problem of a family and a seed is searched
 
 - cold: without experience, as `agenttts search` does;
 - warm: with the experience of the cold studies of the same seed of all other families: other tasks, of which nothing is
-  the same but the world that they are drawn from (and the sizes of the models, where there are as many);
+  the same but the world that they are drawn from (and the sizes of the models, where there are as many); the paper's
+  tasks on questions have stages of the same names, and two of them models that retrieve alike;
 - portfolio: with what nobody taught: the first trials are chosen as warm does, by the formula's own prior, which stays;
   so what warm gains over this is what the other studies taught;
 - adversary: with the same studies, the sizes of whose models were reversed: what was the largest passes for smallest.
 
-The problems are synthetic but for "minihop", recorded samples of real models (`problems.py`); no model runs. Regret is
-the true score of the best allocation within the budget less that of the recommended one. Evaluations to a regret of
-0.02 are those after which it stayed there, at most all that were made. Intervals of 95 %: of means and of paired
-differences by Student's t, of the ratio by 2,000 draws of problems.
+The problems are synthetic but for "minihop", recorded samples of real models (`problems.py`), and the paper's six
+tasks, tables of what simulated models scored (`landscapes.py`); no model runs. Regret is the true score of the best
+allocation within the budget less that of the recommended one. Evaluations to a regret of 0.02 are those after which it
+stayed there, at most all that were made. Intervals of 95 %: of means and of paired differences by Student's t, of the
+ratio by 2,000 draws of problems.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,44 +31,37 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from landscapes import TASKS
 from numpy.typing import NDArray
-from problems import MINIHOP, MINIHOP_BUDGETS, NAMES, Problem, minihop_optimum, problem, share_optima
+from problems import NAMES, Problem, problem
 from repeated import command
+from searched import FIRST_SEED, Record, Watch, half_width, processes, searched, settled
 
 import agenttts as at
-from agenttts._util.stats import student_quantile
-from agenttts.errors import LimitReached
-from agenttts.posterior.insights import EXPERIENCE_NUMBER, recommend, weighed_posterior
+from agenttts.posterior.insights import EXPERIENCE_NUMBER, weighed_posterior
 from agenttts.posterior.kernel import Structure
-from agenttts.searching.progress import Progress
+from agenttts.searching.learning import ALL
 from agenttts.study.experience import ANY_STAGE, Experience, Lesson
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import Archive, Proposal
 
+FAMILIES = (*NAMES, *TASKS)
 COLD, WARM, PORTFOLIO, ADVERSARY = ARMS = "cold", "warm", "portfolio", "adversary"
 NOBODY = Experience(studies=("nobody",), lessons={ANY_STAGE: {"nothing": Lesson(0.0, 1.0)}})
 MARKS = (100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800, 900, 1000, 1250, 1500)
 SHOWN = (100, 250, 500, 1000, 1500)
 CLOSE = 0.02
-FIRST_SEED = 1000
-"""Seeds below were used while experience was being made."""
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, kw_only=True)
+class Run(Record):
     """One search of one problem."""
 
     arm: str
-    family: str
-    seed: int
-    regrets: dict[int, float]
-    """Example evaluations -> regret of what was recommended then."""
     to_close: int
     """Example evaluations after which the regret stayed within `CLOSE`; all that were made where it did not."""
-    trials: int
     log_odds: float | None
     """That the trials gave experience, at the end; None without it."""
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -84,8 +77,8 @@ class Source:
         sizes = {stage: dict(zip(row, reversed(row.values()), strict=True)) for stage, row in self.spec.sizes.items()}
         return replace(self, spec=replace(self.spec, sizes=sizes))
 
-    def keep(self, name: str, store: at.Store) -> str:
-        """Put it into a store under a name, and return that."""
+    def keep(self, name: str, store: at.Store) -> None:
+        """Put it into a store under a name."""
         study = store.start(name, self.spec)
         for trial in self.archive.trials:
             store.add_trial(
@@ -96,69 +89,37 @@ class Source:
                 searcher=trial.searcher,
                 round=trial.round,
             )
-        return name
-
-
-class Watch:
-    """Notes what is recommended at every mark, and ends the search at the last."""
-
-    def __init__(self, posed: Problem, last: int) -> None:
-        self.problem, self.last, self.ended = posed, last, False
-        self.regrets: dict[int, float] = {}
-
-    def __call__(self, progress: Progress) -> None:
-        """Look at the trials so far."""
-        archive = progress.archive
-        spent = sum(len(trial.evaluation.results) for trial in archive.trials)
-        if self.ended or not archive.trials:
-            return
-        if due := [mark for mark in MARKS if mark <= spent and mark not in self.regrets]:
-            sizes = self.problem.space.pipeline.sizes
-            best = recommend(sizes, archive.trials, experience=archive.experience)
-            self.regrets |= dict.fromkeys(due, self.problem.regret(best.allocation))
-        if spent >= self.last:
-            self.ended = True
-            raise LimitReached("all example evaluations are used up")
 
 
 def run(arm: str, family: str, seed: int, last: int, sources: Mapping[str, Source]) -> tuple[Run, Source]:
     """One search, and its study."""
     posed, store = problem(family, seed), at.Store()
-    watch = Watch(posed, last)
-    names = [(source.reversed if arm == ADVERSARY else source).keep(name, store) for name, source in sources.items()]
-    plan = at.SearchPlan(
-        posed.environment,
+    watch = Watch(posed, marks=[mark for mark in MARKS if mark <= last], last=last)
+    for name, source in sources.items():
+        (source.reversed if arm == ADVERSARY else source).keep(name, store)
+    warm = [ALL] if sources else []  # what has too few trials teaches nothing
+    result, seconds = searched(
+        watch,
         at.searcher("agent", llm="none", seed=seed),
-        posed.space,
         store,
         study_name="target",
         seed=seed,
-        limits=at.Limits(trials=last),
         racing=at.Racing(),
         counterfactuals=False,
-        experience=NOBODY.studies if arm == PORTFOLIO else names,
-        on_progress=watch,
+        experience=NOBODY if arm == PORTFOLIO else warm,
     )
-    if arm == PORTFOLIO:  # as if it had begun with it
-        store.start("target", plan.spec(posed.environment, NOBODY))
-    started = time.perf_counter()
-    result = asyncio.run(at.search(plan))
-    seconds, regrets, latest = time.perf_counter() - started, {}, 1.0
-    marks = [mark for mark in MARKS if mark <= last]
-    for mark in marks:  # a search that ran out of allocations keeps to its recommendation
-        latest = regrets[mark] = watch.regrets.get(mark, latest)
-    stays = (mark for mark in marks if all(regrets[later] <= CLOSE for later in marks if later >= mark))
+    to_close = settled(watch.carried, CLOSE)
     found = Run(
         arm=arm,
         family=family,
         seed=seed,
-        regrets=regrets,
-        to_close=next(stays, last),
-        trials=len(result.archive.trials),
-        log_odds=_log_odds(posed, result.archive),
+        regrets=watch.carried,
+        to_close=last if to_close is None else to_close,
+        trials=len(watch.archive.trials),
+        log_odds=_log_odds(posed, watch.archive),
         seconds=seconds,
     )
-    return found, Source(result.study.spec, replace(result.archive, guidelines=()))
+    return found, Source(result.study.spec, watch.archive)
 
 
 def _log_odds(posed: Problem, archive: Archive) -> float | None:
@@ -172,14 +133,7 @@ def _job(arguments: tuple[str, str, int, int, Mapping[str, Source]]) -> tuple[Ru
 
 def runs_of(families: Sequence[str], seeds: Sequence[int], last: int, jobs: int) -> Iterator[Run]:
     """The cold studies of all families, then each family with the others' experience."""
-    spawned = multiprocessing.get_context("spawn")
-    optima = {}
-    if MINIHOP in families:
-        with spawned.Pool(min(jobs, len(MINIHOP_BUDGETS))) as pool:
-            optima = dict(zip(MINIHOP_BUDGETS, pool.map(minihop_optimum, MINIHOP_BUDGETS), strict=True))
-    # One process a core: each with threads of its own for linear algebra, they would wait for one another.
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with spawned.Pool(jobs, share_optima, (optima,), maxtasksperchild=8) as pool:
+    with processes(jobs, families) as pool:
         cold: dict[tuple[str, int], Source] = {}
         asked = [(COLD, family, seed, last, {}) for seed in seeds for family in families]
         for found, source in pool.imap_unordered(_job, asked):
@@ -232,8 +186,7 @@ def _row(cells: Sequence[str]) -> str:
 def _mean(values: Sequence[float] | NDArray[np.float64], digits: int) -> str:
     if len(values) < 2:
         return f"{np.mean(values):,.{digits}f}"
-    half = student_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return f"{np.mean(values):,.{digits}f} ± {half:,.{digits}f}"
+    return f"{np.mean(values):,.{digits}f} ± {half_width(values):,.{digits}f}"
 
 
 def _ratio(mine: NDArray[np.float64], cold: NDArray[np.float64]) -> str:
@@ -245,7 +198,7 @@ def _ratio(mine: NDArray[np.float64], cold: NDArray[np.float64]) -> str:
 def main() -> None:
     """Run, print the tables, and write them with everything else where `--out` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", default=list(NAMES), choices=list(NAMES))
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--seeds", type=int, default=5, help="problems per family")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--last", type=int, default=MARKS[-1], choices=MARKS, help="example evaluations per run")
@@ -261,7 +214,7 @@ def main() -> None:
             kept = {"command": command(), "runs": [asdict(one) for one in runs]}
             given.out.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
     runs.sort(key=lambda each: given.families.index(each.family))
-    text = f"`{command()}`: synthetic and recorded problems, no model ran\n{report(runs)}"
+    text = f"`{command()}`: synthetic, recorded and simulated problems, no model ran\n{report(runs)}"
     if given.out:
         given.out.with_suffix(".md").write_text(text + "\n")
     print(text)

@@ -15,10 +15,8 @@ mean; with `+` they recommend as the agent does, so that only the proposals diff
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
-import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,9 +25,9 @@ from pathlib import Path
 
 import numpy as np
 from largest_once import STYLE
-from problems import MINIHOP, minihop_optima, problem, share_optima
+from problems import MINIHOP, problem
 from repeated import command
-from search_efficiency import FIRST_SEED, Watched, archive_of, half_width
+from searched import FIRST_SEED, Watch, half_width, processes, searched
 
 import agenttts as at
 
@@ -54,15 +52,13 @@ def run(job: tuple[str, str, int, int, int]) -> Run | str:
     method, family, seed, examples, trials = job
     name, plain = method.removesuffix("+"), method != "agent" and not method.endswith("+")
     posed = problem(family, seed, examples)
-    watched = Watched(posed, plain=plain, last=trials * examples)
     try:
         searcher = at.searcher(name, seed=seed, llm="none")
     except at.ConfigError as error:
         return f"{method} left out: {str(error).split(': ')[0]}"  # what follows is how this machine installs it
-    limits = at.Limits(trials=watched.last)
-    search = at.search(watched, searcher, posed.space, at.Store(), study_name="few", seed=seed, limits=limits)
-    archive = asyncio.run(archive_of(search))
-    return Run(method, family, seed, examples, posed.regret(watched.chosen(archive).allocation))
+    watch = Watch(posed, last=trials * examples, plain=plain)
+    searched(watch, searcher, study_name="few", seed=seed)
+    return Run(method, family, seed, examples, posed.regret(watch.chosen(watch.archive).allocation))
 
 
 def regrets(runs: Sequence[Run], family: str, method: str, examples: int) -> list[float]:
@@ -164,9 +160,7 @@ def main() -> None:
         (method, family, seed, examples, given.trials)
         for seed, examples, family, method in product(seeds, given.examples, given.families, given.methods)
     ]
-    optima = minihop_optima() if MINIHOP in given.families else {}
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # one process a core
-    with multiprocessing.get_context("spawn").Pool(given.jobs, share_optima, (optima,)) as pool:
+    with processes(given.jobs, given.families) as pool:
         done = pool.map(run, jobs, chunksize=1)
     runs = [each for each in done if isinstance(each, Run)]
     said = [*dict.fromkeys(each for each in done if isinstance(each, str)), table(runs)]

@@ -42,7 +42,7 @@ from agenttts.searching.methods import method as kind_of
 from agenttts.searching.progress import Limits, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.simulation import ANSWERERS, SimulatedClient, Simulation, SimulationServer
-from agenttts.study.trial import Archive, Trial
+from agenttts.study.trial import Trial
 
 METHODS = ("agent", "random", "tpe", "gp", "agenttts-paper", "llm-zs", "agenthpo", "mlcopilot")
 TRIALS = 50
@@ -88,7 +88,9 @@ class Run:
 class Bench:
     """One task on simulated models, with one sample pool for all searches and the grid."""
 
-    def __init__(self, task: str, data: str, *, trials: int = TRIALS, http: bool = False) -> None:
+    def __init__(
+        self, task: str, data: str, *, trials: int = TRIALS, http: bool = False, store: Store | None = None
+    ) -> None:
         found = environment(task, data=data)
         assert isinstance(found, LiveEnvironment) and found.default_budget is not None
         self.server = SimulationServer(Simulation(task, data)) if http else None
@@ -101,7 +103,7 @@ class Bench:
             names, half = found.examples, len(found.examples) // 2
             found.examples, found.held_out = names[:half], names[half:]
         budget = found.default_budget
-        self.environment, self.store, self.trials = found, Store(), trials
+        self.environment, self.store, self.trials = found, store or Store(), trials
         self.space = at.SearchSpace(found.pipeline, at.cost_model(budget.cost_model), budget.amount)
 
     async def optimum(self, levels: Sequence[int]) -> tuple[float, at.Allocation, int]:
@@ -112,19 +114,20 @@ class Bench:
         score, _, best = max(scored, key=lambda each: each[:2])
         return score, best, len(grid)
 
-    async def search(self, method: str, seed: int, *, llm: str | None, experience: Archive | None) -> SearchResult:
+    async def search(self, method: str, seed: int, *, llm: str | None, similar: str = "") -> SearchResult:
         """One search as the method runs."""
         plain = method != "agent"
         return await at.search(
             self.environment,
-            searcher(method, seed, llm=llm, experience=experience),
+            searcher(method, seed, llm=llm),
             self.space,
             self.store,
-            study_name=f"{method}-{seed}",
+            study_name=f"{self.environment.name}-{method}-{seed}",
             seed=seed,
             limits=Limits(trials=self.trials),
             parallel=AT_ONCE if plain else 1,
             racing=None if plain else Racing(),
+            experience=[similar] if method == "mlcopilot" else [],
             choose=_luckiest if plain else recommend,
         )
 
@@ -150,14 +153,14 @@ def _luckiest(_: Sizes, trials: Sequence[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.evaluation.score, -trial.cost))
 
 
-def searcher(method: str, seed: int, *, llm: str | None, experience: Archive | None) -> at.Searcher:
+def searcher(method: str, seed: int, *, llm: str | None) -> at.Searcher:
     """The searcher that a method runs with.
 
     Raises:
         ConfigError: When what it needs is not installed.
     """
     asked = llm if kind_of(method).needs_llm else "none" if method == "agent" else None
-    return at.searcher(method, seed=seed, llm=asked, experience=experience if method == "mlcopilot" else None)
+    return at.searcher(method, seed=seed, llm=asked)
 
 
 def chosen_methods(given: Sequence[str], *, llm: str | None, experience: bool) -> tuple[list[str], list[str]]:
@@ -187,18 +190,18 @@ async def table(arguments: argparse.Namespace, command: str) -> list[str]:
 
 async def _table(bench: Bench, arguments: argparse.Namespace, command: str) -> list[str]:
     task = arguments.task
-    experience = await similar(arguments.similar) if arguments.similar else None
-    methods, out = chosen_methods(arguments.methods, llm=arguments.llm, experience=experience is not None)
+    found = await similar(arguments.similar, bench.store) if arguments.similar else ""
+    methods, out = chosen_methods(arguments.methods, llm=arguments.llm, experience=bool(found))
     others = [method for method in METHODS if method not in arguments.methods]
     for method in methods:  # what is not installed is told before an hour of searching, not after
-        searcher(method, 0, llm=arguments.llm, experience=experience)
+        searcher(method, 0, llm=arguments.llm)
     optimum, best, size = await bench.optimum(arguments.levels or LEVELS.get(task, _QA_LEVELS))
     print(f"optimum {optimum:.3f} of {size}: {best}", file=sys.stderr)
     lines = []
     for method in methods:
         runs = []
         for seed in range(arguments.seeds):
-            result = await bench.search(method, seed, llm=arguments.llm, experience=experience)
+            result = await bench.search(method, seed, llm=arguments.llm, similar=found)
             runs.append(await bench.judged(result, optimum))
             print(f"{method}, seed {seed}: {runs[-1]}", file=sys.stderr)
         lines.append(row(task, method, runs))
@@ -228,12 +231,12 @@ async def _table(bench: Bench, arguments: argparse.Namespace, command: str) -> l
     ]
 
 
-async def similar(given: str) -> Archive:
-    """The history of random search on another task."""
+async def similar(given: str, store: Store) -> str:
+    """The study of random search on another task, in this store."""
     task, _, data = given.partition("=")
     if task not in ANSWERERS or not data:
         raise ConfigError(f"--similar takes TASK=PATH, with a task of {', '.join(TASKS)}, not {given!r}")
-    return (await Bench(task, data).search("random", 0, llm=None, experience=None)).archive
+    return (await Bench(task, data, store=store).search("random", 0, llm=None)).study.name
 
 
 def main() -> None:

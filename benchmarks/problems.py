@@ -4,7 +4,8 @@ Synthetic families (`environments.synthetic`) are drawn from a seed; those of op
 (`environments.synthetic_operators`: "operators-votes", ...) run the operators themselves, at one of three budgets.
 "minihop" is real: samples of the four tiny models recorded once, 100 of its 400 examples drawn by the seed, one of
 three budgets; an allocation's true score is its expectation over the order of the recorded samples on all 400 examples
-(`minihop.expected_score`, known to +-0.003).
+(`minihop.expected_score`, known to +-0.003). The paper's six tasks are tables of what simulated models scored
+(`landscapes.py`); an allocation's true score is its mean over all examples, of which the search sees half.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from landscapes import TASKS, landscape
 
 import agenttts as at
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
@@ -52,6 +54,8 @@ class Problem:
 
 def problem(family: str, seed: int, examples: int | None = None) -> Problem:
     """The problem of this family and seed; the search sees so many examples, or as many as is usual in the family."""
+    if family in TASKS:
+        return simulated(family, seed)
     if family in OPERATOR_NAMES:
         return operators(family.removeprefix(OPERATORS), seed, OPERATOR_BUDGETS[seed % len(OPERATOR_BUDGETS)])
     return _recorded(seed, examples or _EXAMPLES) if family == MINIHOP else _synthetic(family, seed, examples)
@@ -73,6 +77,18 @@ def operators(family: str, seed: int, budget: float, *, chosen: bool = True) -> 
     space = at.SearchSpace(environment.pipeline, at.cost_model("flops"), budget)
     best = environment.true_score(environment.optimum(space))
     return Problem(environment=environment, space=space, true_score=environment.true_score, optimum=best)
+
+
+def simulated(task: str, seed: int) -> Problem:
+    """One of the paper's tasks, of which the seed draws what a search sees."""
+    found = landscape(task)
+    best = max(found.scores.values())
+    return Problem(
+        environment=found.environment(seed),
+        space=found.space,
+        true_score=found.scores.__getitem__,
+        optimum=best,
+    )
 
 
 def _synthetic(family: str, seed: int, examples: int | None) -> Problem:
@@ -120,11 +136,6 @@ def minihop_optimum(budget: float) -> float:
     if budget not in _optima:
         _optima[budget] = max(_true_score(allocation) for allocation in _minihop_space(budget).enumerate())
     return _optima[budget]
-
-
-def minihop_optima() -> dict[float, float]:
-    """Those of every budget that is used."""
-    return {budget: minihop_optimum(budget) for budget in MINIHOP_BUDGETS}
 
 
 def share_optima(optima: dict[float, float]) -> None:

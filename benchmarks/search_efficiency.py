@@ -18,63 +18,46 @@ its selectors recommend once, at their own end.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import multiprocessing
 import os
 import platform
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from problems import MINIHOP, NAMES, Problem, minihop_optima, problem, share_optima
+from problems import MINIHOP, NAMES, problem
+from searched import FIRST_SEED, Record, Watch, evaluations, half_width, processes, searched, settled
 
 import agenttts as at
-from agenttts._util.stats import student_quantile
-from agenttts.errors import LimitReached
-from agenttts.execution.pool import SamplePool
 from agenttts.posterior.frontier import estimates
-from agenttts.posterior.insights import posterior, recommend
-from agenttts.searching.progress import Limits, Progress
+from agenttts.posterior.insights import posterior
 from agenttts.searching.racing import Racing
-from agenttts.study.evaluation import Evaluation
-from agenttts.study.trial import Archive, Trial
 
 CHECKPOINTS = (500, 1000, 1500, 3000, 8000, 10000)
 METHODS = ("agent", "tpe", "gp", "halving", "evolution", "coordinate", "grid", "random", "gp+", "tpe+", "random+")
 PEER = "agentopt:"
 PEERS = ("agentopt:auto", "agentopt:hill_climbing", "agentopt:epsilon_lucb")
 CLOSE = 0.01
-FIRST_SEED = 1000
-"""Seeds below were used while the methods were being made."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one method recommended on one problem along the way."""
+@dataclass(frozen=True, kw_only=True)
+class Run(Record):
+    """What one method recommended on one problem along the way; no regret before a peer's only recommendation."""
 
     method: str
-    family: str
-    seed: int
-    regrets: dict[int, float]
-    """Example evaluations -> regret of what was recommended then; none before a peer's only recommendation."""
     evaluations_to_close: int | None
     """Example evaluations at the first checkpoint from which on the regret stayed within `CLOSE`."""
     trials_to_optimum: int | None
     """Number of the first trial of an optimal allocation."""
-    trials: int
     evaluations: int
     """Example evaluations in all."""
-    seconds: float
-    """Wall-clock time of the whole run: nothing but our own work, as scores are drawn, not bought."""
     over_budget: int = 0
     """Example evaluations of allocations over the budget."""
     regret_at_end: float = float("nan")
@@ -82,111 +65,39 @@ class Run:
     """Whether the 95 % interval that goes with what is recommended at the end holds its true score."""
 
 
-class Watched(at.Environment):
-    """The problem with a meter: it ends the search at the last checkpoint, and looks at what is recommended."""
-
-    def __init__(self, problem: Problem, *, plain: bool, last: int) -> None:
-        self.problem, self.plain, self.last = problem, plain, last
-        posed = problem.environment
-        self.name, self.pipeline, self.recorded = posed.name, posed.pipeline, posed.recorded
-        self.examples, self.held_out = posed.examples, posed.held_out
-        self.regrets: dict[int, float] = {}
-        self.trials_to_optimum: int | None = None
-        self.spent = 0
-
-    @property
-    def fingerprints(self) -> Mapping[str, str]:
-        """The problem's."""
-        return self.problem.environment.fingerprints
-
-    @property
-    def uncovered(self) -> tuple[str, ...]:
-        """The problem's."""
-        return self.problem.environment.uncovered
-
-    @property
-    def replays(self) -> bool:
-        """As the problem does."""
-        return self.problem.environment.replays
-
-    async def evaluate(
-        self, allocation: at.Allocation, examples: Sequence[str] | None = None, *, pool: SamplePool | None = None
-    ) -> Evaluation:
-        """Score, unless everything has been spent."""
-        if self.spent >= self.last:
-            raise LimitReached("all example evaluations are used up")
-        evaluation = await self.problem.environment.evaluate(allocation, examples, pool=pool)
-        self.spent += len(evaluation.results)
-        return evaluation
-
-    def watch(self, progress: Progress) -> None:
-        """Note the regret at every multiple of 250 and every checkpoint that has been passed."""
-        archive = progress.archive
-        spent = sum(len(trial.evaluation.results) for trial in archive.trials)
-        due = [mark for mark in self._marks if mark <= spent and mark not in self.regrets]
-        if due:
-            regret = self.problem.regret(self.chosen(archive).allocation)
-            self.regrets |= dict.fromkeys(due, regret)
-        if self.trials_to_optimum is None:
-            found = (t.number for t in archive.trials if self.problem.regret(t.allocation) < 1e-9)
-            self.trials_to_optimum = next(found, None)
-
-    @cached_property
-    def _marks(self) -> list[int]:
-        return sorted({*range(250, self.last + 1, 250), *_marks(self.last)})
-
-    def holds(self, archive: Archive) -> bool:
-        """Whether the interval of the recommendation holds the truth: Wilson's where the best mean is recommended."""
-        chosen = self.chosen(archive)
-        true, (low, high) = self.problem.true_score(chosen.allocation), chosen.evaluation.interval
-        if not self.plain:
-            surrogate = posterior(self.problem.space.pipeline.sizes, archive.trials)
-            low, high = estimates(surrogate, archive.trials)[chosen.number].expected.interval
-        return low <= true <= high
-
-    def chosen(self, archive: Archive) -> Trial:
-        """What is recommended."""
-        best = archive.best
-        if self.plain and best is not None:
-            return best
-        return recommend(self.problem.space.pipeline.sizes, archive.trials)
-
-
 def run(method: str, family: str, seed: int, last: int) -> Run:
     """One method on one problem."""
     name, plain = method.removesuffix("+"), method != "agent" and not method.endswith("+")
     posed = problem(family, seed)
-    watched = Watched(posed, plain=plain, last=last)
+    watch = Watch(posed, marks={*range(250, last + 1, 250), *_marks(last)}, last=last, plain=plain)
     searcher = at.searcher(name, seed=seed, llm="none")
-    started = time.perf_counter()
-    search = at.search(
-        watched,
-        searcher,
-        posed.space,
-        at.Store(),
-        study_name="benchmark",
-        seed=seed,
-        limits=Limits(trials=last),
-        racing=None if plain else Racing(),
-        on_progress=watched.watch,
-    )
-    archive = asyncio.run(archive_of(search))
-    seconds = time.perf_counter() - started
-    regrets = _carried(watched.regrets, last)
-    stays = [mark for mark in regrets if all(regrets[later] <= CLOSE for later in regrets if later >= mark)]
+    racing = None if plain else Racing()
+    _, seconds = searched(watch, searcher, study_name="benchmark", seed=seed, racing=racing)
+    archive, regrets = watch.archive, watch.carried
+    optimal = (trial.number for trial in archive.trials if posed.regret(trial.allocation) < 1e-9)
     return Run(
         method=method,
         family=family,
         seed=seed,
         regrets={mark: regrets[mark] for mark in _marks(last)},
-        evaluations_to_close=min(stays, default=None),
-        trials_to_optimum=watched.trials_to_optimum,
+        evaluations_to_close=settled(regrets, CLOSE),
+        trials_to_optimum=next(optimal, None),
         trials=len(archive.trials),
-        evaluations=watched.spent,
+        evaluations=evaluations(archive),
         regret_at_end=regrets[last],
-        held=watched.holds(archive),
+        held=_held(watch),
         seconds=seconds,
     )
+
+
+def _held(watch: Watch) -> bool:
+    """Whether the interval of the recommendation holds the truth: Wilson's where the best mean is recommended."""
+    chosen, archive = watch.chosen(watch.archive), watch.archive
+    true, (low, high) = watch.problem.true_score(chosen.allocation), chosen.evaluation.interval
+    if not watch.plain:
+        surrogate = posterior(watch.problem.space.pipeline.sizes, archive.trials)
+        low, high = estimates(surrogate, archive.trials)[chosen.number].expected.interval
+    return low <= true <= high
 
 
 def run_peer(method: str, family: str, seed: int, last: int, python: str) -> Run:
@@ -209,21 +120,6 @@ def run_peer(method: str, family: str, seed: int, last: int, python: str) -> Run
         over_budget=found["over_budget"],
         regret_at_end=found["regret"],
     )
-
-
-async def archive_of(search: Any) -> Archive:
-    """What a search leaves."""
-    result: Archive = (await search).archive
-    return result
-
-
-def _carried(regrets: dict[int, float], last: int) -> dict[int, float]:
-    """A method that ran out of allocations keeps to its recommendation."""
-    marks = sorted({*range(250, last + 1, 250), *_marks(last)})
-    whole, latest = {}, 1.0
-    for mark in marks:
-        latest = whole[mark] = regrets.get(mark, latest)
-    return whole
 
 
 def _job(arguments: tuple[str, str, int, int, str]) -> Run | str:
@@ -289,13 +185,6 @@ def _interval(values: Sequence[float]) -> str:
     if not values:
         return "-"
     return f"{np.mean(values):.4f} ± {half_width(values):.4f}"
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Half the 95 % interval of the mean, by Student's t; not a number for a single value."""
-    if len(values) < 2:
-        return float("nan")
-    return student_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
 
 
 def _reached(values: Sequence[int | None]) -> str:
@@ -392,14 +281,11 @@ def main() -> None:
         arguments.methods = [*arguments.methods, *PEERS]
     if arguments.resume and not arguments.out:
         parser.error("--resume needs --out: it keeps the runs of OUT.json")
-    optima = minihop_optima() if MINIHOP in arguments.families else {}
     makings, runs = kept(arguments.out) if arguments.resume else ([], [])
     makings.append(making(arguments))
     jobs, notes = _jobs(arguments, {_key(each) for each in runs if _went(each, arguments.last)}), set()
     started = time.monotonic()
-    # One process a core: each with threads of its own for linear algebra, they would wait for one another.
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with multiprocessing.get_context("spawn").Pool(arguments.processes, share_optima, (optima,)) as pool:
+    with processes(arguments.processes, arguments.families) as pool:
         for done in pool.imap_unordered(_job, jobs):
             if isinstance(done, str):
                 notes.add(done)

@@ -1,12 +1,15 @@
 """Does an LLM that reads what the stages do plan better than statistics? Problems whose stages speak of themselves.
 
-    python benchmarks/semantics.py [--seeds 3] [--trials 24] [--families table,two-stage]
+    nice python benchmarks/semantics.py --seeds 2 --out benchmarks/results/semantics.md
     python benchmarks/semantics.py --llm MODEL [--llm-base-url URL]     asks a model, and records its replies
 
-The problems are synthetic, with a known optimum. The prompt of each stage says which size of model it needs and whether
-samples help it: the truth ("true"), the opposite ("false": adversarial), or nothing ("untold"). The agent is planned by
-rules, which do not read, and by an LLM. Replies of a model that was really asked are kept, with its name and the date,
-in `results/semantics_replies.json`, and replayed from there: the same command needs no endpoint again.
+The problems have a known optimum: synthetic families, and the landscapes of the paper's six tasks, tables of what
+simulated models scored (`landscapes.py`). No model runs. The prompt of each stage says which size of model it needs and
+whether samples help it: the truth ("true"), the opposite ("false": adversarial), or nothing ("untold"). The truth is
+read off a synthetic problem's formula; off a landscape by what the largest model in place of the smallest, and the most
+samples in place of one, bring within the budget, all else equal. The agent is planned by rules, which do not read, and
+by an LLM. Replies of a model that was really asked are kept, with its name and the date, in
+`results/semantics_replies.json`, and replayed from there: the same command needs no endpoint again.
 
 Without --llm, the planner is a SCRIPT, a few lines that look for words of the descriptions: it shows that
 the benchmark runs and what a search costs in tokens, and says nothing of any LLM.
@@ -18,7 +21,9 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,9 +31,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+from landscapes import TASKS
+from problems import Problem, problem
+from repeated import command
+
 import agenttts as at
 from agenttts.agent import LLMPlanner
-from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
+from agenttts.environments.synthetic import SyntheticEnvironment
 from agenttts.llm.chat import Answer, ChatModel
 from agenttts.llm.samples import Spend
 from agenttts.llm.token_counts import completion_tokens_by_length, prompt_tokens_by_length
@@ -42,30 +51,57 @@ _LARGE, _SMALL = (
 )
 _MANY, _FEW = "answers differ from sample to sample, and a vote settles them", "answers hardly differ between samples"
 _SIZE_COUNTS, _SAMPLES_COUNT = 0.2, 0.12
-"""Gain of the largest model over the smallest, and of the most samples over one, from which on they count."""
+"""Gain in quality of the largest model over the smallest, and of the most samples over one, from which they count."""
+_TASK_COUNTS = 0.05
+"""The same in the score of a task, either way."""
 _MOST_TOKENS = 2**20
 
 
-class Described(SyntheticEnvironment):
-    """A synthetic problem whose prompts say what its stages need, or the opposite of it, or nothing."""
+def described(family: str, seed: int, told: str) -> Problem:
+    """A problem whose prompts say what its stages need, or the opposite of it, or nothing."""
+    found = problem(family, seed)
+    if told == "untold":
+        return found
+    environment = found.environment
+    needs = _of_formula(environment) if isinstance(environment, SyntheticEnvironment) else _of_scores(found)
+    stages = []
+    for stage, (size, samples) in zip(environment.pipeline.subtasks, needs, strict=True):
+        large, many = (size, samples) if told == "true" else (not size, not samples)
+        stages.append(replace(stage, prompt=f"Here {_LARGE if large else _SMALL}; {_MANY if many else _FEW}."))
+    environment.name = f"{environment.name}-{told}"
+    environment.pipeline = replace(environment.pipeline, subtasks=tuple(stages))
+    space = at.SearchSpace(environment.pipeline, found.space.cost_model, found.space.budget)
+    return replace(found, space=space)
 
-    def __init__(self, family: str, seed: int, told: str) -> None:
-        super().__init__(FAMILIES[family], seed)
-        self.name = f"{self.name}-{told}"
-        said = [self._said(i, told) for i in range(len(self.pipeline.subtasks))]
-        stages = [replace(stage, prompt=text) for stage, text in zip(self.pipeline.subtasks, said, strict=True)]
-        self.pipeline = replace(self.pipeline, subtasks=tuple(stages))
 
-    def _said(self, index: int, told: str) -> str:
-        if told == "untold":
-            return "synthetic"
-        stage = self._stages[index]
-        most = self.family.counts[-1]
-        size = bool(stage.skill[-1] - stage.skill[0] > _SIZE_COUNTS)
-        samples = bool(stage.lift * (1 - stage.skill.mean()) * (1 - most**-stage.rate) > _SAMPLES_COUNT)
-        if told == "false":
-            size, samples = not size, not samples
-        return f"Here {_LARGE if size else _SMALL}; {_MANY if samples else _FEW}."
+def _of_formula(environment: SyntheticEnvironment) -> Iterator[tuple[bool, bool]]:
+    """For each stage whether size counts for its quality, and whether samples do."""
+    most = environment.family.counts[-1]
+    for stage in environment._stages:
+        lifted = stage.lift * (1 - stage.skill.mean()) * (1 - most**-stage.rate)
+        yield bool(stage.skill[-1] - stage.skill[0] > _SIZE_COUNTS), bool(lifted > _SAMPLES_COUNT)
+
+
+def _of_scores(found: Problem) -> Iterator[tuple[bool, bool]]:
+    """The same, of what the task scores."""
+    for stage in found.space.pipeline.subtasks:
+        models = sorted(stage.models, key=lambda model: model.parameters or 0)
+        counts = sorted(stage.sample_counts or ())
+        size = _gained(found, stage.name, "model", models[0].name, models[-1].name)
+        samples = _gained(found, stage.name, "samples", counts[0], counts[-1])
+        yield size > _TASK_COUNTS, samples > _TASK_COUNTS
+
+
+def _gained(found: Problem, stage: str, what: str, least: str | int, most: str | int) -> float:
+    """What the most of it brings, in the mean over the allocations with the least that fit the budget both ways."""
+    gains = []
+    for allocation in found.space.enumerate():
+        choice = allocation[stage]
+        if getattr(choice, what) == least:
+            changed = at.Allocation({**allocation, stage: replace(choice, **{what: most})})
+            if changed in found.space:
+                gains.append(found.true_score(changed) - found.true_score(allocation))
+    return mean(gains)
 
 
 class RecordedModel(ChatModel):
@@ -111,8 +147,8 @@ def scripted(prompt: str) -> str:
 
 
 def _fit(told: str, choice: str) -> float:
-    size, samples = map(int, re.findall(r"m(\d+) x(\d+)", choice)[0])
-    return size * ((_LARGE in told) - (_SMALL in told)) + samples**0.5 * ((_MANY in told) - (_FEW in told))
+    size, samples = map(int, re.findall(r"(\d+)B? x(\d+)", choice)[0])  # "m4 x16", "Llama-3.2-3B x16"
+    return size**0.5 * ((_LARGE in told) - (_SMALL in told)) + samples**0.5 * ((_MANY in told) - (_FEW in told))
 
 
 class Run(NamedTuple):
@@ -130,54 +166,85 @@ class Run(NamedTuple):
 
 async def run(family: str, seed: int, told: str, trials: int, llm: ChatModel | None) -> Run:
     """One search; by rules where there is no LLM."""
-    problem = Described(family, seed, told)
-    budget = problem.default_budget
-    space = at.SearchSpace(problem.pipeline, at.cost_model(budget.cost_model), budget.amount)
+    posed = described(family, seed, told)
     agent = at.searcher("agent", llm="none", seed=seed)
     if llm is not None:
         planner = LLMPlanner(llm.name, base_url=llm.endpoint)
         planner.model = llm
         agent = at.AgentSearcher(planner, seed=seed)
     store = at.Store()
-    result = await at.search(problem, agent, space, store, study_name="s", seed=seed, limits=at.Limits(trials=trials),
-                             parallel=2, racing=at.Racing())  # fmt: skip
+    result = await at.search(posed.environment, agent, posed.space, store, study_name="s", seed=seed,
+                             limits=at.Limits(trials=trials), parallel=2, racing=at.Racing())  # fmt: skip
     asked = [step.spend for step in store.steps(result.study) if step.spend.requests]
-    optimum = problem.optimum(space)
-    first = max(problem.true_score(trial.allocation) for trial in result.archive.trials[:8])
     return Run(
-        first=optimum - first,
-        regret=optimum - problem.true_score(result.best.allocation),
+        first=min(posed.regret(trial.allocation) for trial in result.archive.trials[:8]),
+        regret=posed.regret(result.best.allocation),
         calls=len(asked),
         most=max((spend.prompt_tokens for spend in asked), default=0),
         tokens=result.own.tokens,
     )
 
 
-def rows(families: list[str], seeds: int, trials: int, llm: ChatModel) -> Iterator[str]:
+def rows(families: list[str], seeds: int, trials: int, llm: ChatModel) -> Iterator[list[str]]:
     """The table, a line at a time."""
-    yield "family | planner | told | regret of the first 8 | regret | calls | prompt tokens, at most | tokens a search"
     for family in families:
         for name, told, asked in (("rules", "untold", None), *((llm.name, told, llm) for told in TOLD)):
             found = [asyncio.run(run(family, seed, told, trials, asked)) for seed in range(seeds)]
             columns = [mean(column) for column in zip(*found, strict=True)]
-            yield (
-                f"{family} | {name} | {told} | {columns[0]:.3f} | {columns[1]:.3f} | {columns[2]:.1f} | "
-                f"{max(each.most for each in found):,} | {columns[4]:,.0f}"
-            )
+            yield [
+                family,
+                name,
+                told,
+                f"{columns[0]:.3f}",
+                f"{columns[1]:.3f}",
+                f"{columns[2]:.1f}",
+                f"{max(each.most for each in found):,}",
+                f"{columns[4]:,.0f}",
+            ]
+
+
+def head(given: argparse.Namespace) -> str:
+    """What the table is of."""
+    problems = (
+        f"{len(given.families)} families, {given.seeds} problems of each, {given.trials} trials, 2 at once, racing"
+    )
+    planner = (
+        "**No LLM was asked.** The planner is a script. What it scores says nothing of any LLM, and so few problems "
+        "say little of anything. What holds for every planner is the last columns: how much it is asked, by the "
+        "length of the texts (three characters a token)."
+        if given.llm == SCRIPTED
+        else f"Asked was {given.llm}."
+    )
+    about = (__doc__ or "").split("\n\n")[2]
+    return (
+        f"# An LLM on problems whose stages speak of themselves\n\n`{command()}`: {problems}\n\n{about}\n\n{planner}\n"
+    )
 
 
 def main() -> None:
-    """Run, and print the table."""
+    """Run, print the table, and write it with what it is of where `--out` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="problems of each family")
     parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--families", default="table,two-stage,stage-metrics")
+    parser.add_argument("--families", nargs="+", default=["table", "two-stage", "stage-metrics", *TASKS])
     parser.add_argument("--llm", default=SCRIPTED)
     parser.add_argument("--llm-base-url")
+    parser.add_argument("--out", type=Path, help="write this Markdown file")
     given = parser.parse_args()
-    llm = RecordedModel(given.llm, given.llm_base_url)
-    for line in rows(given.families.split(","), given.seeds, given.trials, llm):
-        print(line, flush=True)
+    columns = ["family", "planner", "told", "regret of the first 8", "regret", "calls"]
+    columns += ["prompt tokens, at most", "tokens a search"]
+    lines = [head(given), f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    print("\n".join(lines))
+    for row in rows(given.families, given.seeds, given.trials, RecordedModel(given.llm, given.llm_base_url)):
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+    cpu, load = time.process_time(), os.getloadavg()[2]
+    lines.append(
+        f"\n{cpu:.0f} s of CPU; load of the machine, {os.cpu_count()} cores, in the last 15 minutes: {load:.1f}."
+    )
+    print(lines[-1])
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

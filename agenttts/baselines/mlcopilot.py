@@ -5,8 +5,6 @@ from __future__ import annotations
 from agenttts._util.numbers import Scale
 from agenttts.baselines.agenthpo import AgentHPOSearcher
 from agenttts.baselines.llm import shown_trials
-from agenttts.errors import ConfigError
-from agenttts.llm.chat import ChatModel
 from agenttts.proposals import dialogue
 from agenttts.space import SearchSpace
 from agenttts.study.trial import Archive
@@ -22,30 +20,21 @@ _AS_GIVEN = Scale(1.0, "", "")
 
 
 class MLCopilotSearcher(AgentHPOSearcher):
-    """The first guideline comes from the search history of a similar task; then it goes on like AgentHPO.
+    """The first guideline comes from the search history of similar tasks; then it goes on like AgentHPO.
 
     Args:
-        experience: The archive of a study of a similar task.
         planner: The chat model; the paper's (`chat.DEFAULT_MODEL`) when None.
         seed: Of what is drawn where the model gives nothing usable.
 
     Raises:
-        ConfigError: When the experience has no trial, or OpenAI's endpoint is meant and the key is not set.
+        ConfigError: When OpenAI's endpoint is meant and the key is not set.
     """
 
     name = "mlcopilot"
     learns = True
 
-    def __init__(self, experience: Archive, planner: ChatModel | None = None, *, seed: int = 0) -> None:
-        super().__init__(planner, seed=seed)
-        if not experience.trials:
-            raise ConfigError("the experience of 'mlcopilot' has no trial: give the archive of a study that has some")
-        self._experience = experience
-
     def _reflection(self, archive: Archive, space: SearchSpace) -> str:
         if archive.guidelines:
             return super()._reflection(archive, space)
-        similar = shown_trials(
-            "Trials of a similar pipeline, with costs in its own unit", self._experience.trials, _AS_GIVEN
-        )
+        similar = shown_trials("Trials of a similar pipeline, with costs in its own unit", archive.similar, _AS_GIVEN)
         return "\n\n".join([dialogue.task(space), similar, dialogue.guideline_request(_QUESTIONS)])

@@ -13,6 +13,7 @@ import shlex
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from types import MappingProxyType
@@ -26,19 +27,21 @@ from agenttts.cli.forecast import confirm, forecast_lines, forecast_of, forecast
 from agenttts.cli.live import print_heading, show_progress
 from agenttts.cli.options import DEFAULT_STORE
 from agenttts.cli.problem import Problem
+from agenttts.cli.store import open_store
 from agenttts.db import location
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import shown_url
 from agenttts.protocols import Environment, Searcher
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
-from agenttts.searching.learning import trials_of
+from agenttts.searching.learning import experience_of
 from agenttts.searching.methods import method, method_names, searcher
 from agenttts.searching.plan import SearchPlan
 from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.searching.start import search
 from agenttts.space import Allocation
+from agenttts.study.experience import Experience
 from agenttts.tracking import tracker
 
 _LONGEST = 60
@@ -108,7 +111,6 @@ def plan(
     Raises:
         ConfigError: On an unknown method or an option that does not fit it.
     """
-    kind = method(name)
     chosen = searcher(
         name,
         seed=seed,
@@ -119,19 +121,19 @@ def plan(
         llm_timeout_s=llm.timeout_s,
         share_examples=llm.share_examples,
         insights_off=insights_off,
-        experience=trials_of(experience, store) if kind.learns and experience else None,
     )
     # What has raced and what has not must not end up in one study.
     without = "".join(f"-no{number}" for number in sorted(insights_off)) + ("" if racing else "-noracing")
     without += "" if counterfactuals else "-nocounterfactuals"
     without += f"-after-{_in_a_name(experience)}" if experience else ""
     cost = f"{problem.space.cost_model.name}{problem.budget_name}"
+    study = study or f"{problem.environment.name}-{cost}-{chosen.title}{without}-s{seed}"
     return SearchPlan(
         problem.environment if ray is None else _on_ray(problem, ray, store),
         chosen,
         problem.space,
         store,
-        study_name=study or f"{problem.environment.name}-{cost}-{chosen.title}{without}-s{seed}",
+        study_name=study,
         seed=seed,
         budgets=problem.budgets,
         limits=limits,
@@ -139,7 +141,7 @@ def plan(
         racing=Racing() if racing else None,
         baseline=baseline,
         counterfactuals=counterfactuals,
-        experience=experience,
+        experience=_learned(experience, store, study, chosen) or (),
         details={
             "command": command_line(),
             "agenttts": version("agenttts"),
@@ -150,6 +152,14 @@ def plan(
             **({} if problem.calibration is None else {"throughput": problem.calibration.as_dict()}),
         },
     )
+
+
+def _learned(names: Sequence[str], store: str, study: str, searcher: Searcher) -> Experience | None:
+    """What the studies of these names teach another one, before servers start for it."""
+    if not names:
+        return None
+    with closing(open_store(store)) as opened:
+        return experience_of(names, opened, study, fitted=not searcher.learns)
 
 
 def _in_a_name(studies: Sequence[str]) -> str:
@@ -212,7 +222,7 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = (), *,
 
 
 def _named(plan: SearchPlan, location: str) -> list[tuple[str, str]]:
-    learned = [("experience", ", ".join(plan.experience))] if plan.experience else []
+    learned = [("experience", str(plan.experience))] if plan.experience else []
     return [("method", method_in_words(plan.searcher)), *learned, ("study", f"{plan.study_name} in {location}")]
 
 

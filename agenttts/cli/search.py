@@ -4,7 +4,6 @@ it, measuring its models.
 
 from __future__ import annotations
 
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -51,7 +50,6 @@ from agenttts.cli.options import (
     TrialsOption,
     WeightsOption,
 )
-from agenttts.cli.store import open_store
 from agenttts.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -129,7 +127,7 @@ def search(
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
         insights_off=frozenset(without_insight),
-        experience=_known(store, experience),
+        experience=experience,
         racing=racing,
         baseline=problem.baseline(baseline),
         counterfactuals=counterfactuals,
@@ -203,9 +201,8 @@ def compare(
         counterfactuals=counterfactuals,
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    learned = _known(store, experience)
     asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples)
-    comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=learned, quiet=as_json)
+    comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=experience, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
 
@@ -371,18 +368,6 @@ def init(
     from agenttts.cli.init import write_starter
 
     write_starter(file, kind)
-
-
-def _known(store: str, studies: list[str]) -> tuple[str, ...]:
-    """Names of studies to begin with, `all` or in the store."""
-    if studies:
-        from agenttts.searching.learning import ALL
-
-        with closing(open_store(store)) as opened:
-            for name in studies:
-                if name != ALL:
-                    opened.study(name)
-    return tuple(studies)
 
 
 def _serving(

@@ -25,27 +25,22 @@ import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from agenttts._util.extras import imported
-from agenttts.db import Store
 from agenttts.environments.live import LiveEnvironment
-from agenttts.environments.registry import environment
+from agenttts.environments.ray_worker import ExampleOrder, RayWorker, WorkerSource
 from agenttts.environments.scored import ExampleOutcome, evaluation_of
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
-from agenttts.llm.asking import Patience
 from agenttts.llm.lanes import MAX_IN_FLIGHT
 from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.pulse import Pulse
-from agenttts.llm.samples import Spend
 from agenttts.protocols import Environment
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
@@ -62,35 +57,6 @@ _TIMEOUT_S = 5.0
 _HTTP2_SETTINGS = b"\x04"
 """Type of the frame that both sides of a connection begin with (RFC 9113, 3.4)."""
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _HTTP2_SETTINGS + bytes(5)
-
-
-class Source(NamedTuple):
-    """What a worker builds the environment from: the arguments of `environments.environment`, and where it is run."""
-
-    name: str
-    data: str | None
-    endpoints: Mapping[str, str]
-    folder: str
-    """The driver's working directory: names and data may be relative to it."""
-    store: str
-    patience: Patience
-    """How long the driver's client waits for an endpoint."""
-    max_in_flight: int | None
-    """Requests under way at once, over all workers; None bounds those of each, as without Ray."""
-
-
-class _ExampleOrder(NamedTuple):
-    """One example to run."""
-
-    allocation: Allocation
-    example: str
-    fingerprint: str
-    """Of the driver's environment: the worker's must be the same."""
-    study_id: int | None
-    namespace: str
-    max_tokens: int | None
-    max_usd: float | None
-    spent: Spend
 
 
 @dataclass
@@ -148,7 +114,7 @@ class RayEnvironment(Environment):
         self.name, self.pipeline, self.recorded = searched.name, searched.pipeline, searched.recorded
         self.examples, self.held_out = searched.examples, searched.held_out
         self.default_budget, self.embedder = searched.default_budget, searched.embedder
-        self._source = Source(
+        self._source = WorkerSource(
             name, data, dict(endpoints or {}), os.getcwd(), _shareable(store), client.patience, client.max_in_flight
         )
         # Workers give endpoints up; that an example takes long is no fault by itself.
@@ -216,7 +182,7 @@ class RayEnvironment(Environment):
             if count < 1:
                 raise ConfigError(f"the Ray cluster {self._address} has no free CPU: wait for one, or add a machine")
             options = {"max_restarts": _LIVES, "max_concurrency": IN_FLIGHT, "num_cpus": 1}
-            actor = ray.remote(**options)(_Worker)
+            actor = ray.remote(**options)(RayWorker)
             sources = _shared_out(self._source, count)
             actors = [actor.remote(source) for source in sources]
             _require_start(ray, actors)
@@ -270,7 +236,7 @@ class RayEnvironment(Environment):
         if worker is None:
             self._session.free.put_nowait(None)  # the other tasks that wait must hear of it, too
             raise EndpointError(f"Ray has lost every worker, each {_LIVES + 1} times")
-        order = _ExampleOrder(
+        order = ExampleOrder(
             allocation,
             example,
             self._searched.fingerprint,
@@ -312,63 +278,6 @@ class RayEnvironment(Environment):
                 self._session.free.put_nowait(None)
 
 
-class _Worker:
-    """What runs in a worker's process: an environment of its own, on the shared store."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._preparing = asyncio.Lock()
-        self._environment: LiveEnvironment | None = None
-        self._stack = AsyncExitStack()
-        self._meter = Meter()
-        self._pools: dict[tuple[int | None, str], SamplePool] = {}
-
-    async def answer(self) -> None:
-        """Show that this worker is there."""
-
-    async def run(self, order: _ExampleOrder) -> ExampleOutcome:
-        """One example; errors are the environment's own."""
-        async with self._preparing:
-            environment = self._environment or await self._prepare(order)
-        self._meter.max_tokens, self._meter.max_usd = order.max_tokens, order.max_usd
-        if order.spent.tokens > self._meter.spent.tokens:  # else the news is older than what was paid for here
-            self._meter.spent = order.spent
-        return await environment.run_example(order.allocation, order.example, self._pool(order))
-
-    def _pool(self, order: _ExampleOrder) -> SamplePool:
-        """One for all examples: they wait for one another where they draw the same."""
-        place = order.study_id, order.namespace
-        if place not in self._pools:
-            self._pools[place] = SamplePool(
-                self._store.samples, study_id=order.study_id, namespace=order.namespace, meter=self._meter
-            )
-        return self._pools[place]
-
-    async def _prepare(self, order: _ExampleOrder) -> LiveEnvironment:
-        """The environment, entered. It is built with the first example: what it raises is then told in its words."""
-        where = f"the Ray worker on {socket.gethostname()}"
-        try:
-            os.chdir(self._source.folder)
-        except OSError as error:
-            raise ConfigError(
-                f"{where} has no folder {self._source.folder!r}: search from one that all machines have"
-            ) from error
-        self._store = Store(self._source.store)
-        built = environment(self._source.name, data=self._source.data, endpoints=self._source.endpoints)
-        assert isinstance(built, LiveEnvironment) and isinstance(built.client, OpenAIClient)
-        built.client.patience = self._source.patience
-        built.client.wait(max_in_flight=self._source.max_in_flight)
-        entered = await self._stack.enter_async_context(built)
-        assert isinstance(entered, LiveEnvironment)
-        if entered.fingerprint != order.fingerprint:
-            raise ConfigError(
-                f"{where} has another environment {self._source.name!r} than this process: install the same code and "
-                "data on all machines"
-            )
-        self._environment = entered
-        return entered
-
-
 def _require_start(ray: Any, actors: Sequence[Any]) -> None:
     """That every worker's machine has the code."""
     try:
@@ -380,7 +289,7 @@ def _require_start(ray: Any, actors: Sequence[Any]) -> None:
         ) from error
 
 
-def _shared_out(source: Source, workers: int) -> list[Source]:
+def _shared_out(source: WorkerSource, workers: int) -> list[WorkerSource]:
     """One for each worker, with its share of the requests under way; no more workers than there are requests."""
     most = source.max_in_flight
     if most is None:

@@ -23,9 +23,9 @@ from typing import Any
 
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import identified, identified_factory
+from agenttts.pipeline.handles import Metric
 from agenttts.pipeline.model import Example
 from agenttts.pipeline.numerals import joined, number_text, plain
-from agenttts.pipeline.subtask import Metric
 
 __all__ = ["equal", "exact_match", "normalise", "set_f1", "token_f1"]
 

@@ -16,7 +16,8 @@ from agenttts.pipeline.model import Message, Model, Sampling
 from agenttts.pipeline.tools import ToolCall, calls_message, message_text, read_calls
 
 if TYPE_CHECKING:
-    from agenttts.pipeline.subtask import Subtask, SubtaskInput
+    from agenttts.pipeline.handles import SubtaskInput
+    from agenttts.pipeline.subtask import Subtask
 
 Amount = Any
 """A number, or an array with an entry for each number of samples."""

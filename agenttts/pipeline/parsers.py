@@ -14,8 +14,8 @@ from typing import Any
 from agenttts._util.strict_json import UnfitJSON, first_object
 from agenttts.errors import ConfigError, ParseError
 from agenttts.pipeline.fingerprint import identified, identified_factory
+from agenttts.pipeline.handles import Parser, SubtaskInput, text
 from agenttts.pipeline.numerals import last_number, plain
-from agenttts.pipeline.subtask import Parser, SubtaskInput, text
 
 __all__ = ["ids", "json_object", "number", "tagged", "text"]
 

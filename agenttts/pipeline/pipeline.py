@@ -16,8 +16,9 @@ from agenttts._util.checks import FUNCTION, NAME, TEXT, instance, members, rejec
 from agenttts.errors import ConfigError
 from agenttts.pipeline.command import Command
 from agenttts.pipeline.fingerprint import SCHEME, combined, describe, fingerprint, identified, uncovered
+from agenttts.pipeline.handles import AsyncMetric, Metric, Program
 from agenttts.pipeline.model import Model
-from agenttts.pipeline.subtask import AsyncMetric, Metric, Program, Subtask
+from agenttts.pipeline.subtask import Subtask
 
 _SUBTASK = instance(Subtask, "Subtask objects")
 _KEY = TEXT._replace(words="keys of allocations (Allocation.key)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agenttts.pipeline.operator import Amount, Lengths, Load, Operator, SubtaskRun
 
 if TYPE_CHECKING:
-    from agenttts.pipeline.subtask import Aggregator, Coroutine
+    from agenttts.pipeline.handles import Aggregator, Coroutine
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""One stage of a pipeline, and the handles through which it is run."""
+"""One stage of a pipeline."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from agenttts._util.checks import (
     COUNT,
@@ -26,8 +26,9 @@ from agenttts._util.checks import (
 )
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import Identity, identified
-from agenttts.pipeline.model import Example, Message, Model, Sampling, sizes_of
-from agenttts.pipeline.operator import Drawn, Lengths, Operator, SubtaskRun, writes_anew_in_words
+from agenttts.pipeline.handles import Aggregator, AsyncMetric, Coroutine, Metric, Parser, Prompt, text
+from agenttts.pipeline.model import Model, Sampling, sizes_of
+from agenttts.pipeline.operator import Lengths, Operator, writes_anew_in_words
 from agenttts.pipeline.pairing import (
     Options,
     Pairing,
@@ -48,95 +49,7 @@ MAJORITY_VOTE = Identity("aggregators.majority_vote", version=1)
 _SUBTASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@identified("subtask_input", version=1, unscored=("options",))
-@dataclass(frozen=True)
-class SubtaskInput:
-    """What a subtask sees of one example: its fields, the outputs of the subtasks before it, and its own options.
-
-    Examples:
-        >>> given = at.SubtaskInput({"id": "1", "question": "Who wrote Emma?"}, {"retrieve": (2,)})
-        >>> given.example["question"], given.inputs["retrieve"]
-        ('Who wrote Emma?', (2,))
-    """
-
-    example: Example
-    """The row of the data."""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    """Earlier subtask -> its output."""
-    options: Options = field(default_factory=dict)
-    """How the allocation sets `Subtask.options`."""
-
-
-class StepRun(SubtaskRun, Protocol):
-    """The handle of one subtask for a pipeline that is a function (`Pipeline.run`)."""
-
-    async def ask(self, messages: Sequence[Message] | str) -> Any:
-        """The subtask's output for these messages: the allocation's samples of its model, parsed and aggregated.
-
-        Raises:
-            ParseError: When no sample can be used and the subtask has no default.
-            EndpointError: When the model's endpoint rejects the request or keeps failing.
-        """
-        ...
-
-    async def reply(self, messages: Sequence[Message] | str) -> str:
-        """As `ask`, but the whole first sample that was parsed as the output: for code that parses for itself."""
-        ...
-
-    async def turn(self, messages: Sequence[Message] | str, request: Mapping[str, Any] | None = None) -> Drawn:
-        """As `reply`, with the calls of tools: one turn of a conversation that goes on with `Drawn.message`.
-
-        Args:
-            messages: The prompt.
-            request: Fields of the request beside those of the sampling, as {"tools": [...], "tool_choice": "auto"};
-                the subtask's `tools` when None.
-        """
-        ...
-
-
-@runtime_checkable
-class Aggregator(Protocol):
-    """Turns the parsed samples of one subtask into its one output."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def aggregate(self, parsed: Sequence[Any], run: SubtaskRun) -> Any:
-        """Return the output; `parsed` holds the usable samples in draw order and is never empty."""
-        ...
-
-    def extra_tokens(self, samples: Any, prompt_tokens: float, completion_tokens: float) -> tuple[Any, Any]:
-        """Prompt and completion tokens of the aggregator's own calls, vectorised over `samples`.
-
-        Args:
-            samples: Sample counts, a number or an array.
-            prompt_tokens: Mean prompt length of the subtask (Np).
-            completion_tokens: Mean generation length of the subtask (Nd).
-        """
-        ...
-
-
-Prompt = str | Callable[[SubtaskInput], str | Sequence[Message]]
-Parser = Callable[[str, SubtaskInput], Any]
-"""One sample's text, and what its subtask sees -> a value; None, or a `ParseError`, for a sample that is unusable."""
-Metric = Callable[[Any, Example], float]
-"""An output, and the example it is for -> a score in [0, 1]."""
-AsyncMetric = Callable[[Any, Example], Awaitable[float]]
-"""A metric that is awaited, such as one that asks a judge."""
 Tokens = float | Callable[[Options], float]
-Coroutine = Callable[[SubtaskRun], Awaitable[Any]]
-Program = Callable[[Example, Mapping[str, StepRun]], Awaitable[Any]]
-
-
-@identified("parsers.text", version=1)
-def text(sample: str, _: SubtaskInput) -> str:
-    """The default parser: the sample without surrounding white space.
-
-    Examples:
-        >>> at.parsers.text("  Jane Austen ", given)
-        'Jane Austen'
-    """
-    return sample.strip()
 
 
 @identified(

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
 
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
 from agenttts.posterior.experience import LEAST_TRIALS, learned
 from agenttts.study.experience import Experience
-from agenttts.study.trial import Archive, Trial
+from agenttts.study.trial import Trial
 
 _log = logging.getLogger(__name__)
 ALL = "all"
 """Names every other study of the store that taught something."""
 
 
-def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: bool = True) -> Experience | None:
+def experience_of(
+    names: Sequence[str] | Experience, store: Store, study: str, *, fitted: bool = True
+) -> Experience | None:
     """What a study begins with: what it has kept, or what the studies of these names teach now; None without names.
 
     Args:
-        names: Of studies of the store, or `ALL` alone.
+        names: Of studies of the store, or `ALL` alone, or what was found by them before.
         store: Holds them.
         study: Name of the study that begins or goes on.
         fitted: Whether anything is to be learned from them by the formula: not for a method that reads their trials.
@@ -33,6 +34,8 @@ def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: boo
         return None
     known = {each.name: each for each in store.studies()}
     kept = known[study].spec.experience if study in known else None
+    if isinstance(names, Experience):
+        return kept if kept == names else names
     if kept is not None and (list(names) == [ALL] or kept.studies == tuple(sorted(set(names)))):
         return kept
     least = LEAST_TRIALS if fitted else 1
@@ -41,13 +44,6 @@ def experience_of(names: Sequence[str], store: Store, study: str, *, fitted: boo
     if not fitted:
         return Experience(studies=tuple(sorted(chosen)))
     return learned({name: (known[name].spec.sizes, trials) for name, trials in chosen.items()})
-
-
-def trials_of(names: Sequence[str], store: str) -> Archive:
-    """The trials of these studies of a store, for a method that reads them (`Searcher.learns`)."""
-    with closing(Store(store)) as opened:
-        studies = opened.studies() if list(names) == [ALL] else [opened.study(name) for name in names]
-        return Archive(trials=tuple(trial for study in studies for trial in opened.archive(study).trials))
 
 
 def _named(names: Sequence[str], store: Store, study: str, least: int) -> dict[str, Sequence[Trial]]:

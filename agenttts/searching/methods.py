@@ -16,7 +16,6 @@ from agenttts._util.plugins import blamed
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import has_openai_key
 from agenttts.protocols import Searcher
-from agenttts.study.trial import Archive
 
 GROUP = "agenttts.searchers"
 NO_LLM = "none"
@@ -81,7 +80,6 @@ def searcher(
     llm_timeout_s: float | None = None,
     share_examples: bool = False,
     insights_off: frozenset[int] = frozenset(),
-    experience: Archive | None = None,
 ) -> Searcher:
     """The searcher of this name.
 
@@ -103,7 +101,6 @@ def searcher(
         share_examples: Whether the agent's LLM is shown a few examples that the best trial fails, also where it is
             asked elsewhere than the pipeline's models.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
-        experience: The archive of a study of a similar task, from which 'mlcopilot' learns.
 
     Raises:
         ConfigError: When there is no such method, an option does not fit it, or it needs one that is not given.
@@ -112,27 +109,21 @@ def searcher(
     place: dict[str, Any] = {"base_url": llm_base_url, "api_key_env": llm_key_env, "headers": llm_headers}
     if llm_timeout_s is not None:
         place["timeout_s"] = llm_timeout_s
-    _require_fitting(name, kind, llm, any(place.values()), insights_off, experience)
+    _require_fitting(name, kind, llm, any(place.values()), insights_off)
     if name == "agent":
         return _agent(seed, llm, {**place, "share_examples": share_examples}, insights_off)
     if share_examples:
         raise ConfigError(f"only the LLM of the method 'agent' is shown examples, not that of {name!r}")
-    learned = {"experience": experience} if kind.learns else {}
-    given = {"seed": seed, **_planner(name, kind, llm, place), **learned}
+    given = {"seed": seed, **_planner(name, kind, llm, place)}
     called = ", ".join(f"{each}=" for each in given)
     with blamed(f"the method {name!r} ({method_names()[name]}), called with {called}"):
         return cast(Searcher, kind(**given))
 
 
 def _require_fitting(
-    name: str,
-    kind: type[Searcher],
-    llm: str | None,
-    endpoint: bool,
-    insights_off: frozenset[int],
-    experience: Archive | None,
+    name: str, kind: type[Searcher], llm: str | None, endpoint: bool, insights_off: frozenset[int]
 ) -> None:
-    """Reject options that the method has no use for, or lacks."""
+    """Reject options that the method has no use for."""
     if insights_off and name != "agent":
         raise ConfigError(f"only the method 'agent' has insights to switch off, not {name!r}")
     if llm not in (None, NO_LLM) and not kind.may_ask_llm:
@@ -141,16 +132,6 @@ def _require_fitting(
         raise ConfigError(
             "an endpoint, a key, a header or a time-out of the planner is given, but no model to ask there: give "
             "--llm MODEL"
-        )
-    if experience is not None and not kind.learns:
-        raise ConfigError(
-            f"the method {name!r} does not read the trials of another study itself: give the search its name, with "
-            "experience="
-        )
-    if kind.learns and experience is None:
-        raise ConfigError(
-            f"the method {name!r} learns from a study of a similar task: name one of the same store with "
-            f"--experience STUDY (in Python: searcher({name!r}, experience=store.archive(store.study('NAME'))))"
         )
 
 

@@ -69,9 +69,9 @@ class SearchPlan:
     there are at least two)."""
     counterfactuals: bool = True
     """Whether the samples of a trial also score, at no cost, what they determine of other allocations."""
-    experience: Sequence[str] = ()
-    """Names of earlier studies of the store to begin with, or `all` alone; part of the study's identity. What they
-    taught is frozen when it begins."""
+    experience: Sequence[str] | Experience = ()
+    """Names of earlier studies of the store to begin with, or `all` alone, or what they taught
+    (`searching.learning.experience_of`); part of the study's identity, and frozen when it begins."""
     choose: Recommend | None = None
     """Chooses the recommended trial, where there is one budget; by posterior mean when None."""
     validate: bool = True
@@ -93,6 +93,11 @@ class SearchPlan:
         _require_names(self.environment)
         if self.parallel < 1:
             raise ConfigError(f"parallel must be at least 1, not {self.parallel}")
+        if self.searcher.learns and not self.experience:
+            raise ConfigError(
+                f"the method {self.searcher.name!r} learns from a study of a similar task: name one of the same store "
+                'with --experience STUDY (in Python: experience=["STUDY"])'
+            )
         _require_same(self.space.pipeline, self.environment.pipeline)
         require_budgets(self.budgets, self.space.budget)
         if self.baseline is not None and (faults := self.space.faults(self.baseline)):

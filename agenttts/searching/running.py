@@ -55,7 +55,7 @@ class RunningSearch:
     """Held from what a trial costs, as the archive shows, until it is in the archive: one after another."""
 
     def __post_init__(self) -> None:
-        self.archive = self.store.archive(self.study)
+        self.archive = self._read()
         self.pool = SamplePool(self.store.samples, study_id=self.study.id, meter=self.meter)
         self.trials_before = len(self.archive.trials)
         self.plan.searcher.journal = self._journal
@@ -83,6 +83,16 @@ class RunningSearch:
         """The examples that the winner is checked on."""
         return self.environment.held_out if self.plan.validate else ()
 
+    def _read(self) -> Archive:
+        return replace(self.store.archive(self.study), similar=self._similar)
+
+    @cached_property
+    def _similar(self) -> tuple[Trial, ...]:
+        """See `Archive.similar`: of the studies that this one began with, whatever the plan now names."""
+        experience = self.study.spec.experience
+        names = experience.studies if experience is not None and self.plan.searcher.learns else ()
+        return tuple(trial for name in names for trial in self.store.archive(self.store.study(name)).trials)
+
     def _journal(self, step: AgentStep) -> None:
         self.store.add_step(self.study, step)
         self.meter.add_own(step.spend)
@@ -97,7 +107,7 @@ class RunningSearch:
     async def catch_up(self) -> None:
         """Take in what other processes that search this study have recorded and paid for meanwhile."""
         if await self.store.beside(self.store.count_trials, self.study) > self.archive.round:
-            self.archive = await self.store.beside(self.store.archive, self.study)
+            self.archive = await self.store.beside(self._read)
             self.meter.spent = await self.store.beside(self.store.spend, self.study)
             self.meter.own = await self.store.beside(self.store.own_spend, self.study)
 

@@ -22,6 +22,7 @@ from agenttts.searching.racing import Racing
 from agenttts.searching.running import RunningSearch
 from agenttts.space import Allocation, SearchSpace
 from agenttts.space.prices import price_list, price_rows
+from agenttts.study.experience import Experience
 from agenttts.study.lengths import declared_lengths
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ async def search(
     racing: Racing | None = None,
     baseline: Allocation | None = None,
     counterfactuals: bool = True,
-    experience: Sequence[str] = (),
+    experience: Sequence[str] | Experience = (),
     choose: Recommend | None = None,
     validate: bool = True,
     details: Mapping[str, Any] | None = None,

@@ -201,6 +201,8 @@ class Archive:
     """Allocations that were not tried, but are scored by the samples of one that was, at no cost."""
     experience: Experience | None = None
     """What earlier studies taught; None where the search was given none."""
+    similar: tuple[Trial, ...] = ()
+    """The trials of those studies, for a method that reads them itself (`Searcher.learns`)."""
 
     @property
     def round(self) -> int:

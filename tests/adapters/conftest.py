@@ -10,7 +10,7 @@ import pytest
 import agenttts as at
 from agenttts.environments import LiveEnvironment
 from agenttts.pipeline import Message, Model, Pipeline, Subtask
-from agenttts.pipeline.subtask import Program
+from agenttts.pipeline.handles import Program
 from agenttts.study.evaluation import Evaluation
 from agenttts.testing import ScriptedClient
 

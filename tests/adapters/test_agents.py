@@ -16,7 +16,7 @@ import agenttts as at
 from agenttts.adapters.langgraph import step_model
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example, Message, StepRun
-from agenttts.pipeline.subtask import Program
+from agenttts.pipeline.handles import Program
 from tests.llm.providers import SHAPES, Provider, Said, completion
 
 

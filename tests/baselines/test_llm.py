@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttts.agent import AgentSearcher, LLMPlanner
-from agenttts.baselines import AgentHPOSearcher, MLCopilotSearcher, PaperSearcher, ZeroShotSearcher
+from agenttts.baselines import (
+    AgentHPOSearcher,
+    MLCopilotSearcher,
+    PaperSearcher,
+    RandomSearcher,
+    ZeroShotSearcher,
+)
 from agenttts.baselines.llm import LLMSearcher
 from agenttts.baselines.paper import published_initial_allocations
 from agenttts.db import Store
@@ -43,7 +49,7 @@ Build = Callable[[ChatModel], LLMSearcher]
 METHODS = [
     pytest.param(ZeroShotSearcher, id="llm-zs"),
     pytest.param(AgentHPOSearcher, id="agenthpo"),
-    pytest.param(lambda planner: MLCopilotSearcher(EXPERIENCE, planner), id="mlcopilot"),
+    pytest.param(MLCopilotSearcher, id="mlcopilot"),
     pytest.param(PaperSearcher, id="agenttts-paper"),
 ]
 GUIDED = METHODS[1:]
@@ -240,17 +246,15 @@ async def test_agenthpos_first_guideline_is_the_models_own(endpoint: FakeEndpoin
 
 
 async def test_mlcopilot_begins_with_the_experience_and_goes_on_with_its_own(endpoint: FakeEndpoint) -> None:
-    def build(planner: ChatModel) -> LLMSearcher:
-        return MLCopilotSearcher(EXPERIENCE, planner)
-
     answer = json_of(candidate(("m", 3), ("s", 2)))
     script(endpoint, answer, answer)
     similar = f"{EXPERIENCE.trials[0].allocation} | "
-    await built(build, endpoint)[0].propose(Archive(), SPACE, 1)
+    await built(MLCopilotSearcher, endpoint)[0].propose(Archive(similar=EXPERIENCE.trials), SPACE, 1)
     first = prompts(endpoint)[0]
     assert "similar pipeline" in first and similar in first
     endpoint.requests.clear()
-    await built(build, endpoint)[0].propose(with_guideline(archive_of(SPACE.cheapest), 0), SPACE, 1)
+    later = replace(with_guideline(archive_of(SPACE.cheapest), 0), similar=EXPERIENCE.trials)
+    await built(MLCopilotSearcher, endpoint)[0].propose(later, SPACE, 1)
     assert all(similar not in told for told in prompts(endpoint))
 
 
@@ -326,8 +330,11 @@ def toy_answer(messages: Sequence[dict[str, str]], seed: int) -> str:
 async def run(
     made: Searcher, environment: LiveEnvironment, space: SearchSpace, store: Store, trials: int
 ) -> SearchResult:
-    limits = Limits(trials=trials)
-    return await search(environment, made, space, store, study_name="s", limits=limits, validate=False)
+    if made.learns:
+        limits = Limits(trials=2)
+        await search(environment, RandomSearcher(), space, store, study_name="old", limits=limits, validate=False)
+    return await search(environment, made, space, store, study_name="s", limits=Limits(trials=trials), validate=False,
+                        experience=["old"] if made.learns else [])  # fmt: skip
 
 
 @pytest.mark.parametrize("build", METHODS)
@@ -438,20 +445,6 @@ def test_a_method_that_needs_an_llm_says_what_to_set(name: str, monkeypatch: pyt
     made = searcher(name, seed=3)
     assert isinstance(made, LLMSearcher) and made.name == name and made.planner.name == "o3-mini"
     assert method(name).needs_llm
-
-
-def test_mlcopilot_needs_experience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    made = searcher("mlcopilot", llm="wise", experience=EXPERIENCE)
-    assert isinstance(made, MLCopilotSearcher) and made.planner.name == "wise"
-    with pytest.raises(
-        ConfigError, match="'mlcopilot' learns from a study of a similar task.*experience=store.archive"
-    ):
-        searcher("mlcopilot", llm="wise")
-    with pytest.raises(ConfigError, match="experience of 'mlcopilot' has no trial"):
-        searcher("mlcopilot", llm="wise", experience=Archive())
-    with pytest.raises(ConfigError, match="'agenthpo' does not read the trials of another study itself"):
-        searcher("agenthpo", llm="wise", experience=EXPERIENCE)
 
 
 def test_an_llm_is_refused_by_a_method_that_asks_none() -> None:

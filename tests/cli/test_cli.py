@@ -230,11 +230,11 @@ def test_environments_are_listed(shell: Shell) -> None:
         ("search mine.py:environment --budget 100 --method random --llm o3-mini", "'random' asks no LLM"),
         ("search mine.py:environment --budget 100 --method llm-zs", "'llm-zs' asks an LLM: name one with --llm MODEL"),
         (
-            "search mine.py:environment --budget 100 --method mlcopilot",
+            "search mine.py:environment --budget 100 --method mlcopilot --llm wise --llm-base-url http://localhost:9/v1",
             "learns from a study of a similar task: name one",
         ),
         (
-            "search mine.py:environment --budget 100 --method mlcopilot --experience x",
+            "search mine.py:environment --budget 100 --experience x",
             "there is no store 'agenttts.db'",
         ),
         ("compare mine.py:environment --budget 100 --methods random,grid --llm o3-mini", "'random' asks no LLM"),
@@ -375,8 +375,11 @@ def test_a_search_begins_with_the_experience_of_another(shell: Shell) -> None:
     assert [row["searcher"] for row in trials] == ["baseline", "experience"]
     assert "first trial from experience (mine-flops100-random-s0)" in shell("trace")
     assert "there is no study 'nothing'" in shell(f"{begun} nothing", code=2)
-    said = shell("search mine.py:environment --budget 100 --trials 1 --method random --experience all")
-    assert "experience all" in " ".join(said.split()) and "mine-flops100-random-after-all-s0" in said
+    again = "search mine.py:environment --budget 100 --method random --experience all"
+    # Its own study has the trials that experience takes when it is resumed, and is none.
+    for trials in (8, 9):
+        said = " ".join(shell(f"{again} --trials {trials}").split())
+        assert "experience mine-flops100-random-s0 " in said and "mine-flops100-random-after-all-s0" in said
 
 
 def test_minihop_has_its_own_default_budget() -> None:

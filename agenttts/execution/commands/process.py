@@ -17,7 +17,7 @@ from agenttts._util.text import storable, storable_data
 from agenttts.errors import CommandFailed, ConfigError
 from agenttts.execution.commands.proxy import AskedSteps, StepAddresses
 from agenttts.pipeline import Command, Example
-from agenttts.pipeline.subtask import StepRun
+from agenttts.pipeline.handles import StepRun
 
 _MOST_OUTPUT = 2**20
 """Bytes of one answer."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agenttts._util.strict_json import read_json
 from agenttts.errors import AgentTTSError, CommandFailed, ConfigError
 from agenttts.execution.completions import NAMED, StepRequest, named_step, refusal
-from agenttts.pipeline.subtask import StepRun
+from agenttts.pipeline.handles import StepRun
 
 if TYPE_CHECKING:
     from aiohttp import web

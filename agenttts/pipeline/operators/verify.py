@@ -40,7 +40,7 @@ from agenttts.pipeline.operator import (
 )
 
 if TYPE_CHECKING:
-    from agenttts.pipeline.subtask import SubtaskInput
+    from agenttts.pipeline.handles import SubtaskInput
 
 _ASKED = (
     "A request and a proposed response follow. Check whether the response is correct: reason step by step, briefly. "

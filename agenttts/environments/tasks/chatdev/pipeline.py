@@ -24,7 +24,7 @@ from agenttts.environments.tasks.chatdev.turns import FuseTurns
 from agenttts.environments.tasks.models import LLAMA_3B, LLAMA_70B
 from agenttts.environments.tasks.rows import split
 from agenttts.pipeline import Metric, Model, Pipeline, Sampling, Subtask
-from agenttts.pipeline.subtask import Coroutine
+from agenttts.pipeline.handles import Coroutine
 from agenttts.space.cost import Budget
 
 BUDGET = 1768
