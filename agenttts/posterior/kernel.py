@@ -44,13 +44,18 @@ class Structure:
 
 
 class Rows(NamedTuple):
-    """The distinct choices of one subtask among some allocations; all but `ways` and the last of shape (choices,)."""
+    """The distinct choices of one subtask among some allocations, and the distinct pairings of these."""
 
     model: NDArray[np.int64]
+    """Of each pairing, shape (pairings,)."""
     ways: NDArray[np.int64]
-    """Operator and settings, shape (choices, 1 + options)."""
+    """Operator and settings, shape (pairings, 1 + options)."""
     size: Floats
+    """Shape (pairings,)."""
+    pairing: NDArray[np.int64]
+    """Of each choice, shape (choices,)."""
     samples: Floats
+    """Shape (choices,)."""
     which: NDArray[np.int64]
     """The choice of each allocation, shape (allocations,)."""
 
@@ -82,10 +87,12 @@ class Encoded:
         return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
 
     def _distinct(self, subtask: int) -> Rows:
-        choices = np.column_stack([self.model[:, subtask], self.ways[:, subtask], self.samples[:, subtask]])
+        kinds = np.column_stack([self.model[:, subtask], self.ways[:, subtask]])
+        _, pairings, pairing = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
+        choices = np.column_stack([pairing.ravel(), self.samples[:, subtask]])
         _, first, which = np.unique(choices, axis=0, return_index=True, return_inverse=True)
-        model, ways, size, samples = (each[first, subtask] for each in (self.model, self.ways, self.size, self.samples))
-        return Rows(model, ways, size, samples, which.ravel())
+        model, ways, size = (each[pairings, subtask] for each in (self.model, self.ways, self.size))
+        return Rows(model, ways, size, pairing.ravel()[first], self.samples[first, subtask], which.ravel())
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -130,6 +137,37 @@ def hyper_of(z: Floats) -> Hyper:
     )
 
 
+class _Likeness(NamedTuple):
+    """Of the choices of one subtask: its pairings by pairings, and squared distances of the samples of its choices."""
+
+    same: Floats
+    """Whether the models are the same, as 0 or 1."""
+    used_alike: Floats
+    size: Floats
+    left: NDArray[np.int64]
+    """The pairing of each choice on the left."""
+    right: NDArray[np.int64]
+    samples: Floats
+    """Shape (left choices, right choices)."""
+    rows: NDArray[np.int64]
+    """The choice of each allocation on the left."""
+    columns: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, left: Rows, right: Rows) -> _Likeness:
+        """Of two sets of allocations."""
+        return cls(
+            same=(left.model[:, None] == right.model[None, :]).astype(float),
+            used_alike=_COMMON_TO_WAYS ** (left.ways[:, None] != right.ways[None, :]).sum(axis=2),
+            size=(left.size[:, None] - right.size[None, :]) ** 2,
+            left=left.pairing,
+            right=right.pairing,
+            samples=(left.samples[:, None] - right.samples[None, :]) ** 2,
+            rows=left.which,
+            columns=right.which,
+        )
+
+
 class Pairs:
     """How alike the allocations of two sets are, subtask by subtask, before any hyperparameter is applied.
 
@@ -138,30 +176,20 @@ class Pairs:
 
     def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
         self.structure, self._right = structure, right
-        self._subtasks = [self._likeness(*options) for options in zip(left.distinct, right.distinct, strict=True)]
+        self._subtasks = [_Likeness.of(*options) for options in zip(left.distinct, right.distinct, strict=True)]
         self._formula = left.slope @ right.slope.T
         self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
 
-    @staticmethod
-    def _likeness(left: Rows, right: Rows) -> tuple[Floats, Floats, Floats, Floats, Rows, Rows]:
-        same = left.model[:, None] == right.model[None, :]
-        used_alike = _COMMON_TO_WAYS ** (left.ways[:, None] != right.ways[None, :]).sum(axis=2)
-        size = (left.size[:, None] - right.size[None, :]) ** 2
-        samples = (left.samples[:, None] - right.samples[None, :]) ** 2
-        return same.astype(float), used_alike, size, samples, left, right
-
     def kernel(self, hyper: Hyper) -> Floats:
         """Prior covariance under these hyperparameters, shape (left, right)."""
-        terms = [self._term(hyper, i) for i in range(len(self._subtasks))]
-        effects: Floats = sum(terms[1:], start=terms[0])
-        total = effects + _LEVEL_SD**2
-        if self.structure.interacting:
-            # The sum over pairs of products, from the square of the sum.
-            products = effects * effects
-            for term in terms:
-                products -= term * term
-            products *= hyper.interaction / 2
-            total += products
+        total, products = self._term(hyper, 0), np.zeros(())
+        for subtask in range(1, len(self._subtasks)):
+            term = self._term(hyper, subtask)
+            if self.structure.interacting:
+                products = products + total * term
+            total += term
+        total += _LEVEL_SD**2
+        total += hyper.interaction * products
         if self.structure.formula:
             total *= _MISSED**2
             total += self._formula
@@ -179,15 +207,37 @@ class Pairs:
         return result
 
     def _term(self, hyper: Hyper, subtask: int) -> Floats:
-        same, used_alike, size, samples, left, right = self._subtasks[subtask]
-        # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
-        alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
-        model = (hyper.own_share * same + (1 - hyper.own_share) * alike) * used_alike
+        likeness = self._subtasks[subtask]
         judged, variance = subtask in self._qualities, hyper.amplitude[subtask] ** 2
         share = hyper.quality_share if judged else 0.0
-        options = (1 - share) * variance * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
-        result: Floats = options[left.which][:, right.which]
+        # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
+        alike = np.exp(-0.5 * likeness.size / hyper.size_scale**2) if self.structure.ordered else 1.0
+        model = hyper.own_share * likeness.same + (1 - hyper.own_share) * alike
+        options = likeness.samples * (-0.5 / hyper.samples_scale**2)
+        np.exp(options, out=options)
+        options *= ((1 - share) * variance * model * likeness.used_alike)[likeness.left][:, likeness.right]
+        result = self._spread(options, subtask)
         if judged:
             alike = self._qualities[subtask] * (-0.5 / hyper.quality_scale**2)
             result += share * variance * np.exp(alike, out=alike)
         return result
+
+    def _spread(self, options: Floats, subtask: int) -> Floats:
+        """From pairs of distinct choices to pairs of allocations."""
+        likeness = self._subtasks[subtask]
+        result: Floats = options[:, likeness.columns][likeness.rows]
+        return result
+
+
+class OwnPairs(Pairs):
+    """Of one set with itself, every pair once: kernels are the lower triangle, row by row, shape (pairs,)."""
+
+    def __init__(self, data: Encoded, structure: Structure) -> None:
+        super().__init__(data, data, structure)
+        rows, columns = self.places = np.tril_indices(len(data))
+        self._formula = self._formula[self.places]
+        self._qualities = {i: each[self.places] for i, each in self._qualities.items()}
+        self._options = [each.rows[rows] * len(each.right) + each.columns[columns] for each in self._subtasks]
+
+    def _spread(self, options: Floats, subtask: int) -> Floats:
+        return options.ravel()[self._options[subtask]]

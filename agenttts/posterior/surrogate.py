@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from agenttts.pipeline.pairing import parted, read_options
 from agenttts.posterior.formula import Formula, PairingIndices
-from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
+from agenttts.posterior.kernel import SHARED, Encoded, Hyper, OwnPairs, Pairs, Structure, hyper_of
 from agenttts.posterior.lessons import beliefs
 from agenttts.posterior.observations import Observations
 from agenttts.space.allocation import Allocation
@@ -315,14 +315,17 @@ def _size_ranks(parameters: Sequence[float]) -> Floats:
 def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> list[tuple[Floats, float]]:
     """The best hyperparameters found, with their log posterior: prior draws, then local search around the best."""
     rng = np.random.default_rng(20250801)
-    size, pairs = data.model.shape[1] + SHARED, Pairs(data, data, structure)
+    size, pairs = data.model.shape[1] + SHARED, OwnPairs(data, structure)
+    noise = noise[pairs.places]
     joined = np.zeros((len(data) + 1, len(data) + 1))
     joined[-1, :-1], joined[-1, -1] = residuals, _HUGE
+    places = np.ravel_multi_index(pairs.places, joined.shape)
 
     def scored(z: Floats) -> tuple[Floats, float]:
         """Log posterior of the hyperparameters, up to a constant."""
-        # With the residuals as one more row, their whitened values come with the factor: nothing is left to solve.
-        joined[:-1, :-1] = pairs.kernel(hyper_of(z)) + noise
+        # With the residuals as one more row, their whitened values come with the factor: nothing is left to solve. A
+        # factorisation reads no more than the lower triangle.
+        joined.ravel()[places] = pairs.kernel(hyper_of(z)) + noise
         factor = np.linalg.cholesky(joined)
         whitened, diagonal = factor[-1, :-1], np.diag(factor)[:-1]
         return z, -0.5 * float(whitened @ whitened + z @ z) - float(np.log(diagonal).sum())
