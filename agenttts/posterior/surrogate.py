@@ -45,6 +45,8 @@ _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
 _BLOCK = 256
 """Allocations that are predicted at once: the matrices of many would not fit a processor's cache."""
+_LEAST_HALVED = 64
+"""Smaller triangular matrices are inverted as they are."""
 _HUGE = 1e30
 """More than any sum of squared whitened residuals."""
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -146,17 +148,15 @@ class Surrogate:
         if judged is None:
             judged = judges(sizes, observed, self.structure)
         self.encoder = Encoder(sizes, self.structure, judged, experience if self.structure.experience else None)
-        trials, scores, self._noise = observed.trials, observed.scores, observed.noise
-        allocations = [trial.allocation for trial in trials]
+        self._observed, trials, scores = observed, observed.trials, observed.scores
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
-        self._level, known = float(scores.mean()), np.ix_(some, some)
+        self._level, noise = float(scores.mean()), observed.noise[np.ix_(some, some)]
+        pairings, samples = self.encoder.choices([trials[i].allocation for i in some])
         if self.structure.formula:
-            pairings, samples = self.encoder.choices([allocations[i] for i in some])
-            self.encoder.learn(pairings, samples, scores[some], self._noise[known])
+            self.encoder.learn(pairings, samples, scores[some], noise)
             self._level = 0.0
-        self._data = self.encoder.allocations(allocations)
-        self._residuals = scores - self._level - self._data.expected
-        learned = _learn(self._data.rows(some), self._residuals[some], self._noise[known], self.structure)
+        data = self.encoder.arrays(pairings, samples)
+        learned = _learn(data, scores[some] - self._level - data.expected, noise, self.structure)
         self._learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
         self.log_posterior = learned[0][1]
         """Of the best hyperparameters, up to a constant of the trials: compares structures on the same trials."""
@@ -164,11 +164,17 @@ class Surrogate:
         self._weights = np.exp(chances - chances.max())
         self._weights /= self._weights.sum()
 
+    # Made when something is predicted: to weigh a structure takes none.
+
+    @cached_property
+    def _data(self) -> Encoded:
+        return self.encoder.allocations([trial.allocation for trial in self._observed.trials])
+
     @cached_property
     def _fits(self) -> list[_Fit]:
-        """Made when something is predicted: to weigh a structure takes none."""
         pairs = Pairs(self._data, self._data, self.structure)
-        return [_Fit(hyper_of(z), pairs, self._residuals, self._noise) for z, _ in self._learned]
+        residuals = self._observed.scores - self._level - self._data.expected
+        return [_Fit(hyper_of(z), pairs, residuals, self._observed.noise) for z, _ in self._learned]
 
     def predict(self, encoded: Encoded) -> Posterior:
         """Marginal posterior of the true scores."""
@@ -234,7 +240,7 @@ class _Fit:
     def __init__(self, hyper: Hyper, pairs: Pairs, residuals: Floats, noise: Floats) -> None:
         self._hyper = hyper
         # Inverted once: a posterior is asked for many small predictions, and each solve would factor anew.
-        self._whitener = np.linalg.inv(np.linalg.cholesky(pairs.kernel(hyper) + noise))
+        self._whitener = _inverse(np.linalg.cholesky(pairs.kernel(hyper) + noise))
         self._whitened = self._whitener @ residuals
         self._weights = self._whitener.T @ self._whitened
 
@@ -258,18 +264,33 @@ class _Fit:
         return result
 
 
+def _inverse(lower: Floats) -> Floats:
+    """Of a lower triangular matrix, by halves: most of a general inverse would be spent on zeros."""
+    if len(lower) <= _LEAST_HALVED:
+        return np.asarray(np.linalg.inv(lower), dtype=np.float64)
+    half, result = len(lower) // 2, np.zeros_like(lower)
+    result[:half, :half], result[half:, half:] = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
+    result[half:, :half] = -result[half:, half:] @ (lower[half:, :half] @ result[:half, :half])
+    return result
+
+
 def judges(sizes: Sizes, observed: Observations, structure: Structure) -> Mapping[int, Surrogate]:
     """For every subtask but the last that reports scores of its own: their posterior, given what stands before it.
 
     The formula is of the last subtask's score: whether it is assumed makes no difference here.
     """
-    names, alone = list(sizes), replace(structure, formula=False)
+    names, alone = list(sizes), of_judges(structure)
     found: dict[int, Surrogate] = {}
     for i, name in enumerate(names[:-1]):
         if name in observed.reported:
             before = {name: sizes[name] for name in names[: i + 1]}
             found[i] = Surrogate(before, observed.of_subtask(list(before)), alone, dict(found))
     return found
+
+
+def of_judges(structure: Structure) -> Structure:
+    """What their posterior assumes where that of the scores assumes this."""
+    return replace(structure, formula=False, experience=False)
 
 
 def normal_cdf(z: float | Floats) -> Floats:
