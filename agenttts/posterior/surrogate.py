@@ -45,6 +45,8 @@ _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
 _BLOCK = 256
 """Allocations that are predicted at once: the matrices of many would not fit a processor's cache."""
+_FEW = 100
+"""Trials that speak of deviations where these need only be no smaller than they are."""
 _LEAST_HALVED = 64
 """Smaller triangular matrices are inverted as they are."""
 _HUGE = 1e30
@@ -176,14 +178,20 @@ class Surrogate:
         residuals = self._observed.scores - self._level - self._data.expected
         return [_Fit(hyper_of(z), pairs, residuals, self._observed.noise) for z, _ in self._learned]
 
-    def predict(self, encoded: Encoded) -> Posterior:
-        """Marginal posterior of the true scores."""
+    def predict(self, encoded: Encoded, *, roughly: bool = False) -> Posterior:
+        """Marginal posterior of the true scores.
+
+        Args:
+            encoded: Allocations.
+            roughly: Let few of the trials speak of the deviations, which are then too large, never too small: they are
+                most of the work.
+        """
         if len(encoded) > _BLOCK:
             blocks = np.array_split(np.arange(len(encoded)), -(-len(encoded) // _BLOCK))
-            mean, sd = zip(*(self.predict(encoded.rows(block)) for block in blocks), strict=True)
+            mean, sd = zip(*(self.predict(encoded.rows(block), roughly=roughly) for block in blocks), strict=True)
             return Posterior(np.concatenate(mean), np.concatenate(sd))
         pairs = Pairs(self._data, encoded, self.structure)
-        parts = [fit.predict(pairs) for fit in self._fits]
+        parts = [fit.predict(pairs, _FEW if roughly else len(self._data)) for fit in self._fits]
         means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
         mean = self._weights @ means
         variance = self._weights @ (variances + means**2) - mean**2
@@ -249,11 +257,12 @@ class _Fit:
         result: Floats = self._weights @ pairs.kernel(self._hyper)
         return result
 
-    def predict(self, pairs: Pairs) -> Posterior:
-        """Of the allocations that `pairs` compares the data with."""
-        whitened = self._whitener @ pairs.kernel(self._hyper)
+    def predict(self, pairs: Pairs, heard: int) -> Posterior:
+        """Of the allocations that `pairs` compares the data with; as many of these speak of the deviations."""
+        kernel = pairs.kernel(self._hyper)
+        whitened = self._whitener[:heard, :heard] @ kernel[:heard]
         variance = pairs.prior_variance(self._hyper) - np.einsum("ij,ij->j", whitened, whitened)
-        return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
+        return Posterior(self._weights @ kernel, np.sqrt(np.maximum(variance, 1e-12)))
 
     def draws(self, pairs: Pairs, own: Pairs, count: int, rng: np.random.Generator) -> Floats:
         """Joint draws for the allocations that `pairs` compares the data with, and `own` with one another."""
