@@ -124,7 +124,7 @@ class Encoder:
         expected, slope = np.zeros(len(pairings)), np.zeros((len(pairings), 0))
         if self._parameters is not None:
             expected, slope = self.formula.linear(self._parameters, pairings, samples)
-        return Encoded(models, ways, sizes, axis, quality, expected, slope)
+        return Encoded(pairings, models, ways, sizes, axis, quality, expected, slope)
 
 
 class Surrogate:
