@@ -243,6 +243,6 @@ class OwnPairs(Pairs):
             self._subtasks[subtask] = self._subtasks[subtask]._replace(samples=samples)
 
     def _product(self, subtask: int, pairings: Floats, samples: Floats) -> Floats:
-        result: Floats = pairings.ravel()[self._pairings[subtask]]
-        result *= samples[self._levels[subtask]]
+        result: Floats = pairings.ravel().take(self._pairings[subtask])
+        result *= samples.take(self._levels[subtask])
         return result

@@ -71,7 +71,7 @@ def noise_covariance(trials: Sequence[Trial], subtask: str = "") -> Floats:
 
 def _correlation(products: Floats, shared: Floats, pairs: NDArray[np.bool_], least: float) -> float:
     """The mean correlation of these pairs on the examples they share."""
-    mean = float(products[pairs].sum()) / max(float(shared[pairs].sum()), 1.0)
+    mean = float(products.sum(where=pairs)) / max(float(shared.sum(where=pairs)), 1.0)
     return min(max(mean, least), _MOST_CORRELATION)
 
 

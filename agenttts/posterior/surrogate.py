@@ -43,10 +43,12 @@ _KEPT_FITS_OF_MANY = 3
 _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
-_BLOCK = 256
+_BLOCK = 128
 """Allocations that are predicted at once: the matrices of many would not fit a processor's cache."""
 _FEW = 100
 """Trials that speak of deviations where these need only be no smaller than they are."""
+_BAND = 125
+"""Rows of a triangle that are multiplied at once."""
 _LEAST_HALVED = 64
 """Smaller triangular matrices are inverted as they are."""
 _HUGE = 1e30
@@ -165,6 +167,7 @@ class Surrogate:
         chances = np.array([log_posterior for _, log_posterior in self._learned])
         self._weights = np.exp(chances - chances.max())
         self._weights /= self._weights.sum()
+        self._qualities: dict[tuple[float, ...], float] = {}
 
     # Made when something is predicted: to weigh a structure takes none.
 
@@ -218,11 +221,12 @@ class Surrogate:
 
     def quality(self, pairings: NDArray[np.int64], samples: NDArray[np.float64]) -> Floats:
         """Posterior means of allocations as arrays, of which many are the same: each is predicted once."""
-        rows, inverse = np.unique(np.hstack([pairings, samples]), axis=0, return_inverse=True)
-        split = pairings.shape[1]
-        means = self.means(self.encoder.arrays(rows[:, :split].astype(np.int64), rows[:, split:]))
-        result: Floats = means[inverse.ravel()]
-        return result
+        rows = [tuple(row) for row in np.hstack([pairings, samples]).tolist()]
+        if new := list(dict.fromkeys(row for row in rows if row not in self._qualities)):
+            of_new, split = np.array(new), pairings.shape[1]
+            means = self.means(self.encoder.arrays(of_new[:, :split].astype(np.int64), of_new[:, split:]))
+            self._qualities.update(zip(new, means.tolist(), strict=True))
+        return np.array([self._qualities[row] for row in rows])
 
     def best(self, trials: Sequence[Trial]) -> Trial:
         """The trial with the highest posterior mean, the cheapest of those as high up to what is shown of a score; a
@@ -260,8 +264,12 @@ class _Fit:
     def predict(self, pairs: Pairs, heard: int) -> Posterior:
         """Of the allocations that `pairs` compares the data with; as many of these speak of the deviations."""
         kernel = pairs.kernel(self._hyper)
-        whitened = self._whitener[:heard, :heard] @ kernel[:heard]
-        variance = pairs.prior_variance(self._hyper) - np.einsum("ij,ij->j", whitened, whitened)
+        variance = pairs.prior_variance(self._hyper)
+        for start in range(0, heard, _BAND):
+            end = min(start + _BAND, heard)
+            # The whitener is a lower triangle: what is right of it is not worth multiplying.
+            whitened = self._whitener[start:end, :end] @ kernel[:end]
+            variance -= np.einsum("ij,ij->j", whitened, whitened)
         return Posterior(self._weights @ kernel, np.sqrt(np.maximum(variance, 1e-12)))
 
     def draws(self, pairs: Pairs, own: Pairs, count: int, rng: np.random.Generator) -> Floats:
