@@ -176,14 +176,15 @@ class Pairs:
 
     def kernel(self, hyper: Hyper) -> Floats:
         """Prior covariance under these hyperparameters, shape (left, right)."""
-        total, products = self._term(hyper, 0), np.zeros(())
-        for subtask in range(1, len(self._subtasks)):
-            term = self._term(hyper, subtask)
+        total, *others = (self._term(hyper, subtask) for subtask in range(len(self._subtasks)))
+        products = np.zeros_like(total)
+        for term in others:
             if self.structure.interacting:
-                products = products + total * term
+                products += total * term
             total += term
         total += _LEVEL_SD**2
-        total += hyper.interaction * products
+        products *= hyper.interaction
+        total += products
         if self.structure.formula:
             total *= _MISSED**2
             total += self._formula
