@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -281,11 +281,11 @@ class _Fit:
         return result
 
 
-def _inverse(lower: Floats) -> Floats:
+def _inverse(lower: NDArray[np.floating[Any]]) -> Floats:
     """Of a lower triangular matrix, by halves: most of a general inverse would be spent on zeros."""
     if len(lower) <= _LEAST_HALVED:
         return np.asarray(np.linalg.inv(lower), dtype=np.float64)
-    half, result = len(lower) // 2, np.zeros_like(lower)
+    half, result = len(lower) // 2, np.zeros(lower.shape)
     result[:half, :half], result[half:, half:] = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
     result[half:, :half] = -result[half:, half:] @ (lower[half:, :half] @ result[:half, :half])
     return result
