@@ -138,7 +138,7 @@ def main() -> None:
             cells = [shown(interval(column), ".2f") for column in zip(*runs, strict=True)]
             lines.append(f"| {name} | {count:,} | {' | '.join(cells)} | {os.getloadavg()[0]:.1f} |")
             print(lines[-1], flush=True)
-    about = f"`{command()}`; Python {platform.python_version()}, {os.cpu_count()} cores."
+    about = f"`{command()}`; seconds of CPU; Python {platform.python_version()}, {os.cpu_count()} cores."
     if given.output:
         given.output.write_text("\n".join([about, "", *lines, ""]))
 
