@@ -4,15 +4,19 @@
 
 The space is as large as ChatDev's in the paper: three stages, two models each, 1 to 100 samples, about 10^6 feasible
 allocations; and the same where every stage also chooses among four operators, under a budget that as many fit. The
-archives hold random trials on 20 examples, without and with scores of two stages' own. Every figure is wall-clock
-seconds, the median of five runs and their extremes, on an archive object of its own, as after every trial of a search.
+archives hold random trials on 20 examples, without and with scores of two stages' own. Every figure is seconds of CPU
+with one thread of linear algebra, about what an idle machine takes: the median of five runs and their extremes, on an
+archive object of its own, as after every trial of a search. Other work beside it, the load, makes them longer.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is loaded; threads that wait count as CPU
+
 import argparse
 import asyncio
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -111,11 +115,11 @@ def recommended(trials: Archive, searched: at.SearchSpace) -> None:
 
 
 def seconds(work: Callable[[Archive, at.SearchSpace], None], trials: Archive, searched: at.SearchSpace) -> float:
-    """Of one call; what an archive has worked out before is not known to it."""
+    """CPU of one call; what an archive has worked out before is not known to it."""
     fresh = replace(trials)
-    started = time.perf_counter()
+    started = time.process_time()
     work(fresh, searched)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def main() -> None:
@@ -134,7 +138,7 @@ def main() -> None:
             cells = [shown(interval(column), ".2f") for column in zip(*runs, strict=True)]
             lines.append(f"| {name} | {count:,} | {' | '.join(cells)} | {os.getloadavg()[0]:.1f} |")
             print(lines[-1], flush=True)
-    about = f"`{command()}`; Python {platform.python_version()}, {os.cpu_count()} cores."
+    about = f"`{command()}`; seconds of CPU; Python {platform.python_version()}, {os.cpu_count()} cores."
     if given.output:
         given.output.write_text("\n".join([about, "", *lines, ""]))
 

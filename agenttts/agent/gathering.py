@@ -89,12 +89,18 @@ def _options(subtask: Subtask, incumbent: Allocation, space: SearchSpace, surrog
     if not choices:
         return []
     rows = from_allocations(space, [incumbent.replaced(subtask.name, *choice) for choice in choices])
-    posterior = surrogate.predict(surrogate.encoder.arrays(rows.pairings, rows.samples.astype(float)))
-    found: dict[str, Option] = {}
-    for (pairing, count), mean, sd in zip(choices, posterior.mean.tolist(), posterior.sd.tolist(), strict=True):
-        if pairing not in found or mean > found[pairing].score:
-            found[pairing] = Option(model=pairing, samples=count, score=mean, sd=sd)
-    return sorted(found.values(), key=lambda option: -option.score)
+    encoded = surrogate.encoder.arrays(rows.pairings, rows.samples.astype(float))
+    means = surrogate.means(encoded).tolist()
+    best: dict[str, int] = {}
+    for row, (pairing, _) in enumerate(choices):
+        if pairing not in best or means[row] > means[best[pairing]]:
+            best[pairing] = row
+    posterior = surrogate.predict(encoded.rows(np.array(list(best.values()))))
+    found = [
+        Option(model=pairing, samples=choices[row][1], score=mean, sd=sd)
+        for (pairing, row), mean, sd in zip(best.items(), *map(np.ndarray.tolist, posterior), strict=True)
+    ]
+    return sorted(found, key=lambda option: -option.score)
 
 
 def _ways(subtask: Subtask, options: Sequence[Option], around: _Around) -> Iterator[WayPreference]:

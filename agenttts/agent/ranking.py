@@ -19,6 +19,8 @@ from agenttts.study.trial import Archive
 _REFINED = 5
 _UNIFORM = 50
 _CROWDING = 0.35
+_LOOKED_AT = 64
+"""Allocations of the largest rough improvements that are predicted together."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,26 @@ class Ranking:
         if not len(pool):
             return []
         encoded = self.surrogate.encoder.arrays(pool.pairings, pool.samples.astype(float))
-        posterior = self.surrogate.predict(encoded)
-        improvement = expected_improvement(posterior, self.evidence.score)
-        weight = improvement.copy()
+        mean, sd = self.surrogate.predict(encoded, roughly=True)
+        improvement = expected_improvement(Posterior(mean, sd), self.evidence.score)
+        rough, apart = np.ones(len(pool), dtype=bool), np.ones(len(pool))
         chosen: list[Ranked] = []
-        while len(chosen) < count and weight.max() > -np.inf:
+        while len(chosen) < count and apart.any():
+            weight = np.where(apart > 0, improvement * apart, -np.inf)
             index = int(np.argmax(weight))
+            if rough[index]:
+                # It may be best: no rough improvement is too small. What looks as good is looked at with it.
+                some = np.argsort(-weight)[:_LOOKED_AT]
+                some = some[rough[some]]
+                mean[some], sd[some] = self.surrogate.predict(encoded.rows(some))
+                improvement[some] = expected_improvement(Posterior(mean[some], sd[some]), self.evidence.score)
+                rough[some] = False
+                continue
             allocation = pool.allocation(index)
             if allocation.key not in excluded:
-                mean, sd = float(posterior.mean[index]), float(posterior.sd[index])
-                chosen.append(Ranked(allocation, mean, sd, float(improvement[index])))
-                weight = weight * (1 - _similarity(encoded, index))
-            weight[index] = -np.inf
+                chosen.append(Ranked(allocation, float(mean[index]), float(sd[index]), float(improvement[index])))
+                apart *= 1 - _similarity(encoded, index)
+            apart[index] = 0.0
         return chosen
 
 

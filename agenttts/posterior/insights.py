@@ -8,13 +8,13 @@ mind: proposals, races and recommendations are then made without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from agenttts.posterior.kernel import Structure
 from agenttts.posterior.observations import Observations
-from agenttts.posterior.surrogate import Sizes, Surrogate, judges
+from agenttts.posterior.surrogate import Sizes, Surrogate, judges, of_judges
 from agenttts.space.limit import limit
 from agenttts.study.experience import Experience
 from agenttts.study.trial import Trial
@@ -24,8 +24,6 @@ _LEAST_TRIALS = 10
 _LEAST_OF_EXPERIENCE = 3
 """Fewer say nothing of the experience of other studies."""
 _FITTED_TO = 500
-_WEIGHED_BY = 120
-"""Most trials that structures are compared on, taken evenly."""
 _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
 ALL_INSIGHTS = 0
@@ -134,24 +132,19 @@ def weighed_posterior(
 
     Nothing is said of them while the trials are few.
     """
-    chosen = representative(trials)
-    some = Observations(chosen[:: -(-len(chosen) // _WEIGHED_BY)])
-
-    @cache
-    def judged(alone: Structure) -> Mapping[int, Surrogate]:
-        return judges(sizes, some, alone)
+    observed = Observations(representative(trials))
+    judged = judges(sizes, observed, structure)
 
     @cache
     def fitted(assumed: Structure) -> Surrogate:
-        judges = judged(replace(assumed, formula=False, experience=False))
-        return Surrogate(sizes, some, assumed, judges, experience)
+        """All structures see the same qualities: what is weighed is what they make of the pipeline's scores."""
+        return Surrogate(sizes, observed, assumed, judged, experience)
 
     hypotheses = _weigh(structure, fitted, len(trials), experience)
     favoured = kept(structure, hypotheses)
-    # Of few trials the same fit serves for both.
-    if len(some.trials) == len(chosen):
-        return fitted(favoured), hypotheses
-    return Surrogate(sizes, Observations(chosen), favoured, experience=experience), hypotheses
+    if judged and of_judges(favoured) != of_judges(structure):
+        return Surrogate(sizes, observed, favoured, experience=experience), hypotheses
+    return fitted(favoured), hypotheses
 
 
 def recommend(

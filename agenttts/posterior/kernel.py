@@ -14,6 +14,7 @@ misses.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import NamedTuple
@@ -44,13 +45,20 @@ class Structure:
 
 
 class Rows(NamedTuple):
-    """The distinct choices of one subtask among some allocations; all but `ways` and the last of shape (choices,)."""
+    """What one subtask is given in some allocations: the distinct pairings and samples, and the distinct choices."""
 
     model: NDArray[np.int64]
+    """Of each pairing, shape (pairings,)."""
     ways: NDArray[np.int64]
-    """Operator and settings, shape (choices, 1 + options)."""
+    """Operator and settings, shape (pairings, 1 + options)."""
     size: Floats
+    """Shape (pairings,)."""
     samples: Floats
+    """Shape (levels,)."""
+    pairing: NDArray[np.int64]
+    """Of each choice, shape (choices,)."""
+    level: NDArray[np.int64]
+    """Place of its samples."""
     which: NDArray[np.int64]
     """The choice of each allocation, shape (allocations,)."""
 
@@ -59,6 +67,7 @@ class Rows(NamedTuple):
 class Encoded:
     """Allocations as arrays of shape (allocations, subtasks)."""
 
+    pairing: NDArray[np.int64]
     model: NDArray[np.int64]
     ways: NDArray[np.int64]
     """Operator and settings of the options, shape (allocations, subtasks, 1 + most options of a subtask)."""
@@ -78,14 +87,15 @@ class Encoded:
 
     @cached_property
     def distinct(self) -> list[Rows]:
-        """The distinct choices of every subtask: kernels need no more."""
+        """Of every subtask: kernels need no more."""
         return [self._distinct(subtask) for subtask in range(self.model.shape[1])]
 
     def _distinct(self, subtask: int) -> Rows:
-        choices = np.column_stack([self.model[:, subtask], self.ways[:, subtask], self.samples[:, subtask]])
-        _, first, which = np.unique(choices, axis=0, return_index=True, return_inverse=True)
-        model, ways, size, samples = (each[first, subtask] for each in (self.model, self.ways, self.size, self.samples))
-        return Rows(model, ways, size, samples, which.ravel())
+        _, first, pairing = np.unique(self.pairing[:, subtask], return_index=True, return_inverse=True)
+        samples, level = np.unique(self.samples[:, subtask], return_inverse=True)
+        choices, which = np.unique(pairing * len(samples) + level, return_inverse=True)
+        model, ways, size = (each[first, subtask] for each in (self.model, self.ways, self.size))
+        return Rows(model, ways, size, samples, *np.divmod(choices, len(samples)), which)
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -118,16 +128,38 @@ SHARED = 6
 
 def hyper_of(z: Floats) -> Hyper:
     """The prior: log-normal scales, and shares that are coins of their own."""
-    *amplitudes, size, own, samples, interaction, share, quality = z
+    size, own, samples, interaction, share, quality = z[-SHARED:].tolist()
     return Hyper(
-        amplitude=0.2 * np.exp(0.8 * np.array(amplitudes)),
-        size_scale=float(1.2 * np.exp(0.7 * size)),
-        own_share=float(1 / (1 + np.exp(0.8 - own))),
-        samples_scale=float(0.5 * np.exp(0.5 * samples)),
-        interaction=float(2.0 * np.exp(interaction)),
-        quality_share=float(1 / (1 + np.exp(-2 - 1.5 * share))),
-        quality_scale=float(0.6 * np.exp(0.5 * quality)),
+        amplitude=0.2 * np.exp(0.8 * z[:-SHARED]),
+        size_scale=1.2 * math.exp(0.7 * size),
+        own_share=1 / (1 + math.exp(0.8 - own)),
+        samples_scale=0.5 * math.exp(0.5 * samples),
+        interaction=2.0 * math.exp(interaction),
+        quality_share=1 / (1 + math.exp(-2 - 1.5 * share)),
+        quality_scale=0.6 * math.exp(0.5 * quality),
     )
+
+
+class _Likeness(NamedTuple):
+    """Of the choices of one subtask, by their pairings and their samples."""
+
+    same: Floats
+    """Whether the models of two pairings are the same, as 0 or 1; shape (left pairings, right pairings)."""
+    used_alike: Floats
+    size: Floats
+    """Squared distances of the models' sizes."""
+    samples: Floats
+    """Squared distances of samples, shape (left choices, right choices)."""
+
+    @classmethod
+    def of(cls, left: Rows, right: Rows) -> _Likeness:
+        """Of two sets of allocations."""
+        return cls(
+            same=(left.model[:, None] == right.model[None, :]).astype(float),
+            used_alike=_COMMON_TO_WAYS ** (left.ways[:, None] != right.ways[None, :]).sum(axis=2),
+            size=(left.size[:, None] - right.size[None, :]) ** 2,
+            samples=(left.samples[left.level][:, None] - right.samples[right.level][None, :]) ** 2,
+        )
 
 
 class Pairs:
@@ -137,31 +169,22 @@ class Pairs:
     """
 
     def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
-        self.structure, self._right = structure, right
-        self._subtasks = [self._likeness(*options) for options in zip(left.distinct, right.distinct, strict=True)]
+        self.structure, self._left, self._right = structure, left, right
+        self._subtasks = [_Likeness.of(*options) for options in zip(left.distinct, right.distinct, strict=True)]
         self._formula = left.slope @ right.slope.T
         self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
 
-    @staticmethod
-    def _likeness(left: Rows, right: Rows) -> tuple[Floats, Floats, Floats, Floats, Rows, Rows]:
-        same = left.model[:, None] == right.model[None, :]
-        used_alike = _COMMON_TO_WAYS ** (left.ways[:, None] != right.ways[None, :]).sum(axis=2)
-        size = (left.size[:, None] - right.size[None, :]) ** 2
-        samples = (left.samples[:, None] - right.samples[None, :]) ** 2
-        return same.astype(float), used_alike, size, samples, left, right
-
     def kernel(self, hyper: Hyper) -> Floats:
         """Prior covariance under these hyperparameters, shape (left, right)."""
-        terms = [self._term(hyper, i) for i in range(len(self._subtasks))]
-        effects: Floats = sum(terms[1:], start=terms[0])
-        total = effects + _LEVEL_SD**2
-        if self.structure.interacting:
-            # The sum over pairs of products, from the square of the sum.
-            products = effects * effects
-            for term in terms:
-                products -= term * term
-            products *= hyper.interaction / 2
-            total += products
+        total, *others = (self._term(hyper, subtask) for subtask in range(len(self._subtasks)))
+        products = np.zeros_like(total)
+        for term in others:
+            if self.structure.interacting:
+                products += total * term
+            total += term
+        total += _LEVEL_SD**2
+        products *= hyper.interaction
+        total += products
         if self.structure.formula:
             total *= _MISSED**2
             total += self._formula
@@ -179,15 +202,48 @@ class Pairs:
         return result
 
     def _term(self, hyper: Hyper, subtask: int) -> Floats:
-        same, used_alike, size, samples, left, right = self._subtasks[subtask]
-        # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
-        alike = np.exp(-0.5 * size / hyper.size_scale**2) if self.structure.ordered else 1.0
-        model = (hyper.own_share * same + (1 - hyper.own_share) * alike) * used_alike
+        likeness = self._subtasks[subtask]
         judged, variance = subtask in self._qualities, hyper.amplitude[subtask] ** 2
         share = hyper.quality_share if judged else 0.0
-        options = (1 - share) * variance * model * np.exp(-0.5 * samples / hyper.samples_scale**2)
-        result: Floats = options[left.which][:, right.which]
+        # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
+        alike = np.exp(-0.5 * likeness.size / hyper.size_scale**2) if self.structure.ordered else 1.0
+        model = hyper.own_share * likeness.same + (1 - hyper.own_share) * alike
+        samples = likeness.samples * (-0.5 / hyper.samples_scale**2)
+        pairings = (1 - share) * variance * model * likeness.used_alike
+        result = self._product(subtask, pairings, np.exp(samples, out=samples))
         if judged:
             alike = self._qualities[subtask] * (-0.5 / hyper.quality_scale**2)
             result += share * variance * np.exp(alike, out=alike)
+        return result
+
+    def _product(self, subtask: int, pairings: Floats, samples: Floats) -> Floats:
+        """What is known of pairs of pairings, times what is of pairs of samples, for pairs of allocations."""
+        left, right = self._left.distinct[subtask], self._right.distinct[subtask]
+        samples *= pairings[left.pairing][:, right.pairing]
+        result: Floats = samples[:, right.which][left.which]
+        return result
+
+
+class OwnPairs(Pairs):
+    """Of one set with itself, every pair once: kernels are the lower triangle, row by row, shape (pairs,)."""
+
+    def __init__(self, data: Encoded, structure: Structure) -> None:
+        super().__init__(data, data, structure)
+        self.places = rows, columns = np.tril_indices(len(data))
+        self._formula = self._formula[self.places]
+        self._qualities = {i: each[self.places] for i, each in self._qualities.items()}
+        self._pairings, self._levels = [], []
+        for subtask, each in enumerate(data.distinct):
+            pairing, level = each.pairing[each.which], each.level[each.which]
+            self._pairings.append(pairing[rows] * len(each.model) + pairing[columns])
+            # Pairs of samples are a triangle, too.
+            low, high = np.minimum(level[rows], level[columns]), np.maximum(level[rows], level[columns])
+            self._levels.append(high * (high + 1) // 2 + low)
+            one, other = np.tril_indices(len(each.samples))
+            samples = (each.samples[one] - each.samples[other]) ** 2
+            self._subtasks[subtask] = self._subtasks[subtask]._replace(samples=samples)
+
+    def _product(self, subtask: int, pairings: Floats, samples: Floats) -> Floats:
+        result: Floats = pairings.ravel().take(self._pairings[subtask])
+        result *= samples.take(self._levels[subtask])
         return result

@@ -21,8 +21,15 @@ _LEAST_VARIANCE = 1e-8
 """Of a mean of exact scores: what keeps the covariance invertible."""
 
 
-def noise_covariance(trials: Sequence[Trial]) -> Floats:
-    """Covariance of the trials' mean scores over the choice of examples, shape (trials, trials).
+def scores_of(trial: Trial, subtask: str = "") -> list[float]:
+    """A trial's scores by example: the pipeline's, or a subtask's by its own metric, where a failed one counts as 0."""
+    if not subtask:
+        return [result.score for result in trial.evaluation.results]
+    return [result.subtask_scores.get(subtask, 0.0) for result in trial.evaluation.results]
+
+
+def noise_covariance(trials: Sequence[Trial], subtask: str = "") -> Floats:
+    """Covariance of the trials' mean scores (`scores_of`) over the choice of examples, shape (trials, trials).
 
     A score's variance is a coin's, times the share of it that scores within trials really show: 1 for right or wrong,
     less for graded scores, 0 for exact ones (a single example can show none: it is the whole truth). Every pair of
@@ -31,23 +38,23 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
     the same samples get their own mean.
     """
     column = {name: i for i, name in enumerate(dict.fromkeys(r.example for t in trials for r in t.evaluation.results))}
+    counts = np.array([len(trial.evaluation.results) for trial in trials])
+    row = np.repeat(np.arange(len(trials)), counts)
+    place = [column[result.example] for trial in trials for result in trial.evaluation.results]
+    scores = np.array([score for trial in trials for score in scores_of(trial, subtask)])
+    totals = np.bincount(row, scores, len(trials))
+    overall = min(max(float(np.mean(totals / counts)), 0.05), 0.95)
+    # A coin's deviation, by a mean shrunk towards everyone's: few lucky scores must not pass for certain ones.
+    shrunk = (totals + _PSEUDO_COUNT * overall) / (counts + _PSEUDO_COUNT)
+    deviation = np.sqrt(shrunk * (1 - shrunk))
+    centred = scores - (totals / counts)[row]
+    shown, possible = float(centred @ centred), float((counts - 1) @ deviation**2)
+    firsts = scores[np.cumsum(counts) - counts]
+    spare, telling = int(counts.sum()) - len(trials), int((counts - 1) @ ((firsts > 0) & (firsts < 1)))
     seen, standard = np.zeros((2, len(trials), len(column)))
-    deviation = np.zeros(len(trials))
-    overall = min(max(float(np.mean([trial.evaluation.score for trial in trials])), 0.05), 0.95)
-    shown, possible, spare, telling = 0.0, 0.0, 0, 0
-    for row, trial in enumerate(trials):
-        places = [column[result.example] for result in trial.evaluation.results]
-        scores = np.array([result.score for result in trial.evaluation.results])
-        # A coin's deviation, by a mean shrunk towards everyone's: few lucky scores must not pass for certain ones.
-        shrunk = (scores.sum() + _PSEUDO_COUNT * overall) / (len(scores) + _PSEUDO_COUNT)
-        deviation[row] = np.sqrt(shrunk * (1 - shrunk))
-        shown += float(((scores - scores.mean()) ** 2).sum())
-        possible += (len(scores) - 1) * deviation[row] ** 2
-        spare += len(scores) - 1
-        telling += (len(scores) - 1) * (0 < scores[0] < 1)
-        seen[row, places] = 1
-        standard[row, places] = (scores - scores.mean()) / deviation[row]
-    shared, counts = seen @ seen.T, seen.sum(axis=1)
+    seen[row, place] = 1
+    standard[row, place] = centred / deviation[row]
+    shared = seen @ seen.T
     alike, pairs = _same_samples(trials), ~np.eye(len(trials), dtype=bool)
     products = standard @ standard.T
     correlation = _correlation(products, shared, pairs & ~alike, 0.0)
@@ -64,7 +71,7 @@ def noise_covariance(trials: Sequence[Trial]) -> Floats:
 
 def _correlation(products: Floats, shared: Floats, pairs: NDArray[np.bool_], least: float) -> float:
     """The mean correlation of these pairs on the examples they share."""
-    mean = float(products[pairs].sum()) / max(float(shared[pairs].sum()), 1.0)
+    mean = float(products.sum(where=pairs)) / max(float(shared.sum(where=pairs)), 1.0)
     return min(max(mean, least), _MOST_CORRELATION)
 
 

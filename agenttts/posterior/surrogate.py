@@ -14,14 +14,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.pipeline.pairing import parted, read_options
 from agenttts.posterior.formula import Formula, PairingIndices
-from agenttts.posterior.kernel import SHARED, Encoded, Hyper, Pairs, Structure, hyper_of
+from agenttts.posterior.kernel import SHARED, Encoded, Hyper, OwnPairs, Pairs, Structure, hyper_of
 from agenttts.posterior.lessons import beliefs
 from agenttts.posterior.observations import Observations
 from agenttts.space.allocation import Allocation
@@ -43,8 +43,14 @@ _KEPT_FITS_OF_MANY = 3
 _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
-_BLOCK = 256
+_BLOCK = 128
 """Allocations that are predicted at once: the matrices of many would not fit a processor's cache."""
+_FEW = 100
+"""Trials that speak of deviations where these need only be no smaller than they are."""
+_BAND = 125
+"""Rows of a triangle that are multiplied at once."""
+_LEAST_HALVED = 64
+"""Smaller triangular matrices are inverted as they are."""
 _HUGE = 1e30
 """More than any sum of squared whitened residuals."""
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -120,7 +126,7 @@ class Encoder:
         expected, slope = np.zeros(len(pairings)), np.zeros((len(pairings), 0))
         if self._parameters is not None:
             expected, slope = self.formula.linear(self._parameters, pairings, samples)
-        return Encoded(models, ways, sizes, axis, quality, expected, slope)
+        return Encoded(pairings, models, ways, sizes, axis, quality, expected, slope)
 
 
 class Surrogate:
@@ -146,38 +152,49 @@ class Surrogate:
         if judged is None:
             judged = judges(sizes, observed, self.structure)
         self.encoder = Encoder(sizes, self.structure, judged, experience if self.structure.experience else None)
-        trials, scores, self._noise = observed.trials, observed.scores, observed.noise
-        allocations = [trial.allocation for trial in trials]
+        self._observed, trials, scores = observed, observed.trials, observed.scores
         some = np.linspace(0, len(trials) - 1, min(len(trials), _LEARNED_FROM)).astype(int)
-        self._level, known = float(scores.mean()), np.ix_(some, some)
+        self._level, noise = float(scores.mean()), observed.noise[np.ix_(some, some)]
+        pairings, samples = self.encoder.choices([trials[i].allocation for i in some])
         if self.structure.formula:
-            pairings, samples = self.encoder.choices([allocations[i] for i in some])
-            self.encoder.learn(pairings, samples, scores[some], self._noise[known])
+            self.encoder.learn(pairings, samples, scores[some], noise)
             self._level = 0.0
-        self._data = self.encoder.allocations(allocations)
-        self._residuals = scores - self._level - self._data.expected
-        learned = _learn(self._data.rows(some), self._residuals[some], self._noise[known], self.structure)
+        data = self.encoder.arrays(pairings, samples)
+        learned = _learn(data, scores[some] - self._level - data.expected, noise, self.structure)
         self._learned = learned[: _KEPT_FITS if len(trials) <= _MANY_TRIALS else _KEPT_FITS_OF_MANY]
         self.log_posterior = learned[0][1]
         """Of the best hyperparameters, up to a constant of the trials: compares structures on the same trials."""
         chances = np.array([log_posterior for _, log_posterior in self._learned])
         self._weights = np.exp(chances - chances.max())
         self._weights /= self._weights.sum()
+        self._qualities: dict[tuple[float, ...], float] = {}
+
+    # Made when something is predicted: to weigh a structure takes none.
+
+    @cached_property
+    def _data(self) -> Encoded:
+        return self.encoder.allocations([trial.allocation for trial in self._observed.trials])
 
     @cached_property
     def _fits(self) -> list[_Fit]:
-        """Made when something is predicted: to weigh a structure takes none."""
         pairs = Pairs(self._data, self._data, self.structure)
-        return [_Fit(hyper_of(z), pairs, self._residuals, self._noise) for z, _ in self._learned]
+        residuals = self._observed.scores - self._level - self._data.expected
+        return [_Fit(hyper_of(z), pairs, residuals, self._observed.noise) for z, _ in self._learned]
 
-    def predict(self, encoded: Encoded) -> Posterior:
-        """Marginal posterior of the true scores."""
+    def predict(self, encoded: Encoded, *, roughly: bool = False) -> Posterior:
+        """Marginal posterior of the true scores.
+
+        Args:
+            encoded: Allocations.
+            roughly: Let few of the trials speak of the deviations, which are then too large, never too small: they are
+                most of the work.
+        """
         if len(encoded) > _BLOCK:
             blocks = np.array_split(np.arange(len(encoded)), -(-len(encoded) // _BLOCK))
-            mean, sd = zip(*(self.predict(encoded.rows(block)) for block in blocks), strict=True)
+            mean, sd = zip(*(self.predict(encoded.rows(block), roughly=roughly) for block in blocks), strict=True)
             return Posterior(np.concatenate(mean), np.concatenate(sd))
         pairs = Pairs(self._data, encoded, self.structure)
-        parts = [fit.predict(pairs) for fit in self._fits]
+        parts = [fit.predict(pairs, _FEW if roughly else len(self._data)) for fit in self._fits]
         means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
         mean = self._weights @ means
         variance = self._weights @ (variances + means**2) - mean**2
@@ -204,11 +221,12 @@ class Surrogate:
 
     def quality(self, pairings: NDArray[np.int64], samples: NDArray[np.float64]) -> Floats:
         """Posterior means of allocations as arrays, of which many are the same: each is predicted once."""
-        rows, inverse = np.unique(np.hstack([pairings, samples]), axis=0, return_inverse=True)
-        split = pairings.shape[1]
-        means = self.means(self.encoder.arrays(rows[:, :split].astype(np.int64), rows[:, split:]))
-        result: Floats = means[inverse.ravel()]
-        return result
+        rows = [tuple(row) for row in np.hstack([pairings, samples]).tolist()]
+        if new := list(dict.fromkeys(row for row in rows if row not in self._qualities)):
+            of_new, split = np.array(new), pairings.shape[1]
+            means = self.means(self.encoder.arrays(of_new[:, :split].astype(np.int64), of_new[:, split:]))
+            self._qualities.update(zip(new, means.tolist(), strict=True))
+        return np.array([self._qualities[row] for row in rows])
 
     def best(self, trials: Sequence[Trial]) -> Trial:
         """The trial with the highest posterior mean, the cheapest of those as high up to what is shown of a score; a
@@ -234,7 +252,7 @@ class _Fit:
     def __init__(self, hyper: Hyper, pairs: Pairs, residuals: Floats, noise: Floats) -> None:
         self._hyper = hyper
         # Inverted once: a posterior is asked for many small predictions, and each solve would factor anew.
-        self._whitener = np.linalg.inv(np.linalg.cholesky(pairs.kernel(hyper) + noise))
+        self._whitener = _inverse(np.linalg.cholesky(pairs.kernel(hyper) + noise))
         self._whitened = self._whitener @ residuals
         self._weights = self._whitener.T @ self._whitened
 
@@ -243,11 +261,16 @@ class _Fit:
         result: Floats = self._weights @ pairs.kernel(self._hyper)
         return result
 
-    def predict(self, pairs: Pairs) -> Posterior:
-        """Of the allocations that `pairs` compares the data with."""
-        whitened = self._whitener @ pairs.kernel(self._hyper)
-        variance = pairs.prior_variance(self._hyper) - np.einsum("ij,ij->j", whitened, whitened)
-        return Posterior(whitened.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12)))
+    def predict(self, pairs: Pairs, heard: int) -> Posterior:
+        """Of the allocations that `pairs` compares the data with; as many of these speak of the deviations."""
+        kernel = pairs.kernel(self._hyper)
+        variance = pairs.prior_variance(self._hyper)
+        for start in range(0, heard, _BAND):
+            end = min(start + _BAND, heard)
+            # The whitener is a lower triangle: what is right of it is not worth multiplying.
+            whitened = self._whitener[start:end, :end] @ kernel[:end]
+            variance -= np.einsum("ij,ij->j", whitened, whitened)
+        return Posterior(self._weights @ kernel, np.sqrt(np.maximum(variance, 1e-12)))
 
     def draws(self, pairs: Pairs, own: Pairs, count: int, rng: np.random.Generator) -> Floats:
         """Joint draws for the allocations that `pairs` compares the data with, and `own` with one another."""
@@ -258,18 +281,33 @@ class _Fit:
         return result
 
 
+def _inverse(lower: NDArray[np.floating[Any]]) -> Floats:
+    """Of a lower triangular matrix, by halves: most of a general inverse would be spent on zeros."""
+    if len(lower) <= _LEAST_HALVED:
+        return np.asarray(np.linalg.inv(lower), dtype=np.float64)
+    half, result = len(lower) // 2, np.zeros(lower.shape)
+    result[:half, :half], result[half:, half:] = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
+    result[half:, :half] = -result[half:, half:] @ (lower[half:, :half] @ result[:half, :half])
+    return result
+
+
 def judges(sizes: Sizes, observed: Observations, structure: Structure) -> Mapping[int, Surrogate]:
     """For every subtask but the last that reports scores of its own: their posterior, given what stands before it.
 
     The formula is of the last subtask's score: whether it is assumed makes no difference here.
     """
-    names, alone = list(sizes), replace(structure, formula=False)
+    names, alone = list(sizes), of_judges(structure)
     found: dict[int, Surrogate] = {}
     for i, name in enumerate(names[:-1]):
         if name in observed.reported:
             before = {name: sizes[name] for name in names[: i + 1]}
             found[i] = Surrogate(before, observed.of_subtask(list(before)), alone, dict(found))
     return found
+
+
+def of_judges(structure: Structure) -> Structure:
+    """What their posterior assumes where that of the scores assumes this."""
+    return replace(structure, formula=False, experience=False)
 
 
 def normal_cdf(z: float | Floats) -> Floats:
@@ -315,14 +353,17 @@ def _size_ranks(parameters: Sequence[float]) -> Floats:
 def _learn(data: Encoded, residuals: Floats, noise: Floats, structure: Structure) -> list[tuple[Floats, float]]:
     """The best hyperparameters found, with their log posterior: prior draws, then local search around the best."""
     rng = np.random.default_rng(20250801)
-    size, pairs = data.model.shape[1] + SHARED, Pairs(data, data, structure)
+    size, pairs = data.model.shape[1] + SHARED, OwnPairs(data, structure)
+    noise = noise[pairs.places]
     joined = np.zeros((len(data) + 1, len(data) + 1))
     joined[-1, :-1], joined[-1, -1] = residuals, _HUGE
+    places = np.ravel_multi_index(pairs.places, joined.shape)
 
     def scored(z: Floats) -> tuple[Floats, float]:
         """Log posterior of the hyperparameters, up to a constant."""
-        # With the residuals as one more row, their whitened values come with the factor: nothing is left to solve.
-        joined[:-1, :-1] = pairs.kernel(hyper_of(z)) + noise
+        # With the residuals as one more row, their whitened values come with the factor: nothing is left to solve. A
+        # factorisation reads no more than the lower triangle.
+        joined.ravel()[places] = pairs.kernel(hyper_of(z)) + noise
         factor = np.linalg.cholesky(joined)
         whitened, diagonal = factor[-1, :-1], np.diag(factor)[:-1]
         return z, -0.5 * float(whitened @ whitened + z @ z) - float(np.log(diagonal).sum())

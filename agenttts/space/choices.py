@@ -20,7 +20,9 @@ def choice_faults(subtask: Subtask, allocation: Allocation) -> list[str]:
         faults.append(f"subtask {subtask.name!r} takes {samples_in_words(subtask)}, not {choice.samples}")
     if choice.operator:
         faults += _operator_faults(subtask, choice)
-    return [*faults, *_option_faults(subtask, choice)]
+    if choice.options:
+        faults += _option_faults(subtask, choice)
+    return faults
 
 
 def _operator_faults(subtask: Subtask, choice: Choice) -> list[str]:

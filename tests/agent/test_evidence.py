@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agenttts.agent.candidates import candidates
 from agenttts.agent.evidence import Evidence, Upgrade
 from agenttts.agent.gathering import gather_evidence
+from agenttts.agent.ranking import Ranking
 from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.posterior.curves import KNEE_GAIN, OVER_FUSING, fit_curve
 from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis, kept, weighed_posterior
@@ -161,6 +163,23 @@ def test_a_prompt_has_for_each_stage_its_models_at_their_best() -> None:
     for each in evidence.interactions:  # what the best trial has anyway is not told
         as_it_is = incumbent[each.downstream] == (each.best.model, each.best.samples)
         assert not as_it_is or f"{each}." not in evidence.brief()
+
+
+def test_of_many_candidates_the_one_of_the_highest_expected_improvement_is_proposed() -> None:
+    problem, trials = trials_on("stage-metrics", 0, 150, 10)
+    archive, budget = Archive(trials=tuple(trials)), problem.default_budget
+    space = SearchSpace(problem.pipeline, cost_model(budget.cost_model), budget.amount)
+    surrogate, hypotheses = weighed_posterior(problem.pipeline.sizes, trials, Structure())
+    evidence = gather_evidence(archive, space, surrogate, hypotheses, frozenset({1}))
+    ranking = Ranking(archive=archive, space=space, surrogate=surrogate, evidence=evidence, seed=0)
+    pool = candidates(space, archive.rng(0))
+    untried = [one for one in map(pool.allocation, range(len(pool))) if one.key not in archive.tried]
+    (best,) = ranking.best(1)
+    assert best.improvement >= max(each.improvement for each in ranking.expected(untried)) - 1e-9
+    encoded = surrogate.encoder.allocations(untried)
+    rough, full = surrogate.predict(encoded, roughly=True), surrogate.predict(encoded)
+    assert rough.mean == pytest.approx(full.mean)
+    assert (rough.sd > full.sd - 1e-9).all() and rough.sd.mean() > 1.01 * full.sd.mean()
 
 
 def test_a_gain_is_not_divided_by_a_step_that_costs_next_to_nothing() -> None:
