@@ -35,8 +35,8 @@ class Expected(NamedTuple):
 
 
 _WIDER = 1.2
-"""How much wider an interval is than the posterior's, as one looks at the trials of which it expects most: on problems
-that were made to try this, the truth of the recommended ones lay half a standard deviation below (benchmarks/LOG.md)."""
+"""How much wider an interval is than the posterior's: one looks at the trials of which it expects most, and on problems
+that this was tried on the truth of those lay half a standard deviation below (benchmarks/LOG.md)."""
 _DRAWS = 4000
 _SURE = 0.975
 
@@ -147,7 +147,7 @@ def require_budgets(budgets: Sequence[float], largest: float) -> None:
 
 
 def estimates(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estimate]:
-    """What the posterior expects of each trial, by the trial's number, with the luck of a chosen one in the interval."""
+    """What the posterior expects of each trial, by the trial's number; the interval allows for a chosen one's luck."""
     posterior = surrogate.predict_allocations([trial.allocation for trial in trials])
     return {
         trial.number: Estimate(trial, bounded(float(mean), _WIDER * float(sd)))

@@ -17,6 +17,7 @@ from agenttts.errors import ConfigError
 from agenttts.pipeline import Pipeline
 from agenttts.posterior.frontier import frontier
 from agenttts.posterior.insights import recommend
+from agenttts.proposals.initial import PORTFOLIO
 from agenttts.protocols import Searcher
 from agenttts.report import recommendation, study_frontier
 from agenttts.searching import search
@@ -123,7 +124,7 @@ async def test_a_search_of_several_budgets_takes_the_same_way_in_pieces(
 async def test_the_initial_trials_are_shared_by_the_budgets(toy_environment: LiveEnvironment, store: Store) -> None:
     result = await run(toy_environment, store, method=searcher("agent", llm="none"))
     initial = [trial.number for trial in result.archive.trials if trial.rationale.startswith("initial trial")]
-    assert initial == list(range(1, len(initial) + 1)) and len(initial) <= 4  # two stages of two models
+    assert initial == list(range(1, len(initial) + 1)) and len(initial) <= PORTFOLIO
 
 
 async def test_a_budget_with_nothing_left_leaves_its_turn_to_the_next(
