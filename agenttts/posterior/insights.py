@@ -8,7 +8,7 @@ mind: proposals, races and recommendations are then made without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -24,6 +24,9 @@ _LEAST_TRIALS = 10
 _LEAST_OF_EXPERIENCE = 3
 """Fewer say nothing of the experience of other studies."""
 _FITTED_TO = 500
+_MANY_TRIALS = 120
+"""Of more, structures are compared with the same posteriors of the stages' own scores: one of each, not one for every
+structure, which would take longer than it teaches."""
 _AGAINST = -math.log(3)
 _MOST_ODDS = 1000.0
 ALL_INSIGHTS = 0
@@ -133,18 +136,22 @@ def weighed_posterior(
     Nothing is said of them while the trials are few.
     """
     observed = Observations(representative(trials))
-    judged = judges(sizes, observed, structure)
+    many = len(observed.trials) > _MANY_TRIALS
 
     @cache
-    def fitted(assumed: Structure) -> Surrogate:
-        """All structures see the same qualities: what is weighed is what they make of the pipeline's scores."""
-        return Surrogate(sizes, observed, assumed, judged, experience)
+    def judged(alone: Structure) -> Mapping[int, Surrogate]:
+        return judges(sizes, observed, alone)
 
-    hypotheses = _weigh(structure, fitted, len(trials), experience)
+    @cache
+    def fitted(assumed: Structure, alone: Structure) -> Surrogate:
+        return Surrogate(sizes, observed, assumed, judged(alone), experience)
+
+    def compared(assumed: Structure) -> Surrogate:
+        return fitted(assumed, of_judges(structure if many else assumed))
+
+    hypotheses = _weigh(structure, compared, len(trials), experience)
     favoured = kept(structure, hypotheses)
-    if judged and of_judges(favoured) != of_judges(structure):
-        return Surrogate(sizes, observed, favoured, experience=experience), hypotheses
-    return fitted(favoured), hypotheses
+    return fitted(favoured, of_judges(favoured)), hypotheses
 
 
 def recommend(
