@@ -31,7 +31,7 @@ class Ranked:
     mean: float
     sd: float
     improvement: float
-    """Expected gain over the incumbent's posterior mean."""
+    """Expected gain over the incumbent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +65,18 @@ class Ranking:
         """The posterior of these, as they come."""
         if not allocations:
             return []
-        posterior = self.surrogate.predict_allocations(allocations)
-        improvement = expected_improvement(posterior, self.evidence.score)
+        encoded = self.surrogate.encoder.allocations(allocations)
+        posterior, improvement = self.surrogate.predict(encoded), self._improvement(encoded)
         return [Ranked(each, *map(float, of)) for each, *of in zip(allocations, *posterior, improvement, strict=True)]
+
+    def _improvement(self, encoded: Encoded, *, roughly: bool = False) -> NDArray[np.float64]:
+        """Expected gain over the incumbent; roughly, it is too large, never too small.
+
+        By the deviation of the difference: what is not known of the incumbent's neighbours is not known of it either,
+        and so no reason to try them.
+        """
+        incumbent = self.surrogate.encoder.allocations([self.evidence.incumbent])
+        return expected_improvement(self.surrogate.predict(encoded, less=incumbent, roughly=roughly))
 
     def _knees(self) -> list[Allocation]:
         """The incumbent with one subtask's model at its predicted knee."""
@@ -79,10 +88,9 @@ class Ranking:
         if not len(pool):
             return []
         encoded = self.surrogate.encoder.arrays(pool.pairings, pool.samples.astype(float))
-        mean, sd = self.surrogate.predict(encoded, roughly=True)
-        improvement = expected_improvement(Posterior(mean, sd), self.evidence.score)
+        improvement = self._improvement(encoded, roughly=True)
         rough, apart = np.ones(len(pool), dtype=bool), np.ones(len(pool))
-        chosen: list[Ranked] = []
+        chosen: list[Allocation] = []
         while len(chosen) < count and apart.any():
             weight = np.where(apart > 0, improvement * apart, -np.inf)
             index = int(np.argmax(weight))
@@ -90,22 +98,21 @@ class Ranking:
                 # It may be best: no rough improvement is too small. What looks as good is looked at with it.
                 some = np.argsort(-weight)[:_LOOKED_AT]
                 some = some[rough[some]]
-                mean[some], sd[some] = self.surrogate.predict(encoded.rows(some))
-                improvement[some] = expected_improvement(Posterior(mean[some], sd[some]), self.evidence.score)
+                improvement[some] = self._improvement(encoded.rows(some))
                 rough[some] = False
                 continue
             allocation = pool.allocation(index)
             if allocation.key not in excluded:
-                chosen.append(Ranked(allocation, float(mean[index]), float(sd[index]), float(improvement[index])))
+                chosen.append(allocation)
                 apart *= 1 - _similarity(encoded, index)
             apart[index] = 0.0
-        return chosen
+        return self.expected(chosen)
 
 
-def expected_improvement(posterior: Posterior, incumbent: float) -> NDArray[np.float64]:
-    """E[max(f - incumbent, 0)] under a normal posterior."""
-    z = (posterior.mean - incumbent) / posterior.sd
-    result: NDArray[np.float64] = np.maximum(posterior.sd * (z * normal_cdf(z) + normal_density(z)), 0.0)
+def expected_improvement(gain: Posterior) -> NDArray[np.float64]:
+    """E[max(gain, 0)] under a normal posterior."""
+    z = gain.mean / gain.sd
+    result: NDArray[np.float64] = np.maximum(gain.sd * (z * normal_cdf(z) + normal_density(z)), 0.0)
     return result
 
 

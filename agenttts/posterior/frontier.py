@@ -156,9 +156,9 @@ def estimates(surrogate: Surrogate, trials: Sequence[Trial]) -> dict[int, Estima
 
 
 def bounded(mean: float, sd: float) -> Expected:
-    """A posterior of a score, its interval cut off at 0 and 1."""
-    low, high = mean - Z95 * sd, mean + Z95 * sd
-    return Expected(mean, Interval(min(max(low, 0.0), 1.0), max(min(high, 1.0), 0.0)))
+    """A posterior of a score, cut off at 0 and 1."""
+    score, low, high = (min(max(each, 0.0), 1.0) for each in (mean, mean - Z95 * sd, mean + Z95 * sd))
+    return Expected(score, Interval(low, high))
 
 
 def cheapest_as_good(surrogate: Surrogate, trials: Sequence[Trial], best: Trial) -> Trial:

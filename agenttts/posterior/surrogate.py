@@ -181,24 +181,30 @@ class Surrogate:
         residuals = self._observed.scores - self._level - self._data.expected
         return [_Fit(hyper_of(z), pairs, residuals, self._observed.noise) for z, _ in self._learned]
 
-    def predict(self, encoded: Encoded, *, roughly: bool = False) -> Posterior:
+    def predict(self, encoded: Encoded, *, less: Encoded | None = None, roughly: bool = False) -> Posterior:
         """Marginal posterior of the true scores.
 
         Args:
             encoded: Allocations.
+            less: One more; then of what the others score more than that. What is not known of both alike is no doubt
+                about their difference.
             roughly: Let few of the trials speak of the deviations, which are then too large, never too small: they are
                 most of the work.
         """
         if len(encoded) > _BLOCK:
             blocks = np.array_split(np.arange(len(encoded)), -(-len(encoded) // _BLOCK))
-            mean, sd = zip(*(self.predict(encoded.rows(block), roughly=roughly) for block in blocks), strict=True)
-            return Posterior(np.concatenate(mean), np.concatenate(sd))
-        pairs = Pairs(self._data, encoded, self.structure)
-        parts = [fit.predict(pairs, _FEW if roughly else len(self._data)) for fit in self._fits]
+            parts = [self.predict(encoded.rows(block), less=less, roughly=roughly) for block in blocks]
+            return Posterior(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        pairs, heard = Pairs(self._data, encoded, self.structure), _FEW if roughly else len(self._data)
+        level, beside = self._level + encoded.expected, None
+        if less is not None:
+            level = encoded.expected - less.expected
+            beside = Pairs(self._data, less, self.structure), Pairs(less, encoded, self.structure)
+        parts = [fit.predict(pairs, heard, beside) for fit in self._fits]
         means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
         mean = self._weights @ means
         variance = self._weights @ (variances + means**2) - mean**2
-        return Posterior(mean + self._level + encoded.expected, np.sqrt(np.maximum(variance, 1e-12)))
+        return Posterior(mean + level, np.sqrt(np.maximum(variance, 1e-12)))
 
     def means(self, encoded: Encoded) -> Floats:
         """The means of `predict`: its deviations are most of its work."""
@@ -261,10 +267,16 @@ class _Fit:
         result: Floats = self._weights @ pairs.kernel(self._hyper)
         return result
 
-    def predict(self, pairs: Pairs, heard: int) -> Posterior:
-        """Of the allocations that `pairs` compares the data with; as many of these speak of the deviations."""
-        kernel = pairs.kernel(self._hyper)
-        variance = pairs.prior_variance(self._hyper)
+    def predict(self, pairs: Pairs, heard: int, beside: tuple[Pairs, Pairs] | None) -> Posterior:
+        """Of the allocations that `pairs` compares the data with; as many of these speak of the deviations.
+
+        With `beside`, of their differences from another: that one compared with the data, and with them.
+        """
+        kernel, variance = pairs.kernel(self._hyper), pairs.prior_variance(self._hyper)
+        if beside is not None:
+            with_data, with_them = beside
+            kernel -= with_data.kernel(self._hyper)
+            variance += with_data.prior_variance(self._hyper) - 2 * with_them.kernel(self._hyper)[0]
         for start in range(0, heard, _BAND):
             end = min(start + _BAND, heard)
             # The whitener is a lower triangle: what is right of it is not worth multiplying.

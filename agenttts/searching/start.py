@@ -59,7 +59,7 @@ async def search(*what: Any, **options: Any) -> SearchResult:
         >>> search = at.search(environment, agent, space, "runs.db", study_name="mine", limits=limits)
         >>> result = asyncio.run(search)  # in a notebook: await search
         >>> print(result.best.allocation)
-        find: small x5, answer: small x5
+        find: small x4, answer: small x5
 
     Args:
         what: A `SearchPlan`, or its environment, searcher, space and store.

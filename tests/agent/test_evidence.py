@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttts.agent.candidates import candidates
 from agenttts.agent.evidence import Evidence, Upgrade
 from agenttts.agent.gathering import gather_evidence
 from agenttts.agent.ranking import Ranking
@@ -22,6 +21,7 @@ from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis, kept, weighed_
 from agenttts.posterior.kernel import Structure
 from agenttts.posterior.observations import Observations
 from agenttts.posterior.surrogate import Surrogate
+from agenttts.proposals.candidates import candidates
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model

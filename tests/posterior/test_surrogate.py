@@ -42,6 +42,23 @@ def test_it_doubts_more_where_nothing_was_tried() -> None:
     assert sd[0] < 0.7 * sd[1]
 
 
+def test_a_difference_is_as_sure_as_joint_draws_of_the_two_are() -> None:
+    rng = np.random.default_rng(0)
+    everything = list(SPACE.enumerate())
+    tried = [everything[i] for i in rng.choice(len(everything), 20, replace=False)]
+    surrogate = Surrogate(SIZES, Observations(archive_of(*tried, rng=rng).trials))
+    base = Allocation({"a": ("m", 4), "b": ("m", 4)})
+    others = [Allocation({"a": ("m", 4), "b": ("m", 5)}), Allocation({"a": ("l", 1), "b": ("s", 1)})]
+    encoded = surrogate.encoder.allocations([base, *others])
+    gain = surrogate.predict(surrogate.encoder.allocations(others), less=surrogate.encoder.allocations([base]))
+    drawn = surrogate.draws(encoded, 20_000, rng)
+    differences = drawn[:, 1:] - drawn[:, :1]
+    assert gain.mean == pytest.approx(differences.mean(axis=0), abs=0.005)
+    assert gain.sd == pytest.approx(differences.std(axis=0), rel=0.05)
+    alone = surrogate.predict_allocations(others).sd
+    assert gain.sd[0] < 0.5 * alone[0] < gain.sd[1]  # neighbours share what is not known of them
+
+
 def test_recommending_by_posterior_mean_beats_the_luckiest_mean() -> None:
     regrets: dict[str, list[float]] = {"posterior": [], "luckiest": []}
     everything = list(SPACE.enumerate())

@@ -24,8 +24,8 @@ def trials_frame(found: Findings) -> DataFrame:
         >>> from agenttts import report
         >>> report.trials_frame(found)[["trial", "find.model", "find.samples", "cost", "score"]].head(2)
            trial find.model  find.samples   cost  score
-        0      1      small             6  112.0    0.6
-        1      2      large             1  272.0    0.6
+        0      1      large             1  304.0    1.0
+        1      2      small             4  316.0    1.0
     """
     return _frame(_trial(found, trial) for trial in found.trials)
 
@@ -37,7 +37,7 @@ def examples_frame(found: Findings) -> DataFrame:
         >>> from agenttts import report
         >>> report.examples_frame(found).groupby("held_out").score.mean()
         held_out
-        False    0.9
+        False    1.0
         True     1.0
         Name: score, dtype: float64
     """
@@ -52,8 +52,8 @@ def stages_frame(found: Findings) -> DataFrame:
         >>> from agenttts import report
         >>> report.stages_frame(found)[["trial", "stage", "model", "samples", "completion_tokens"]].head(2)
            trial   stage  model  samples  completion_tokens
-        0      1    find  small        6                1.0
-        1      1  answer  small        1                1.0
+        0      1    find  large        1                1.0
+        1      1  answer  small        5                1.0
     """
     return _frame(row for trial in found.trials for row in stage_rows(trial, found.prices))
 

@@ -18,7 +18,7 @@ def frontier_row(found: Frontier, study: Study) -> dict[str, Any]:
     Examples:
         >>> from agenttts import report
         >>> report.frontier_row(found.frontier, study)["budgets"][0]["allocation"]
-        {'find': {'model': 'small', 'samples': 5}, 'answer': {'model': 'small', 'samples': 5}}
+        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'small', 'samples': 5}}
     """
     return {
         "study": study.name,

@@ -59,7 +59,7 @@ def trial_row(trial: Trial, check: Evaluation | None = None) -> dict[str, Any]:
     Examples:
         >>> from agenttts import report
         >>> report.trial_row(result.best)["allocation"]
-        {'find': {'model': 'small', 'samples': 5}, 'answer': {'model': 'small', 'samples': 5}}
+        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'small', 'samples': 5}}
     """
     return {
         "number": trial.number,
@@ -164,7 +164,7 @@ def recommendation(store: Store, study: Study, budget: float | None = None) -> d
     Examples:
         >>> from agenttts import report
         >>> report.recommendation(store, study)["allocation"]
-        {'find': {'model': 'small', 'samples': 5}, 'answer': {'model': 'small', 'samples': 5}}
+        {'find': {'model': 'small', 'samples': 4}, 'answer': {'model': 'small', 'samples': 5}}
 
     Args:
         store: Holds the study.

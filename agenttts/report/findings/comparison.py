@@ -115,7 +115,7 @@ def compare_runs(method: str, results: Sequence[Ended]) -> Comparison:
     Examples:
         >>> from agenttts import report
         >>> report.compare_runs("agent", [result]).trials_to_best
-        Mean(value=8.0, interval=None)
+        Mean(value=7.0, interval=None)
     """
     return Comparison(
         method=method,

@@ -16,7 +16,7 @@ def study_frontier(store: Store, study: Study, budgets: Sequence[float] = ()) ->
         >>> from agenttts import report
         >>> frontier = report.study_frontier(store, study, budgets=[200, 320])
         >>> [(point.budget, str(point.trial.allocation)) for point in frontier.points]
-        [(200, 'find: small x5, answer: small x5'), (320, 'find: small x5, answer: small x5')]
+        [(200, 'find: small x4, answer: small x5'), (320, 'find: small x4, answer: small x5')]
 
     Args:
         store: Holds the study.

@@ -44,7 +44,7 @@ def cost_notes(study: Study, trials: Sequence[Trial]) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.cost_notes(study, store.archive(study).trials)[0]
-        'find with small: declared 10 prompt tokens and 5 per sample, measured 3 and 1'
+        'find with large: declared 10 prompt tokens and 5 per sample, measured 3 and 1'
     """
     over = over_budget_in_words(trials, study.spec.budget, cost_model(study.spec.cost_model).unit)
     simulated = str(study.details.get("recorded") or "").startswith("simulated")

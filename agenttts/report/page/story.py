@@ -159,7 +159,7 @@ def answer_lines(found: Findings) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.answer_lines(found)[:2]
-        ['find: small x5', 'answer: small x5']
+        ['find: small x4', 'answer: small x5']
     """
     allocation = [f"{stage}: {choice}" for stage, choice in found.best.allocation.items()]
     facts = [f"{fact.label}: {fact.value} ({fact.note})" for fact in answer(found)]

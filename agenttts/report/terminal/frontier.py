@@ -28,7 +28,7 @@ def frontier_table(found: Frontier, scale: Scale) -> Listing:
         >>> rich.print(report.frontier_table(found.frontier, found.scale))
          budget
         (MFLOP)  find      answer                  expected                held-out
-            320  small x5  small x5  0.997 (0.855 to 1.000)  1.000 (0.566 to 1.000)
+            320  small x4  small x5  1.000 (0.902 to 1.000)  1.000 (0.566 to 1.000)
         ...
     """
     points = found.points
@@ -52,8 +52,7 @@ def pareto_table(found: Frontier, scale: Scale) -> Listing:
         >>> from agenttts import report
         >>> rich.print(report.pareto_table(found.frontier, found.scale))
         trial  find      answer    cost (MFLOP)                expected  examples
-            1  small x6  small x1           112  0.626 (0.442 to 0.810)        10
-            8  small x5  small x5           134  0.997 (0.855 to 1.000)        10
+            7  small x4  small x5           124  1.000 (0.902 to 1.000)        10
         ...
     """
     first = [_column("trial", (numbered(trial) for trial, _ in found.pareto))]

@@ -32,7 +32,7 @@ def summary_lines(result: SearchResult) -> list[str]:
     Examples:
         >>> from agenttts import report
         >>> report.summary_lines(result)[:3]
-        ['Best allocation (by posterior mean over all trials):', '  find: small x5', '  answer: small x5']
+        ['Best allocation (by posterior mean over all trials):', '  find: small x4', '  answer: small x5']
     """
     best, check, scale = result.best, result.validation, study_scale(result.study)
     lines = ["Best allocation (by posterior mean over all trials):"]

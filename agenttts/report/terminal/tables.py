@@ -25,7 +25,7 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
         >>> from agenttts import report
         >>> rich.print(report.studies_table([report.study_row(store, study)]))
         study  environment  method     budget  seed  trials  best seen        tokens
-        first  toy          agent   320 MFLOP     0       8      1.000  170 paid for
+        first  toy          agent   320 MFLOP     0       8      1.000  215 paid for
     """
 
     def column(heading: str, cell: str, *, number: bool = False, rank: int = 0) -> Column:
@@ -57,8 +57,8 @@ def trials_table(trials: Sequence[Trial], scale: Scale, *, label: str = "", whol
         >>> from agenttts import report
         >>> rich.print(report.trials_table(found.trials[:2], found.scale))
         trial  find      answer    cost (MFLOP)  score   95 % interval  examples  failed
-            1  small x6  small x1           112  0.600  0.313 to 0.832        10       0
-            2  large x1  small x1           272  0.600  0.313 to 0.832        10       0
+            1  large x1  small x5           304  1.000  0.722 to 1.000        10       0
+            2  small x4  large x1           316  1.000  0.722 to 1.000        10       0
         ...
 
     Args:
@@ -106,10 +106,10 @@ def comparison_table(comparisons: Sequence[Comparison], notes: Sequence[str] = (
         >>> import rich
         >>> from agenttts import report
         >>> rich.print(report.comparison_table([report.compare_runs("agent", [result])]))
-                           score on   trial   tokens
-                           held-out  of the     from
+                       score on   trial   tokens
+                       held-out  of the     from
         method  seeds  examples  winner  scratch
-        agent       1     1.000     8.0      870
+        agent       1     1.000     7.0    1.03k
     """
     headings, rows, own_notes = comparison_cells(comparisons)
     columns = [
