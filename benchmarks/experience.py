@@ -5,12 +5,11 @@
 
 One family is left out at a time. The problem of a family and a seed is searched
 
-- cold: without experience, as `agenttts search` does;
+- cold: without experience, as `agenttts search` does; its first trials are a portfolio by the formula's own prior, so
+  that what warm gains over it is what the other studies taught;
 - warm: with the experience of the cold studies of the same seed of all other families: other tasks, of which nothing is
   the same but the world that they are drawn from (and the sizes of the models, where there are as many); the paper's
   tasks on questions have stages of the same names, and two of them models that retrieve alike;
-- portfolio: with what nobody taught: the first trials are chosen as warm does, by the formula's own prior, which stays;
-  so what warm gains over this is what the other studies taught;
 - adversary: with the same studies, the sizes of whose models were reversed: what was the largest passes for smallest.
 
 The problems are synthetic but for "minihop", recorded samples of real models (`problems.py`), and the paper's six
@@ -41,13 +40,11 @@ import agenttts as at
 from agenttts.posterior.insights import EXPERIENCE_NUMBER, weighed_posterior
 from agenttts.posterior.kernel import Structure
 from agenttts.searching.learning import ALL
-from agenttts.study.experience import ANY_STAGE, Experience, Lesson
 from agenttts.study.spec import StudySpec
 from agenttts.study.trial import Archive, Proposal
 
 FAMILIES = (*NAMES, *TASKS)
-COLD, WARM, PORTFOLIO, ADVERSARY = ARMS = "cold", "warm", "portfolio", "adversary"
-NOBODY = Experience(studies=("nobody",), lessons={ANY_STAGE: {"nothing": Lesson(0.0, 1.0)}})
+COLD, WARM, ADVERSARY = ARMS = "cold", "warm", "adversary"
 MARKS = (100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800, 900, 1000, 1250, 1500)
 SHOWN = (100, 250, 500, 1000, 1500)
 CLOSE = 0.02
@@ -106,7 +103,7 @@ def run(arm: str, family: str, seed: int, last: int, sources: Mapping[str, Sourc
         seed=seed,
         racing=at.Racing(),
         counterfactuals=False,
-        experience=NOBODY if arm == PORTFOLIO else warm,
+        experience=warm,
     )
     to_close = settled(watch.carried, CLOSE)
     found = Run(
@@ -140,10 +137,10 @@ def runs_of(families: Sequence[str], seeds: Sequence[int], last: int, jobs: int)
             cold[found.family, found.seed] = source
             yield found
         further = [
-            (arm, family, seed, last, {} if arm == PORTFOLIO else _others(cold, family, seed))
+            (arm, family, seed, last, _others(cold, family, seed))
             for seed in seeds
             for family in families
-            for arm in (WARM, PORTFOLIO, ADVERSARY)
+            for arm in (WARM, ADVERSARY)
         ]
         for found, _ in pool.imap_unordered(_job, further):
             yield found
@@ -172,7 +169,7 @@ def _table(title: str, runs: Sequence[Run]) -> str:
         kept = f"{sum(dropped)} of {len(dropped)}" if dropped else "-"
         share = "-" if arm == COLD else _ratio(close[arm], close[COLD])
         lines.append(_row([arm, *regrets, _mean(close[arm], 0), share, kept]))
-    for arm in (WARM, PORTFOLIO, ADVERSARY):
+    for arm in (WARM, ADVERSARY):
         pairs = list(zip(by_arm[arm], by_arm[COLD], strict=True))
         less = [_mean([mine.regrets[mark] - cold.regrets[mark] for mine, cold in pairs], 4) for mark in shown]
         lines.append(_row([f"{arm} less cold, paired", *less, _mean(close[arm] - close[COLD], 0), "", ""]))
