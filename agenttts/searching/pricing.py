@@ -1,7 +1,7 @@
 """What allocations cost at the lengths that the trials measured, where these are longer than declared.
 
 Declared lengths are what the user lets a query cost: one that turns out shorter leaves the space as it is, and is told
-at the end, so that it can be declared.
+at the end, so that it can be declared. So what is proposed always fits the budget at declared lengths, too.
 The space that a searcher sees is rebuilt from the trials before each round, so that a resumed search sees the same.
 A trial is recorded with what it costs at the lengths it measured itself, where they show that the forecast is wrong;
 over the budget, it is not recommended.
@@ -34,12 +34,13 @@ def space_at(space: SearchSpace, lengths: ByModel) -> SearchSpace:
 
 
 def known_lengths(space: SearchSpace, trials: Iterable[Trial]) -> ByModel:
-    """Both measured lengths of each subtask and model of which one is longer than declared."""
+    """Prompt and completion of each subtask and model of which one is longer than declared: each the longer figure."""
     stages, learned = declared_lengths(space.pipeline), dict[str, dict[str, tuple[float, float]]]()
     for (subtask, model), measured in measured_lengths(trials).items() if space.cost_model.learns else ():
         declared = stages[subtask].get(model)
         if declared is not None and measured.longer(declared, by=_SAME):
-            learned.setdefault(subtask, {})[model] = measured.prompt.mean, measured.completion.mean
+            prompt, completion = (max(length.mean, figure) for length, figure in zip(measured, declared, strict=True))
+            learned.setdefault(subtask, {})[model] = prompt, completion
     return learned
 
 

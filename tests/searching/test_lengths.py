@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,10 @@ def pipeline(**of_stage: object) -> Pipeline:
     return Pipeline("wordy", (stage,), equal("gold"))
 
 
-async def searched(budget: float, store: Store, trials: int = 6, cost: type = FlopsCost) -> SearchResult:
-    environment = LiveEnvironment(pipeline(), ROWS, client=ScriptedClient(reply))
+async def searched(
+    budget: float, store: Store, trials: int = 6, cost: type = FlopsCost, **of_stage: object
+) -> SearchResult:
+    environment = LiveEnvironment(pipeline(**of_stage), ROWS, client=ScriptedClient(reply))
     space = SearchSpace(environment.pipeline, cost(), budget)
     limits = Limits(trials=trials)
     return await search(environment, searcher("grid"), space, store, study_name="s", limits=limits)
@@ -97,6 +100,14 @@ async def test_a_trial_that_turns_out_to_be_over_the_budget_is_not_recommended(s
     assert any(line.strip().startswith(told) for line in summary_lines(result))
     notes = cost_notes(result.study, result.archive.trials)
     assert "at the lengths that were measured" in notes[0] and notes[1].startswith(told)
+
+
+async def test_a_prompt_shorter_than_declared_makes_no_room_for_longer_answers(store: Store) -> None:
+    declared: dict[str, Any] = {"model_lengths": {"wordy": (200, 2)}}
+    result = await searched(405, store, **declared)
+    space = SearchSpace(pipeline(**declared), FlopsCost(), 405)
+    assert all(trial.allocation in space for trial in result.archive.trials)
+    assert any(trial.allocation["answer"].model == "wordy" for trial in result.archive.trials)
 
 
 async def test_a_resumed_search_learns_the_same_lengths(tmp_path: Path) -> None:
