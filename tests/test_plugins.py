@@ -43,6 +43,8 @@ class TestLongest(OperatorSuite):
 
 
 class TestFrugalAgent(SearcherSuite):
+    may_fall_short = True  # an agent's initial trials may leave a last call short
+
     def make(self, seed: int) -> at.Searcher:
         return FrugalAgent(seed=seed)
 

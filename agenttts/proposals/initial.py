@@ -33,7 +33,7 @@ _TASKS = 300
 _SEED = 20250801
 
 
-class First(NamedTuple):
+class FirstTrial(NamedTuple):
     """A first trial, and what is expected of it."""
 
     allocation: Allocation
@@ -74,14 +74,14 @@ class _Chooser:
             rows = rows[rows != index]
 
     @property
-    def found(self) -> list[First]:
+    def found(self) -> list[FirstTrial]:
         """What was chosen."""
         expected = self._expected[:, self.chosen]
         chosen = zip(self.chosen, expected.mean(axis=0), expected.std(axis=0), strict=True)
-        return [First(self.pool.allocation(index), float(mean), float(sd)) for index, mean, sd in chosen]
+        return [FirstTrial(self.pool.allocation(index), float(mean), float(sd)) for index, mean, sd in chosen]
 
 
-def portfolio(space: SearchSpace, experience: Experience) -> list[First]:
+def portfolio(space: SearchSpace, experience: Experience) -> list[FirstTrial]:
     """`PORTFOLIO` distinct feasible allocations, or all there are.
 
     Args:
@@ -93,7 +93,7 @@ def portfolio(space: SearchSpace, experience: Experience) -> list[First]:
     return chooser.found
 
 
-def initial_design(space: SearchSpace) -> list[First]:
+def initial_design(space: SearchSpace) -> list[FirstTrial]:
     """A portfolio of plain allocations, then one for each further operator and value of an option; all distinct.
 
     Plain is what has the first operator and the first value of every option at each stage.
