@@ -4,7 +4,8 @@ Declared lengths are what the user lets a query cost: one that turns out shorter
 at the end, so that it can be declared. So what is proposed always fits the budget at declared lengths, too.
 The space that a searcher sees is rebuilt from the trials before each round, so that a resumed search sees the same.
 A trial is recorded with what it costs at the lengths it measured itself, where they show that the forecast is wrong;
-over the budget, it is not recommended.
+over the budget, it is not recommended. While it has seen a part of the examples it must be wrong by a tenth: these may
+be the longest, and what seems to be over the budget sees no more of them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def known_lengths(space: SearchSpace, trials: Iterable[Trial]) -> ByModel:
 
 
 def trial_cost(
-    space: SearchSpace, allocation: Allocation, usage: Mapping[str, SubtaskUsage], lengths: ByModel
+    space: SearchSpace, allocation: Allocation, usage: Mapping[str, SubtaskUsage], lengths: ByModel, *, whole: bool
 ) -> float:
     """What one query costs: at the lengths that a trial measured, where they show the forecast to be wrong.
 
@@ -54,6 +55,7 @@ def trial_cost(
         allocation: What was tried.
         usage: What its subtasks used.
         lengths: Those that other trials measured: they make the forecast.
+        whole: Whether the trial has seen all examples.
     """
     forecast = _priced(space, allocation, lengths) if lengths else space.cost(allocation)
     found = {name: MeasuredLengths.of([used]) for name, used in usage.items() if name in allocation}
@@ -68,7 +70,8 @@ def trial_cost(
             ends.setdefault(name, {})[allocation[name].asked] = both
         return _priced(space, allocation, ends)
 
-    return forecast if at("low") <= forecast else at("mean")
+    mean, sure = at("mean"), at("low") > forecast
+    return mean if sure and (whole or mean > _SAME * forecast) else forecast
 
 
 def _priced(space: SearchSpace, allocation: Allocation, lengths: ByModel) -> float:

@@ -128,7 +128,8 @@ class RunningSearch:
         """What one query of an allocation costs, as its trial shows."""
         if not self.measures:
             return self.plan.space.cost(allocation)
-        return trial_cost(self.plan.space, allocation, evaluation.usage, self._learned)
+        whole = len(evaluation.results) >= len(self.environment.examples)
+        return trial_cost(self.plan.space, allocation, evaluation.usage, self._learned, whole=whole)
 
     @property
     def _learned(self) -> ByModel:

@@ -19,8 +19,9 @@ from agenttts.pipeline.parsers import tagged
 from agenttts.report import cost_notes, summary_lines
 from agenttts.searching import search
 from agenttts.searching.methods import searcher
+from agenttts.searching.pricing import trial_cost
 from agenttts.searching.progress import Limits, SearchResult
-from agenttts.space import SearchSpace
+from agenttts.space import Allocation, SearchSpace
 from agenttts.space.cost import FlopsCost, PaperCost
 from agenttts.study.evaluation import SubtaskUsage
 from agenttts.testing import ScriptedClient
@@ -108,6 +109,16 @@ async def test_a_prompt_shorter_than_declared_makes_no_room_for_longer_answers(s
     space = SearchSpace(pipeline(**declared), FlopsCost(), 405)
     assert all(trial.allocation in space for trial in result.archive.trials)
     assert any(trial.allocation["answer"].model == "wordy" for trial in result.archive.trials)
+
+
+@pytest.mark.parametrize(("tokens", "partly", "wholly"), [(4.2, 42, 44), (6.0, 62, 62)])
+def test_a_part_of_the_examples_may_be_the_longest(tokens: float, partly: float, wholly: float) -> None:
+    space = SearchSpace(pipeline(completion_tokens=4, max_samples=5), FlopsCost(), 1000)
+    used = SubtaskUsage(examples=20, samples=100, prompt_tokens=1, completion_tokens=tokens)
+    chosen = Allocation({"answer": ("terse", 5)})
+    assert space.cost(chosen) == 2 * (1 + 5 * 4)
+    cost = {whole: trial_cost(space, chosen, {"answer": used}, {}, whole=whole) for whole in (False, True)}
+    assert cost == {False: pytest.approx(partly), True: pytest.approx(wholly)}
 
 
 async def test_a_resumed_search_learns_the_same_lengths(tmp_path: Path) -> None:
