@@ -34,8 +34,11 @@ class Length(NamedTuple):
     high: float
 
     def longer(self, declared: float, *, by: float) -> bool:
-        """Whether it is surely longer than declared, by more than a factor."""
-        return self.low > declared and self.mean > declared * by
+        """Whether it is surely longer than declared, by more than a factor.
+
+        By twice the half of its interval: a search asks after every trial, and of every stage and model.
+        """
+        return 2 * self.low - self.mean > declared and self.mean > declared * by
 
     def shorter(self, declared: float, *, by: float) -> bool:
         """Whether it is surely shorter than declared, by more than a factor."""
