@@ -186,8 +186,8 @@ class Surrogate:
 
         Args:
             encoded: Allocations.
-            less: One more; then of what the others score more than that. What is not known of both alike is no doubt
-                about their difference.
+            less: One more; then of what the others score more than that. What is not known of both alike does not
+                widen their difference.
             roughly: Let few of the trials speak of the deviations, which are then too large, never too small: they are
                 most of the work.
         """

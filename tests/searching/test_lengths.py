@@ -103,7 +103,7 @@ async def test_a_trial_that_turns_out_to_be_over_the_budget_is_not_recommended(s
     assert "at the lengths that were measured" in notes[0] and notes[1].startswith(told)
 
 
-async def test_a_prompt_shorter_than_declared_makes_no_room_for_longer_answers(store: Store) -> None:
+async def test_a_prompt_shorter_than_declared_does_not_pay_for_longer_answers(store: Store) -> None:
     declared: dict[str, Any] = {"model_lengths": {"wordy": (200, 2)}}
     result = await searched(405, store, **declared)
     space = SearchSpace(pipeline(**declared), FlopsCost(), 405)
