@@ -27,11 +27,13 @@ def kept_command(pipe: int, command: Sequence[str]) -> list[str]:
 async def ended(process: asyncio.subprocess.Process) -> int:
     """Wait until a program has ended, and return its exit code; what it has left on standard output is dropped.
 
-    Before Python 3.13 `Process.wait` waits for the end of its pipes, too, and output that nobody reads
-    any more has none.
+    Before Python 3.13 `Process.wait` waits for the end of its pipes, too, and output that nobody reads has none.
     """
-    code, _ = await asyncio.gather(process.wait(), _dropped(process.stdout))
-    return code
+    dropping = asyncio.create_task(_dropped(process.stdout))
+    try:
+        return await process.wait()
+    finally:
+        dropping.cancel()
 
 
 async def _dropped(output: asyncio.StreamReader | None) -> None:

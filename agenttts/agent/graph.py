@@ -9,11 +9,11 @@
 `recall` turns the archive into a posterior with its evidence. `reflect` asks the planner, once: it writes a guideline
 and names the candidates that `propose` hands on. An adviser is asked where it may know more than the statistics: at
 the start, when the posterior stalls or the trials come to speak against an insight (`memory.occasion`); in every other
-round rules plan. While the initial trials are not all done, `initial` hands on the next of them, of which an
-adviser chooses half. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back,
-once; what is still missing then, or where the adviser fails, is filled in by rule (`fill`), and says so. What was
-answered in this very round, of a search that was killed, is used and not asked for again. Every node that runs is
-recorded with what did it.
+round rules plan. While the initial trials are not all done, `initial` hands on the next of them, of which an adviser
+chooses half. `check` lets through what is feasible and new; on faults, `repair` hands the reasons back, once; what is
+still missing then, or where the adviser fails, is filled in by rule (`fill`), and says so. What was answered in this
+very round, of a search that was killed, is used and not asked for again. Every node that runs is recorded with what did
+it.
 """
 
 from __future__ import annotations

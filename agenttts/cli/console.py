@@ -108,7 +108,7 @@ class LogHandler(logging.Handler):
         """Write one record."""
         try:
             write_line(self.format(record), stderr=True)
-        except Exception:
+        except Exception:  # as every handler of logging does: a line that cannot be written ends no search
             self.handleError(record)
 
 

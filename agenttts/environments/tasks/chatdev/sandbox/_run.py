@@ -52,7 +52,7 @@ for name, attempt in tries.items():
     try:
         attempt()
         print(name)
-    except Exception:
+    except Exception:  # refused, in whatever way, as it should be
         pass
 """
 """Prints what works though it should not."""
