@@ -217,9 +217,9 @@ for line in sys.stdin:
 
 @needs_curl
 async def test_waiting_for_a_model_is_not_the_time_of_the_command(endpoint: FakeEndpoint) -> None:
-    endpoint.delay_s = 2.5
+    endpoint.delay_s = 4.5
     text = f"""{curl('"$AGENTTTS_STEP_find"', PROMPT)} | grep -q "fact of q0" && echo fact of q0"""
-    evaluation = await evaluated(environment(endpoint, at.Command(["sh", "-c", text], timeout_s=2), rows=1))
+    evaluation = await evaluated(environment(endpoint, at.Command(["sh", "-c", text], timeout_s=4), rows=1))
     assert (evaluation.score, evaluation.failures) == (1, 0), evaluation.errors
 
 
