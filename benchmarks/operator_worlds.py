@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from problems import OPERATOR_BUDGETS, Problem, operators
+from repeated import made
 
 import agenttts as at
 from agenttts._util.stats import student_quantile
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(OPERATOR_FAMILIES), choices=list(OPERATOR_FAMILIES))
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args()
-    print("# Operators where the best is known\n\nSynthetic problems; no model runs.")
+    print(f"# Operators where the best is known\n\n{made()}\n\nSynthetic problems; no model runs.")
     print(f"{asked.seeds} problems of each family, {asked.trials} trials a search.\n")
     heads = [head for method in METHODS for head in (f"{method} finds", "more than without")]
     heads = ["family", "TFLOP per query", "best without operators", "there is to gain", *heads]

@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from repeated import made
 
 import agenttts as at
 from agenttts.pipeline import Pipeline
@@ -115,11 +116,6 @@ async def searched(budget: float, seed: int, trials: int, *, operators: bool, co
     return await at.search(plan)
 
 
-def held_out(result: SearchResult) -> dict[str, float]:
-    assert result.validation is not None
-    return {each.example: each.score for each in result.validation.results}
-
-
 VARIANTS = {
     "models and samples": {"operators": False, "counterfactuals": False},
     "and counterfactual trials": {"operators": False, "counterfactuals": True},
@@ -128,37 +124,53 @@ VARIANTS = {
 }
 
 
-def found_rows(budget: float, seeds: int, trials: int) -> list[str]:
-    return asyncio.run(compared(budget, seeds, trials))
+@dataclass(frozen=True)
+class Found:
+    """What one search ends with."""
+
+    best: str
+    held_out: dict[str, float]
+    """Example -> score."""
+    tokens: int
+    free: int
+    """Counterfactual trials."""
 
 
-async def compared(budget: float, seeds: int, trials: int) -> list[str]:
-    first: list[dict[str, float]] = []
-    rows = []
-    for name, options in VARIANTS.items():
-        results = [await searched(budget, seed, trials, **options) for seed in range(seeds)]
-        scores = [held_out(each) for each in results]
-        first = first or scores
-        pairs = list(zip(first, scores, strict=True))
-        gains = np.mean([[b[key] - a[key] for key in a] for a, b in pairs], axis=0)  # the seeds share their examples
-        score = np.mean([list(each.values()) for each in scores])
-        tokens = np.mean([each.spend.tokens for each in results])
-        free = np.mean([len(each.archive.untried) for each in results])
-        chosen = "; ".join(dict.fromkeys(str(each.best.allocation) for each in results))
-        gain = "" if scores is first else gained(gains)
-        rows.append(f"| {budget:,} | {name} | {score:.3f} | {gain} | {tokens:,.0f} | {free:.0f} | {chosen} |")
-    return rows
+def found(budget: float, name: str, seed: int, trials: int) -> Found:
+    """What a search of one of `VARIANTS` ends with."""
+    result = asyncio.run(searched(budget, seed, trials, **VARIANTS[name]))
+    assert result.validation is not None
+    scores = {each.example: each.score for each in result.validation.results}
+    return Found(str(result.best.allocation), scores, result.spend.tokens, len(result.archive.untried))
+
+
+def print_found(budget: float, by_variant: Mapping[str, Sequence[Found]]) -> None:
+    """A row for each variant; gains over the first."""
+    first = next(iter(by_variant.values()))
+    for name, ends in by_variant.items():
+        pairs = list(zip(first, ends, strict=True))
+        gains = [[b.held_out[key] - a.held_out[key] for key in a.held_out] for a, b in pairs]
+        gain = "" if ends is first else gained(np.mean(gains, axis=0))  # the seeds share their examples
+        score = np.mean([list(each.held_out.values()) for each in ends])
+        tokens, free = (np.mean([getattr(each, what) for each in ends]) for what in ("tokens", "free"))
+        chosen = "; ".join(dict.fromkeys(each.best for each in ends))
+        print(f"| {budget:,} | {name} | {score:.3f} | {gain} | {tokens:,.0f} | {free:.0f} | {chosen} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--jobs", type=int, default=1, help="processes; the budgets are shared out among them")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args()
-    print("# Operators on minihop\n\nRecorded samples of real models; no model runs.\n")
+    print(f"# Operators on minihop\n\n{made()}\n\nRecorded samples of real models; no model runs.\n")
     with ProcessPoolExecutor(asked.jobs) as pool:
-        found = [pool.submit(found_rows, budget, asked.seeds, asked.trials) for budget in BUDGETS]
+        ends = {
+            (budget, name, seed): pool.submit(found, budget, name, seed, asked.trials)
+            for budget in BUDGETS
+            for name in VARIANTS
+            for seed in range(asked.seeds)
+        }
         print_best(pool)
         print("\n## What is found\n")
         print(
@@ -166,8 +178,9 @@ def main() -> None:
         )
         print("| MFLOP per query | searched | held out | gain | tokens | counterfactual trials | found |")
         print("|---|---|---|---|---|---|---|")
-        for each in found:
-            print(*each.result(), sep="\n", flush=True)
+        for budget in BUDGETS:
+            seeds = range(asked.seeds)
+            print_found(budget, {name: [ends[budget, name, seed].result() for seed in seeds] for name in VARIANTS})
 
 
 if __name__ == "__main__":

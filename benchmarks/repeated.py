@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from math import comb
 from pathlib import Path
 from statistics import median
@@ -40,6 +43,12 @@ def command() -> str:
     """The command that is running, as it is kept with its figures: of this machine's own paths the last part."""
     shown = (Path(part).name if Path(part).is_absolute() else part for part in sys.argv[1:])
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
+
+
+def made() -> str:
+    """The command, and what it runs on."""
+    versions = f"Python {platform.python_version()}, agenttts {version('agenttts')}"
+    return f"`{command()}`; {os.cpu_count()} CPUs, {versions}"
 
 
 def in_turns(names: Sequence[str], run: Callable[[str], Any], runs: int) -> dict[str, list[Any]]:

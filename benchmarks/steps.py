@@ -62,8 +62,9 @@ def stage(answers: at.Model, operators: tuple[at.operators.Operator, ...]) -> at
 def operators(reward: at.Model) -> tuple[at.operators.Operator, ...]:
     steps = {"separator": ".", "tokens": 9, "step_tokens": 32, "depth": 12}
     rebase = at.operators.StepSearch(reward, **steps)
+    ets = at.operators.StepSearch(reward, sharing=1.0, diversity=1.5, **steps)
     apart = at.operators.StepSearch(reward, width=4, temperature=0, **steps)
-    return (at.operators.Vote(), rebase, apart)
+    return (at.operators.Vote(), rebase, ets, apart)
 
 
 @asynccontextmanager
