@@ -270,8 +270,10 @@ class LiveEnvironment(Environment):
     ) -> Evaluation:
         """See `protocols.Environment.evaluate`."""
         names = self.examples if examples is None else examples
-        runs = [self.run_example(allocation, name, pool or self._pool) for name in names]
-        return await evaluation_of(self.pipeline, allocation, runs)
+        draws = pool or self._pool
+        return await evaluation_of(
+            self.pipeline, allocation, names, lambda name: self.run_example(allocation, name, draws)
+        )
 
     async def run_example(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
         """One example under an allocation.

@@ -155,7 +155,7 @@ class RayEnvironment(Environment):
         if pool is None:
             raise ConfigError("the workers of a Ray cluster keep their samples in a store: hand the search's pool in")
         names = self.examples if examples is None else examples
-        return await evaluation_of(self.pipeline, allocation, [self._run(allocation, name, pool) for name in names])
+        return await evaluation_of(self.pipeline, allocation, names, lambda name: self._run(allocation, name, pool))
 
     async def __aenter__(self) -> RayEnvironment:
         """Enter the environment, connect, and start the workers; once for all who enter."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import Any
@@ -116,17 +116,26 @@ class ScoredRun(ExampleRun):
 
 
 async def evaluation_of(
-    pipeline: Pipeline, allocation: Allocation, runs: Iterable[Awaitable[ExampleOutcome]]
+    pipeline: Pipeline, allocation: Allocation, examples: Sequence[str], run: Callable[[str], Awaitable[ExampleOutcome]]
 ) -> Evaluation:
-    """Wait for every example of an allocation, and sum up.
+    """Run every example of an allocation, and sum up.
+
+    They begin one by one, so that the first wait for their models while the prompts of later ones are being written.
 
     Raises:
         EndpointError: As `require_answers`, or when a server is gone.
         ConfigError: When the pipeline cannot be run.
         LimitReached: When a limit stopped a request.
     """
-    started, outcomes = time.perf_counter(), []
-    for outcome in await asyncio.gather(*runs, return_exceptions=True):  # none cuts off what another has asked for
+    started, outcomes, beginning = time.perf_counter(), [], asyncio.Lock()
+
+    async def begun(example: str) -> ExampleOutcome:
+        async with beginning:
+            await asyncio.sleep(0)
+        return await run(example)
+
+    # None cuts off what another has asked for.
+    for outcome in await asyncio.gather(*map(begun, examples), return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
         outcomes.append(outcome)
