@@ -143,3 +143,13 @@ def compact(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g}{letter}"
     return f"{count:.0f}"
+
+
+def percent(share: float) -> str:
+    """A share in percent."""
+    return f"{100 * share:.0f} %"
+
+
+def chance(probability: float) -> str:
+    """A probability in percent, which is never told as a certainty."""
+    return "over 99 %" if probability > 0.99 else percent(probability)

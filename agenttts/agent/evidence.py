@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from agenttts._util.numbers import chance
 from agenttts.posterior.curves import FittedCurve
 from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis
 from agenttts.space.allocation import Allocation, Choice
@@ -87,7 +88,7 @@ class Preference:
 
     def __str__(self) -> str:
         first, *rest = self.options
-        behind = f" over {rest[0]}, {self.chance:.0%} sure" if rest else ""
+        behind = f" over {rest[0]}, {chance(self.chance)} sure" if rest else ""
         worth = f"; {self.upgrades[0]}" if self.upgrades else ""
         return f"{self.subtask}: {first}{behind}{worth}"
 
@@ -110,7 +111,7 @@ class WayPreference:
 
     def __str__(self) -> str:
         first, *rest = (f"{name}: {best}" for name, best in zip(self.ways, self.options, strict=True))
-        behind = f" over {rest[0]}, {self.chance:.0%} sure" if rest else ""
+        behind = f" over {rest[0]}, {chance(self.chance)} sure" if rest else ""
         return f"{self.question} of {self.subtask}: {first}{behind}"
 
 
@@ -128,7 +129,7 @@ class Saturation:
         curve, most = self.curve, self.curve.counts[-1]
         if curve.falling > _LIKELY:
             peak = curve.counts[int(np.argmax(curve.mean))]
-            return f"best at x{peak}, then falls ({curve.falling:.0%} sure, {curve.form})"
+            return f"best at x{peak}, then falls ({chance(curve.falling)} sure, {curve.form})"
         if curve.knee >= most > 1:
             return f"still rising at the {most} samples that fit ({curve.form})"
         sure = f"x{curve.knee_low} to x{curve.knee_high}, 80 % sure"
@@ -195,20 +196,19 @@ class Evidence:
 
     def brief(self) -> list[str]:
         """What of it a prompt needs: what is decided, one line a stage, and where stages depend on one another."""
-        best, *_ = self.around()
         decided = [f"{each}." for each in self.hypotheses if each.decided and not self._overruled(each)]
         stages = [self._stage(each) for each in self.preferences]
         if not stages:
             stages = [f"Samples: {each}." for each in self.saturations]
         elsewhere = [each for each in self.interactions if not self._as_it_is(each)]
-        return [best, *decided, *stages, *map(str, self.ways), *(f"{each}." for each in elsewhere[:_MOST_BRIEF])]
+        return [*decided, *stages, *map(str, self.ways), *(f"{each}." for each in elsewhere[:_MOST_BRIEF])]
 
     def _stage(self, preference: Preference) -> str:
         """A stage's models at their best, the rest as in the best trial, and where samples stop helping the first."""
         options = ", ".join(f"{Choice.of(o.model, o.samples)} {o.score:.3f}" for o in preference.options[:_MOST_BRIEF])
         first = preference.options[0]
         knees = (each.verdict for each in self.saturations if _of(each) == (preference.subtask, first.model))
-        more = [f"{preference.chance:.0%} sure of the first"] * (len(preference.options) > 1)
+        more = [f"{chance(preference.chance)} sure of the first"] * (len(preference.options) > 1)
         more += [f"more samples of it: {verdict}" for verdict in knees]
         return "; ".join([f"{preference.subtask}: {options}", *more])
 

@@ -84,8 +84,8 @@ class LLMPlanner:
     async def plan(self, view: View, count: int, so_far: SoFar) -> RoundPlan:
         """See `planner.Planner.plan`. An unreadable reply is a plan without proposals, whose thought says why."""
         shortlist = view.ranking.best(prompts.SHORTLIST, so_far.keys)
-        prompt = prompts.planning(view, shortlist, count, so_far, self._failures(view))
-        plan = await self._ask(prompt, view.space, [each.allocation for each in shortlist])
+        prompt, offered = prompts.planning(view, shortlist, count, so_far, self._failures(view))
+        plan = await self._ask(prompt, view.space, [each.allocation for each in offered])
         return RoundPlan(plan.thought._replace(evidence=view.evidence.as_dict()), plan.proposals)
 
     async def explain(self, view: View, best: Trial) -> Thought:

@@ -31,7 +31,7 @@ NOTE_WORDS = 80
 _MOST_CHARACTERS = 4000
 """Of a prompt, beside the system's: fewer trials are shown where more do not fit. About 1,350 tokens."""
 _MOST_OF_A_FIELD, _MOST_OF_AN_EXAMPLE = 60, 300
-_LEAST_TRIALS, _MOST_TRIALS, _MOST_OUTCOMES = 3, 12, 4
+_LEAST_TRIALS, _MOST_TRIALS, _MOST_OUTCOMES, _LEAST_OFFERED = 3, 12, 4, 3
 
 
 def beginning(situation: Situation, design: Sequence[Allocation], others: Sequence[Allocation]) -> str:
@@ -48,27 +48,25 @@ def beginning(situation: Situation, design: Sequence[Allocation], others: Sequen
 
 def planning(
     view: View, shortlist: Sequence[Ranked], count: int, so_far: SoFar, failures: Sequence[FailedExample]
-) -> str:
-    """Ask what has been learned, and for new allocations."""
+) -> tuple[str, Sequence[Ranked]]:
+    """Ask what has been learned, and for new allocations; and as much of the shortlist as there is space to offer."""
     before = [*_problem(view), f"You are asked because {view.occasion}."] if view.occasion else _problem(view)
-    after = [
-        *_outcomes(view),
-        "What the trials say, as statistics:\n" + "\n".join(view.evidence.brief()),
-        *_failing(failures),
-        _worth_trying(view.space, shortlist),
-        *_earlier(view),
-        *dialogue.to_mend(so_far),
-        _request(view, count, _conclusions(view.insights)),
-    ]
-    left = _MOST_CHARACTERS - sum(map(len, (*before, *after)))
-    return "\n\n".join([*before, _history(view, left), *after])
+    known = [*_outcomes(view), _statistics(view), *_failing(failures)]
+    asked = [*_earlier(view), *dialogue.to_mend(so_far), _request(view, count, _conclusions(view.insights))]
+    offered, fewest = list(shortlist), len(_history(view, 0))
+    while True:
+        after = [*known, _worth_trying(view.space, offered), *asked]
+        left = _MOST_CHARACTERS - sum(map(len, (*before, *after)))
+        if left >= fewest or len(offered) <= _LEAST_OFFERED:
+            return "\n\n".join([*before, _history(view, left), *after]), offered
+        offered.pop()
 
 
 def explanation(view: View, best: Trial) -> str:
     """Ask why the trial is recommended, in plain words."""
     before = [*_problem(view), f"The search has ended. Recommended, by posterior mean, is: {best.allocation}."]
     after = [
-        "What the trials say, as statistics:\n" + "\n".join(view.evidence.brief()),
+        _statistics(view),
         f"Explain in at most {NOTE_WORDS} plain words, to somebody who knows the pipeline but no statistics, why each "
         "stage gets what it gets, how sure that is, and what was not tried. Claim nothing that is not above.",
     ]
@@ -105,21 +103,43 @@ def _history(view: View, characters: int) -> str:
     fitting = int(np.sum(np.cumsum([len(line) + 1 for line in lines]) < characters))
     shown = lines[: max(fitting, _LEAST_TRIALS)]
     about = f"Trials by posterior mean, {len(shown)} of {len(trials)}"
-    head = f"{about}: {_stages(view.space)} | units | score, examples | posterior"
+    head = f"{about}: {_stages(view.space)} | units | score (of the stages), examples | posterior"
     return "\n".join([head, *shown])
 
 
 def _trial(space: SearchSpace, trial: Trial, expected: Ranked) -> str:
+    return f"{_row(space, trial.allocation)} | {_observed(space, trial)} | {expected.mean:.3f} ± {_half(expected.sd)}"
+
+
+def _observed(space: SearchSpace, trial: Trial) -> str:
+    """The score, those of the stages in their order where any has one, and of how many examples."""
     evaluation = trial.evaluation
-    own = "".join(f", {name} {score:.2f}" for name, score in evaluation.subtask_scores.items())
-    score = f"{evaluation.score:.3f}{own}, n={len(evaluation.results)}"
-    return f"{_row(space, trial.allocation)} | {score} | {expected.mean:.3f} ± {1.96 * expected.sd:.3f}"
+    own = [evaluation.subtask_scores.get(subtask.name) for subtask in space.pipeline.subtasks]
+    shown = " | ".join("-" if one is None else f"{one:.2f}" for one in own)
+    scored = f" ({shown})" if set(own) != {None} else ""
+    return f"{evaluation.score:.3f}{scored}, n={len(evaluation.results)}"
 
 
 def _outcomes(view: View) -> list[str]:
     """What was expected of the last batch, and what came."""
-    lines = [f"- {each}" for each in last_batch(view.archive)[:_MOST_OUTCOMES]]
-    return ["Expected and observed in the last round:\n" + "\n".join(lines)] if lines else []
+    lines = [
+        f"{_row(view.space, each.trial.allocation)} | {each.mean:.3f} ± {_half(each.sd)} | "
+        f"{_observed(view.space, each.trial)}"
+        for each in last_batch(view.archive)[:_MOST_OUTCOMES]
+    ]
+    head = f"Expected and observed in the last round: {_stages(view.space)} | units | expected | score, examples"
+    return ["\n".join([head, *lines])] if lines else []
+
+
+def _statistics(view: View) -> str:
+    evidence = view.evidence
+    best = f"{_row(view.space, evidence.incumbent)} | {evidence.score:.3f} ± {_half(evidence.sd)}"
+    return "\n".join([f"What the trials say, as statistics around the best ({best}):", *evidence.brief()])
+
+
+def _half(sd: float) -> str:
+    """Half a 95 % interval."""
+    return f"{1.96 * sd:.3f}"
 
 
 def _failing(failures: Sequence[FailedExample]) -> list[str]:
@@ -141,7 +161,7 @@ def _short(text: str) -> str:
 
 def _worth_trying(space: SearchSpace, shortlist: Sequence[Ranked]) -> str:
     lines = [
-        f"{number}. {_row(space, each.allocation)} | {each.mean:.3f} ± {1.96 * each.sd:.3f} | {each.improvement:.4f}"
+        f"{number}. {_row(space, each.allocation)} | {each.mean:.3f} ± {_half(each.sd)} | {each.improvement:.4f}"
         for number, each in enumerate(shortlist, start=1)
     ]
     head = f"Shortlist, untried: {_stages(space)} | units | expected score | expected improvement"

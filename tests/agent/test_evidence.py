@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agenttts._util.numbers import chance
 from agenttts.agent.evidence import Evidence, Upgrade
 from agenttts.agent.gathering import gather_evidence
 from agenttts.agent.ranking import Ranking
@@ -157,7 +158,7 @@ def test_a_prompt_has_for_each_stage_its_models_at_their_best() -> None:
     for preference in evidence.preferences:
         (line,) = (each for each in evidence.brief() if each.startswith(f"{preference.subtask}: "))
         assert all(f"{o.model} x{o.samples} {o.score:.3f}" in line for o in preference.options[:4])
-        assert f"{preference.chance:.0%} sure of the first" in line
+        assert f"{chance(preference.chance)} sure of the first" in line
     assert not any("do not decide it" in line for line in evidence.brief())
     incumbent = {name: (choice.pairing, choice.samples) for name, choice in evidence.incumbent.items()}
     for each in evidence.interactions:  # what the best trial has anyway is not told

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from agenttts._util.numbers import Scale, counted
+from agenttts._util.numbers import Scale, chance, counted, percent
 from agenttts._util.stats import Interval
 from agenttts.posterior.curves import FittedCurve
 from agenttts.report.figures import figures
@@ -278,19 +278,9 @@ def _recommended_row(found: Findings) -> list[str]:
     return [found.name, str(found.best.allocation), found.scale.number(found.best.cost), score]
 
 
-def percent(share: float) -> str:
-    """A share as the page writes it."""
-    return f"{100 * share:.0f} %"
-
-
 def scored(score: float, interval: Interval | None) -> str:
     """A score with its interval."""
     return f"{score:.3f}" if interval is None else f"{score:.3f} ({interval.low:.3f} to {interval.high:.3f})"
-
-
-def chance(probability: float) -> str:
-    """A probability that is never told as a certainty."""
-    return "over 99 %" if probability > 0.99 else percent(probability)
 
 
 def _rivals(weighed: Sequence[WeighedModel], subtask: str) -> bool:

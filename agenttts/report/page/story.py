@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from agenttts._util.numbers import counted, duration
+from agenttts._util.numbers import chance, counted, duration, percent
 from agenttts._util.text import printable
 from agenttts.llm.prefix_cache import CacheUse
 from agenttts.llm.samples import Spend
@@ -18,7 +18,7 @@ from agenttts.posterior.insights import Hypothesis
 from agenttts.report.findings.evidence import told_evidence, told_guideline, weighed_models
 from agenttts.report.findings.findings import Findings, Round
 from agenttts.report.findings.spending import wall_seconds
-from agenttts.report.page.pictures import PageTable, chance, percent, scored
+from agenttts.report.page.pictures import PageTable, scored
 from agenttts.report.terminal.lines import cache_uses, none_cheaper, nothing_paid, passed_over_in_words, priced
 from agenttts.report.terminal.tables import numbered
 from agenttts.space.allocation import Allocation, Choice
