@@ -96,8 +96,8 @@ class Ranking:
             index = int(np.argmax(weight))
             if rough[index]:
                 # It may be best: no rough improvement is too small. What looks as good is looked at with it.
-                some = np.argsort(-weight)[:_LOOKED_AT]
-                some = some[rough[some]]
+                some = np.flatnonzero(rough)
+                some = some[np.argsort(-weight[some])[:_LOOKED_AT]]
                 improvement[some] = self._improvement(encoded.rows(some))
                 rough[some] = False
                 continue

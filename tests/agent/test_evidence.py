@@ -183,6 +183,18 @@ def test_of_many_candidates_the_one_of_the_highest_expected_improvement_is_propo
     assert (rough.sd > full.sd - 1e-9).all() and rough.sd.mean() > 1.01 * full.sd.mean()
 
 
+def test_where_no_candidate_is_expected_to_gain_anything_some_are_proposed_all_the_same() -> None:
+    problem, trials = trials_on("exact", 1, 100, 10)
+    archive, budget = Archive(trials=tuple(trials)), problem.default_budget
+    space = SearchSpace(problem.pipeline, cost_model(budget.cost_model), budget.amount)
+    surrogate, hypotheses = weighed_posterior(problem.pipeline.sizes, trials, Structure())
+    evidence = gather_evidence(archive, space, surrogate, hypotheses, frozenset({1}))
+    ranking = Ranking(archive=archive, space=space, surrogate=surrogate, evidence=evidence, seed=0)
+    proposed = ranking.best(4)
+    assert len({each.allocation.key for each in proposed} - archive.tried) == 4
+    assert proposed[-1].improvement == 0.0
+
+
 def test_a_gain_is_not_divided_by_a_step_that_costs_next_to_nothing() -> None:
     step = Upgrade(model="m", samples=2, gain=0.04, sd=0.01, share=0.001)
     assert str(step) == "m x2 gains 0.040 ± 0.020 at next to no cost" and step.rate == pytest.approx(0.4)
