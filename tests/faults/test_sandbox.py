@@ -32,11 +32,16 @@ subprocess.run([sys.executable, '-c', 'import os; print(os.memfd_create("x"))'],
 ALLOWED = {
     "processes that share": """
 import multiprocessing
-shared = multiprocessing.Array('i', 3)
-process = multiprocessing.Process(target=lambda: shared.__setitem__(0, 5))
-process.start()
-process.join()
-print(shared[0])
+
+def write(shared):
+    shared[0] = 5
+
+if __name__ == '__main__':
+    shared = multiprocessing.Array('i', 3)
+    process = multiprocessing.Process(target=write, args=(shared,))
+    process.start()
+    process.join()
+    print(shared[0])
 """,
     "a pair of sockets": "import socket\na, b = socket.socketpair()\na.send(b'5')\nprint(b.recv(1).decode())",
     "a mapped file": """

@@ -554,7 +554,7 @@ def loaded(file: Path, name: str = "mine") -> Loaded:
         return Loaded(describe(parse), uncovered(parse), parts(parse))
     finally:
         sys.path.remove(str(file.parent))
-        for each in [each for each in sys.modules if _is_in(each, file.parent)]:
+        for each in [each for each in list(sys.modules) if _is_in(each, file.parent)]:
             del sys.modules[each]
         sys.modules.setdefault("__main__", before["__main__"])
 
