@@ -174,9 +174,11 @@ class Allocation(Mapping[str, Choice]):
         found = cls.__new__(cls)  # its choices have been checked
         try:
             parts = sorted(map(_part, key.split(";")))
+            found._choices = {name: choice for name, choice, _ in parts}
+            if len(found._choices) < len(parts):
+                raise ValueError(key)
         except ValueError:
             raise ConfigError(f"{key!r} is not the key of an allocation") from None
-        found._choices = {name: choice for name, choice, _ in parts}
         found.key = ";".join([text for _, _, text in parts])
         return found
 
