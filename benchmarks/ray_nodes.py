@@ -299,6 +299,7 @@ def main() -> None:
     if given.drive:
         return drive(given.drive, given.store)
     output = given.output and given.output.resolve()
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # else nodes have it on, and drivers off, where Ray has been used before
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         with world() as found:

@@ -18,10 +18,11 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -31,6 +32,7 @@ from agenttts.llm.samples import AwaitedSamples, Held, Sample, Spend, StoredProm
 _MOST_AT_ONCE = 4_000
 """Calls of one transaction, which takes a dozen round trips: a far database must not bound how much is drawn."""
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class ReadCall(NamedTuple):
@@ -119,6 +121,12 @@ class StoreThread:
         """Make a call for which nobody waits."""
         self._ask(_WaitingCall(call, None))
 
+    def tell(self, call: WorkCall) -> Future[Any]:
+        """Make a call for which somebody waits later; any thread may ask."""
+        told: Future[Any] = Future()
+        self._ask(_WaitingCall(WorkCall(partial(fulfil, told, call.work)), None))
+        return told
+
     def _ask(self, asked: _WaitingCall) -> None:
         with self._lock:
             self._waiting.append(asked)
@@ -188,6 +196,14 @@ class SamplesBeside(AwaitedSamples):
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
     ) -> None:
         await self._thread.answer(AddCall(prompt, start, samples, spend, study_id))
+
+
+def fulfil(told: Future[T], work: Callable[[], T]) -> None:
+    """Do it, and leave in the future what comes of it."""
+    try:
+        told.set_result(work())
+    except Exception as error:  # whatever it is, it is theirs who wait
+        told.set_exception(error)
 
 
 def _parted(waiting: list[_WaitingCall]) -> tuple[list[_WaitingCall], list[_WaitingCall]]:

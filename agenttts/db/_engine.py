@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
@@ -32,7 +32,7 @@ from agenttts._util.hints import install
 from agenttts._util.text import scrubbed, storable_data
 from agenttts.errors import StoreError
 
-HEAD = "0008"
+HEAD = "0009"
 TABLES = {"alembic_version", "studies", "samples"}
 """Tables that every store of ours has, whatever its version."""
 _BUSY_TIMEOUT_MS = 2_000
@@ -167,15 +167,20 @@ def _plain_json(value: Any) -> str:
     return json.dumps(storable_data(value), allow_nan=False) if _PERHAPS_UNSTORABLE.search(written) else written
 
 
-def _read_json(written: str | bytes) -> Any:
-    """JSON by the quickest reader that knows the text; half a surrogate, as others write it, is for Python's own."""
+def read_json(written: str | bytes, *, kept: Literal["all", "keys"] = "all") -> Any:
+    """JSON by the quickest reader that knows the text; half a surrogate, as others write it, is for Python's own.
+
+    Args:
+        written: The text.
+        kept: Which of its short texts are looked up among those read before, so that equal ones are one object.
+    """
     try:
-        return from_json(written)
+        return from_json(written, cache_strings=kept)
     except ValueError:
         return json.loads(written)
 
 
-_JSON: Mapping[str, Any] = {"json_serializer": _plain_json, "json_deserializer": _read_json}
+_JSON: Mapping[str, Any] = {"json_serializer": _plain_json, "json_deserializer": read_json}
 
 
 def _finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, Float, Row, Select, func, literal_
 
 from agenttts.db import _schema as t
 from agenttts.db._engine import read
-from agenttts.db._rows import refusal_of, step_of, trial_of
+from agenttts.db._rows import TRIAL, refusal_of, step_of, trial_of
 from agenttts.db._samples import NOW
 from agenttts.db._study import Study
 from agenttts.study.trial import AgentStep, Refusal, Trial
@@ -79,13 +79,13 @@ class Overview:
         numbers = select(t.trials.c.id).where(t.trials.c.study_id == study.id)
         numbers = numbers.order_by(*_ORDERS[order]).limit(limit).offset(offset)
         wanted = [row.id for row in self._rows(numbers)]
-        rows = self._rows(select(t.trials).where(t.trials.c.id.in_(wanted)))
+        rows = self._rows(select(*TRIAL).where(t.trials.c.id.in_(wanted)))
         found = {row.id: trial_of(row, study.spec.sizes) for row in rows}
         return [found[id_] for id_ in wanted]
 
     def trial(self, study: Study, number: int) -> Trial | None:
         """The trial of this number; None where there is none."""
-        rows = self._rows(self._of(t.trials, study).where(t.trials.c.number == number))
+        rows = self._rows(_trials_of(study).where(t.trials.c.number == number))
         return trial_of(rows[0], study.spec.sizes) if rows else None
 
     def rounds(self, study: Study, *, limit: int, offset: int = 0) -> list[int]:
@@ -101,7 +101,7 @@ class Overview:
     def trials_of(self, study: Study, rounds: Sequence[int]) -> list[Trial]:
         """The trials of these rounds."""
         # Ordered here: a database that orders them looks through all rows of the study in that order.
-        rows = sorted(self._rows(self._of(t.trials, study).where(t.trials.c.round.in_(rounds))), key=_id)
+        rows = sorted(self._rows(_trials_of(study).where(t.trials.c.round.in_(rounds))), key=_id)
         return [trial_of(row, study.spec.sizes) for row in rows]
 
     def steps_of(self, study: Study, rounds: Sequence[int]) -> list[AgentStep]:
@@ -121,6 +121,10 @@ class Overview:
 
     def _rows(self, statement: Any) -> list[Row[Any]]:
         return list(read(self._engine, lambda connection: connection.execute(statement).all()))
+
+
+def _trials_of(study: Study) -> Select[Any]:
+    return select(*TRIAL).where(t.trials.c.study_id == study.id)
 
 
 def _rounds(study: Study) -> Any:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, Row, Select, select
 
 from agenttts.db import _schema as t
 from agenttts.db._engine import read
-from agenttts.db._rows import EvaluationReader, counterfactual_of, proposal_of, refusal_of, step_of, trial_of
+from agenttts.db._rows import TRIAL, EvaluationReader, counterfactual_of, proposal_of, refusal_of, step_of, trial_of
 from agenttts.db._study import Study
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation
@@ -76,8 +76,10 @@ class StudyReader:
         return [step_of(row) for row in self._rows(t.steps)]
 
     def _trials(self) -> list[Trial]:
-        reader = EvaluationReader()
-        return self._each(t.trials, lambda row: trial_of(row, self._study.spec.sizes, reader))
+        reader, stages = EvaluationReader(), self._study.spec.sizes
+        # By number, as an index of the database has them: to sort them, it would copy every evaluation.
+        wanted = select(*TRIAL).where(t.trials.c.study_id == self._study.id).order_by(t.trials.c.number)
+        return self._made(wanted, lambda row: trial_of(row, stages, reader))
 
     def _counterfactuals(self) -> list[Trial]:
         reader = EvaluationReader()
@@ -98,7 +100,9 @@ class StudyReader:
         return self._each(table, lambda row: row)
 
     def _each(self, table: Any, made: Callable[[Row[Any]], T]) -> list[T]:
-        """What is made of each row of a study, one after another: a large study's rows take much more memory."""
-        statement = select(table).where(table.c.study_id == self._study.id).order_by(table.c.id)
-        some = statement.execution_options(yield_per=_AT_ONCE)
+        return self._made(select(table).where(table.c.study_id == self._study.id).order_by(table.c.id), made)
+
+    def _made(self, wanted: Select[Any], made: Callable[[Row[Any]], T]) -> list[T]:
+        """What is made of each row, one after another: a large study's rows take much more memory."""
+        some = wanted.execution_options(yield_per=_AT_ONCE)
         return read(self._engine, lambda connection: [made(row) for row in connection.execute(some)])

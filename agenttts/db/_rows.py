@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row
+from sqlalchemy import Row, Text, cast
 
 from agenttts.db import _schema as t
+from agenttts.db._engine import read_json
 from agenttts.llm.samples import Spend
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
@@ -22,19 +22,30 @@ LOOKS = TypeAdapter(tuple[Look, ...])
 SPEND = TypeAdapter(Spend)
 T = TypeVar("T")
 _NO_RESULT: Mapping[str, Any] = {"error": None, "subtask_scores": {}, "output": ""}
-_PLAIN = ("example", "score", "output")
-_PLAIN_ROWS = {count: itemgetter(*_PLAIN[:count]) for count in (2, 3)}
-"""How many things a row of a result says -> what takes them out of it, where they are the first of `_PLAIN`."""
 _NO_EVALUATION: Mapping[str, Any] = {"missing": {}, "refused": {}, "transcripts": {}}
 _NO_TRIAL: Mapping[str, Any] = {"scored_by": None}
 _NO_SPEND, _NO_USAGE = vars(Spend()), vars(SubtaskUsage())
 """What rows lack where it is so."""
+_SCORES = "subtask_scores"
+TRIAL = (
+    t.trials.c.id, t.trials.c.number, t.trials.c.allocation, t.trials.c.cost, t.trials.c.searcher, t.trials.c.rationale,
+    t.trials.c.round, t.trials.c.created, cast(t.trials.c.evaluation, Text), cast(t.trials.c.looks, Text),
+)  # fmt: skip
+"""The columns that `trial_of` reads; JSON as the text that it is kept as."""
 _STEP = ("round", "node", "planner", "text", "evidence", "prompt", "reply")
 
 
 def evaluation_json(evaluation: Evaluation) -> Any:
     """An evaluation as a table keeps it, without what is at its default; its transcripts have a table of their own."""
-    return EVALUATION.dump_python(evaluation, mode="json", exclude={"transcripts"}, exclude_defaults=True)
+    apart = {"transcripts", "results"}
+    written = EVALUATION.dump_python(evaluation, mode="json", exclude=apart, exclude_defaults=True)
+    return {"results": _results_json(evaluation.results), **written}
+
+
+def _results_json(results: Sequence[ExampleResult]) -> dict[str, list[Any]]:
+    """Field -> what each of the results has there; without fields at which all of them are at their default."""
+    columns = {each.name: [getattr(result, each.name) for result in results] for each in fields(ExampleResult)}
+    return {name: values for name, values in columns.items() if any(v != _NO_RESULT.get(name) for v in values)}
 
 
 def looks_json(looks: tuple[Look, ...]) -> Any:
@@ -42,11 +53,16 @@ def looks_json(looks: tuple[Look, ...]) -> Any:
     return LOOKS.dump_python(looks, mode="json", exclude_defaults=True)
 
 
-class _PlainResults(dict[tuple[Any, ...], ExampleResult]):
-    """Results that say `_PLAIN` and nothing else, by that; each is made when it is first asked for."""
+class _Results(dict[tuple[Any, ...], ExampleResult]):
+    """Results by what they have in the fields of these names; each is made when it is first asked for."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
 
     def __missing__(self, said: tuple[Any, ...]) -> ExampleResult:
-        made = self[said] = _unchecked(ExampleResult, _NO_RESULT, dict(zip(_PLAIN, said, strict=False)))
+        values = dict(zip(self._names, said, strict=True))
+        values[_SCORES] = dict(values.get(_SCORES, ()))
+        made = self[said] = _unchecked(ExampleResult, _NO_RESULT, values)
         return made
 
 
@@ -57,8 +73,7 @@ class EvaluationReader:
     """
 
     def __init__(self) -> None:
-        self._plain = _PlainResults()
-        self._results: dict[tuple[Any, ...], ExampleResult] = {}
+        self._results: dict[tuple[str, ...], _Results] = {}
         self._spends: dict[tuple[Any, ...], Spend] = {}
 
     def __call__(self, data: Mapping[str, Any]) -> Evaluation:
@@ -82,20 +97,14 @@ class EvaluationReader:
             ]
         )
 
-    def _results_of(self, rows: Sequence[Mapping[str, Any]]) -> tuple[ExampleResult, ...]:
-        """The results of a trial: without a step of Python for each where none of them says more than `_PLAIN`."""
-        counts = set(map(len, rows))
-        if len(counts) == 1 and (plain := _PLAIN_ROWS.get(counts.pop())):
-            with suppress(KeyError):  # one says something else
-                return tuple(map(self._plain.__getitem__, map(plain, rows)))
-        return tuple(map(self._result, rows))
-
-    def _result(self, row: Mapping[str, Any]) -> ExampleResult:
-        scores = row.get("subtask_scores")
-        key = (row["example"], row["score"], row.get("error"), row.get("output"), *(scores.items() if scores else ()))
-        if (known := self._results.get(key)) is None:
-            known = self._results[key] = _unchecked(ExampleResult, _NO_RESULT, row)
-        return known
+    def _results_of(self, columns: Mapping[str, list[Any]]) -> tuple[ExampleResult, ...]:
+        """The results of a trial, without a step of Python for each."""
+        if _SCORES in columns:  # mappings are no keys
+            columns = {**columns, _SCORES: [tuple(scores.items()) for scores in columns[_SCORES]]}
+        names = tuple(columns)
+        if (known := self._results.get(names)) is None:
+            known = self._results[names] = _Results(names)
+        return tuple(map(known.__getitem__, zip(*columns.values(), strict=True)))
 
     def _spend(self, row: Mapping[str, Any]) -> Spend:
         key = tuple(row.items())
@@ -123,19 +132,20 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trial_of(row: Row[Any], stages: Mapping[str, Any], read: EvaluationReader | None = None) -> Trial:
-    """The trial of a row; its allocation in the order of the stages."""
+def trial_of(row: Sequence[Any], stages: Mapping[str, Any], read: EvaluationReader | None = None) -> Trial:
+    """The trial of a row of `TRIAL`; its allocation in the order of the stages."""
     read = read or EvaluationReader()
+    _, number, allocation, cost, searcher, rationale, round_, created, evaluation, looks = row
     values = {
-        "number": row.number,
-        "allocation": Allocation.from_key(row.allocation).in_order(stages),
-        "cost": row.cost,
-        "evaluation": read(row.evaluation),
-        "searcher": row.searcher,
-        "rationale": row.rationale,
-        "round": row.round,
-        "created": row.created,
-        "looks": read.looks(row.looks),
+        "number": number,
+        "allocation": Allocation.from_key(allocation).in_order(stages),
+        "cost": cost,
+        "evaluation": read(read_json(evaluation, kept="keys")),
+        "searcher": searcher,
+        "rationale": rationale,
+        "round": round_,
+        "created": created,
+        "looks": read.looks(read_json(looks, kept="keys")) if looks else (),
     }
     return _unchecked(Trial, _NO_TRIAL, values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agenttts._util.text import storable, storable_data
 from agenttts.db import _schema as t
-from agenttts.db._beside import WorkCall
+from agenttts.db._beside import WorkCall, fulfil
 from agenttts.db._engine import open_engine, read, shown, write
 from agenttts.db._overview import Overview
 from agenttts.db._reading import StudyReader
@@ -109,6 +110,21 @@ class Store:
             return work()
         made: T = await thread.answer(WorkCall(work))
         return made
+
+    def tell(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
+        """As `beside`, for whoever cannot wait where it is told, in whatever thread: the future holds what it returns.
+
+        Examples:
+            >>> told = store.tell(store.count_trials, store.study())
+            >>> told.result()
+            8
+        """
+        work, thread = partial(call, *arguments, **options), self.samples.thread
+        if thread is not None:
+            return thread.tell(WorkCall(work))
+        told: Future[T] = Future()
+        fulfil(told, work)
+        return told
 
     def close(self) -> None:
         """Close every connection, once all that was paid for is kept."""

@@ -167,7 +167,8 @@ class SearchEnding:
         try:
             if not self._explanation(best):
                 self.search.meter.check()
-                await searcher.explain(self.search.archive, self.search.plan.space, best)
+                async with self.search.journaled():
+                    await searcher.explain(self.search.archive, self.search.plan.space, best)
         except LimitReached as limit:
             if not self._explanation(best):
                 self._say(f"the planner was not asked to explain what is recommended: {limit}")

@@ -155,8 +155,9 @@ class SearchLoop:
         if first := first_trials(seen, space):
             return first[:count]
         searcher = self.search.plan.searcher
-        with blamed(f"the searcher {searcher.name!r}", searcher):
-            given: object = await searcher.propose(seen, space, count)
+        async with self.search.journaled():
+            with blamed(f"the searcher {searcher.name!r}", searcher):
+                given: object = await searcher.propose(seen, space, count)
         if isinstance(given, Sequence) and all(_is_proposal(each) for each in given):
             return given
         raise ConfigError(

@@ -9,7 +9,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -67,6 +69,7 @@ class RunningSearch:
             failures=partial(failed_examples, self.store, self.study, self.environment.pipeline.models),
         )
         self._told_unpriced = False
+        self._told_steps: list[Future[None]] = []
         self._lengths: tuple[Sequence[Trial], ByModel] | None = None
         self._asked_again: Counter[int] = Counter()
         """Trial -> how often this run has asked again for examples that got no answer."""
@@ -94,7 +97,8 @@ class RunningSearch:
         return tuple(trial for name in names for trial in self.store.archive(self.store.study(name)).trials)
 
     def _journal(self, step: AgentStep) -> None:
-        self.store.add_step(self.study, step)
+        """Nobody awaits it, and a method may tell a step in any thread: `journaled` waits until all are recorded."""
+        self._told_steps.append(self.store.tell(self.store.add_step, self.study, step))
         self.meter.add_own(step.spend)
         if self.meter.max_usd is not None and step.spend.tokens and not step.spend.usd and not self._told_unpriced:
             self._told_unpriced = True
@@ -103,6 +107,16 @@ class RunningSearch:
             self.archive = replace(self.archive, guidelines=(*self.archive.guidelines, step.guideline))
         if step.spend.tokens:
             self.meter.check()
+
+    @asynccontextmanager
+    async def journaled(self) -> AsyncIterator[None]:
+        """For asking the searcher: at its end every step that it told is recorded."""
+        try:
+            yield
+        finally:
+            told, self._told_steps = self._told_steps, []
+            for each in told:
+                await asyncio.shield(asyncio.wrap_future(each))  # it is recorded also where who waits is cancelled
 
     async def catch_up(self) -> None:
         """Take in what other processes that search this study have recorded and paid for meanwhile."""

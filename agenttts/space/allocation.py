@@ -140,7 +140,7 @@ class Allocation(Mapping[str, Choice]):
         """The same allocation with its subtasks listed in this order (equality and key ignore the order)."""
         ordered = Allocation.__new__(Allocation)  # its choices have been checked
         ordered._choices, ordered.key = {name: self._choices[name] for name in subtasks}, self.key
-        return ordered if len(ordered) == len(self) else Allocation(ordered._choices)
+        return ordered if len(ordered._choices) == len(self._choices) else Allocation(ordered._choices)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Plain data, as in allocation files and the agent's prompts."""
@@ -173,12 +173,13 @@ class Allocation(Mapping[str, Choice]):
         """The allocation of a canonical key."""
         found = cls.__new__(cls)  # its choices have been checked
         try:
-            parts = list(map(_part, key.split(";")))
+            parts = sorted(map(_part, key.split(";")))
+            found._choices = {name: choice for name, choice, _ in parts}
+            if len(found._choices) < len(parts):
+                raise ValueError(key)
         except ValueError:
             raise ConfigError(f"{key!r} is not the key of an allocation") from None
-        found._choices = {name: choice for name, choice, _ in parts}
-        texts = {name: text for name, _, text in parts}
-        found.key = ";".join([texts[name] for name in sorted(texts)])
+        found.key = ";".join([text for _, _, text in parts])
         return found
 
 

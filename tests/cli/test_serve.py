@@ -117,6 +117,13 @@ def test_hidden_gpus_are_not_used(served: tuple[Shell, Path, dict[str, str]]) ->
     assert "asks for 3 GPUs, and this machine has 2" in shell(f"{SEARCH} --gpus 3x80", code=2)
 
 
+def test_a_model_that_fits_on_no_card_nor_on_both_is_one_sentence(served: tuple[Shell, Path, dict[str, str]]) -> None:
+    shell, folder, variables = served
+    told = shell(f"{SEARCH} --gpus 2x8", code=2, **variables)
+    assert "model 'large' does not fit: it needs" in told and "on each of 2 cards" in told
+    assert not (folder / "events").exists()
+
+
 def test_serve_keeps_its_servers_until_it_is_interrupted(served: tuple[Shell, Path, dict[str, str]]) -> None:
     shell, folder, variables = served
     with shell.start("serve served.py:environment", variables=variables) as process:

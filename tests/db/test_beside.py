@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import event, text
 
 from agenttts.db import Store
-from agenttts.errors import LimitReached, StoreError
+from agenttts.errors import ConfigError, LimitReached, StoreError
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.samples import Sample, Spend, StoredPrompt
 from agenttts.pipeline import Model, Sampling
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation, ExampleResult
 from agenttts.study.spec import StudySpec
-from agenttts.study.trial import Proposal, Trial
+from agenttts.study.trial import AgentStep, Proposal, Trial
 from agenttts.testing import ScriptedClient
 
 MODEL = Model("m", 1e9)
@@ -182,3 +182,22 @@ async def test_what_cannot_be_recorded_is_told_to_who_waits_for_it(any_store: St
     trials = [recording(any_store, each, at_most=2) for each in ALLOCATIONS[:3]]
     found = await asyncio.gather(*trials, return_exceptions=True)
     assert [isinstance(each, LimitReached) for each in found] == [False, False, True]
+
+
+async def test_what_is_told_in_any_thread_is_recorded_in_its_order_while_nobody_waits(store: Store) -> None:
+    study = store.start("study", SPEC)
+    steps = [AgentStep(round=number, node="reflect", planner="rules") for number in range(3)]
+    with held_up(store):
+        told = [store.tell(store.add_step, study, steps[0])]
+        told.append(await asyncio.to_thread(store.tell, store.add_step, study, steps[1]))
+        told.append(store.tell(store.add_step, study, steps[2]))
+        read = asyncio.create_task(store.beside(store.steps, study))
+        await asyncio.sleep(0.05)
+        assert not any(each.done() for each in told)
+    assert await read == steps and [each.result() for each in told] == [None, None, None]
+
+
+async def test_what_cannot_be_done_is_found_by_who_looks_later(any_store: Store) -> None:
+    told = any_store.tell(any_store.study, "unknown")
+    with pytest.raises(ConfigError, match="no study"):
+        await asyncio.wrap_future(told)

@@ -7,7 +7,7 @@ import sqlite3
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -192,6 +192,30 @@ def test_an_older_store_is_migrated_with_its_rows(any_url: str, revision: str) -
     assert store.samples.read("k", 1) == (3, [Sample("kept", 1)], [])
     study = store.start("one", SPEC)
     store.add_validation(study, ALLOCATION, EVALUATION)
+    store.close()
+
+
+def test_results_of_an_older_store_are_read_as_they_were(any_url: str) -> None:
+    """Once one mapping each, now one list for each of their fields."""
+    first = {"example": "a", "score": 1.0, "subtask_scores": {"find": 0.5}, "output": "<b>yes</b>"}
+    second = {"example": "b", "score": 0.0, "error": "timed out"}
+    values = {
+        "spec": json.dumps(asdict(SPEC)),
+        "key": ALLOCATION.key,
+        "at": datetime.now(UTC),
+        "evaluation": json.dumps({"results": [first, second], "spend": {"requests": 2}}),
+    }
+    with database(any_url) as old:
+        migrate(old, "0008")
+        old.execute(text("INSERT INTO studies VALUES (1, 'one', :at, :spec, '{}')"), values)
+        trial = "1, 1, 1, :key, 3.5, 0.5, 'random', 'why', 0, :at, :evaluation, NULL"
+        old.execute(text(f"INSERT INTO trials VALUES ({trial})"), values)
+        old.execute(text("INSERT INTO validations VALUES (1, 1, :key, :at, :evaluation)"), values)
+    store = Store(any_url)
+    trials = store.archive(store.study()).trials
+    assert [trial.evaluation.results for trial in trials] == [EVALUATION.results]
+    assert store.validation(store.study(), ALLOCATION) == trials[0].evaluation
+    assert trials[0].evaluation.spend == Spend(requests=2) and not trials[0].looks
     store.close()
 
 

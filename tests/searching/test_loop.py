@@ -65,7 +65,7 @@ def allocations(result: SearchResult) -> list[Allocation]:
     return [trial.allocation for trial in result.archive.trials]
 
 
-async def test_no_event_loop_waits_for_what_becomes_of_trials(
+async def test_no_event_loop_waits_for_what_becomes_of_trials_nor_for_steps(
     toy_environment: LiveEnvironment, toy_space: SearchSpace, any_store: Store
 ) -> None:
     in_loop: dict[str, bool] = {}
@@ -77,13 +77,14 @@ async def test_no_event_loop_waits_for_what_becomes_of_trials(
             in_loop[table] = in_loop.get(table, False) or threading.current_thread() is threading.main_thread()
 
     event.listen(any_store._engine, "before_cursor_execute", note)
-    tried, racing, limits = searcher("random"), Racing(look=5), Limits(trials=6)
+    tried, racing, limits = searcher("agent", llm="none"), Racing(look=5), Limits(trials=6)
     result = await search(
         toy_environment, tried, toy_space, any_store, study_name="study", limits=limits, parallel=3, racing=racing
     )
     assert [trial.number for trial in result.archive.trials] == [1, 2, 3, 4, 5, 6]
     assert any_store.archive(result.study).trials == result.archive.trials
-    assert {"trials", "proposals", "counterfactuals", "validations", "transcripts", "samples"} <= in_loop.keys()
+    written = {"trials", "proposals", "counterfactuals", "validations", "transcripts", "samples", "steps"}
+    assert written <= in_loop.keys()
     assert {table for table, waited in in_loop.items() if waited} == {"studies"}
 
 

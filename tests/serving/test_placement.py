@@ -75,6 +75,7 @@ def test_the_papers_models_go_where_they_should(
     [
         ("1x80", 16, r"model 'Qwen2.5-72B' does not fit: it needs 143.4 GiB on a card .*: 69.8 GiB are missing"),
         ("1x24", 16, r"model 'Qwen2.5-72B' does not fit: .* 121.3 GiB are missing"),
+        ("2x24", 16, r"model 'Qwen2.5-72B' does not fit: .* on each of 2 cards .*: 51.0 GiB are missing on each"),
         ("1x24", 4, r"model 'Qwen2.5-72B' does not fit: .* which has 22.1 GiB to give: 25.1 GiB are missing"),
     ],
 )

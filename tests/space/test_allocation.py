@@ -27,6 +27,7 @@ def test_broken_allocation_data_is_refused(data: dict[str, dict[str, object]]) -
         Allocation.from_dict(data)
 
 
-def test_a_broken_key_is_refused() -> None:
+@pytest.mark.parametrize("key", ["a=x", "a=x*1;a=y*2"])
+def test_a_broken_key_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match="not the key"):
-        Allocation.from_key("a=x")
+        Allocation.from_key(key)
