@@ -99,7 +99,7 @@ def picture(runs: Sequence[Run]) -> str:
         STYLE,
         "<style>path.other { fill: none; stroke: #8c959f; stroke-width: 1.2 }</style>",
         f'<rect class="paper" width="{WIDTH * len(families)}" height="{HEIGHT}"/>',
-        f'<text class="title" x="{LEFT}" y="24">Regret after as many evaluations as 30 trials take</text>',
+        f'<text class="title" x="{LEFT}" y="24">Regret after the evaluations of 30 trials</text>',
     ]
     for place, family in enumerate(families):
         group = [each for each in runs if each.family == family and not each.method.endswith("+")]
