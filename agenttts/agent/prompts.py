@@ -7,11 +7,12 @@ space for; what is worth trying next is a list with numbers, which may be answer
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from agenttts._util.text import bounded, one_line
-from agenttts.agent.memory import earlier_advice, last_batch
+from agenttts.agent.memory import Outcome, earlier_advice, last_batch
 from agenttts.agent.planner import Insights, Situation, View
 from agenttts.agent.price_table import price_table, units
 from agenttts.agent.ranking import Ranked
@@ -31,7 +32,7 @@ NOTE_WORDS = 80
 _MOST_CHARACTERS = 4000
 """Of a prompt, beside the system's: fewer trials are shown where more do not fit. About 1,350 tokens."""
 _MOST_OF_A_FIELD, _MOST_OF_AN_EXAMPLE = 60, 300
-_LEAST_TRIALS, _MOST_TRIALS, _MOST_OUTCOMES, _LEAST_OFFERED = 3, 12, 4, 3
+_LEAST_TRIALS, _MOST_TRIALS, _MOST_OUTCOMES, _LEAST_OFFERED = 3, 12, 4, 2
 
 
 def beginning(situation: Situation, design: Sequence[Allocation], others: Sequence[Allocation]) -> str:
@@ -51,15 +52,19 @@ def planning(
 ) -> tuple[str, Sequence[Ranked]]:
     """Ask what has been learned, and for new allocations; and as much of the shortlist as there is space to offer."""
     before = [*_problem(view), f"You are asked because {view.occasion}."] if view.occasion else _problem(view)
-    known = [*_outcomes(view), _statistics(view), *_failing(failures)]
     asked = [*_earlier(view), *dialogue.to_mend(so_far), _request(view, count, _conclusions(view.insights))]
-    offered, fewest = list(shortlist), len(_history(view, 0))
+    fewest = len(_history(view, 0))
+    offered, failing, outcomes = list(shortlist), list(failures), last_batch(view.archive)[:_MOST_OUTCOMES]
+    # Where it is too long, the first of these is shortened first.
+    shrinking: list[tuple[list[Any], int]] = [(offered, _LEAST_OFFERED), (failing, 1), (outcomes, 1)]
     while True:
+        known = [*_outcomes(view.space, outcomes), _statistics(view), *_failing(failing)]
         after = [*known, _worth_trying(view.space, offered), *asked]
         left = _MOST_CHARACTERS - sum(map(len, (*before, *after)))
-        if left >= fewest or len(offered) <= _LEAST_OFFERED:
+        spare = next((part for part, least in shrinking if len(part) > least), None)
+        if left >= fewest or spare is None:
             return "\n\n".join([*before, _history(view, left), *after]), offered
-        offered.pop()
+        spare.pop()
 
 
 def explanation(view: View, best: Trial) -> str:
@@ -120,14 +125,13 @@ def _observed(space: SearchSpace, trial: Trial) -> str:
     return f"{evaluation.score:.3f}{scored}, n={len(evaluation.results)}"
 
 
-def _outcomes(view: View) -> list[str]:
+def _outcomes(space: SearchSpace, outcomes: Sequence[Outcome]) -> list[str]:
     """What was expected of the last batch, and what came."""
     lines = [
-        f"{_row(view.space, each.trial.allocation)} | {each.mean:.3f} ± {_half(each.sd)} | "
-        f"{_observed(view.space, each.trial)}"
-        for each in last_batch(view.archive)[:_MOST_OUTCOMES]
+        f"{_row(space, each.trial.allocation)} | {each.mean:.3f} ± {_half(each.sd)} | {_observed(space, each.trial)}"
+        for each in outcomes
     ]
-    head = f"Expected and observed in the last round: {_stages(view.space)} | units | expected | score, examples"
+    head = f"Expected and observed in the last round: {_stages(space)} | units | expected | score, examples"
     return ["\n".join([head, *lines])] if lines else []
 
 

@@ -6,7 +6,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from agenttts.agent import AgentSearcher, Insights, LLMPlanner
@@ -18,7 +20,7 @@ from agenttts.environments.synthetic import FAMILIES, SyntheticEnvironment
 from agenttts.errors import ConfigError
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.token_counts import prompt_tokens_by_length
-from agenttts.pipeline import Model, Pipeline
+from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.posterior.insights import Hypothesis
 from agenttts.protocols import FailedExample, Outlook
 from agenttts.report import read_findings, report_html, summary_lines
@@ -29,7 +31,8 @@ from agenttts.searching.progress import Limits, SearchResult
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
 from agenttts.space.cost import cost_model
-from agenttts.study.trial import RULES, AgentStep, Archive, Guideline
+from agenttts.study.evaluation import Evaluation, ExampleResult
+from agenttts.study.trial import RULES, AgentStep, Archive, Guideline, Trial
 from agenttts.testing import ScriptedClient
 from tests.agent.test_agent import candidate
 from tests.baselines.test_searchers import SPACE, archive_of, designed
@@ -141,6 +144,40 @@ async def run(problem: SyntheticEnvironment, endpoint: FakeEndpoint, store: Stor
     space = SearchSpace(problem.pipeline, cost_model(budget.cost_model), budget.amount)
     return await search(problem, adviser(endpoint), space, store, study_name="s", limits=Limits(trials=trials),
                         parallel=2, racing=Racing(look=20))  # fmt: skip
+
+
+async def test_long_names_make_no_longer_prompt(endpoint: FakeEndpoint) -> None:
+    endpoint.reply = scripted
+    models = (Model("Llama-3.1-8B", 8e9), Model("Llama-3.1-70B", 70e9))
+    names = ("decomposition", "tool_selection", "parameter_prediction")
+    stages = tuple(
+        Subtask(name, models, "words " * 100, metric=lambda output, example: 1.0, prompt_tokens=100,
+                completion_tokens=100, max_samples=16)
+        for name in names
+    )  # fmt: skip
+    pipeline = Pipeline("long", stages, metric=lambda output, example: 1.0)
+    space = SearchSpace(pipeline, cost_model("flops"), 1e8)
+    rng = np.random.default_rng(0)
+
+    def results() -> tuple[ExampleResult, ...]:
+        scores = rng.integers(0, 2, size=(20, 4)).astype(float).tolist()
+        return tuple(
+            ExampleResult(example=str(number), score=score, subtask_scores=dict(zip(names, own, strict=True)))
+            for number, (score, *own) in enumerate(scores)
+        )
+
+    trials = tuple(
+        Trial(number=number, allocation=allocation, cost=space.cost(allocation), searcher="test", rationale="",
+              evaluation=Evaluation(results=results()), round=number - 1, created=datetime.now(UTC))
+        for number, allocation in enumerate(dict.fromkeys(space.sample(rng, 14)), start=1)
+    )  # fmt: skip
+    agent = adviser(endpoint)
+    agent.outlook = Outlook(trials=24, at_once=2, look=20, endpoints=[endpoint.url],
+                            failures=lambda trial, most, secrets: [FAILURE] * 3)  # fmt: skip
+    await agent.propose(Archive(trials=trials), space, 2)
+    (request,), (told,) = endpoint.requests, prompts(endpoint)
+    assert prompt_tokens_by_length(request["messages"]) <= 1500
+    assert "\n2. " in told and "Trials by posterior mean, 3 of " in told
 
 
 @pytest.mark.slow
