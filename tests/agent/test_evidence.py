@@ -166,32 +166,32 @@ def test_a_prompt_has_for_each_stage_its_models_at_their_best() -> None:
         assert not as_it_is or f"{each}." not in evidence.brief()
 
 
-def test_of_many_candidates_the_one_of_the_highest_expected_improvement_is_proposed() -> None:
-    problem, trials = trials_on("stage-metrics", 0, 150, 10)
+def ranking_on(family: str, seed: int, count: int, examples: int) -> Ranking:
+    """Of what is untried after random trials of a problem."""
+    problem, trials = trials_on(family, seed, count, examples)
     archive, budget = Archive(trials=tuple(trials)), problem.default_budget
     space = SearchSpace(problem.pipeline, cost_model(budget.cost_model), budget.amount)
     surrogate, hypotheses = weighed_posterior(problem.pipeline.sizes, trials, Structure())
     evidence = gather_evidence(archive, space, surrogate, hypotheses, frozenset({1}))
-    ranking = Ranking(archive=archive, space=space, surrogate=surrogate, evidence=evidence, seed=0)
-    pool = candidates(space, archive.rng(0))
-    untried = [one for one in map(pool.allocation, range(len(pool))) if one.key not in archive.tried]
+    return Ranking(archive=archive, space=space, surrogate=surrogate, evidence=evidence, seed=0)
+
+
+def test_of_many_candidates_the_one_of_the_highest_expected_improvement_is_proposed() -> None:
+    ranking = ranking_on("stage-metrics", 0, 150, 10)
+    pool = candidates(ranking.space, ranking.archive.rng(0))
+    untried = [one for one in map(pool.allocation, range(len(pool))) if one.key not in ranking.archive.tried]
     (best,) = ranking.best(1)
     assert best.improvement >= max(each.improvement for each in ranking.expected(untried)) - 1e-9
-    encoded = surrogate.encoder.allocations(untried)
-    rough, full = surrogate.predict(encoded, roughly=True), surrogate.predict(encoded)
+    encoded = ranking.surrogate.encoder.allocations(untried)
+    rough, full = ranking.surrogate.predict(encoded, roughly=True), ranking.surrogate.predict(encoded)
     assert rough.mean == pytest.approx(full.mean)
     assert (rough.sd > full.sd - 1e-9).all() and rough.sd.mean() > 1.01 * full.sd.mean()
 
 
 def test_where_no_candidate_is_expected_to_gain_anything_some_are_proposed_all_the_same() -> None:
-    problem, trials = trials_on("exact", 1, 100, 10)
-    archive, budget = Archive(trials=tuple(trials)), problem.default_budget
-    space = SearchSpace(problem.pipeline, cost_model(budget.cost_model), budget.amount)
-    surrogate, hypotheses = weighed_posterior(problem.pipeline.sizes, trials, Structure())
-    evidence = gather_evidence(archive, space, surrogate, hypotheses, frozenset({1}))
-    ranking = Ranking(archive=archive, space=space, surrogate=surrogate, evidence=evidence, seed=0)
+    ranking = ranking_on("exact", 1, 100, 10)
     proposed = ranking.best(4)
-    assert len({each.allocation.key for each in proposed} - archive.tried) == 4
+    assert len({each.allocation.key for each in proposed} - ranking.archive.tried) == 4
     assert proposed[-1].improvement == 0.0
 
 
