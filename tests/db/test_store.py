@@ -202,7 +202,7 @@ def test_results_of_an_older_store_are_read_as_they_were(any_url: str) -> None:
     values = {
         "spec": json.dumps(asdict(SPEC)),
         "key": ALLOCATION.key,
-        "at": datetime.now(UTC),
+        "at": datetime.now(UTC).isoformat(" "),
         "evaluation": json.dumps({"results": [first, second], "spend": {"requests": 2}}),
     }
     with database(any_url) as old:

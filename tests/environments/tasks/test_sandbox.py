@@ -182,6 +182,7 @@ def fill():
             time.sleep(60)
     time.sleep(60)
 threading.Thread(target=fill).start()
+time.sleep(60)
 """
     assert run(shared, limits=ProgramLimits(wall_s=20, memory_bytes=300 * 2**20)).stopped == "memory"
 
