@@ -18,7 +18,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -61,6 +61,18 @@ class ClaimCall(NamedTuple):
     limit: int
 
 
+class RenewCall(NamedTuple):
+    """A call of `AwaitedSamples.renew`."""
+
+    owner: str
+    seconds: float
+
+    @property
+    def key(self) -> str:
+        """None of a prompt: no two calls of one owner are made at once."""
+        return self.owner
+
+
 class ReleaseCall(NamedTuple):
     key: str
     owner: str
@@ -79,7 +91,7 @@ class AddCall(NamedTuple):
         return self.prompt.key
 
 
-SampleCall = ReadCall | TakeCall | ClaimCall | ReleaseCall | AddCall
+SampleCall = ReadCall | TakeCall | ClaimCall | RenewCall | ReleaseCall | AddCall
 _Answer = asyncio.Future[Any]
 
 
@@ -203,8 +215,8 @@ class SamplesBeside(AwaitedSamples):
         held: Held | None = await self._thread.answer(TakeCall(key, owner, seconds, limit))
         return held
 
-    async def renew(self, key: str, owner: str, seconds: float) -> None:
-        await self._thread.answer(ClaimCall(key, owner, seconds, 0))
+    async def renew(self, keys: Collection[str], owner: str, seconds: float) -> None:
+        await self._thread.answer(RenewCall(owner, seconds))
 
     def release(self, key: str, owner: str) -> None:
         self._thread.ask(ReleaseCall(key, owner))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, bindparam, delete, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, Engine, Float, bindparam, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
@@ -17,6 +17,7 @@ from agenttts.db._beside import (
     ClaimCall,
     ReadCall,
     ReleaseCall,
+    RenewCall,
     SampleCall,
     SamplesBeside,
     StoreThread,
@@ -72,6 +73,11 @@ class SampleTable:
             set_={"owner": asked.excluded.owner, "expires": asked.excluded.expires},
             where=or_(t.claims.c.expires < now, t.claims.c.owner == asked.excluded.owner),
         ).returning(t.claims.c.key)
+        self._renew = (
+            update(t.claims)
+            .where(t.claims.c.owner == bindparam("claimant"))
+            .values(expires=now + bindparam("seconds", type_=Float))
+        )
 
     @cached_property
     def thread(self) -> StoreThread | None:
@@ -131,6 +137,8 @@ class SampleTable:
         """Key -> what is held, of the claims that are granted."""
         claims = [call for call in calls if isinstance(call, ClaimCall | TakeCall)]
         granted = self._granted(connection, claims)
+        if renewed := [call for call in calls if isinstance(call, RenewCall)]:
+            connection.execute(self._renew, [{"claimant": call.owner, "seconds": call.seconds} for call in renewed])
         if added := [call for call in calls if isinstance(call, AddCall)]:
             connection.execute(self._add_prompt, [vars(call.prompt) for call in added])
             connection.execute(self._add_samples, [row for call in added for row in _sample_rows(call)])

@@ -24,6 +24,8 @@ _OF_THE_MODEL = (403, 404, 405, 410, 451)
 """Statuses by which a server says that it will never answer a model's requests, with the first of them."""
 _REFUSALS = (*_OF_THE_MODEL, 400, 413, 415, 422)
 """Those, and others that may be of one request."""
+_BEGIN_AT_ONCE = 16
+"""Examples: enough that there are always some to ask for, and few enough that no answer waits long to be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +122,14 @@ async def evaluation_of(
 ) -> Evaluation:
     """Run every example of an allocation, and sum up.
 
-    They begin one by one, so that the first wait for their models while the prompts of later ones are being written.
+    They begin a few at a time: the first wait for their models while the prompts of later ones are being written.
 
     Raises:
         EndpointError: As `require_answers`, or when a server is gone.
         ConfigError: When the pipeline cannot be run.
         LimitReached: When a limit stopped a request.
     """
-    started, outcomes, beginning = time.perf_counter(), [], asyncio.Lock()
+    started, outcomes, beginning = time.perf_counter(), [], asyncio.Semaphore(_BEGIN_AT_ONCE)
 
     async def begun(example: str) -> ExampleOutcome:
         async with beginning:

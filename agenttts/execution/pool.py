@@ -15,11 +15,13 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from agenttts.errors import StoreError
 from agenttts.execution.memory import MemorySamples, awaited
 from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient, RewardClient
@@ -88,6 +90,9 @@ class SamplePool:
         self.study_id = study_id
         self.namespace = namespace
         self._owner = uuid.uuid4().hex
+        self._claimed: set[str] = set()
+        """Keys whose samples are being paid for."""
+        self._renewing: asyncio.Task[None] | None = None
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def fresh(self, namespace: str) -> SamplePool:
@@ -107,16 +112,13 @@ class SamplePool:
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             held: Held | None = None
-            keeping: asyncio.Task[None] | None = None
             try:
                 held = await self._take(key, samples)
                 if not held.missing:
                     return self._reused(key, held)
-                keeping = asyncio.create_task(self._keep_claim(key))
-                return await self._buy(_Order(client, key, model, messages, sampling), samples, held)
+                with self._kept(key):
+                    return await self._buy(_Order(client, key, model, messages, sampling), samples, held)
             finally:
-                if keeping is not None:
-                    keeping.cancel()
                 if held is None or held.missing:
                     self._samples.release(key, self._owner)
 
@@ -151,11 +153,27 @@ class SamplePool:
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         return held
 
-    async def _keep_claim(self, key: str) -> None:
-        """Renew a claim while its request goes on; a dead process's claim is soon free again."""
+    @contextmanager
+    def _kept(self, key: str) -> Iterator[None]:
+        """Keep the right to ask for samples inside; a dead process's is soon free again."""
+        self._claimed.add(key)
+        self._renewing = self._renewing or asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            self._claimed.remove(key)
+            if not self._claimed:
+                self._renewing.cancel()
+                self._renewing = None
+
+    async def _renew(self) -> None:
+        """Renew all claims, as long as there are any."""
         while True:
             await asyncio.sleep(_CLAIM_SECONDS / 4)
-            await self._samples.renew(key, self._owner, _CLAIM_SECONDS)
+            try:
+                await self._samples.renew(tuple(self._claimed), self._owner, _CLAIM_SECONDS)
+            except StoreError as error:
+                _log.warning("another process may pay for the same samples again: %s", error)
 
     async def _buy(self, order: _Order, samples: int, before: Held) -> Draw:
         """Request what is missing, in as few requests as the server takes; every answer is stored as it arrives."""

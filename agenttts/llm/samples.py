@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import add, attrgetter, sub
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -170,8 +170,8 @@ class AwaitedSamples(ABC):
         """
 
     @abstractmethod
-    async def renew(self, key: str, owner: str, seconds: float) -> None:
-        """Keep a right for longer."""
+    async def renew(self, keys: Collection[str], owner: str, seconds: float) -> None:
+        """Keep the rights to all keys that an owner has for longer."""
 
     @abstractmethod
     def release(self, key: str, owner: str) -> None:
@@ -211,8 +211,9 @@ class ImmediateSamples(AwaitedSamples):
         held = await self.read(key, limit)
         return self._store.claim(key, owner, seconds, limit) if held.missing else held
 
-    async def renew(self, key: str, owner: str, seconds: float) -> None:
-        self._store.claim(key, owner, seconds)
+    async def renew(self, keys: Collection[str], owner: str, seconds: float) -> None:
+        for key in keys:
+            self._store.claim(key, owner, seconds)
 
     def release(self, key: str, owner: str) -> None:
         self._store.release(key, owner)
