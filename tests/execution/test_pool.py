@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import uuid
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from agenttts.errors import EndpointError, LimitReached
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool, sample_key
 from agenttts.llm.openai import OpenAIClient
+from agenttts.llm.samples import Completions, Sample
 from agenttts.pipeline import Message, Model, Sampling
 from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint, Fault
@@ -109,6 +111,33 @@ async def test_a_dead_processs_claim_is_soon_free(any_store: Store, monkeypatch:
     assert len((await pool.draw(client(), MODEL, prompt("b"), Sampling(), 1)).samples) == 1
 
 
+async def test_claims_last_as_long_as_their_requests(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of draws that outlast their claims, the other process's pool waits, and pays for none."""
+    monkeypatch.setattr("agenttts.execution.pool._CLAIM_SECONDS", 2.0)
+    slow = _Slow(3.0)
+    pools = SamplePool(any_store.samples), SamplePool(any_store.samples)
+    drawn = await asyncio.gather(
+        *(pool.draw(slow, MODEL, prompt(text), Sampling(), 1) for pool in pools for text in ("a", "b"))
+    )
+    assert slow.asked == 2
+    assert sorted(each.spend.requests for each in drawn) == [0, 0, 1, 1]
+
+
+@dataclass
+class _Slow:
+    """A model that takes its time."""
+
+    seconds: float
+    asked: int = 0
+
+    async def complete(
+        self, model: Model, messages: object, sampling: Sampling, *, start: int, samples: int, seed: int
+    ) -> Completions:
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
+        return Completions((Sample("fine", 1),), 1)
+
+
 async def test_a_limit_is_passed_by_one_purchase_at_most() -> None:
     meter = Meter(max_tokens=100)
     pool = SamplePool(meter=meter)
@@ -144,6 +173,7 @@ _PROCESS = """
 import asyncio, sys
 from agenttts.db import Store
 from agenttts.llm.openai import OpenAIClient
+from agenttts.llm.samples import Completions, Sample
 from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Model, Sampling
 
