@@ -2,7 +2,7 @@
 
     nice python benchmarks/oracle.py --families table --seeds 2 --first-seed 0     # to try it: a minute
     python benchmarks/oracle.py --seeds 10 --out benchmarks/results/oracle         # hours on one core; --resume goes on
-    python benchmarks/oracle.py --methods agent --seeds 10 --out benchmarks/results/oracle --resume
+    python benchmarks/oracle.py --methods oracle agent --seeds 10 --out benchmarks/results/oracle --resume
 
 The oracle knows the generator of a synthetic family (`environments.synthetic`): its formula, what its parameters are
 drawn from, which insight is false, and how a coin falls. It holds draws of all the parameters given the scores so far.
@@ -12,12 +12,12 @@ what it would recommend, and recommends the allocation of highest posterior mean
 scores that it has seen, but for the error of its draws. Its looks are good ones, not the best that there are. Where
 examples differ in difficulty (noise "shared"), the likelihood integrates over the difficulty of each.
 
-Problems, coins, costs and marks are those of `search_efficiency.py` (the agent's regrets at 3,000 are its own) and
-of the cold arm of `experience.py` (the agent up to 1,500). Nothing that earlier problems could teach says more of the
-next one than the generator, which draws each anew: experience cannot save more than the oracle does. "By its own
-belief" is how much more the best allocation is expected to score than the recommended one, given the scores: a second
-look at the same regret, with less luck in it, and a check of the draws, as is how often the truth of what it
-recommends lies in the 95 % of its draws.
+Problems, coins and costs are those of `search_efficiency.py`, whose kept runs have the agent's regrets from 500
+evaluations on; method "agent" is the cold arm of `experience.py`, up to 500, for what it takes to come close. The
+generator draws each problem anew, so nothing that earlier ones could teach says more of the next than the oracle knows
+from the start. "By its own belief" is how much more the best allocation is expected to score than the recommended one,
+given the scores: a second look at the same regret, with less luck in it, and a check of the draws, as is how often the
+truth of what it recommends lies in the 95 % of its draws.
 """
 
 from __future__ import annotations
@@ -67,12 +67,14 @@ COMPARED = (
 )
 ORACLE, AGENT = METHODS = "oracle", "agent"
 LAST = 3000
+WITHIN = 500
+"""Example evaluations in which a search may come close."""
 SHOWN = (0, 100, 250, 500, 1000, 1500, LAST)
 SEARCHES = Path(__file__).with_name("results") / "search_efficiency.json"
 DRAWS = 512
 _MOVES = 6
 """Of each kind, a round."""
-_FEW = 128
+_FEW = 64
 """Draws that say which allocations may be best: all of them speak of those."""
 _BEST = 32
 """Allocations of highest mean that are looked at beside those that are best in a draw."""
@@ -348,8 +350,6 @@ class Run(Record):
     """One search of one problem."""
 
     method: str
-    to_close: int
-    """Example evaluations after which the regret stayed within `CLOSE`, up to the last mark of `experience.py`."""
     lost: dict[int, float] = field(default_factory=dict)
     """Example evaluations -> regret by the oracle's own belief."""
     claimed: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
@@ -363,8 +363,8 @@ def searched(family: str, seed: int, last: int) -> Run:
     regrets, lost, claimed = {}, {}, {}
     for before, mark in pairwise((0, 0, *(mark for mark in (*MARKS, LAST) if mark <= last))):
         while search.spent < mark:
-            # Finer where little is known: some 120 looks in all.
-            search.look(min(max(10, before // 40), mark - search.spent))
+            # Finer where little is known: some 90 looks in all.
+            search.look(min(max(10, before // 25), mark - search.spent))
         belief = search.believed()
         chosen = search.allocation(belief.chosen)
         regrets[mark], lost[mark] = posed.regret(chosen), belief.lost
@@ -376,20 +376,20 @@ def searched(family: str, seed: int, last: int) -> Run:
         regrets=regrets,
         trials=search.trials,
         seconds=time.perf_counter() - started,
-        to_close=_to_close(regrets),
         lost=lost,
         claimed=claimed,
     )
 
 
-def _to_close(regrets: dict[int, float]) -> int:
-    counted = {mark: regret for mark, regret in regrets.items() if mark <= MARKS[-1]}
-    return settled(counted, CLOSE) or max(counted)
+def to_close(run: Run) -> int:
+    """Example evaluations after which the regret stayed within `CLOSE`; `WITHIN` where it did not."""
+    counted = {mark: regret for mark, regret in run.regrets.items() if MARKS[0] <= mark <= WITHIN}
+    return settled(counted, CLOSE) or WITHIN
 
 
 def agent_searched(family: str, seed: int, last: int) -> Run:
-    """The agent's search, as far as `experience.py` goes."""
-    found, _ = agent_run(COLD, family, seed, min(last, MARKS[-1]), {})
+    """The agent's search."""
+    found, _ = agent_run(COLD, family, seed, min(last, WITHIN), {})
     return Run(
         method=AGENT,
         family=family,
@@ -397,7 +397,6 @@ def agent_searched(family: str, seed: int, last: int) -> Run:
         regrets=found.regrets,
         trials=found.trials,
         seconds=found.seconds,
-        to_close=found.to_close,
     )
 
 
@@ -438,7 +437,7 @@ def report(runs: Sequence[Run]) -> str:
         lines += _regrets(name, group, agents, marks)
     heads = ["family", "problems", "oracle", "agent", "oracle's of the agent's"]
     lines += [
-        f"\nEvaluations to a regret of {CLOSE}, at most {MARKS[-1]:,}:\n",
+        f"\nEvaluations to a regret of {CLOSE}, at most {WITHIN}:\n",
         _row(heads),
         "| --- " * len(heads) + "|",
     ]
@@ -472,8 +471,8 @@ def _less(agent: Sequence[float], oracle: Sequence[float]) -> list[float]:
 
 
 def _closeness(name: str, group: Sequence[Run], agents: Sequence[Run]) -> str:
-    of = {(run.family, run.seed): run.to_close for run in agents}
-    both = [(run.to_close, of[run.family, run.seed]) for run in group if (run.family, run.seed) in of]
+    of = {(run.family, run.seed): to_close(run) for run in agents}
+    both = [(to_close(run), of[run.family, run.seed]) for run in group if (run.family, run.seed) in of]
     if not both:
         return _row([name, "0", "-", "-", "-"])
     oracle, agent = np.array(both, dtype=float).T
