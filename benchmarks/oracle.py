@@ -10,7 +10,8 @@ Each round the draws are weighed by the scores that came last, drawn anew by wei
 leave that posterior unchanged. It looks next where a look is expected to tell most of how much better others are than
 what it would recommend, and recommends the allocation of highest posterior mean: the best that anybody can make of the
 scores that it has seen, but for the error of its draws. Its looks are good ones, not the best that there are. Where
-examples differ in difficulty (noise "shared"), the likelihood integrates over the difficulty of each.
+examples differ in difficulty (noise "shared"), the likelihood integrates over the difficulty of each. The method
+"untold" knows all this, but not which insight is false: none or one of three, at even odds before the first look.
 
 Problems, coins and costs are those of `search_efficiency.py`, whose kept runs have the agent's regrets from 500
 evaluations on; method "agent" is the cold arm of `experience.py`, up to 500, for what it takes to come close. The
@@ -26,7 +27,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +66,8 @@ COMPARED = (
     "two-stage",
     "many-examples",
 )
-ORACLE, AGENT = METHODS = "oracle", "agent"
+ORACLE, UNTOLD, AGENT = METHODS = "oracle", "untold", "agent"
+TWISTS = ("", "sizes", "late", "independent")
 LAST = 3000
 WITHIN = 500
 """Example evaluations in which a search may come close."""
@@ -118,8 +120,10 @@ class Posterior:
         self._logistic = np.tile(np.arange(self._width) < len(UNITS), family.stages)
         self._z = self._prior(draws)
         self._likelihood, self._of = np.zeros(draws), _unseen(family)
+        self.evidence = 0.0
+        """Log probability of what was seen."""
 
-    def scores(self, models: NDArray[np.int64], samples: Floats, draws: int | None = None) -> Floats:
+    def scores(self, models: NDArray[np.int64], samples: Floats, draws: int = DRAWS) -> Floats:
         """True scores of allocations in (some of) the draws, shape (draws, allocations)."""
         return true_scores(self._family, self._stages(self._z[:draws]), models, samples)
 
@@ -127,8 +131,10 @@ class Posterior:
         """Take in what was seen, which includes all that was seen before."""
         self._of = _counted(seen) if self._family.noise == "coin" else _patterns(seen)
         before, self._likelihood = self._likelihood, self._log_likelihood(self._z)
-        weights = np.exp(self._likelihood - before - (self._likelihood - before).max())
-        self._keep(_systematic(weights / weights.sum(), self._rng))
+        gained = self._likelihood - before
+        weights = np.exp(gained - gained.max())
+        self.evidence += float(gained.max() + np.log(weights.mean()))
+        self._keep(_systematic(weights, len(weights), self._rng.random()))
         for _ in range(moves):
             order = self._rng.permutation(len(self._z))
             for half, other in (order[::2], order[1::2]), (order[1::2], order[::2]):
@@ -240,10 +246,34 @@ def _mixed(levels: Floats, of: _Counts) -> Floats:
     return result
 
 
-def _systematic(weights: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices drawn by weight, each as often as expected but for one."""
-    places = (np.arange(len(weights)) + rng.random()) / len(weights)
-    return np.minimum(np.searchsorted(np.cumsum(weights), places), len(weights) - 1)
+def _systematic(weights: Floats, count: int, start: float) -> NDArray[np.int64]:
+    """So many indices drawn by weight, each as often as expected but for one; `start` in [0, 1) says which."""
+    places = (np.arange(count) + start) / count
+    return np.minimum(np.searchsorted(np.cumsum(weights / weights.sum()), places), len(weights) - 1)
+
+
+class Untold:
+    """A posterior for who is not told which insight is false: none, or one of three, at even odds before any look.
+
+    Args:
+        family: What the problem is drawn from, but for that.
+        seed: Of the draws.
+    """
+
+    def __init__(self, family: Family, seed: int) -> None:
+        self._parts = [Posterior(replace(family, twist=twist), seed) for twist in TWISTS]
+
+    def scores(self, models: NDArray[np.int64], samples: Floats, draws: int = DRAWS) -> Floats:
+        """As of `Posterior`."""
+        evidence = np.array([part.evidence for part in self._parts])
+        counts = np.bincount(_systematic(np.exp(evidence - evidence.max()), draws, 0.5), minlength=len(TWISTS))
+        shares = zip(self._parts, counts, strict=True)
+        return np.concatenate([part.scores(models, samples, count) for part, count in shares if count])
+
+    def learn(self, seen: Seen) -> None:
+        """As of `Posterior`."""
+        for part in self._parts:
+            part.learn(seen)
 
 
 class Belief(NamedTuple):
@@ -263,12 +293,14 @@ class Search:
     Args:
         posed: The problem.
         seed: Of its draws.
+        told: Whether it knows which insight is false.
     """
 
-    def __init__(self, posed: Problem, seed: int) -> None:
+    def __init__(self, posed: Problem, seed: int, *, told: bool = True) -> None:
         assert isinstance(posed.environment, SyntheticEnvironment)
         self._environment, self._family = posed.environment, posed.environment.family
-        self.posterior, self._rng = Posterior(self._family, seed), np.random.default_rng([20250803, seed])
+        self.posterior = (Posterior if told else Untold)(self._family, seed)
+        self._rng = np.random.default_rng([20250803, seed])
         self.models, self.samples = feasible(posed.space)
         self.spent = 0
         self._rows: dict[int, Floats] = {}
@@ -356,10 +388,10 @@ class Run(Record):
     """Example evaluations -> posterior mean of the recommended, its 95 %, its true score."""
 
 
-def searched(family: str, seed: int, last: int) -> Run:
+def searched(method: str, family: str, seed: int, last: int) -> Run:
     """The oracle's search."""
     started, posed = time.perf_counter(), problem(family, seed)
-    search = Search(posed, seed)
+    search = Search(posed, seed, told=method == ORACLE)
     regrets, lost, claimed = {}, {}, {}
     for before, mark in pairwise((0, 0, *(mark for mark in (*MARKS, LAST) if mark <= last))):
         while search.spent < mark:
@@ -370,7 +402,7 @@ def searched(family: str, seed: int, last: int) -> Run:
         regrets[mark], lost[mark] = posed.regret(chosen), belief.lost
         claimed[mark] = (belief.score, *belief.interval, posed.true_score(chosen))
     return Run(
-        method=ORACLE,
+        method=method,
         family=family,
         seed=seed,
         regrets=regrets,
@@ -401,49 +433,61 @@ def agent_searched(family: str, seed: int, last: int) -> Run:
 
 
 def _job(method: str, family: str, seed: int, last: int) -> Run:
-    return searched(family, seed, last) if method == ORACLE else agent_searched(family, seed, last)
+    return agent_searched(family, seed, last) if method == AGENT else searched(method, family, seed, last)
 
 
-class _Pairs(NamedTuple):
-    """Regrets of the same problems."""
+class _Compared:
+    """The runs of all methods by problem.
 
-    oracle: list[float]
-    lost: list[float]
-    agent: list[float]
-    """None of them where the agent's are not known for all."""
+    Args:
+        runs: Of the oracle, and of the agent where it was asked for; the agent's own benchmark has the rest.
+    """
 
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.families = [family for family in FAMILIES if any(run.family == family for run in runs)]
+        self._runs = {(run.method, run.family, run.seed): run for run in runs}
+        self._kept = {
+            (run["family"], run["seed"]): {int(mark): regret for mark, regret in run["regrets"].items()}
+            for run in json.loads(SEARCHES.read_text())["runs"]
+            if run["method"] == AGENT
+        }
 
-def _pairs(
-    runs: Sequence[Run], agents: Sequence[Run], kept: dict[tuple[str, int], dict[int, float]], mark: int
-) -> _Pairs:
-    known = {(run.family, run.seed): run.regrets for run in agents}
-    theirs = [{**known.get((run.family, run.seed), {}), **kept.get((run.family, run.seed), {})} for run in runs]
-    agent = [each[mark] for each in theirs if mark in each]
-    ours = [run.regrets[mark] for run in runs], [run.lost[mark] for run in runs]
-    return _Pairs(*ours, agent if len(agent) == len(runs) else [])
+    def of(self, method: str, families: Sequence[str]) -> list[Run]:
+        """A method's runs of these families."""
+        return [run for (name, family, _), run in self._runs.items() if name == method and family in families]
+
+    def agent_regrets(self, problems: Sequence[Run], mark: int) -> list[float]:
+        """The agent's regrets on the problems of other runs; none where some are not known."""
+        regrets = []
+        for run in problems:
+            searched = self._runs.get((AGENT, run.family, run.seed))
+            known = {**(searched.regrets if searched else {}), **self._kept.get((run.family, run.seed), {})}
+            regrets += [known[mark]] if mark in known else []
+        return regrets if len(regrets) == len(problems) else []
+
+    def pairs(self, runs: Sequence[Run], method: str) -> list[tuple[Run, Run]]:
+        """Those of these runs whose problem another method has searched, too, with that method's run."""
+        found = ((run, self._runs.get((method, run.family, run.seed))) for run in runs)
+        return [(run, other) for run, other in found if other]
 
 
 def report(runs: Sequence[Run]) -> str:
     """Markdown: regrets of all families together and of each, what it takes to come close, and what was promised."""
-    oracles, agents = ([run for run in runs if run.method == method] for method in METHODS)
-    families = [family for family in FAMILIES if any(run.family == family for run in oracles)]
-    groups = {family: [run for run in oracles if run.family == family] for family in families}
-    if len(families) > 1:
-        groups = {"all families": oracles, **groups}
+    compared = _Compared(runs)
+    groups = {family: [family] for family in compared.families}
+    if len(groups) > 1:
+        groups = {"all families": compared.families, **groups}
+    oracles = compared.of(ORACLE, compared.families)
     marks = [mark for mark in SHOWN if all(mark in run.regrets for run in oracles)]
-    heads = ["family", "problems", "", *(f"{mark:,}" for mark in marks)]
-    lines = [_row(heads), "| --- " * len(heads) + "|"]
-    for name, group in groups.items():
-        lines += _regrets(name, group, agents, marks)
-    heads = ["family", "problems", "oracle", "agent", "oracle's of the agent's"]
-    lines += [
-        f"\nEvaluations to a regret of {CLOSE}, at most {WITHIN}:\n",
-        _row(heads),
-        "| --- " * len(heads) + "|",
-    ]
-    lines += [_closeness(name, group, agents) for name, group in groups.items()]
-    heads = ["evaluations", "the 95 % of its draws held the truth", "recommended, posterior mean less truth"]
-    lines += ["\nWhat the oracle promised of what it recommended:\n", _row(heads), "| --- " * len(heads) + "|"]
+    lines = _head(["family", "", "problems", *(f"{mark:,}" for mark in marks)])
+    for name, families in groups.items():
+        lines += _regrets(name, compared, families, marks)
+    lines += ["", f"Evaluations to a regret of {CLOSE}, at most {WITHIN}:", ""]
+    lines += _head(["family", "", "problems", "evaluations", "the agent's", "of the agent's"])
+    for name, families in groups.items():
+        lines += _closeness(name, compared, families)
+    lines += ["", "What the oracle promised of what it recommended:", ""]
+    lines += _head(["evaluations", "the 95 % of its draws held the truth", "posterior mean less truth"])
     for mark in marks:
         claims = [run.claimed[mark] for run in oracles]
         held = sum(low <= truth <= high for _, low, high, truth in claims)
@@ -453,30 +497,43 @@ def report(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def _regrets(name: str, group: Sequence[Run], agents: Sequence[Run], marks: Sequence[int]) -> Iterator[str]:
-    kept = {
-        (run["family"], run["seed"]): {int(mark): regret for mark, regret in run["regrets"].items()}
-        for run in json.loads(SEARCHES.read_text())["runs"]
-        if run["method"] == AGENT
-    }
-    pairs = [_pairs(group, agents, kept, mark) for mark in marks]
-    yield _row([name, str(len(group)), ORACLE, *(_mean(each.oracle) for each in pairs)])
-    yield _row(["", "", "by its own belief", *(_mean(each.lost) for each in pairs)])
-    yield _row(["", "", AGENT, *(_mean(each.agent) for each in pairs)])
-    yield _row(["", "", "agent less oracle, paired", *(_mean(_less(each.agent, each.oracle)) for each in pairs)])
+def _regrets(name: str, compared: _Compared, families: Sequence[str], marks: Sequence[int]) -> Iterator[str]:
+    for method in ORACLE, UNTOLD:
+        runs = compared.of(method, families)
+        if not runs:
+            continue
+        known = [mark for mark in marks if all(mark in run.regrets for run in runs)]
+        agent = {mark: compared.agent_regrets(runs, mark) for mark in known}
+        less = {
+            mark: [theirs - run.regrets[mark] for theirs, run in zip(agent[mark], runs, strict=True)]
+            for mark in known
+            if agent[mark]
+        }
+        rows = {
+            method: {mark: [run.regrets[mark] for run in runs] for mark in known},
+            f"{method}, by its own belief": {mark: [run.lost[mark] for run in runs] for mark in known},
+            AGENT: agent,
+            f"agent less {method}, paired": less,
+        }
+        if method == UNTOLD:
+            told = compared.pairs(runs, ORACLE)
+            rows["untold less oracle, paired"] = {
+                mark: [run.regrets[mark] - other.regrets[mark] for run, other in told] for mark in known
+            }
+        for row, values in rows.items():
+            yield _row([name, row, str(len(runs)), *(_mean(values.get(mark, [])) for mark in marks)])
 
 
-def _less(agent: Sequence[float], oracle: Sequence[float]) -> list[float]:
-    return [a - b for a, b in zip(agent, oracle, strict=True)] if agent else []
+def _closeness(name: str, compared: _Compared, families: Sequence[str]) -> Iterator[str]:
+    for method in ORACLE, UNTOLD:
+        pairs = compared.pairs(compared.of(method, families), AGENT)
+        if pairs:
+            ours, agents = np.array([[to_close(run) for run in pair] for pair in pairs], dtype=float).T
+            yield _row([name, method, str(len(pairs)), _mean(ours, 0), _mean(agents, 0), ratio(ours, agents)])
 
 
-def _closeness(name: str, group: Sequence[Run], agents: Sequence[Run]) -> str:
-    of = {(run.family, run.seed): to_close(run) for run in agents}
-    both = [(to_close(run), of[run.family, run.seed]) for run in group if (run.family, run.seed) in of]
-    if not both:
-        return _row([name, "0", "-", "-", "-"])
-    oracle, agent = np.array(both, dtype=float).T
-    return _row([name, str(len(both)), _mean(oracle, 0), _mean(agent, 0), ratio(oracle, agent)])
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), "| --- " * len(cells) + "|"]
 
 
 def _mean(values: Sequence[float] | Floats, digits: int = 4) -> str:
