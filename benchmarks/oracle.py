@@ -1,8 +1,9 @@
 """How much is left to gain? A searcher that knows what its problem was drawn from, and nothing of it but scores.
 
     nice python benchmarks/oracle.py --families table --seeds 2 --first-seed 0     # to try it: a minute
-    python benchmarks/oracle.py --seeds 10 --out benchmarks/results/oracle         # hours on one core; --resume goes on
-    python benchmarks/oracle.py --methods oracle agent --seeds 10 --out benchmarks/results/oracle --resume
+    python benchmarks/oracle.py --methods oracle agent --seeds 10 --out benchmarks/results/oracle  # an hour on one core
+    python benchmarks/oracle.py --methods untold --families late-saturation table --seeds 6 --last 1500 --out
+        benchmarks/results/oracle --resume
 
 The oracle knows the generator of a synthetic family (`environments.synthetic`): its formula, what its parameters are
 drawn from, which insight is false, and how a coin falls. It holds draws of all the parameters given the scores so far.
@@ -10,15 +11,17 @@ Each round the draws are weighed by the scores that came last, drawn anew by wei
 leave that posterior unchanged. It looks next where a look is expected to tell most of how much better others are than
 what it would recommend, and recommends the allocation of highest posterior mean: the best that anybody can make of the
 scores that it has seen, but for the error of its draws. Its looks are good ones, not the best that there are. Where
-examples differ in difficulty (noise "shared"), the likelihood integrates over the difficulty of each. The method
-"untold" knows all this, but not which insight is false: none or one of three, at even odds before the first look.
+examples differ in difficulty (noise "shared"), the likelihood integrates over the difficulty of each; that those of a
+problem may be easier or harder on average than expected is left out. The method "untold" knows all this, but not which
+insight is false: none or one of three, at even odds before the first look.
 
 Problems, coins and costs are those of `search_efficiency.py`, whose kept runs have the agent's regrets from 500
 evaluations on; method "agent" is the cold arm of `experience.py`, up to 500, for what it takes to come close. The
 generator draws each problem anew, so nothing that earlier ones could teach says more of the next than the oracle knows
 from the start. "By its own belief" is how much more the best allocation is expected to score than the recommended one,
 given the scores: a second look at the same regret, with less luck in it, and a check of the draws, as is how often the
-truth of what it recommends lies in the 95 % of its draws.
+truth of what it recommends lies in the 95 % of its draws. A coin depends on seed and allocation alone, so families of
+like choices share their luck on problems of one seed.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -54,6 +57,7 @@ from agenttts.environments.synthetic import (
 )
 
 Floats = NDArray[np.float64]
+Regrets = Mapping[int, float]
 COMPARED = (
     "table",
     "tight",
@@ -69,8 +73,8 @@ COMPARED = (
 ORACLE, UNTOLD, AGENT = METHODS = "oracle", "untold", "agent"
 TWISTS = ("", "sizes", "late", "independent")
 LAST = 3000
-WITHIN = 500
-"""Example evaluations in which a search may come close."""
+WITHIN = (500, 1500)
+"""Example evaluations in which a search may come close; up to the first the agent's regret is known at all marks."""
 SHOWN = (0, 100, 250, 500, 1000, 1500, LAST)
 SEARCHES = Path(__file__).with_name("results") / "search_efficiency.json"
 DRAWS = 512
@@ -413,15 +417,22 @@ def searched(method: str, family: str, seed: int, last: int) -> Run:
     )
 
 
-def to_close(run: Run) -> int:
-    """Example evaluations after which the regret stayed within `CLOSE`; `WITHIN` where it did not."""
-    counted = {mark: regret for mark, regret in run.regrets.items() if MARKS[0] <= mark <= WITHIN}
-    return settled(counted, CLOSE) or WITHIN
+def to_close(ours: Regrets, agents: Regrets, within: int) -> tuple[int, int]:
+    """Example evaluations after which each one's regret stayed within `CLOSE`, by the marks that are known of both.
+
+    Args:
+        ours: Example evaluations -> regret.
+        agents: The same, of the agent.
+        within: What counts where it did not stay so.
+    """
+    marks = [mark for mark in MARKS if mark <= within and mark in ours and mark in agents]
+    first, second = (settled({mark: of[mark] for mark in marks}, CLOSE) or within for of in (ours, agents))
+    return first, second
 
 
 def agent_searched(family: str, seed: int, last: int) -> Run:
     """The agent's search."""
-    found, _ = agent_run(COLD, family, seed, min(last, WITHIN), {})
+    found, _ = agent_run(COLD, family, seed, min(last, WITHIN[0]), {})
     return Run(
         method=AGENT,
         family=family,
@@ -456,14 +467,10 @@ class _Compared:
         """A method's runs of these families."""
         return [run for (name, family, _), run in self._runs.items() if name == method and family in families]
 
-    def agent_regrets(self, problems: Sequence[Run], mark: int) -> list[float]:
-        """The agent's regrets on the problems of other runs; none where some are not known."""
-        regrets = []
-        for run in problems:
-            searched = self._runs.get((AGENT, run.family, run.seed))
-            known = {**(searched.regrets if searched else {}), **self._kept.get((run.family, run.seed), {})}
-            regrets += [known[mark]] if mark in known else []
-        return regrets if len(regrets) == len(problems) else []
+    def agent_regrets(self, run: Run) -> Regrets:
+        """The agent's on the problem of another run, by all that is known of it."""
+        searched = self._runs.get((AGENT, run.family, run.seed))
+        return {**(searched.regrets if searched else {}), **self._kept.get((run.family, run.seed), {})}
 
     def pairs(self, runs: Sequence[Run], method: str) -> list[tuple[Run, Run]]:
         """Those of these runs whose problem another method has searched, too, with that method's run."""
@@ -482,8 +489,8 @@ def report(runs: Sequence[Run]) -> str:
     lines = _head(["family", "", "problems", *(f"{mark:,}" for mark in marks)])
     for name, families in groups.items():
         lines += _regrets(name, compared, families, marks)
-    lines += ["", f"Evaluations to a regret of {CLOSE}, at most {WITHIN}:", ""]
-    lines += _head(["family", "", "problems", "evaluations", "the agent's", "of the agent's"])
+    lines += ["", f"Evaluations after which the regret stayed within {CLOSE}, or the most that count:", ""]
+    lines += _head(["family", "", "problems", "at most", "evaluations", "the agent's", "of the agent's"])
     for name, families in groups.items():
         lines += _closeness(name, compared, families)
     lines += ["", "What the oracle promised of what it recommended:", ""]
@@ -503,11 +510,11 @@ def _regrets(name: str, compared: _Compared, families: Sequence[str], marks: Seq
         if not runs:
             continue
         known = [mark for mark in marks if all(mark in run.regrets for run in runs)]
-        agent = {mark: compared.agent_regrets(runs, mark) for mark in known}
+        agents = [compared.agent_regrets(run) for run in runs]
+        agent = {mark: [of[mark] for of in agents] for mark in known if all(mark in of for of in agents)}
         less = {
-            mark: [theirs - run.regrets[mark] for theirs, run in zip(agent[mark], runs, strict=True)]
-            for mark in known
-            if agent[mark]
+            mark: [theirs - run.regrets[mark] for theirs, run in zip(of, runs, strict=True)]
+            for mark, of in agent.items()
         }
         rows = {
             method: {mark: [run.regrets[mark] for run in runs] for mark in known},
@@ -527,9 +534,11 @@ def _regrets(name: str, compared: _Compared, families: Sequence[str], marks: Seq
 def _closeness(name: str, compared: _Compared, families: Sequence[str]) -> Iterator[str]:
     for method in ORACLE, UNTOLD:
         pairs = compared.pairs(compared.of(method, families), AGENT)
-        if pairs:
-            ours, agents = np.array([[to_close(run) for run in pair] for pair in pairs], dtype=float).T
-            yield _row([name, method, str(len(pairs)), _mean(ours, 0), _mean(agents, 0), ratio(ours, agents)])
+        for within in WITHIN if pairs else ():
+            counts = [to_close(run.regrets, compared.agent_regrets(run), within) for run, _ in pairs]
+            ours, agents = np.array(counts, dtype=float).T
+            row = [name, method, str(len(pairs)), f"{within:,}"]
+            yield _row([*row, _mean(ours, 0), _mean(agents, 0), ratio(ours, agents)])
 
 
 def _head(cells: Sequence[str]) -> list[str]:
@@ -580,14 +589,20 @@ def main() -> None:
                 if given.out:  # after each run: hours of work are not lost to the last minute
                     given.out.parent.mkdir(parents=True, exist_ok=True)
                     whole = {"commands": commands, "runs": [asdict(run) for run in runs]}
-                    given.out.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
-                    given.out.with_suffix(".md").write_text(_page(commands, runs))
-    print(_page(commands, runs))
+                    given.out.with_suffix(".json").write_text(json.dumps(whole) + "\n")
+    page = _page(commands, runs)
+    if given.out:
+        given.out.with_suffix(".md").write_text(page)
+    print(page)
 
 
 def _page(commands: Sequence[str], runs: Sequence[Run]) -> str:
     made = "\n".join(f"`{each}`" for each in dict.fromkeys(commands))
-    return f"{made}\n\nSynthetic problems, no model ran. Regret after so many example evaluations:\n\n{report(runs)}\n"
+    told = (
+        "Synthetic problems, no model ran; means and half 95 % intervals, whatever the machine's load. Regret of what "
+        "is recommended after so many example evaluations:"
+    )
+    return f"# What a searcher reaches that knows all but the coins\n\n{made}\n\n{told}\n\n{report(runs)}\n"
 
 
 if __name__ == "__main__":
