@@ -1,9 +1,9 @@
 """How much is left to gain? A searcher that knows what its problem was drawn from, and nothing of it but scores.
 
     nice python benchmarks/oracle.py --families table --seeds 2 --first-seed 0     # to try it: a minute
-    python benchmarks/oracle.py --methods oracle agent --seeds 10 --out benchmarks/results/oracle  # an hour on one core
-    python benchmarks/oracle.py --methods untold --families late-saturation table --seeds 6 --last 1500 --out
-        benchmarks/results/oracle --resume
+    python benchmarks/oracle.py --methods oracle agent --seeds 8 --out benchmarks/results/oracle  # an hour on one core
+    python benchmarks/oracle.py --methods untold --families late-saturation table no-size-preference no-interaction
+        --last 1500 --seeds 8 --out benchmarks/results/oracle --resume
 
 The oracle knows the generator of a synthetic family (`environments.synthetic`): its formula, what its parameters are
 drawn from, which insight is false, and how a coin falls. It holds draws of all the parameters given the scores so far.
