@@ -167,7 +167,7 @@ def _table(title: str, runs: Sequence[Run]) -> str:
         regrets = [_mean([each.regrets[mark] for each in of], 4) for mark in shown]
         dropped = [each.log_odds < -np.log(3) for each in of if each.log_odds is not None]
         kept = f"{sum(dropped)} of {len(dropped)}" if dropped else "-"
-        share = "-" if arm == COLD else _ratio(close[arm], close[COLD])
+        share = "-" if arm == COLD else ratio(close[arm], close[COLD])
         lines.append(_row([arm, *regrets, _mean(close[arm], 0), share, kept]))
     for arm in (WARM, ADVERSARY):
         pairs = list(zip(by_arm[arm], by_arm[COLD], strict=True))
@@ -186,7 +186,8 @@ def _mean(values: Sequence[float] | NDArray[np.float64], digits: int) -> str:
     return f"{np.mean(values):,.{digits}f} ± {half_width(values):,.{digits}f}"
 
 
-def _ratio(mine: NDArray[np.float64], cold: NDArray[np.float64]) -> str:
+def ratio(mine: NDArray[np.float64], cold: NDArray[np.float64]) -> str:
+    """Of the sums, with its interval of 95 %."""
     drawn = np.random.default_rng(0).integers(len(mine), size=(2000, len(mine)))
     low, high = np.quantile(mine[drawn].sum(axis=1) / cold[drawn].sum(axis=1), [0.025, 0.975])
     return f"{mine.sum() / cold.sum():.2f} ({low:.2f} to {high:.2f})"

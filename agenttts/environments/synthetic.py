@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 _SMALLEST = 3e9
 _LARGEST = 72e9
 _MFLOP = 1e6
-_DIFFICULTY_SD = 1.2
+DIFFICULTY_SD = 1.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +84,21 @@ FAMILIES: Mapping[str, Family] = {
 """The families that the benchmark compares on; the last three break an insight each."""
 
 
-class _Stage(NamedTuple):
+UNITS = ("base", "gain", "shape", "lift", "rate", "over", "knee", "weight")
+"""What a stage is made of, beside the deviations and the order of its models; each lies in [0, 1] before it is used."""
+
+
+class SyntheticStage(NamedTuple):
+    """A stage, or the same stage of many problems."""
+
     skill: Floats
-    """One-sample quality by model, shape (models,)."""
-    lift: float
-    rate: float
-    over: float
-    knee: float
-    weight: float
+    """One-sample quality by model, shape (models,) or (problems, models)."""
+    lift: Floats
+    """A number or, like all that follow, of shape (problems, 1)."""
+    rate: Floats
+    over: Floats
+    knee: Floats
+    weight: Floats
 
 
 class SyntheticEnvironment(Environment):
@@ -109,8 +116,8 @@ class SyntheticEnvironment(Environment):
         self.name = f"synthetic-{family.name}-{seed}"
         rng = np.random.default_rng([20250801, seed, zlib.crc32(family.name.encode())])
         sizes = np.geomspace(_SMALLEST, _LARGEST, family.models)
-        self._stages = [_draw_stage(family, rng) for _ in range(family.stages)]
-        self._difficulty = rng.normal(0, _DIFFICULTY_SD, family.examples)
+        self._stages = [_drawn_stage(family, rng) for _ in range(family.stages)]
+        self._difficulty = rng.normal(0, DIFFICULTY_SD, family.examples)
         models = tuple(Model(f"m{i + 1}", float(size)) for i, size in enumerate(sizes))
         self.pipeline = Pipeline(
             self.name, tuple(_subtask(i, models, family, rng) for i in range(family.stages)), metric=_never
@@ -188,51 +195,91 @@ class SyntheticEnvironment(Environment):
 
     def optimum(self, space: SearchSpace) -> float:
         """The highest expected score within a budget."""
-        models, samples, costs = np.zeros((1, 0), dtype=int), np.zeros((1, 0)), np.zeros(1)
-        least = [float(options.costs.min()) for options in space.options]
-        for level, options in enumerate(space.options):
-            models, samples, costs = _joined(models, samples, costs, options)
-            kept = costs + sum(least[level + 1 :]) <= space.limit
-            models, samples, costs = models[kept], samples[kept], costs[kept]
-        return float(self._truth(models, samples).max())
+        return float(self._truth(*feasible(space)).max())
 
     def _qualities(self, models: NDArray[np.int64], samples: Floats) -> list[Floats]:
-        """The quality of every stage, each of shape (allocations,)."""
-        qualities: list[Floats] = []
-        for i, stage in enumerate(self._stages):
-            upstream = np.mean(qualities, axis=0) if qualities else np.full(len(models), 0.5)
-            upstream = np.full(len(models), 0.5) if self.family.twist == "independent" else upstream
-            quality = _quality(stage, stage.skill[models[:, i]], samples[:, i], upstream, self.family.twist == "late")
-            qualities.append(np.clip(quality, 0.02, 0.99))
-        return qualities
+        return _qualities(self.family, self._stages, models, samples)
 
     def _truth(self, models: NDArray[np.int64], samples: Floats) -> Floats:
-        """Expected scores of allocations, both arguments of shape (allocations, stages)."""
-        qualities = self._qualities(models, samples)
-        weights = np.array([stage.weight for stage in self._stages])[:, None]
-        if self.family.twist == "independent":
-            result: Floats = (weights * np.array(qualities)).sum(axis=0) / weights.sum()
-            return result
-        product: Floats = np.prod(1 - weights * (1 - np.array(qualities)), axis=0)
-        return product
+        return true_scores(self.family, self._stages, models, samples)
 
 
-def _draw_stage(family: Family, rng: np.random.Generator) -> _Stage:
-    base, gain = rng.uniform(0.3, 0.6), rng.uniform(0.05, 0.4)
-    rank = np.linspace(0, 1, family.models) ** rng.uniform(0.5, 1.5)
-    if family.twist == "sizes":
-        rank = rng.permutation(rank)
-    return _Stage(
-        skill=np.clip(base + gain * rank + rng.normal(0, 0.02, family.models), 0.05, 0.97),
-        lift=rng.uniform(0.15, 0.6),
-        rate=rng.uniform(0.3, 1.2),
-        over=rng.uniform(0.0, 0.04) if rng.random() < 0.5 else 0.0,
-        knee=2 ** rng.uniform(1, 4),
-        weight=rng.uniform(0.4, 1.0),
+def stage_of(family: Family, units: Floats, deviations: Floats, order: NDArray[np.int64]) -> SyntheticStage:
+    """The stage that is made of what was drawn, or the same stage of many problems.
+
+    Args:
+        family: Of what kind the problem is.
+        units: `UNITS`, uniform in [0, 1], but `over` is 0 in half of all stages; shape (8,) or (problems, 1, 8).
+        deviations: Of the models' skills, standard normal, shape (models,) or (problems, models).
+        order: Whose place by size each model has, of the same shape: its own but where size says nothing.
+    """
+    base, gain, shape, lift, rate, over, knee, weight = np.moveaxis(units, -1, 0)
+    rank = np.linspace(0, 1, family.models)[order] ** _between(0.5, 1.5, shape)
+    skill = _between(0.3, 0.6, base) + _between(0.05, 0.4, gain) * rank + 0.02 * deviations
+    return SyntheticStage(
+        skill=np.clip(skill, 0.05, 0.97),
+        lift=_between(0.15, 0.6, lift),
+        rate=_between(0.3, 1.2, rate),
+        over=_between(0.0, 0.04, over),
+        knee=2 ** _between(1, 4, knee),
+        weight=_between(0.4, 1.0, weight),
     )
 
 
-def _quality(stage: _Stage, skill: Floats, samples: Floats, upstream: Floats, late: bool) -> Floats:
+def true_scores(family: Family, stages: Sequence[SyntheticStage], models: NDArray[np.int64], samples: Floats) -> Floats:
+    """Expected scores of allocations whose models and samples are of shape (allocations, stages).
+
+    Returns:
+        Shape (allocations,) or (problems, allocations).
+    """
+    qualities, weights = _qualities(family, stages, models, samples), [stage.weight for stage in stages]
+    if family.twist == "independent":
+        weighted = [weight * quality for weight, quality in zip(weights, qualities, strict=True)]
+        result: Floats = np.sum(weighted, axis=0) / np.sum(weights, axis=0)
+        return result
+    kept = [1 - weight * (1 - quality) for weight, quality in zip(weights, qualities, strict=True)]
+    product: Floats = np.prod(kept, axis=0)
+    return product
+
+
+def feasible(space: SearchSpace) -> tuple[NDArray[np.int64], Floats]:
+    """Models and numbers of samples of every allocation within the budget, both of shape (allocations, stages)."""
+    models, samples, costs = np.zeros((1, 0), dtype=int), np.zeros((1, 0)), np.zeros(1)
+    least = [float(options.costs.min()) for options in space.options]
+    for level, options in enumerate(space.options):
+        models, samples, costs = _joined(models, samples, costs, options)
+        kept = costs + sum(least[level + 1 :]) <= space.limit
+        models, samples, costs = models[kept], samples[kept], costs[kept]
+    return models, samples
+
+
+def _drawn_stage(family: Family, rng: np.random.Generator) -> SyntheticStage:
+    of_models = rng.random(3)
+    order = rng.permutation(family.models) if family.twist == "sizes" else np.arange(family.models)
+    deviations = rng.standard_normal(family.models)
+    of_samples = rng.random(2)
+    over = rng.random() if rng.random() < 0.5 else 0.0
+    return stage_of(family, np.array([*of_models, *of_samples, over, *rng.random(2)]), deviations, order)
+
+
+def _between(low: float, high: float, unit: Floats) -> Floats:
+    return low + (high - low) * unit
+
+
+def _qualities(
+    family: Family, stages: Sequence[SyntheticStage], models: NDArray[np.int64], samples: Floats
+) -> list[Floats]:
+    """The quality of every stage, each of shape (allocations,) or (problems, allocations)."""
+    qualities: list[Floats] = []
+    for i, stage in enumerate(stages):
+        alone = not qualities or family.twist == "independent"
+        upstream = np.full(len(models), 0.5) if alone else np.mean(qualities, axis=0)
+        quality = _quality(stage, stage.skill[..., models[:, i]], samples[:, i], upstream, family.twist == "late")
+        qualities.append(np.clip(quality, 0.02, 0.99))
+    return qualities
+
+
+def _quality(stage: SyntheticStage, skill: Floats, samples: Floats, upstream: Floats, late: bool) -> Floats:
     if late:
         gained = 1 / (1 + np.exp(-2 * (np.log2(samples) - 4.5)))
     else:

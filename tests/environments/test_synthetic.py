@@ -6,9 +6,26 @@ import numpy as np
 import pytest
 
 from agenttts import Limits, SearchSpace, Store, cost_model, search, searcher
-from agenttts.environments.synthetic import FAMILIES, Family, SyntheticEnvironment
+from agenttts.environments.synthetic import (
+    FAMILIES,
+    UNITS,
+    Family,
+    SyntheticEnvironment,
+    feasible,
+    stage_of,
+    true_scores,
+)
 from agenttts.protocols import Environment
 from agenttts.searching.racing import Racing
+
+# The highest score within the budget of the problem with seed 1.
+OPTIMA = {
+    "table": 0.38729597522060905,
+    "four-stage": 0.35218395388845064,
+    "no-size-preference": 0.6942483415484352,
+    "late-saturation": 0.4769990715973525,
+    "no-interaction": 0.777053278502399,
+}
 
 
 def problem(family: Family, seed: int = 1) -> tuple[SyntheticEnvironment, SearchSpace]:
@@ -49,6 +66,29 @@ def test_problems_differ_by_seed_and_family_and_stay_the_same_otherwise() -> Non
     assert first.fingerprint == again.fingerprint
     assert first.default_budget == again.default_budget
     assert len({first.fingerprint, *(each.fingerprint for each in others)}) == 3
+
+
+@pytest.mark.parametrize(("name", "best"), OPTIMA.items())
+def test_problems_stay_those_that_results_are_kept_of(name: str, best: float) -> None:
+    environment, space = problem(FAMILIES[name])
+    assert environment.optimum(space) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["table", "no-size-preference", "late-saturation", "no-interaction"])
+def test_many_problems_at_once_score_as_each_alone(name: str) -> None:
+    family, rng = FAMILIES[name], np.random.default_rng(0)
+    models, samples = feasible(problem(family)[1])
+    shape = (family.stages, 3, family.models)
+    units, deviations = rng.random((family.stages, 3, len(UNITS))), rng.standard_normal(shape)
+    orders = rng.random(shape).argsort(axis=-1)
+    made = zip(units, deviations, orders, strict=True)
+    together = [stage_of(family, unit[:, None], deviation, order) for unit, deviation, order in made]
+    scores = true_scores(family, together, models, samples)
+    assert scores.shape == (3, len(models)) and scores.std(axis=1).min() > 0.01
+    for i in range(3):
+        made = zip(units[:, i], deviations[:, i], orders[:, i], strict=True)
+        alone = [stage_of(family, *drawn) for drawn in made]
+        assert true_scores(family, alone, models, samples) == pytest.approx(scores[i], abs=1e-12)
 
 
 @pytest.mark.slow
