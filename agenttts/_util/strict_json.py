@@ -11,6 +11,7 @@ from agenttts._util.text import storable_data
 
 _MOST_LEVELS = 64
 _MOST_DIGITS = 400
+_MOST_DIGITS_OF_A_COUNT = 20
 _MOST_STARTS = 100
 """Objects that are begun and broken off in one text, after which no whole one is looked for."""
 _MOST_UNCLOSED = 4
@@ -53,6 +54,11 @@ def read_json(body: bytes) -> Any:
     except RecursionError as error:
         raise _too_deep() from error
     return storable_data(found)
+
+
+def bounded_int(digits: str) -> int | float:
+    """An integer; infinity for one that no count can be, rather than an error that loses the whole answer."""
+    return int(digits) if len(digits) <= _MOST_DIGITS_OF_A_COUNT else math.inf
 
 
 def first_object(text: str) -> dict[str, Any] | None:

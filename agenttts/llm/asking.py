@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from agenttts._util.strict_json import bounded_int
 from agenttts._util.text import scrubbed
 from agenttts.errors import EndpointError
 from agenttts.llm.complaints import Complaint, read_complaint
@@ -46,7 +47,6 @@ MOST_BYTES = 8 * 2**20
 LONGEST_PAUSE_S = 30.0
 _MOST_BYTES_OF_AN_ERROR = 64 * 2**10
 _FIRST_PAUSE_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
-_MOST_DIGITS = 20
 _NOT_OF_A_FIELD = (401, 402, 403, 407, 408, 413, 425, 429)
 _FAULTS_OF_A_FIELD = (500, 501)
 """Gateways say by these, too, that they do not take a field."""
@@ -325,14 +325,9 @@ def _json(where: str, content: bytes) -> Any:
     try:
         if are_events(content):
             return answer_of(content.decode("utf-8", "replace"))
-        return json.loads(content.decode("utf-8-sig", "replace"), parse_int=_bounded)
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        return json.loads(content.decode("utf-8-sig", "replace"), parse_int=bounded_int)
+    except (ValueError, RecursionError) as error:
         raise EndpointError(f"{where} answered something that is not JSON", status=200) from error
-
-
-def _bounded(digits: str) -> int | float:
-    """An integer; infinity for one that no count can be, rather than an error that loses the whole answer."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
 def _pause_s(failed: int, asked_s: float | None) -> float:
