@@ -6,6 +6,7 @@ import csv
 import gzip
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from agenttts._util.files import replacing
 from agenttts._util.yaml_file import written
 from agenttts.calibration.file import read_throughput, write_throughput
 from agenttts.calibration.measure import Measured
+from agenttts.db import Store
 from agenttts.environments.table import RecordedOutcome, read_table, write_table
 from tests.faults.commands import run
 
@@ -231,3 +233,23 @@ def test_throughputs_are_written_where_they_can_be(tmp_path: Path) -> None:
         write_throughput(tmp_path / "none" / "t.yaml", measured, environment="e", command="c")
     write_throughput(tmp_path / "t.yaml", measured, environment="e", command="c")
     assert yaml.safe_load((tmp_path / "t.yaml").read_text())["environment"] == "e"
+
+
+@pytest.mark.parametrize("store", [":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+@pytest.mark.parametrize("command", [
+    "search minihop-recorded --method random --trials 2", "compare minihop-recorded --methods random --trials 2",
+    "record minihop-recorded table.csv",
+])  # fmt: skip
+def test_nothing_is_paid_for_that_no_store_would_keep(
+    store: str, command: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = require_one_sentence(f"{command} --store {store}", monkeypatch)
+    assert "would lie in memory" in said and list(here.iterdir()) == []
+
+
+def test_a_folder_of_files_with_any_names_is_looked_through(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Store("a b%41?#.db")):
+        pass
+    os.rename(b"a b%41?#.db", b"\xff\x1b[31m%41?#.db")
+    ended = run("studies", monkeypatch)
+    assert ended.code == 0 and ended.err.startswith("reading \\udcff\\x1b[31m%41?#.db") and "\x1b" not in ended.err
