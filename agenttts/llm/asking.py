@@ -34,6 +34,7 @@ from agenttts.llm.endpoint import (
     endpoint_url,
     http_transport,
     joined,
+    lasting_secrets,
     sent_secrets,
     shown_url,
 )
@@ -107,6 +108,7 @@ class Asker:
         """Where it is asked: with /v1, where the address lacks it and the server has it."""
         self._headers = self.address.sent(self.who)
         self._key = self.address.key(self.who)
+        self._never_kept = [each.encode() for each in lasting_secrets(self.address.url, self._key)]
         self._http = http_transport(self.url, timeout_s=self.patience.timeout_s)
         self._parsed: dict[str, Any] = {}
         """URL -> as the transport reads it: to read one takes it a tenth of the CPU time of a request."""
@@ -237,7 +239,7 @@ class Asker:
             parsed = self._parsed[url] = self._http.build_request(method, url).url
         async with self._http.stream(method, parsed, content=sent, headers=self._headers) as response:
             if response.status_code < 300:
-                return await _read(where, response, MOST_BYTES, heard)
+                return self._unechoed(await _read(where, response, MOST_BYTES, heard))
             if not EndpointError("", status=response.status_code).unavailable:
                 self.pulse.heard()
             complaint = read_complaint(await _beginning(response))
@@ -285,6 +287,13 @@ class Asker:
         """The first line of what a server says, without any secret that it was sent."""
         lines = self.scrubbed(text).strip().splitlines()
         return (lines[0] if lines else "no reason given")[:300]
+
+    def _unechoed(self, content: bytes) -> bytes:
+        """An answer without the key or the password that was sent, which would be kept as a part of it."""
+        for secret in self._never_kept:
+            if secret in content:
+                content = content.replace(secret, b"***")
+        return content
 
     def scrubbed(self, text: str) -> str:
         """What a server wrote, without any secret that it was sent."""
