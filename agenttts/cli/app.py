@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+import threading
 import traceback
 from importlib.metadata import version
 from typing import Annotated, Literal, NoReturn
@@ -119,7 +121,16 @@ def main() -> None:
         sys.exit(1)
     if code == _INTERRUPTED:
         write_line("interrupted: run the same command again to go on", stderr=True)
+        _leave_threads()
     sys.exit(code)
+
+
+def _leave_threads() -> None:
+    """End at once where blocking calls of the user's are still under way: Python would wait for them."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if any(not thread.daemon for thread in others):
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> NoReturn:
