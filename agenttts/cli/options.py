@@ -10,6 +10,7 @@ import typer
 from agenttts.errors import ConfigError
 
 DEFAULT_STORE = "agenttts.db"
+_MOST_DIGITS = 18
 CostName = Literal["paper", "flops", "usd", "gpu_seconds", "kinetics"]
 
 
@@ -205,6 +206,6 @@ def whole_numbers(text: str, option: str) -> list[int]:
     """
     numbers = [part.strip() for part in text.split(",") if part.strip()] or [text]
     for number in numbers:
-        if not number.isdecimal() or int(number) < 1:
-            raise ConfigError(f"{option} must be whole numbers >= 1, separated by commas, not {number!r}")
+        if not number.isdecimal() or len(number) > _MOST_DIGITS or int(number) < 1:
+            raise ConfigError(f"{option} must be whole numbers >= 1, separated by commas, not {number[:60]!r}")
     return list(dict.fromkeys(map(int, numbers)))
