@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
-import threading
 import traceback
 from importlib.metadata import version
 from typing import Annotated, Literal, NoReturn
@@ -98,7 +96,7 @@ for _command in (  # in the order of `--help`
 
 def main() -> None:
     """Entry point: errors are one sentence and an exit code, ours as well as typer's own."""
-    from agenttts.cli.console import discard_output, escape_unencodable, open_closed, write_line
+    from agenttts.cli.console import discard_output, escape_unencodable, leave_threads, open_closed, write_line
 
     open_closed()
     escape_unencodable()
@@ -121,16 +119,8 @@ def main() -> None:
         sys.exit(1)
     if code == _INTERRUPTED:
         write_line("interrupted: run the same command again to go on", stderr=True)
-        _leave_threads()
+        leave_threads(code)
     sys.exit(code)
-
-
-def _leave_threads() -> None:
-    """End at once where blocking calls of the user's are still under way: Python would wait for them."""
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if any(not thread.daemon for thread in others):
-        sys.stdout.flush()
-        os._exit(_INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> NoReturn:
