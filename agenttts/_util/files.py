@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from agenttts.errors import ConfigError
 
@@ -73,19 +74,37 @@ def _settle(draft: Path, target: Path) -> None:
 
 
 def read_bounded(path: Path, *, most: int = MOST_BYTES) -> bytes:
-    """What is in a regular file that is not too large: a pipe or a device may never end.
+    """What is in a regular file that is not too large.
 
     Raises:
         ConfigError: When it is no regular file, or larger.
         OSError: When it cannot be read.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ConfigError(f"{str(path)!r} is not a regular file: give the path of one")
+    with _regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ConfigError(f"{str(path)!r} is larger than {most // 2**20} MiB: give a smaller file")
     return content
+
+
+def read_regular(path: Path) -> bytes:
+    """What is in a regular file, whatever its size.
+
+    Raises:
+        ConfigError: When it is no regular file.
+        OSError: When it cannot be read.
+    """
+    with _regular(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, to be read: a pipe or a device may never end."""
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ConfigError(f"{str(path)!r} is not a regular file: give the path of one")
+        yield file
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

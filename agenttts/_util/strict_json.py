@@ -11,6 +11,7 @@ from agenttts._util.text import storable_data
 
 _MOST_LEVELS = 64
 _MOST_DIGITS = 400
+_MOST_DIGITS_OF_A_COUNT = 20
 _MOST_STARTS = 100
 """Objects that are begun and broken off in one text, after which no whole one is looked for."""
 _MOST_UNCLOSED = 4
@@ -45,7 +46,7 @@ def read_json(body: bytes) -> Any:
     """
     try:
         found = json.loads(body.decode("utf-8"), parse_constant=_refused, parse_int=_whole, parse_float=_finite)
-        _require_flat(found, _MOST_LEVELS)
+        require_flat(found)
     except UnicodeDecodeError as error:
         raise ValueError("it is not UTF-8") from error
     except json.JSONDecodeError as error:
@@ -53,6 +54,26 @@ def read_json(body: bytes) -> Any:
     except RecursionError as error:
         raise _too_deep() from error
     return storable_data(found)
+
+
+def read_data(text: str) -> Any:
+    """What is in a JSON text of the user's own, in which NaN may stand for what is missing.
+
+    Raises:
+        json.JSONDecodeError: When it is not JSON.
+        UnfitJSON: On too many levels, or a number of hundreds of digits.
+    """
+    try:
+        found = json.loads(text, parse_int=_whole)
+        require_flat(found)
+    except RecursionError as error:
+        raise _too_deep() from error
+    return found
+
+
+def bounded_int(digits: str) -> int | float:
+    """An integer; infinity for one that no count can be, rather than an error that loses the whole answer."""
+    return int(digits) if len(digits) <= _MOST_DIGITS_OF_A_COUNT else math.inf
 
 
 def first_object(text: str) -> dict[str, Any] | None:
@@ -71,7 +92,7 @@ def first_object(text: str) -> dict[str, Any] | None:
             return None
         try:
             found, _end = _DECODER.raw_decode(text, start.start())
-            _require_flat(found, _MOST_LEVELS)
+            require_flat(found)
             return dict(storable_data(found))
         except json.JSONDecodeError as error:
             closed = _closed(text, start.start()) if unclosed < _MOST_UNCLOSED else None
@@ -108,7 +129,7 @@ def _value(text: str, start: int) -> tuple[Any, int]:
         except json.JSONDecodeError:
             end = _closed(text, start, _BRACKETS) or start
             value = _DECODER.decode(_LAST_COMMA.sub(lambda part: part[1] or "", text[start:end]))
-        _require_flat(value, _MOST_LEVELS)
+        require_flat(value)
     except RecursionError as error:
         raise _too_deep() from error
     return value, end
@@ -148,12 +169,17 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _require_flat(value: Any, levels: int) -> None:
+def require_flat(value: Any, levels: int = _MOST_LEVELS) -> None:
+    """Make sure that lists and dictionaries are not nested in too many levels, nor in themselves.
+
+    Raises:
+        UnfitJSON: When they are.
+    """
     if levels < 0:
         raise _too_deep()
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in items:
-        _require_flat(item, levels - 1)
+        require_flat(item, levels - 1)
 
 
 def _too_deep() -> UnfitJSON:

@@ -96,7 +96,7 @@ for _command in (  # in the order of `--help`
 
 def main() -> None:
     """Entry point: errors are one sentence and an exit code, ours as well as typer's own."""
-    from agenttts.cli.console import discard_output, escape_unencodable, open_closed, write_line
+    from agenttts.cli.console import discard_output, escape_unencodable, leave_threads, open_closed, write_line
 
     open_closed()
     escape_unencodable()
@@ -119,6 +119,7 @@ def main() -> None:
         sys.exit(1)
     if code == _INTERRUPTED:
         write_line("interrupted: run the same command again to go on", stderr=True)
+        leave_threads(code)
     sys.exit(code)
 
 

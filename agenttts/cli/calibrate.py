@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import parse_endpoints
 from agenttts.environments import LiveEnvironment, environment
 from agenttts.errors import ConfigError
+from agenttts.execution.threads import run_to_end
 from agenttts.pipeline import Pipeline
 from agenttts.report.terminal.layout import Column, Listing
 from agenttts.serving import Serving
@@ -51,7 +51,7 @@ def run_calibration(
         write_throughput(output, measured, environment=env, command=command_line())
         console.print(f"{each.model}, {each.requests_at_once} at once: measured", soft_wrap=True)
 
-    asyncio.run(measure(found, numbers, repeats=repeats, on_measured=keep))
+    run_to_end(measure(found, numbers, repeats=repeats, on_measured=keep))
     console.print(f"wrote {output}, for --cost gpu_seconds --throughput {shlex.quote(str(output))}", soft_wrap=True)
     return measured
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.environments.watched import Watched, watch_models
 from agenttts.errors import ConfigError
 from agenttts.execution.run import Tally
+from agenttts.execution.threads import run_to_end
 from agenttts.pipeline.tools import message_text
 from agenttts.protocols import Environment
 
@@ -37,7 +37,7 @@ def run_check(found: Environment, example: str | None) -> list[Watched]:
         async with found as entered:
             return await watch_models(entered, chosen)
 
-    return asyncio.run(watched())
+    return run_to_end(watched())
 
 
 def check_rows(environment: Environment, runs: Sequence[Watched]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from io import TextIOWrapper
@@ -59,6 +60,15 @@ def discard_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def leave_threads(code: int) -> None:
+    """End at once where blocking calls of the user's are still under way in threads: Python would wait for them."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if any(not thread.daemon for thread in others):
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
 
 
 def escape_unencodable() -> None:

@@ -10,7 +10,25 @@ import typer
 from agenttts.errors import ConfigError
 
 DEFAULT_STORE = "agenttts.db"
+_MOST_DIGITS = 18
 CostName = Literal["paper", "flops", "usd", "gpu_seconds", "kinetics"]
+
+
+def _lasting(store: str) -> str:
+    """A store that outlives the command: what has been paid for is to stay.
+
+    Raises:
+        ConfigError: When it lies in memory.
+    """
+    from agenttts.db import in_memory
+
+    if in_memory(store):
+        raise ConfigError(
+            f"the store {store!r} would lie in memory, and what is paid for be gone with this command: give the path "
+            "of a file, as in --store runs.db"
+        )
+    return store
+
 
 Env = Annotated[str, typer.Argument(help="Registered name, module:attribute or path.py:attribute.", metavar="ENV")]
 DataOption = Annotated[
@@ -39,7 +57,13 @@ GpusOption = Annotated[
     str | None, typer.Option("--gpus", help="Use only so many GPUs, and GiB of each: 1x80.", metavar="COUNTxGIB")
 ]
 StoreOption = Annotated[
-    str, typer.Option("--store", envvar="AGENTTTS_STORE", help="SQLite file or postgresql:// URL of the store.")
+    str,
+    typer.Option(
+        "--store",
+        envvar="AGENTTTS_STORE",
+        help="SQLite file or postgresql:// URL of the store.",
+        callback=_lasting,
+    ),
 ]
 ReadStoreOption = Annotated[
     str | None,
@@ -182,6 +206,6 @@ def whole_numbers(text: str, option: str) -> list[int]:
     """
     numbers = [part.strip() for part in text.split(",") if part.strip()] or [text]
     for number in numbers:
-        if not number.isdecimal() or int(number) < 1:
-            raise ConfigError(f"{option} must be whole numbers >= 1, separated by commas, not {number!r}")
+        if not number.isdecimal() or len(number) > _MOST_DIGITS or int(number) < 1:
+            raise ConfigError(f"{option} must be whole numbers >= 1, separated by commas, not {number[:60]!r}")
     return list(dict.fromkeys(map(int, numbers)))

@@ -31,6 +31,7 @@ from agenttts.space.landmarks import landmarks, usual
 from agenttts.space.throughput import with_throughput
 
 _DEFAULT_COST = "flops"
+_MOST_BUDGETS = 1000
 
 
 class Waiting(NamedTuple):
@@ -205,13 +206,15 @@ def _parse_budgets(text: str) -> tuple[float, ...]:
         else:
             *ends, count = text.split(":")
             start, stop = _finite(ends)
+            if not 2 <= int(count) <= _MOST_BUDGETS:
+                raise ValueError(f"a range of {count}")
             found = tuple(np.linspace(start, stop, int(count)).tolist())
-        if ":" in text and len(found) < 2:
-            raise ValueError(f"a range of {len(found)}")
+        if len(found) > _MOST_BUDGETS:
+            raise ValueError(f"a list of {len(found)}")
     except ValueError as error:
         raise ConfigError(
             f"--budgets takes numbers, as in 300,600,900, or start:stop:count with a count of at least 2, as in "
-            f"300:900:3, not {text!r}"
+            f"300:900:3, and {_MOST_BUDGETS:,} at most, not {text[:60]!r}"
         ) from error
     require_budgets(found, found[-1])
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from agenttts.cli.console import open_console, print_wrapped
 from agenttts.cli.live import print_heading
 from agenttts.cli.options import whole_numbers
 from agenttts.cli.problem import Problem
+from agenttts.execution.threads import run_to_end
 from agenttts.searching.recording import Recorded, record
 from agenttts.study.spec import verb_for
 
@@ -30,7 +30,7 @@ def run_record(problem: Problem, levels: str, output: Path, *, store: str, max_t
     allocations = problem.space.on_levels(whole_numbers(levels, "--levels"))
     what = "recording", f"{len(allocations):,} allocations on the levels {levels} to {output}"
     with _shown(console, lambda label: problem.heading(label, what)) as on_progress:
-        result = asyncio.run(
+        result = run_to_end(
             record(environment, allocations, store, output, max_tokens=max_tokens, on_progress=on_progress)
         )
     rows = result.allocations * (len(environment.examples) + len(environment.held_out))

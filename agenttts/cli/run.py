@@ -5,7 +5,6 @@ Everything that can be rejected without a store is rejected before one is opened
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import platform
@@ -31,6 +30,7 @@ from agenttts.cli.store import open_store
 from agenttts.db import location
 from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
+from agenttts.execution.threads import run_to_end
 from agenttts.llm.endpoint import shown_url
 from agenttts.protocols import Environment, Searcher
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
@@ -209,7 +209,7 @@ def run_search(problem: Problem, plan: SearchPlan, track: Sequence[str] = (), *,
             for each in trackers:
                 each(progress)
 
-        result = asyncio.run(search(replace(plan, on_progress=told)))
+        result = run_to_end(search(replace(plan, on_progress=told)))
     for each in trackers:
         each.finish(result)
     console.print()
@@ -314,7 +314,7 @@ def compare_rows(
         async with problem.environment:  # its servers start once for all searches
             return [compare_runs(name, [await compared(plan) for plan in plans]) for name, plans in rows.items()]
 
-    return asyncio.run(every())
+    return run_to_end(every())
 
 
 def require_seeds(seeds: int) -> None:

@@ -1,6 +1,6 @@
 """The store: studies, trials, traces, transcripts and the sample pool, in SQLite or PostgreSQL."""
 
-from agenttts.db._engine import location
+from agenttts.db._engine import in_memory, location
 from agenttts.db._files import stores_in
 from agenttts.db._overview import Activity, Overview, TrialOrder
 from agenttts.db._samples import SampleTable
@@ -21,6 +21,7 @@ __all__ = [
     "TranscriptTable",
     "TrialOrder",
     "Upkeep",
+    "in_memory",
     "location",
     "stores_in",
 ]

@@ -130,13 +130,26 @@ def location(url: str) -> str:
     return url if "://" not in url and not _MISTYPED_URL.match(url) else shown(_address(url))
 
 
+def in_memory(url: str) -> bool:
+    """Whether a store, as a user gave it, is kept nowhere.
+
+    Raises:
+        StoreError: When the text can be no store's.
+    """
+    return _in_memory(_address(url))
+
+
+def _in_memory(address: URL) -> bool:
+    return address.drivername.startswith("sqlite") and address.database in (None, "", ":memory:")
+
+
 def _connect(address: URL) -> Engine:
     if address.drivername.startswith("postgresql"):
         # Hours may pass between two uses: a connection that the server has dropped meanwhile is replaced.
         return create_engine(address, pool_pre_ping=True, **_JSON)
-    if address.database in (None, "", ":memory:"):
-        in_memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-        return create_engine(address, **_JSON, **in_memory)
+    if _in_memory(address):
+        shared = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+        return create_engine(address, **_JSON, **shared)
     engine = create_engine(address, **_JSON)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -32,7 +33,7 @@ def _is_store(path: Path) -> bool:
                 return False
         # Without a log there is nothing else to read, and opened like this SQLite makes none.
         mode = "mode=ro" if _log(path).exists() else "immutable=1"
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?{mode}", uri=True)) as connection:
             names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     except (OSError, sqlite3.Error):
         return False  # whatever it is, it cannot be read as a store

@@ -19,7 +19,7 @@ from agenttts._util.checks import NAME, require
 from agenttts._util.locks import LoopLock
 from agenttts.environments.examples import load_examples
 from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_of
-from agenttts.environments.scoring import copied, probe_metrics
+from agenttts.environments.scoring import probe_metrics
 from agenttts.environments.watched import WatchedRun
 from agenttts.errors import ConfigError
 from agenttts.execution.commands import end_processes
@@ -283,16 +283,16 @@ class LiveEnvironment(Environment):
             LimitReached: See `protocols.Environment.evaluate`.
             EndpointError: When a server is gone.
         """
-        row = copied(self.example(example))  # whatever the user's functions do to it, it is whole the next time
+        row = self.example(example)
         run = ScoredRun(self.pipeline, allocation, row, self.client, pool, self.embedder, completer=self.completer)
         outcome = await run.outcome()
         if outcome.transcript is None:
             return outcome
-        return replace(outcome, transcript=replace(outcome.transcript, given=self.example(example)))
+        return replace(outcome, transcript=replace(outcome.transcript, given=row))
 
     def watched_run(self, allocation: Allocation, example: str, pool: SamplePool) -> WatchedRun:
         """One example under an allocation, to be run with all that is asked and said on the way."""
-        row = copied(self.example(example))
+        row = self.example(example)
         return WatchedRun(self.pipeline, allocation, row, self.client, pool, self.embedder, completer=self.completer)
 
     @property

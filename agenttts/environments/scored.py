@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import Any
 
-from agenttts.environments.scoring import checked_score
+from agenttts.environments.scoring import checked_score, copied, shown
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ModelRefused, StoreError
-from agenttts.execution.run import ExampleRun, Tally
+from agenttts.execution.run import ExampleRun, Tally, contained
 from agenttts.execution.transcribed import transcribed
 from agenttts.llm.samples import Spend
-from agenttts.pipeline import Pipeline, Subtask
+from agenttts.pipeline import Example, Pipeline, Subtask
 from agenttts.space.allocation import Allocation
 from agenttts.study.evaluation import Evaluation, ExampleResult, SubtaskUsage
 from agenttts.study.transcript import Transcript
@@ -55,6 +55,11 @@ class ScoredRun(ExampleRun):
     broken: bool = False
     unanswered: bool = False
     missing: bool = False
+    labelled: Example = field(init=False)
+    """The example as metrics are given it, whatever the pipeline's functions do to theirs."""
+
+    def __post_init__(self) -> None:
+        self.labelled, self.example = self.example, copied(self.example)
 
     async def outcome(self) -> ExampleOutcome:
         """The example run and scored, and what that took."""
@@ -77,7 +82,9 @@ class ScoredRun(ExampleRun):
         try:
             output = await self.walk()
             self._require_draws()
-            score = await checked_score(self.pipeline.metric, output, self.example, f"pipeline {self.pipeline.name!r}")
+            where = f"pipeline {self.pipeline.name!r}"
+            with contained():
+                score = await checked_score(self.pipeline.metric, output, self.labelled, where)
             return self._result(score, output=_shorten(output))
         except (LimitReached, ConfigError, StoreError):
             raise
@@ -99,11 +106,11 @@ class ScoredRun(ExampleRun):
         if isinstance(error, EndpointError):
             self.unanswered, self.missing = True, error.unavailable
         self.broken = not isinstance(error, AgentTTSError)
-        return self._result(0.0, error=f"{type(error).__name__}: {error}" if self.broken else str(error))
+        return self._result(0.0, error=f"{type(error).__name__}: {_said(error)}" if self.broken else str(error))
 
     def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
         return ExampleResult(
-            example=str(self.example["id"]),
+            example=str(self.labelled["id"]),
             score=score,
             error=error,
             subtask_scores=dict(self.subtask_scores),
@@ -114,7 +121,7 @@ class ScoredRun(ExampleRun):
         await super().finish(subtask, output)
         if subtask.metric is not None:
             where = f"subtask {subtask.name!r}"
-            self.subtask_scores[subtask.name] = await checked_score(subtask.metric, output, self.example, where)
+            self.subtask_scores[subtask.name] = await checked_score(subtask.metric, output, self.labelled, where)
 
 
 async def evaluation_of(
@@ -205,5 +212,12 @@ def _deviation(figures: Sequence[float]) -> float:
 
 
 def _shorten(output: Any) -> str:
-    text = output if isinstance(output, str) else repr(output)
+    text = output if isinstance(output, str) else shown(output)
     return text if len(text) <= _OUTPUT_LIMIT else text[: _OUTPUT_LIMIT - 3] + "..."
+
+
+def _said(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # the user's own class
+        return "it cannot be said"

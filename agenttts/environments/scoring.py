@@ -84,8 +84,8 @@ def _probe(metric: Metric | AsyncMetric, output: Any, example: Example, where: s
         _in_range(value, output, example, where)
     except ConfigError:
         raise
-    except Exception:  # a metric may rightly expect another type of output; that shows with the first trial
-        pass
+    except (Exception, SystemExit):
+        pass  # a metric may rightly expect another type of output; that shows with the first trial
     return True
 
 
@@ -118,8 +118,8 @@ def _in_range(value: Any, output: Any, example: Example, where: str) -> float:
     score = _number(value)
     if score is not None and -_ROUNDING <= score <= 1 + _ROUNDING:
         return min(max(score, 0.0), 1.0)
-    given = f"for the output {_shown(output)} of example {_shown(example.get('id'))}"
-    found, what = (_shown(value), "a number") if score is None else (repr(score), "in [0, 1]")
+    given = f"for the output {shown(output)[:_SHOWN]} of example {shown(example.get('id'))[:_SHOWN]}"
+    found, what = (shown(value)[:_SHOWN], "a number") if score is None else (repr(score), "in [0, 1]")
     raise ConfigError(f"the metric of {where} gave {found} {given}: it must be {what}")
 
 
@@ -135,8 +135,9 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of the user's in words, whatever it is."""
     try:
-        return repr(value)[:_SHOWN]
-    except Exception:  # the user's own class
+        return repr(value)
+    except Exception:  # the user's own class, or an int of 4,300 digits
         return f"a {type(value).__name__}"

@@ -29,7 +29,8 @@ def render(subtask: Subtask, given: SubtaskInput) -> list[Message]:
     """
     if isinstance(subtask.prompt, str):
         try:
-            names = {**given.example, **given.inputs, **given.options}
+            fields = {name: value for name, value in given.example.items() if isinstance(name, str)}
+            names = {**fields, **given.inputs, **given.options}
             content: str | Sequence[Message] = _compiled(subtask.prompt).render(names)
         except TemplateError as error:
             raise ConfigError(f"the prompt of subtask {subtask.name!r} cannot be rendered: {error}") from error

@@ -35,6 +35,7 @@ from agenttts.execution.threads import threads_of
 from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient, RewardClient
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
+from agenttts.pipeline.ballots import canonical
 from agenttts.pipeline.operator import Drawn, writes_anew_in_words
 from agenttts.pipeline.pairing import Pairing, sampling_with
 from agenttts.pipeline.tools import calls_value, read_calls
@@ -104,6 +105,10 @@ class ExampleRun:
         return tasks[self.pipeline.final.name].result()
 
     async def _program(self) -> Any:
+        with contained():
+            return await self._through_steps()
+
+    async def _through_steps(self) -> Any:
         steps = {s.name: Step(self, s, self._given(s)) for s in self.pipeline.subtasks}
         self.begun += steps.values()
         if (command := self.pipeline.started) is not None:
@@ -114,9 +119,10 @@ class ExampleRun:
 
     async def _run(self, subtask: Subtask, parents: Mapping[str, asyncio.Task[Any]]) -> Any:
         inputs = {name: await task for name, task in parents.items()}
-        output = await StageRun(self, subtask, self._given(subtask, inputs)).output()
-        await self.finish(subtask, output)
-        return output
+        with contained():
+            output = await StageRun(self, subtask, self._given(subtask, inputs)).output()
+            await self.finish(subtask, output)
+            return output
 
     def _given(self, subtask: Subtask, inputs: Mapping[str, Any] | None = None) -> SubtaskInput:
         options = subtask.pairing(self.allocation[subtask.name].pairing).options
@@ -199,12 +205,31 @@ class ExampleRun:
     def _met(self, drawer: str, prompt: str) -> Iterator[None]:
         """Remember a draw that fails by no fault of its own, until it succeeds."""
         try:
-            yield
+            with contained(EndpointError):
+                yield
         except (EndpointError, LimitReached, StoreError) as error:
             if not isinstance(error, EndpointError) or error.unavailable:
                 self.unmet[drawer, prompt] = error
             raise
         self.unmet.pop((drawer, prompt), None)
+
+
+@contextmanager
+def contained(failure: type[Exception] = RuntimeError) -> Iterator[None]:
+    """Let what runs inside end neither the program nor the search: sys.exit, or a cancellation that nobody asked for.
+
+    Raises:
+        RuntimeError: Instead, or whichever error is given.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise failure(f"it ended the program with exit({error.code!r})") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise failure("it was cancelled from within") from error
 
 
 class StageRun:
@@ -271,7 +296,7 @@ class StageRun:
     def drawn_as(self, output: Any) -> Drawn:
         """The first sample that was parsed as this output; the output itself where none was."""
         for drawn in chain.from_iterable(self._answers.values()):
-            if drawn.value is not None and drawn.value == output:
+            if drawn.value is output or canonical(drawn.value) == canonical(output):
                 return drawn
         return Drawn(output if isinstance(output, str) else json.dumps(output, default=str), output, 0)
 

@@ -22,7 +22,22 @@ EXAMPLES_AT_ONCE = 200
 MOST_WAITING = 1000
 """Blocking calls that may wait at once, in all examples."""
 _NEVER_WAITING = 64
+_NAME = "agenttts-program"
 T = TypeVar("T")
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that nobody waits for in the end: a blocking call of the user's may never return."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+def run_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, as by `asyncio.run`; an interrupt waits for no blocking call of the user's."""
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(_Threads(thread_name_prefix=_NAME))
+        return runner.run(main)
 
 
 class LoopThreads:
@@ -31,7 +46,7 @@ class LoopThreads:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.examples = asyncio.Semaphore(EXAMPLES_AT_ONCE)
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
-        loop.set_default_executor(ThreadPoolExecutor(MOST_WAITING + _NEVER_WAITING, "agenttts-program"))
+        loop.set_default_executor(_Threads(MOST_WAITING + _NEVER_WAITING, _NAME))
 
     def wait(self, asking: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
         """What a coroutine of the loop returns, waited for from another thread.

@@ -9,7 +9,7 @@
 | no text, and ends by `length` | a completion whose tokens were used up by reasoning: nothing to parse |
 | calls of tools, where some were offered | a completion that holds them (`pipeline.tools`) |
 | empty text, an unasked call of a tool, or reasoning and no text | an empty completion: nothing to parse |
-| none of these, an error, or ends by `error` or `abort` | no completion: it is asked for again |
+| none of these, an error, or broken off by its server (`error`, `abort`) | no completion: it is asked for again |
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from agenttts.pipeline.operator import TokenLogprobs
 from agenttts.pipeline.tools import calls_text, tool_calls
 
 _TOOLS = ("tool_calls", "function_call")
-_BROKEN_OFF = ("error", "abort")
-"""How servers end a choice that they broke off themselves; its text is a part of one."""
 _REASONING = ("reasoning_content", "reasoning")
 _LEAST_LOGPROB = -9999.0
 """Minus infinity, as vLLM writes it: JSON has none."""
@@ -46,8 +44,15 @@ _CHANNEL, _FINAL = "<|channel|>", re.compile(r"<\|channel\|>final<\|message\|>(.
 _OF_A_THOUGHT = re.compile(r"think|thought|reason", re.I)
 """Types of the parts of a content that are none of the answer."""
 _OF_LENGTH = re.compile(r"length|max.*tokens|token.limit", re.I)
-_OF_A_FILTER = re.compile(r"filter|safety|recitation|blocklist|prohibited|refus|guardrail|moderation|spii", re.I)
+_OF_A_FILTER = re.compile(
+    r"filter|safety|recitation|blocklist|prohibited|refus|guardrail|moderation|sensitive|spii", re.I
+)
 """How else servers say that a choice ended by `length`, or by `content_filter`."""
+_BROKEN_OFF = re.compile(
+    r"error|abort|cancel|interrupt|time.?out|fail|unavailable|overload|preempt|evict|shutdown|insufficient|disconnect",
+    re.I,
+)
+"""How servers say that they broke a choice off themselves; its text is a part of one."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def _choice(choice: Any) -> ReadChoice | None:
     reason, message = _reason(choice.get("finish_reason")), choice.get("message")
     if message is None and reason == "content_filter":
         message = {}
-    if not isinstance(message, Mapping) or reason in _BROKEN_OFF:
+    if not isinstance(message, Mapping) or _BROKEN_OFF.search(reason):
         return None
     content, refusal = _texts(message.get("content"))
     given = message.get("refusal")

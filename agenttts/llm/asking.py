@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from agenttts._util.strict_json import bounded_int
 from agenttts._util.text import scrubbed
 from agenttts.errors import EndpointError
 from agenttts.llm.complaints import Complaint, read_complaint
@@ -33,6 +34,7 @@ from agenttts.llm.endpoint import (
     endpoint_url,
     http_transport,
     joined,
+    lasting_secrets,
     sent_secrets,
     shown_url,
 )
@@ -46,7 +48,6 @@ MOST_BYTES = 8 * 2**20
 LONGEST_PAUSE_S = 30.0
 _MOST_BYTES_OF_AN_ERROR = 64 * 2**10
 _FIRST_PAUSE_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
-_MOST_DIGITS = 20
 _NOT_OF_A_FIELD = (401, 402, 403, 407, 408, 413, 425, 429)
 _FAULTS_OF_A_FIELD = (500, 501)
 """Gateways say by these, too, that they do not take a field."""
@@ -107,6 +108,7 @@ class Asker:
         """Where it is asked: with /v1, where the address lacks it and the server has it."""
         self._headers = self.address.sent(self.who)
         self._key = self.address.key(self.who)
+        self._never_kept = [each.encode() for each in lasting_secrets(self.address.url, self._key)]
         self._http = http_transport(self.url, timeout_s=self.patience.timeout_s)
         self._parsed: dict[str, Any] = {}
         """URL -> as the transport reads it: to read one takes it a tenth of the CPU time of a request."""
@@ -237,7 +239,7 @@ class Asker:
             parsed = self._parsed[url] = self._http.build_request(method, url).url
         async with self._http.stream(method, parsed, content=sent, headers=self._headers) as response:
             if response.status_code < 300:
-                return await _read(where, response, MOST_BYTES, heard)
+                return self._unechoed(await _read(where, response, MOST_BYTES, heard))
             if not EndpointError("", status=response.status_code).unavailable:
                 self.pulse.heard()
             complaint = read_complaint(await _beginning(response))
@@ -286,6 +288,13 @@ class Asker:
         lines = self.scrubbed(text).strip().splitlines()
         return (lines[0] if lines else "no reason given")[:300]
 
+    def _unechoed(self, content: bytes) -> bytes:
+        """An answer without the key or the password that was sent, which would be kept as a part of it."""
+        for secret in self._never_kept:
+            if secret in content:
+                content = content.replace(secret, b"***")
+        return content
+
     def scrubbed(self, text: str) -> str:
         """What a server wrote, without any secret that it was sent."""
         values = [self._headers[header] for header, _ in self.address.headers]
@@ -325,14 +334,9 @@ def _json(where: str, content: bytes) -> Any:
     try:
         if are_events(content):
             return answer_of(content.decode("utf-8", "replace"))
-        return json.loads(content.decode("utf-8-sig", "replace"), parse_int=_bounded)
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        return json.loads(content.decode("utf-8-sig", "replace"), parse_int=bounded_int)
+    except (ValueError, RecursionError) as error:
         raise EndpointError(f"{where} answered something that is not JSON", status=200) from error
-
-
-def _bounded(digits: str) -> int | float:
-    """An integer; infinity for one that no count can be, rather than an error that loses the whole answer."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
 def _pause_s(failed: int, asked_s: float | None) -> float:

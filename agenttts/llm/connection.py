@@ -73,6 +73,8 @@ def _reason(causes: list[BaseException], names: set[str], url: str) -> str:
         return "it does not speak TLS: a server of one's own is often asked with http:// instead of https://"
     if any(getattr(each, "errno", None) == errno.ECONNREFUSED for each in causes) or "refused" in said.lower():
         return "nothing listens there (connection refused): start its server, or correct base_url or OPENAI_BASE_URL"
+    if names & {"ClientPayloadError", "PayloadEncodingError"}:
+        return "it broke its answer off, or gave a wrong length of it"
     if names & {"HttpProcessingError", "LocalProtocolError"} or "illegal status line" in said:
         return "what listens there does not speak HTTP: correct the port in base_url or OPENAI_BASE_URL"
     if names & _BROKEN_OFF:

@@ -123,7 +123,8 @@ class AnswerCounter:
     def _tell_of_usage(self, usage: Any) -> None:
         if self.tells_usage:
             self.tells_usage = False
-            told = "no usage" if usage is None else f"a usage that cannot be ({str(usage)[:_SHOWN]})"
+            shown = self.asker.scrubbed(str(usage))[:_SHOWN]
+            told = "no usage" if usage is None else f"a usage that cannot be ({shown})"
             way = "by its server's tokenizer" if self.tokenizes else "by length"
             _log.warning("%s at %s tells %s: its tokens are counted %s", self.who, self.asker.shown, told, way)
 

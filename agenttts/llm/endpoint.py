@@ -7,6 +7,7 @@ corrected where it is plain what is meant: blanks around it, a missing scheme, t
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ SIMULATION = "agenttts-simulation"
 MOST_SHOWN = 4000
 """Characters of what a server wrote that are looked at for an error."""
 _CONNECT_S = 20.0
+_LEAST_SECRET = 12
+"""Characters of a key or a password that is no word of an answer."""
 _NO_KEYS = ("sk-no-key-required", "sk-1234", "sk-none", "sk-dummy", "sk-xxx")
 """Keys that servers of one's own are given where a client asks for one; so is EMPTY."""
 _OF_THE_API = re.compile(r"/(chat/completions|completions|responses|embeddings|models)/?$")
@@ -200,10 +203,18 @@ def _parts(rest: str) -> tuple[str, str]:
     return authority.rpartition("@")[2], rest[len(authority) :]
 
 
+def lasting_secrets(url: str, key: str | None) -> list[str]:
+    """The key and the password that go with a request, as they are sent: none that may be a word of an answer."""
+    user, _, password = _user_part(url).partition(":")
+    sent = [key or "", unquote(password)]
+    if password:
+        sent.append(base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode())
+    return [secret for secret in sent if len(secret) >= _LEAST_SECRET and secret.lower() not in _NO_KEYS]
+
+
 def sent_secrets(url: str, *sent: str) -> list[str]:
     """Every secret that a server is told with a request: these, and the URL's user, password and query."""
-    rest = url.partition("://")[2]
-    user_part = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[0]
+    rest, user_part = url.partition("://")[2], _user_part(url)
     user, _, password = user_part.partition(":")
     query = re.split(r"[?#]", rest, maxsplit=1)[1:]
     values = [part.partition("=")[2] for text in query for part in re.split("[&;#]", text)]
@@ -211,3 +222,8 @@ def sent_secrets(url: str, *sent: str) -> list[str]:
     credential = f"{unquote(user)}:{unquote(password)}" if user_part else ""
     found = [*sent, user_part, credential, user, password, *query, *values]
     return [secret for secret in found if secret]
+
+
+def _user_part(url: str) -> str:
+    """The user and the password of a URL, as they are written in it."""
+    return re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[0]

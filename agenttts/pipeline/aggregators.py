@@ -39,6 +39,8 @@ _JUDGE = (
     "Reply with the number of that candidate alone."
 )
 _JUDGE_TOKENS = 8
+_MOST_READ = 100
+"""Characters of a verdict."""
 
 
 class _Free:
@@ -186,7 +188,7 @@ class BestOf:
         if len(parsed) == 1:
             return parsed[0]
         (verdict,) = await run.draw(_candidates(run, self.instruction, parsed), 1, sampling=self.sampling)
-        named = re.search(r"\d+", verdict)
+        named = re.search(r"\d+", verdict[:_MOST_READ])
         if named and 1 <= int(named[0]) <= len(parsed):
             return parsed[int(named[0]) - 1]
         run.count_unparsable()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 Key = Callable[[Any], Hashable]
@@ -11,13 +11,27 @@ Key = Callable[[Any], Hashable]
 
 
 def canonical(value: Any) -> str:
-    """A text that is the same for equal values, which need not be hashable."""
-    return json.dumps(value, sort_keys=True, default=_plain)
+    """A text that is the same for equal values, which need not be hashable, nor JSON."""
+    try:
+        return json.dumps(value, sort_keys=True, default=_plain)
+    except (TypeError, ValueError):
+        return json.dumps(_spelled(value))
 
 
 def _plain(value: Any) -> Any:
-    """Sets have no order of their own: equal ones must count as one vote."""
-    return sorted(map(canonical, value)) if isinstance(value, set | frozenset) else repr(value)
+    """Sets have no order of their own: equal ones must count as one vote. The text of an array may leave out a part."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(canonical, value))
+    return value.tolist() if hasattr(value, "tolist") else repr(value)
+
+
+def _spelled(value: Any) -> Any:
+    """What JSON has no form of: keys of several types, whole numbers of thousands of digits."""
+    if isinstance(value, Mapping):
+        return {"entries": sorted([canonical(key), canonical(each)] for key, each in value.items())}
+    if isinstance(value, list | tuple):
+        return [canonical(each) for each in value]
+    return hex(value) if isinstance(value, int) else canonical(_plain(value))
 
 
 def ballots(values: Sequence[Any], key: Key | None = None, weights: Sequence[float] | None = None) -> dict[str, float]:

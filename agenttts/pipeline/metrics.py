@@ -4,10 +4,10 @@ An output that is empty (None, a text of white space, a list of nothing) is neve
 unless `both_empty` says what it is worth where the gold is empty too. A gold that is missing, NaN, or empty without
 that, is a fault of the data: a ConfigError that names the field and the example, before anything is paid for.
 
-Texts are compared as SQuAD's script does, but for what it loses: where nothing would be left of one of the two (the
-answer "A"), articles stay, then punctuation too; and a number keeps its sign and its decimal point, so that -5 is
-not 5, 1.5 not 15, 3/4 not 34, while 1.0 is 1. Digits and signs of every script, compatibility characters and combining
-accents count as what they look like.
+Texts are compared as SQuAD's script does, but for what it loses: where nothing, or one letter, would be left of one of
+the two (the answers "A" and "B"), articles stay, then punctuation too; and a number keeps its sign and its decimal
+point, so that -5 is not 5, (1,-2) not (1,2), 1.5 not 15, 3/4 not 34, while 1.0 is 1. Punctuation, digits and signs of
+every script, compatibility characters and combining accents count as what they look like.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ from agenttts.pipeline.numerals import joined, number_text, plain
 
 __all__ = ["equal", "exact_match", "normalise", "set_f1", "token_f1"]
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation + "“”„«»´")
-_BETWEEN_DIGITS = re.compile(rf"(?<=[0-9])[{re.escape(string.punctuation)}]+(?=[0-9])")
-_AROUND = re.escape(string.punctuation)
+_ARTICLES = re.compile(r"(?<!-)\b(a|an|the)\b")
+_MARKS = string.punctuation + "“”„‟«»‹›‘’‚‛´…¿¡•·。「」『』《》〈〉،؛؟۔।॥"
+_PUNCTUATION = str.maketrans("、・", "  ", _MARKS)  # they part words as blanks do elsewhere
+_AROUND = re.escape(_MARKS)
+_BETWEEN_DIGITS = re.compile(rf"(?<=[0-9])[{_AROUND}]+(?=[0-9])")
 _NUMBER = re.compile(rf"[{_AROUND}]*?(?P<number>[-+]?[$]?[-+]?\.?[0-9](?:[^\s]*[0-9])?)[{_AROUND}]*")
+_MINUS = re.compile(r"(?<![\w)\]}%°.!?-])-(?=[0-9.$√∞(]|[^\W\d_](?![^\W\d_])|inf|pi|sqrt)")
+"""A minus sign of a number, or of a letter that stands for one; else it is a hyphen or a dash."""
+_KEPT = "\ue000"
+"""Stands for such a sign while punctuation is taken away."""
 _UNSEEN = "Cf"
 _SHOWN = 60
 _DECLARE = "give the right answer, or say both_empty= where none is right"
@@ -41,7 +46,7 @@ _DECLARE = "give the right answer, or say both_empty= where none is right"
 Texts = tuple[str, str]
 
 
-@identified("metrics.normalise", version=3)
+@identified("metrics.normalise", version=4)
 def normalise(answer: str) -> str:
     """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces.
 
@@ -78,7 +83,7 @@ def equal(field: str, *, both_empty: float | None = None) -> Metric:
     return score
 
 
-@identified_factory("metrics.exact_match", version=3)
+@identified_factory("metrics.exact_match", version=4)
 def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0.
 
@@ -95,7 +100,7 @@ def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     return _best_of(field, both_empty, lambda texts: float(texts[0] == texts[1]))
 
 
-@identified_factory("metrics.token_f1", version=3)
+@identified_factory("metrics.token_f1", version=4)
 def token_f1(field: str, *, both_empty: float | None = None) -> Metric:
     """Token F1 of SQuAD and HotpotQA against the best of the gold answers; see `exact_match`.
 
@@ -210,19 +215,23 @@ def _text(output: Any) -> str:
 
 
 def _comparable(output: str, gold: str) -> Texts:
-    """Both texts, normalised as far as something is left of each."""
-    for normal in (normalise, _without_punctuation, _cased):
-        texts = normal(output), normal(gold)
-        if all(texts):
-            return texts
-    return texts
+    """Both texts, normalised as far as something is left of each, and more than the letter of a choice."""
+    texts = normalise(output), normalise(gold)
+    if any(len(text) < 2 and not text.isdecimal() for text in texts):
+        texts = _without_punctuation(output), _without_punctuation(gold)
+    return texts if all(texts) else (_cased(output), _cased(gold))
 
 
 def _without_punctuation(text: str) -> str:
-    words = [
-        number if (number := _number_in(word)) else _BETWEEN_DIGITS.sub(" ", word) for word in _cased(text).split()
-    ]
-    return _spaced(" ".join(word if number_text(word) else word.translate(_PUNCTUATION) for word in words))
+    return _spaced(" ".join(map(_bare, _cased(text).split())))
+
+
+def _bare(word: str) -> str:
+    """What is left of a word: a number as it is always written, else its letters, digits and minus signs."""
+    if number := _number_in(word):
+        return number
+    parted = _BETWEEN_DIGITS.sub(" ", _MINUS.sub(f" {_KEPT}", word))
+    return parted.translate(_PUNCTUATION).replace(_KEPT, "-")
 
 
 def _number_in(word: str) -> str | None:

@@ -1,11 +1,11 @@
 """How models write numbers: the one place that reads them.
 
-A comma groups thousands where groups of three follow it, and otherwise parts a list; a point is the decimal point. The
-forms of other countries that cannot be misread are read too: groups by points, then a comma (1.234,5), and groups by
-spaces, unless they may as well be a list, all of three digits and none beginning with 0 (123 456). A power of a number
-is its value (2^10, 10³); another exponent (m^2) and an uncertainty (5 ± 2) are part of what they follow, and no number.
-Roots, products and other formulas are not worked out. What is no number by that (1.2.3, the digits in H2O or 0x1F) is
-none, and nothing is guessed.
+A comma groups thousands where groups of three follow it, or of two and at last of three (12,34,567), and otherwise
+parts a list; a point is the decimal point. The forms of other countries that cannot be misread are read too: groups by
+points, then a comma (1.234,5), and groups by spaces, unless they may as well be a list, all of three digits and none
+beginning with 0 (123 456). A power of a number is its value (2^10, 10³); another exponent (m^2) and an uncertainty (5 ±
+2) are part of what they follow, and no number. Roots, products and other formulas are not worked out. What is no number
+by that (1.2.3, the digits in H2O or 0x1F) is none, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 
 _SAME = str.maketrans(
     {
-        **dict.fromkeys("−－﹣‒–", "-"),
+        **dict.fromkeys("−－﹣‐‑‒–", "-"),
         **dict.fromkeys("＋﹢", "+"),
         **dict.fromkeys("．﹒٫", "."),
         **dict.fromkeys("，﹐٬", ","),
@@ -29,24 +29,34 @@ _SAME = str.maketrans(
         **dict.fromkeys("［【〔", "["),
         **dict.fromkeys("］】〕", "]"),
         **dict.fromkeys("‘’＇", "'"),
-        **dict.fromkeys("\u00a0\u2007\u2009\u202f", "\u00a0"),
+        **dict.fromkeys("\u00a0\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f", "\u00a0"),
     }
 )
 _WORD = "A-Za-z_0-9"
 _SIGN = rf"(?P<sign>(?<![{_WORD}.)\]}}%$€£¥])[-+])?"
-_PART = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"
+_PART = r"(?:[0-9]{1,3}(?:[,'_\u00a0][0-9]{3}){1,9}|[0-9]{1,30})(?:\.[0-9]{1,30})?"
 _NUMBER = re.compile(
     rf"{_SIGN}(?<![{_WORD}./])(?:(?P<whole>[0-9]{{1,9}}) )?"
     rf"(?P<over>{_PART}) ?/ ?(?P<under>{_PART})(?![{_WORD}]|\.[0-9]| ?/)"
     rf"|{_SIGN.replace('sign', 'outer')}(?:[$€£¥] ?(?P<inner>[-+])?)?"
-    rf"(?:(?<![{_WORD}])(?=\.[0-9])|(?<![{_WORD}])(?<![0-9]\.)(?=[0-9])(?!0[xX][0-9A-Fa-f]))"
+    rf"(?:(?<![{_WORD}])(?=\.[0-9])|(?<![{_WORD}])(?<![0-9]\.)(?=[0-9])(?!0[xX][0-9A-Fa-f]|0[bB][01]|0[oO][0-7]))"
     rf"(?P<run>\.?[0-9](?:[0-9.,'_\u00a0]*[0-9])?)(?P<exponent>[eE][-+]?[0-9]+(?![{_WORD}]))?"
 )
-_GROUPED = re.compile(r"[0-9]{1,3}(?P<by>[,'_\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*(?:\.[0-9]+)?")
+_GROUPED = re.compile(
+    r"(?:[0-9]{1,3}(?P<by>[,'_\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3})(?:\.[0-9]+)?"
+)
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 _BY_POINTS = re.compile(r"[0-9]{1,3}(?P<by>[.'\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*,[0-9]+")
 _PARTING = re.compile(r"[,'_\u00a0]+")
-_LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
+_LATEX_FRACTION = re.compile(
+    rf"\\[cdt]?frac\s*(?:\{{\s*(?P<sign>[-+]?)(?P<over>{_PART})\s*\}}|(?P<one>[0-9]))"
+    rf"\s*(?:\{{\s*(?P<under>{_PART})\s*\}}|(?P<other>[0-9]))"
+)
+_BEFORE_FRACTION = re.compile("(?<=[0-9]) ?(?=[¼-¾⅐-⅞↉])")
+"""Between the whole part and a fraction that is one character."""
+_ELLIPSIS = re.compile(r"\.{2,}")
+_APART_SIGN = re.compile(r"(?<=[=≈({\[])( ?[-+])[ \u00a0](?=[$€£¥]?\.?[0-9])|([-+])\u00a0(?=[0-9])")
+"""A sign that cannot be a dash or join two numbers, though a space parts it from its number."""
 _LATEX_SPACE = re.compile(r"(?<=[0-9])\{?(?:(,)|\\[,; ])\}?(?=[0-9]{3})")
 _SPACED = re.compile(
     rf"(?<![{_WORD}.,:/'\u00a0])[1-9][0-9]{{0,2}}(?:(?: | ?, ?)[0-9]{{3}})+(?![{_WORD}'\u00a0])(,[0-9]+)?"
@@ -66,11 +76,12 @@ _LONGEST_EXPONENT = 2
 def plain(text: str) -> str:
     """The text with the digits, signs, brackets and colons that every script has written as ASCII has them.
 
-    A superscript is an exponent: 10³ is 10^3, and not 103.
+    A superscript is an exponent: 10³ is 10^3, and not 103. What shows nothing (a zero-width space) is left out.
     """
     if text.isascii():
         return text
     text = _SUPERSCRIPT.sub(lambda found: f"^{found[0].translate(_RAISED)}", text)
+    text = _BEFORE_FRACTION.sub(" ", text)
     return "".join(c if c.isascii() else _ascii(c) for c in text.translate(_SAME))
 
 
@@ -79,7 +90,8 @@ def last_number(text: str) -> float | None:
 
     A fraction (3/4, 1 1/2) is its quotient, a percentage the number before its sign.
     """
-    text = _LATEX_FRACTION.sub(r" \1/\2", joined(plain(text)))
+    text = _LATEX_FRACTION.sub(_latex_fraction, joined(plain(text)))
+    text = _APART_SIGN.sub(lambda found: found[1] or found[2], _ELLIPSIS.sub("…", text))
     text = _POWER.sub(_power, _TIMES_POWER.sub(lambda found: f"e{found[1] or found[2]}", text))
     text = _OTHER_EXPONENT.sub(" ", _UNCERTAINTY.sub("", text))
     last = None
@@ -105,7 +117,7 @@ def number_text(text: str) -> str | None:
 
 def joined(text: str) -> str:
     """The text (`plain`) with numbers of groups that spaces part written as one: 1 000 is 1000."""
-    text = _LATEX_SPACE.sub(lambda found: found[1] or "\u00a0", text)
+    text = _LATEX_SPACE.sub(lambda found: found[1] or "\u00a0", text.replace("\\$", "$"))
     return _SPACED.sub(_as_one, text)
 
 
@@ -117,6 +129,12 @@ def _as_one(found: re.Match[str]) -> str:
     fraction = _OVER.match(found.string, found.end()) is not None  # 1 100/200
     sure = any(group.startswith("0") for group in others) or (len(first) < 3 and "," not in groups and not fraction)
     return "".join((first, *others, (found[1] or "").replace(",", "."))) if sure else found[0]
+
+
+def _latex_fraction(found: re.Match[str]) -> str:
+    """As it is written elsewhere: what stands before it is its whole part, or its sign."""
+    apart = "" if found.string[found.start() - 1 : found.start()] in ("-", "+") else " "
+    return f"{apart}{found['sign'] or ''}{found['over'] or found['one']}/{found['under'] or found['other']}"
 
 
 def _power(found: re.Match[str]) -> str:
@@ -134,13 +152,13 @@ def _ascii(character: str) -> str:
     if character.isdecimal():
         return str(unicodedata.decimal(character))
     if unicodedata.category(character) == "No" and "\u2044" in (parts := unicodedata.normalize("NFKC", character)):
-        return " " + parts.replace("\u2044", "/")  # 1½ is 1 1/2
-    return character
+        return parts.replace("\u2044", "/")
+    return "" if unicodedata.category(character) == "Cf" else character
 
 
 def _fraction(match: re.Match[str]) -> float:
-    under = float(match["under"])
-    value = float(match["whole"] or 0) + float(match["over"]) / under if under else math.inf
+    over, under = (float(_PARTING.sub("", match[name])) for name in ("over", "under"))
+    value = float(match["whole"] or 0) + over / under if under else math.inf
     return -value if match["sign"] == "-" else value
 
 

@@ -7,6 +7,7 @@ signs, brackets and colons count in every script. All of them take time in propo
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sized
 from math import isfinite
 from typing import Any
@@ -27,11 +28,12 @@ _BRACKETED = re.compile(r"\[([0-9,;\s-]+)\]")
 _ITEM = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _RANGE = re.compile(r"(?<=[0-9])\s*-\s*(?=[0-9])")
 _DECORATION = "*_`~"
-_FENCE = re.compile(r"\s*(?:```|~~~)[\w+-]*\s*")
+_FENCE = re.compile(r"(?:```|~~~)[\w+-]*|\$\$|\\\[|-{3,}")
+"""A line that opens something and says nothing: code, a formula, what comes after a rule."""
 _DECORATED = re.compile(r"(\*{1,3}|`{1,3}|~~)(?!\s)(.*\S)\1")
 
 
-@identified("parsers.number", version=3)
+@identified("parsers.number", version=4)
 def number(sample: str, _: SubtaskInput) -> float:
     """The last number in the sample, as `numerals` reads numbers: a range's end, a list's last, a fraction's quotient.
 
@@ -46,7 +48,7 @@ def number(sample: str, _: SubtaskInput) -> float:
         raise ParseError("no number")
     if not isfinite(found):
         raise ParseError("the last number is too large, or divided by 0")
-    return found
+    return found + 0.0  # -0.0 is 0.0, also where votes are counted
 
 
 @identified("parsers.json_object", version=2)
@@ -69,7 +71,7 @@ def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
     return found
 
 
-@identified_factory("parsers.ids", version=2)
+@identified_factory("parsers.ids", version=3)
 def ids(among: str) -> Parser:
     """Bracketed numbers such as [3], [1, 2] or [4-6], each once, in order.
 
@@ -95,7 +97,7 @@ def ids(among: str) -> Parser:
     return parse
 
 
-@identified_factory("parsers.tagged", version=2)
+@identified_factory("parsers.tagged", version=3)
 def tagged(marker: str) -> Parser:
     """What follows the last occurrence of a marker (such as "Answer:"), up to the end of its line.
 
@@ -164,9 +166,17 @@ def _marked(marker: str) -> str:
     return rf"{bound}(?P<around>(?<!{wrap}){wrap}{{1,3}}|){words}{end}(?P<closed>{wrap}{{0,3}}(?=\s|$))?"
 
 
+def _seen(line: str) -> str:
+    """A line without what shows nothing around it: blanks, zero-width characters, marks of direction."""
+    if line.isascii():
+        return line.strip()
+    seen = [place for place, c in enumerate(line) if not c.isspace() and unicodedata.category(c) != "Cf"]
+    return line[seen[0] : seen[-1] + 1] if seen else ""
+
+
 def _value(after: str, around: str) -> str:
     """The first line that says something, undecorated."""
-    lines = (line.strip() for line in after.splitlines())
+    lines = map(_seen, after.splitlines())
     line = next((line for line in lines if line and not _FENCE.fullmatch(line)), "")
     if around and line.count(around) == 1:  # what opened before the marker closes here
         line = line.removeprefix(around).removesuffix(around).strip()

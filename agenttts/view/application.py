@@ -7,6 +7,7 @@ text: the templates escape it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 Context = dict[str, Any]
+_NUMBER = "[0-9]{1,9}"
 
 
 def application(store: Store, background: Background) -> Starlette:
@@ -48,6 +50,7 @@ def application(store: Store, background: Background) -> Starlette:
     """
     try:
         from starlette.applications import Starlette
+        from starlette.convertors import IntegerConvertor, register_url_convertor
         from starlette.exceptions import HTTPException
         from starlette.responses import HTMLResponse, JSONResponse, Response
         from starlette.routing import Route
@@ -55,6 +58,13 @@ def application(store: Store, background: Background) -> Starlette:
         files = _files()
     except (ImportError, ConfigError) as error:
         raise ConfigError(f"the view needs a web server and plotly: {install('view')}") from error
+
+    class Number(IntegerConvertor):
+        """A number as ids are: longer ones no database has."""
+
+        regex = _NUMBER
+
+    register_url_convertor("number", Number())
     pages = Pages(store, background)
     environment = page_environment("agenttts.view")
     environment.globals["address"] = address
@@ -74,7 +84,7 @@ def application(store: Store, background: Background) -> Starlette:
 
     def stamp(request: Request) -> Response:
         number = request.query_params.get("study", "")
-        study = pages.study(int(number)) if number.isascii() and number.isdigit() else None
+        study = pages.study(int(number)) if re.fullmatch(_NUMBER, number) else None
         return JSONResponse({"stamp": pages.stamp(study)}, headers=HEADERS)
 
     def file(request: Request) -> Response:
@@ -89,12 +99,12 @@ def application(store: Store, background: Background) -> Starlette:
             return html("message.html.j2", {"message": error.detail}, error.status_code)
         return html("message.html.j2", {"message": str(error)}, 404 if isinstance(error, NotFound) else 500)
 
-    of_trial = "/studies/{study:int}/trials/{trial:int}"
+    of_trial = "/studies/{study:number}/trials/{trial:number}"
     routes = [
         Route("/", page("studies.html.j2", lambda request, _: pages.studies(request.query_params), live=True)),
-        Route("/studies/{study:int}", page("one_study.html.j2", _of(pages.one_study), live=True)),
-        Route("/studies/{study:int}/wrong", page("wrong.html.j2", _of(pages.wrong))),
-        Route("/studies/{study:int}/search", page("search.html.j2", _of(pages.search))),
+        Route("/studies/{study:number}", page("one_study.html.j2", _of(pages.one_study), live=True)),
+        Route("/studies/{study:number}/wrong", page("wrong.html.j2", _of(pages.wrong))),
+        Route("/studies/{study:number}/search", page("search.html.j2", _of(pages.search))),
         Route(of_trial, page("trial.html.j2", _of(pages.trial, "trial"))),
         Route(f"{of_trial}/example", page("example.html.j2", _of(pages.example, "trial"))),
         Route("/compare", page("compare.html.j2", lambda request, _: pages.compare(request.query_params))),

@@ -3,6 +3,7 @@
 | tried | must be |
 |---|---|
 | HTML, other JSON, `{"error"}`, no choices, 204, nothing, cut JSON, wrong types, nesting, 9 MiB: once | as without |
+| a choice that the server broke off, a stream that is cut, is none or ends by an error: once | as without |
 | 400, 401, 403, 404, 408, 409, 425, 429, 5xx in the midst of a run: once | as without |
 | 429 with a Retry-After of an hour, a date, NaN, below 0: once | as without, the pause bounded |
 | a connection closed without a word, in the head, in the body, no HTTP: once | as without |
@@ -26,8 +27,9 @@ import agenttts as at
 from agenttts.db import Store
 from agenttts.environments import LiveEnvironment
 from agenttts.errors import EndpointError
+from agenttts.llm.chat import ChatModel
 from agenttts.llm.openai import OpenAIClient
-from agenttts.pipeline import Pipeline, Subtask, SubtaskRun
+from agenttts.pipeline import Pipeline, Sampling, Subtask, SubtaskRun
 from agenttts.pipeline.metrics import equal
 from agenttts.searching import Limits
 from tests.faults.server import (
@@ -39,10 +41,14 @@ from tests.faults.server import (
     http,
     on_question,
     pipeline,
+    prompt,
     right,
     space,
+    texts,
 )
 
+HALF = '{"choices": [{"index": 0, "delta": {"content": "half a"}}]}'
+CALL = '{"choices": [{"index": 0, "delta": {"content": "", "tool_calls": [{"index": %s, "function": {"name": 7}}]}}]}'
 NO_COMPLETION: dict[str, Answer] = {
     "html": http("<html>busy</html>", kind="text/html"),
     "error with 200": {"error": {"message": "overloaded", "code": 500}},
@@ -61,6 +67,10 @@ NO_COMPLETION: dict[str, Answer] = {
     "an error beside choices": completion("wrong", error={"message": "upstream", "code": 502}),
     "ended by an error": completion(choices=[{"message": {"content": "half a"}, "finish_reason": "error"}]),
     "aborted": completion(choices=[{"message": {"content": "half a"}, "finish_reason": "abort"}]),
+    **{
+        f"ended by {reason}": completion(choices=[{"message": {"content": "half a"}, "finish_reason": reason}])
+        for reason in ("ERROR", "cancelled", "model_error", "network_error", "insufficient_system_resource", "time_out")
+    },
     "text without message": completion(choices=[{"index": 0, "text": "word", "finish_reason": "stop"}]),
     "XML": http("<Error><Code>SlowDown</Code></Error>", kind="application/xml"),
     "packed, but is not": http(b"not gzip", Content_Encoding="gzip"),
@@ -74,6 +84,20 @@ NO_COMPLETION: dict[str, Answer] = {
     "deep nesting": http("[" * 200_000),
     "9 MiB": http(b'{"choices": "' + b"x" * (9 * 2**20) + b'"}'),
     "event stream": http("data: {}\n\n", kind="text/event-stream"),
+    **{
+        f"a stream that {how}": http("data: " + HALF + "\n\n" + rest, kind="text/event-stream")
+        for how, rest in {
+            "is cut": "",
+            "is cut in an event": 'data: {"choices": [{"ind',
+            "ends by an event called error": 'event: error\ndata: {"message": "busy"}\n\ndata: [DONE]\n\n',
+            "ends by an error object": 'data: {"object": "error", "message": "busy"}\n\ndata: [DONE]\n\n',
+            "ends by an error type": 'data: {"type": "error", "message": "busy"}\n\ndata: [DONE]\n\n',
+            "holds lists": "data: []\n\ndata: [DONE]\n\n",
+            "has choices of text": 'data: {"choices": ["x"]}\n\ndata: [DONE]\n\n',
+            "has an index of text": 'data: {"choices": [{"index": "x", "delta": {}}]}\n\ndata: [DONE]\n\n',
+            "has a call of a number": f"data: {CALL % 7}\n\ndata: [DONE]\n\n",
+        }.items()
+    },
 }
 STATUSES: dict[str, Answer] = {
     **{
@@ -115,6 +139,40 @@ async def test_one_bad_answer_changes_no_score(kind: str) -> None:
             evaluation = await searched.evaluate(ONE)
         assert len(server.requests) == 13
     assert evaluation.score == 1 and evaluation.whole and not evaluation.failures
+
+
+TEXT = "wo\u2028rd5"
+STREAMED = json.dumps(
+    {"choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": "stop"}]}, ensure_ascii=False
+)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        f"data: {STREAMED}\n\n",
+        f"\ufeffdata:{STREAMED}\r\n\r\ndata:[DONE]\r\n\r\n",
+        f"id: 7\nevent: message\ndata: {STREAMED}\n\n",
+        f"retry: 3\n\n: ping\n\ndata: {STREAMED}\r\r",
+        "data: " + STREAMED.replace("[{", "[\ndata: {") + "\n\n",
+        f'data: {STREAMED[:-1]}, "usage": {{"prompt_tokens": {"9" * 5000}}}}}',
+        f"data: {CALL % (10**9)}\n\ndata: {STREAMED}\n\n".replace("7", '"f"'),
+        f"data: {STREAMED.replace('stop', '')}\n\ndata: [DONE]\n\n",
+    ],
+)
+async def test_a_stream_is_read_as_it_is_written(stream: str) -> None:
+    with RawServer(lambda asked, number: http(stream, kind="text/event-stream")) as server:
+        client, model = OpenAIClient(timeout_s=2, max_retries=0), pipeline(server.url).subtasks[0].models[0]
+        drawn = await client.complete(model, prompt(), Sampling(max_tokens=16), start=0, samples=1, seed=0)
+        await client.close()
+    assert texts(drawn.samples) == [TEXT]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NO_COMPLETION if kind.startswith("a stream")])
+async def test_a_planner_whose_stream_is_none_has_not_answered(kind: str) -> None:
+    with RawServer(lambda asked, number: NO_COMPLETION[kind]) as server:
+        with pytest.raises(EndpointError, match="the planner's model 'small' at http"):
+            await ChatModel("small", base_url=server.url, timeout_s=2).ask("q", system="s")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EVERYTHING if kind != "400"])

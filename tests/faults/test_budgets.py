@@ -29,6 +29,7 @@ from agenttts.study.trial import Archive
 from agenttts.testing import ScriptedClient
 from agenttts.testing._problem import archive_of
 from tests.baselines.test_searchers import designed
+from tests.faults.commands import run
 
 
 class Priced(CostModel):
@@ -222,3 +223,17 @@ def test_the_limit_is_relative() -> None:
     for budget in (1e-12, 1e-7, 1.0, 1e12, -1e-7, -1e12):
         assert 0 < limit(budget) - budget < 2e-9 * abs(budget)
     assert limit(0.0) == 0
+
+
+@pytest.mark.parametrize(
+    "budgets", ["300:900:1000000", "300:900:" + "9" * 30, "300:900:" + "9" * 5000, "1:2:1e3", ",".join("1" * 1001)]
+)
+def test_more_budgets_than_anybody_asks_for_are_one_sentence(budgets: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run(f"search minihop-recorded --method random --trials 1 --budgets {budgets}", monkeypatch)
+    assert ended.code == 2 and "1,000 at most" in ended.err and ended.err.count("\n") == 1 and len(ended.err) < 400
+
+
+@pytest.mark.parametrize("levels", ["9" * 5000, "1," + "9" * 30])
+def test_levels_that_no_allocation_has_are_one_sentence(levels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run(f"record minihop-recorded -o table.csv --levels {levels}", monkeypatch)
+    assert ended.code == 2 and "--levels must be whole numbers" in ended.err and len(ended.err) < 400

@@ -6,6 +6,7 @@ import csv
 import gzip
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from agenttts._util.files import replacing
 from agenttts._util.yaml_file import written
 from agenttts.calibration.file import read_throughput, write_throughput
 from agenttts.calibration.measure import Measured
+from agenttts.db import Store
 from agenttts.environments.table import RecordedOutcome, read_table, write_table
+from agenttts.testing import ScriptedClient
 from tests.faults.commands import run
 
 HOSTILE: dict[str, bytes] = {
@@ -231,3 +234,87 @@ def test_throughputs_are_written_where_they_can_be(tmp_path: Path) -> None:
         write_throughput(tmp_path / "none" / "t.yaml", measured, environment="e", command="c")
     write_throughput(tmp_path / "t.yaml", measured, environment="e", command="c")
     assert yaml.safe_load((tmp_path / "t.yaml").read_text())["environment"] == "e"
+
+
+@pytest.mark.parametrize("store", [":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+@pytest.mark.parametrize("command", [
+    "search minihop-recorded --method random --trials 2", "compare minihop-recorded --methods random --trials 2",
+    "record minihop-recorded table.csv",
+])  # fmt: skip
+def test_nothing_is_paid_for_that_no_store_would_keep(
+    store: str, command: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = require_one_sentence(f"{command} --store {store}", monkeypatch)
+    assert "would lie in memory" in said and list(here.iterdir()) == []
+
+
+def test_a_folder_of_files_with_any_names_is_looked_through(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Store("a b%41?#.db")):
+        pass
+    os.rename(b"a b%41?#.db", b"\xff\x1b[31m%41?#.db")
+    ended = run("studies", monkeypatch)
+    assert ended.code == 0 and ended.err.startswith("reading \\udcff\\x1b[31m%41?#.db") and "\x1b" not in ended.err
+
+
+ROW = '{"id": "a", "q": "x", "gold": "x"}\n'
+DATA: dict[str, tuple[bytes, str]] = {
+    "deep": (b'{"q": ' + b"[" * 100_000, "more than 64 levels"),
+    "deep and closed": (b'{"q": ' + b"[" * 900 + b"]" * 900 + b"}", "more than 64 levels"),
+    "huge int": (b'{"q": ' + b"9" * 5000 + b"}", "a number of 5,000 digits"),
+    "a list": (b"[1]", "found list"),
+    "utf-16": (ROW.encode("utf-16"), "is not UTF-8 text"),
+    "nul": (b"\0" + ROW.encode(), "not valid JSON"),
+    "two on a line": (ROW.strip().encode() * 2, "not valid JSON"),
+    "one id twice": (ROW.encode() * 2, "two examples have the same id"),
+    "nothing": (b"\n\n", "has no examples"),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_hostile_examples_are_one_sentence(name: str, here: Path) -> None:
+    content, message = DATA[name]
+    (here / "rows.jsonl").write_bytes(content)
+    with pytest.raises(at.ConfigError, match=message):
+        at.LiveEnvironment(_pipeline(), "rows.jsonl")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe", "loop", ".", "a\0b", "\ud800", "n" * 300, ""])
+def test_what_is_no_file_of_examples_is_one_sentence(path: str, here: Path) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "loop").symlink_to("loop")
+    with pytest.raises(at.ConfigError, match="regular file|cannot read the examples file"):
+        at.LiveEnvironment(_pipeline(), path)
+
+
+def _nested() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize("rows", [["a"], [None], [7], [["id"]], {"id": "1", "q": "x"}, [{"q": _nested()}]], ids=repr)
+def test_examples_that_are_none_are_one_sentence(rows: Any) -> None:
+    with pytest.raises(at.ConfigError, match="example 1.* must be a mapping|example 1: .*more than 64 levels"):
+        at.LiveEnvironment(_pipeline(), rows)
+
+
+def test_a_file_of_examples_may_begin_with_a_mark_and_end_its_lines_in_any_way(here: Path) -> None:
+    for end in ("\n", "\r\n", "\r"):
+        (here / "rows.jsonl").write_bytes(("\ufeff" + ROW + ROW.replace("a", "b")).replace("\n", end).encode())
+        assert at.LiveEnvironment(_pipeline(), "rows.jsonl").examples == ("a", "b")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", '[{"q": ' + "9" * 5000 + "}]"])
+@pytest.mark.parametrize("task", ["hotpotqa", "chatdev"])
+def test_hostile_data_of_a_task_are_one_sentence(
+    task: str, content: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "data.json").write_text(content)
+    require_one_sentence(f"search {task} --data data.json --method random --trials 1", monkeypatch)
+
+
+async def test_an_example_may_have_fields_that_are_no_names() -> None:
+    rows: list[Any] = [{"id": "1", "q": "x", "gold": "x", 7: "seven", "": 1, "a b": 2, "self": 3}]
+    client = ScriptedClient(lambda model, messages, position: messages[-1]["content"])
+    async with at.LiveEnvironment(_pipeline(), rows, client=client) as entered:
+        assert (await entered.evaluate(at.Allocation({"s": ("m", 1)}))).score == 1

@@ -42,6 +42,14 @@ IDS, ANSWER = ids("listed"), tagged("Answer:")
         ("6.02×10²³", 6.02e23), ("25 m^2", 25), ("25 cm²", 25), ("9.8 m/s^2", 9.8), ("9.8 m s^{-2}", 9.8),
         ("7 x^2", 7), (r"25\text{ cm}^2", 25), ("5 ± 2", 5), ("5±2", 5), ("5 +/- 0.5", 5), (r"5 \pm 2", 5),
         ("50% ± 3%", 50), ("5 - 2", 2), ("2**", 2),
+        (r"-\frac{3}{4}", -0.75), (r"\boxed{-\frac{3}{4}}", -0.75), (r"\frac{-3}{4}", -0.75), (r"\dfrac34", 0.75),
+        (r"2\frac{1}{2}", 2.5), (r"\cfrac{1.5}{2}", 0.75), (r"\frac{1,000}{4}", 250), ("-½", -0.5), ("2 ½", 2.5),
+        ("10,000/4", 2500), ("5/1,000", 0.005), ("1,000/2,000", 0.5), (r"-\$5", -5), (r"\$1,234.50", 1234.5),
+        ("\u20115", -5), ("\u20105", -5), ("GPT\u20114", 4), ("x = - 5", -5), (r"\boxed{- 5}", -5), ("(- 5)", -5),
+        ("-\u00a05", -5), ("\n- 5", 5), ("7 - 5", 5), ("-\u200b5", -5), ("4\u200b2", 42), ("4\u00ad2", 42),
+        ("Hmm...42", 42), ("5...6", 6), ("3.14...", 3.14), ("so...-5", -5), ("12,34,567", 1234567),
+        ("1,00,000.5", 100000.5), ("10,20,30", 30), ("1\u2005234", 1234), ("7 is 0b101", 7), ("7 or 0o17", 7),
+        ("-0", 0),
         ("5 of x2", 5), ("7 (H2O)", 7), ("7, v1.5", 7), ("7 at 192.168.1.1", 7), ("7 is 0x1F", 7), ("7 or 1.2.3", 7),
         ("<think>3</think> 7", 7), ("<thinking>3</thinking>7", 7), ("3 </think> 7", 7),
     ],
@@ -70,7 +78,10 @@ def test_what_is_no_number_is_unusable(sample: str) -> None:
         "> Answer: 42", "Answer:\n42", "Answer:\n\n  **42**  ", "**Answer:**\n\n42", "Answer: `42`", "Answer: ```42```",
         "Answer:\n```\n42\n```", "Answer:\n```text\n42\n```", "Answer: *42*", "Answer: ***42***", "- **Answer:** 42",
         "Answer: 7\nAnswer: 42", "Answer: 42\nso the answer: 7", "Answer: 42\nBecause.", "最终Answer：42",
-        "<think>Answer: 7</think>\nAnswer: 42", "Answer: 7\n</think>Answer: 42", "Answer: 42\r\nx", "Answer:\t42",
+        "Answer:\u200b42", "Answer: \u200b\n42", "Answer: \u202e42\u202c", "Answer:\n$$\n42\n$$",
+        "Answer:\n\\[\n42\n\\]",
+        "Answer:\n\n---\n42", "<think>Answer: 7</think>\nAnswer: 42", "Answer: 7\n</think>Answer: 42",
+        "Answer: 42\r\nx", "Answer:\t42",
     ],
 )  # fmt: skip
 def test_what_follows_a_marker_is_read_without_decoration(sample: str) -> None:
@@ -88,7 +99,8 @@ def test_what_belongs_to_a_value_stays(sample: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sample", ["", "42", "Answer:", "Answer: \n ", "Answer: **", "Answer:\n```\n```", "Answer: 1\nAnswer:",
+    "sample", ["", "42", "Answer:", "Answer: \n ", "Answer: **", "Answer:\n```\n```", "Answer: \u200b",
+    "Answer:\n$$", "Answer: 1\nAnswer:",
                "<think>Answer: 1", "noanswer: 1"],
 )  # fmt: skip
 def test_a_marker_with_nothing_behind_it_is_unusable(sample: str) -> None:
@@ -112,7 +124,8 @@ def test_markers_may_be_of_any_form() -> None:
         ("[0] [7] [3]", (3,)),
         (f"[{LONG}] [2]", (2,)),
         ("[３]", (3,)), ("[٣]", (3,)), ("【2】", (2,)), ("［2］", (2,)), ("[[1], [2]]", (1, 2)),
-        ("[ 1 ]", (1,)), ("[03]", (3,)), ("[1](url)", (1,)), ("[²]", ()), ("[-1]", ()), ("[1.5]", ()), ("[a]", ()),
+        ("[ 1 ]", (1,)), ("[1\u20113]", (1, 2, 3)), ("[1\u200b]", (1,)), ("[03]", (3,)), ("[1](url)", (1,)), ("[²]",
+        ()), ("[-1]", ()), ("[1.5]", ()), ("[a]", ()),
         ("1, 2", ()), ("<think>[1]</think>[2]", (2,)), ("<think>[1]", ()),
     ],
 )  # fmt: skip
@@ -172,7 +185,8 @@ PARTS = [
     "1 ", "-", "$", "1e", "10^", "\\frac{1}", "Answer:", "**Answer:** ", "Answer: *a", "*", "`", "\n", " ", "９",
     "</think>",
     "1 000 ", "1 000,", "1 000/", "1{,}000", "1\\,000", "2^", "2^{", "5²", "±", "5 ± 2",
-    "<think>", "9", "½", "['", "Answer ",
+    "<think>", "9", "½", "['", "Answer ", "1,000", "1,00,", "\\frac{1,000}", "\\frac1", "...", "= - ", "\u200b",
+    "-\u00a0", "$$\n",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import Model, Sampling
 from tests.endpoint import FakeEndpoint, Fault
 from tests.faults.commands import run
+from tests.faults.server import RawServer, completion, prompt
 
 USER, PASSWORD, TOKEN, KEY = "robot77", "p@ss/w:rd!", "tok en+1", "sk-very-secret-1"
 HEADER = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -51,6 +52,36 @@ async def test_a_server_that_echoes_what_it_was_sent_shows_none_of_it(
     await client.close()
     for caught in (asked, drawn):
         assert hides(str(caught.value)) and "bad request" in str(caught.value)
+
+
+async def test_a_key_in_an_answer_or_its_usage_is_neither_kept_nor_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = "a-long-password"
+    basic = base64.b64encode(f"{USER}:{long}".encode()).decode()
+    echo = f"you sent {KEY}, {long} and {basic}; word"
+    answer = completion(echo, usage={"prompt_tokens": f"{KEY} {PASSWORD} {HEADER}"}, id=KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with RawServer(lambda asked, number: answer) as server:
+        url = server.url.replace("http://", f"http://{USER}:{long}@")
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        client, model = OpenAIClient(max_retries=0), Model("small", 1e6, base_url=url)
+        drawn = await client.complete(model, prompt(), Sampling(max_tokens=64), start=0, samples=1, seed=0)
+        await client.close()
+        said = (await ChatModel("small", base_url=url).ask("q", system="s")).text
+    assert drawn.samples[0].text == said == "you sent ***, *** and ***; word"
+    assert "a usage that cannot be" in caplog.text and KEY not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["EMPTY", "word", "sk-no-key-required"])
+async def test_a_word_that_is_a_key_stays_in_an_answer(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with RawServer(lambda asked, number: completion(f"it is {key}")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        client, model = OpenAIClient(max_retries=0), Model("small", 1e6)
+        drawn = await client.complete(model, prompt(), Sampling(max_tokens=64), start=0, samples=1, seed=0)
+        await client.close()
+    assert drawn.samples[0].text == f"it is {key}"
 
 
 async def test_a_list_of_models_that_echoes_a_key_shows_none_of_it(

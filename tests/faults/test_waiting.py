@@ -11,6 +11,7 @@
 | a planner that drips | EndpointError |
 | a silent endpoint under `search`, `compare`, `ablate` with `--give-up-after` | exit code 3, one sentence |
 | an interrupt with 700 requests in flight | an end within 2 s, no claim left |
+| an interrupt while a function of the user's blocks a thread | an end at once |
 | a SQLite file locked by another process for 4 s (30 s: slow) | the write waits, says so, and succeeds |
 | PostgreSQL ends every connection, idle and in a transaction | repeated, said, nothing twice |
 | a connection to PostgreSQL that is lost when it has committed, or before it is told to | nothing twice, nothing lost |
@@ -211,6 +212,46 @@ def test_an_interrupt_with_700_requests_in_flight_ends_at_once(any_url: str, any
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM claims")).scalar_one() == 0
     engine.dispose()
+
+
+BLOCKED = """
+import asyncio, pathlib, time
+import agenttts as at
+from agenttts.testing import ScriptedClient
+
+def never_back():
+    pathlib.Path("begun").touch()
+    time.sleep(3600)
+
+async def {what}(*given):
+    await asyncio.to_thread(never_back)
+
+stage = at.Subtask("s", (at.Model("m", 1e6),), {stage} prompt_tokens=5, completion_tokens=2)
+pipeline = at.Pipeline("p", (stage,), lambda output, example: 1.0{pipeline})
+environment = at.LiveEnvironment(pipeline, [{{"id": "1", "q": "x"}}],
+                                 client=ScriptedClient(lambda model, messages, position: "x"))
+"""
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"what": "program", "stage": "", "pipeline": ", run=program"},
+        {"what": "stage_run", "stage": "run=stage_run,", "pipeline": ""},
+    ],
+    ids=lambda parts: parts["what"],
+)
+def test_an_interrupt_waits_for_no_blocking_call(parts: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BLOCKED.format(**parts))
+    command = [sys.executable, "-c", "from agenttts.cli import main; main()", "search", "mine.py:environment"]
+    command += ["--cost", "flops", "--budget", "1e9", "--method", "random", "--trials", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as child:
+        deadline = time.monotonic() + _HANGS_S
+        while not (tmp_path / "begun").exists() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=_HANGS_S)
+    assert child.returncode == 130 and said.startswith("interrupted")
 
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(30, marks=pytest.mark.slow)])

@@ -51,13 +51,16 @@ async def drawn(said: Said, sampling: Sampling = OFFERED) -> Completions:
 
 
 ASKED = {"messages": PROMPT}
-STREAM = "".join(
-    f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'tool_calls': [part]}}]})}\n\n"
-    for part in (
-        {"index": 0, "id": "x", "function": {"name": "add", "arguments": ""}},
-        {"index": 0, "function": {"arguments": '{"a"'}},
-        {"index": 0, "function": {"arguments": ": 2}"}},
+STREAM = (
+    "".join(
+        f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'tool_calls': [part]}}]})}\n\n"
+        for part in (
+            {"index": 0, "id": "x", "function": {"name": "add", "arguments": ""}},
+            {"index": 0, "function": {"arguments": '{"a"'}},
+            {"index": 0, "function": {"arguments": ": 2}"}},
+        )
     )
+    + "data: [DONE]\n\n"
 )
 
 

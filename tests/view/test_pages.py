@@ -39,6 +39,12 @@ def test_a_page_forbids_all_scripts_but_its_own_and_escapes_what_was_said(addres
         ("/compare?a=1:1&b=<b>", "names no trial"),
         ("/compare", "names no trial"),
         ("/studies/x", "Not Found"),
+        *(
+            (f"{where}{'9' * digits}", "Not Found")
+            for where in ("/studies/", "/studies/1/trials/")
+            for digits in (30, 5000)
+        ),
+        ("/studies/1/trials/" + "9" * 30 + "/example?id=x", "Not Found"),
         ("/files/../pyproject.toml", "Not Found"),
     ],
 )
@@ -52,6 +58,11 @@ def test_what_is_not_there_is_named(address: str, page: str, said: str) -> None:
 )
 def test_an_odd_query_shows_the_nearest_page(address: str, query: str) -> None:
     assert httpx.get(f"{address}/studies/1?{query}").status_code == 200
+
+
+@pytest.mark.parametrize("study", ["", "x", "-1", "²", "9" * 30, "9" * 5000])
+def test_the_stamp_of_no_study_is_the_stores(address: str, study: str) -> None:
+    assert httpx.get(f"{address}/stamp", params={"study": study}).json() == httpx.get(f"{address}/stamp").json()
 
 
 def test_foreign_hosts_origins_and_methods_are_rejected(address: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from agenttts._util.checks import Kind
 from agenttts._util.hints import install
+from agenttts._util.strict_json import UnfitJSON, read_data
 from agenttts.environments.examples import read_lines, read_text
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Example
@@ -102,9 +103,11 @@ def _from_file(path: Path) -> list[Row]:
     if not read_text(path).lstrip().startswith("["):
         return [Row(f"{path}, line {number}", row) for number, row in read_lines(path)]
     try:
-        array = json.loads(read_text(path))
+        array = read_data(read_text(path))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
+    except UnfitJSON as error:
+        raise ConfigError(f"{path}: {error}") from error
     return [_row(f"{path}, item {number}", item) for number, item in enumerate(array, start=1)]
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from agenttts._util.strict_json import UnfitJSON, read_data
 from agenttts.environments.examples import read_text
 from agenttts.environments.tasks.rows import FULL_TEXT, TEXT_LIST, Row, read_rows
 from agenttts.errors import ConfigError
@@ -55,9 +56,11 @@ def _from_csv(path: Path) -> list[Row]:
 
 def _from_lists(path: Path) -> Sequence[Row]:
     try:
-        content = json.loads(read_text(path))
+        content = read_data(read_text(path))
     except json.JSONDecodeError:  # JSON Lines under the name of JSON
         return read_rows(str(path), task=TASK)
+    except UnfitJSON as error:
+        raise ConfigError(f"{path}: {error}") from error
     whole = Row(str(path), content)
     if "names" not in content and "tasks" not in content:
         return [whole]

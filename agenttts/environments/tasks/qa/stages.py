@@ -126,18 +126,18 @@ def _answer_prompt(given: SubtaskInput) -> str:
     return ANSWER.format(references=head, question=given.example["question"])
 
 
-@identified("tasks.qa.concluded", version=2)
+@identified("tasks.qa.concluded", version=3)
 def _concluded(sample: str, given: SubtaskInput) -> str:
     """The whole response, which fusion weighs, provided that it ends in an answer."""
     _final(sample, given)
     return sample.strip()
 
 
-@identified("tasks.qa.exact_match", version=2)
+@identified("tasks.qa.exact_match", version=3)
 def _exact_match(output: Any, example: Example) -> float:
     return exact_match("answers")(_final(output, SubtaskInput(example)), example)
 
 
-@identified("tasks.qa.answer_f1", version=2)
+@identified("tasks.qa.answer_f1", version=3)
 def _answer_f1(output: Any, example: Example) -> float:
     return token_f1("answers")(_final(output, SubtaskInput(example)), example)

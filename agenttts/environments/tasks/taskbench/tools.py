@@ -6,12 +6,12 @@ resource    multimedia and Hugging Face tools: what a tool returns is what the n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agenttts._util.strict_json import read_data
 from agenttts.environments.examples import read_text
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import identified
@@ -67,8 +67,8 @@ def _nodes(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"there is no {str(path)!r}: TaskBench publishes a domain's tools beside its requests")
     try:
-        nodes = json.loads(read_text(path))["nodes"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        nodes = read_data(read_text(path))["nodes"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f'{path} is not a tool file: it must be {{"nodes": [...]}}') from error
     if not isinstance(nodes, list) or not nodes or not all(isinstance(node, dict) for node in nodes):
         raise ConfigError(f"{path}: field 'nodes' must be a list of tools")
