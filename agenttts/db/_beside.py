@@ -1,9 +1,9 @@
 """What is asked of a store beside the event loop, by one thread: so nothing of one process waits for a lock of its own.
 
-The sample pool's calls that wait at the same moment are one transaction. The thread takes all of them, makes it, and
-tells who waits; what is asked meanwhile waits for the next one. So a transaction costs little where it is quick, and
-holds the more the slower the database is. Who adds samples waits until they are committed. Calls of one key are made in
-their order, one a transaction.
+The sample pool's calls that wait at the same moment are made together. The thread takes all of them, reads and then
+writes in one transaction each, and tells who waits; what is asked meanwhile waits for the next time. So a transaction
+costs little where it is quick, and holds the more the slower the database is, or the more there are who ask. Who adds
+samples waits until they are committed. Calls of one key are made in their order, one a transaction.
 
 What a search records of its study (`WorkCall`) is a transaction of its own, made after all that was asked before it,
 and before all that is asked after it.
@@ -118,7 +118,7 @@ class StoreThread:
     """Does what is asked of one store, in the order in which it is asked.
 
     Args:
-        together: Makes calls of different keys in one transaction, and gives what each returns.
+        together: Makes calls of different keys at once, and gives what each returns.
     """
 
     def __init__(self, together: Callable[[Sequence[SampleCall]], Sequence[Any]]) -> None:

@@ -127,11 +127,9 @@ class SampleTable:
         found = read(self._engine, lambda connection: _held(connection, looked_up)) if looked_up else {}
         # In one order everywhere: else two processes could wait for one another's rows.
         left = sorted((call for call in calls if _is_left(call, found)), key=lambda call: call.key)
-        if left:
-            for call in left:
-                found.pop(call.key, None)
-            found |= write(self._engine, lambda connection: self._written(connection, left))
-        return [found.get(call.key) for call in calls]
+        granted = write(self._engine, lambda connection: self._written(connection, left)) if left else {}
+        written = {call.key for call in left}
+        return [(granted if call.key in written else found).get(call.key) for call in calls]
 
     def _written(self, connection: Connection, calls: Sequence[SampleCall]) -> dict[str, Held]:
         """Key -> what is held, of the claims that are granted."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from agenttts.environments.scoring import checked_score, copied, shown
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ModelRefused, StoreError
-from agenttts.execution.run import ExampleRun, Tally, contained
+from agenttts.execution.contained import contained
+from agenttts.execution.run import ExampleRun, Tally
 from agenttts.execution.transcribed import transcribed
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Example, Pipeline, Subtask

@@ -27,6 +27,7 @@ from agenttts.errors import (
     StoreError,
 )
 from agenttts.execution.commands import run_command
+from agenttts.execution.contained import contained
 from agenttts.execution.current import running, runs_here
 from agenttts.execution.drawn import LookedAt, as_drawn, why_unusable
 from agenttts.execution.pool import Draw, SamplePool
@@ -214,24 +215,6 @@ class ExampleRun:
         self.unmet.pop((drawer, prompt), None)
 
 
-@contextmanager
-def contained(failure: type[Exception] = RuntimeError) -> Iterator[None]:
-    """Let what runs inside end neither the program nor the search: sys.exit, or a cancellation that nobody asked for.
-
-    Raises:
-        RuntimeError: Instead, or whichever error is given.
-    """
-    try:
-        yield
-    except SystemExit as error:
-        raise failure(f"it ended the program with exit({error.code!r})") from error
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise failure("it was cancelled from within") from error
-
-
 class StageRun:
     """The handle of `pipeline.SubtaskRun`: one subtask of one example.
 
@@ -295,8 +278,9 @@ class StageRun:
 
     def drawn_as(self, output: Any) -> Drawn:
         """The first sample that was parsed as this output; the output itself where none was."""
+        looked_for = canonical(output)
         for drawn in chain.from_iterable(self._answers.values()):
-            if drawn.value is output or canonical(drawn.value) == canonical(output):
+            if drawn.value is not None and canonical(drawn.value) == looked_for:
                 return drawn
         return Drawn(output if isinstance(output, str) else json.dumps(output, default=str), output, 0)
 
