@@ -19,7 +19,7 @@ from agenttts.study.trial import Archive
 _REFINED = 5
 _UNIFORM = 50
 _CROWDING = 0.35
-_LOOKED_AT = 64
+_LOOKED_AT = 128
 """Allocations of the largest rough improvements that are predicted together."""
 
 

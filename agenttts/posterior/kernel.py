@@ -45,7 +45,10 @@ class Structure:
 
 
 class Rows(NamedTuple):
-    """What one subtask is given in some allocations: the distinct pairings and samples, and the distinct choices."""
+    """What one subtask is given in some allocations: distinct pairings and samples, and distinct choices.
+
+    Choices of the same pairing and samples are distinct where they are of another quality.
+    """
 
     model: NDArray[np.int64]
     """Of each pairing, shape (pairings,)."""
@@ -59,6 +62,8 @@ class Rows(NamedTuple):
     """Of each choice, shape (choices,)."""
     level: NDArray[np.int64]
     """Place of its samples."""
+    quality: Floats
+    """As of `Encoded`."""
     which: NDArray[np.int64]
     """The choice of each allocation, shape (allocations,)."""
 
@@ -93,9 +98,13 @@ class Encoded:
     def _distinct(self, subtask: int) -> Rows:
         _, first, pairing = np.unique(self.pairing[:, subtask], return_index=True, return_inverse=True)
         samples, level = np.unique(self.samples[:, subtask], return_inverse=True)
-        choices, which = np.unique(pairing * len(samples) + level, return_inverse=True)
+        choice, quality = pairing * len(samples) + level, self.quality[:, subtask]
+        if subtask in self.judged:
+            values, place = np.unique(quality, return_inverse=True)
+            choice = choice * len(values) + place
+        _, chosen, which = np.unique(choice, return_index=True, return_inverse=True)
         model, ways, size = (each[first, subtask] for each in (self.model, self.ways, self.size))
-        return Rows(model, ways, size, samples, *np.divmod(choices, len(samples)), which)
+        return Rows(model, ways, size, samples, pairing[chosen], level[chosen], quality[chosen], which)
 
     def rows(self, chosen: NDArray[np.int64]) -> Encoded:
         """These allocations alone."""
@@ -150,6 +159,8 @@ class _Likeness(NamedTuple):
     """Squared distances of the models' sizes."""
     samples: Floats
     """Squared distances of samples, shape (left choices, right choices)."""
+    quality: Floats
+    """Squared distances of qualities, of the same shape."""
 
     @classmethod
     def of(cls, left: Rows, right: Rows) -> _Likeness:
@@ -159,6 +170,7 @@ class _Likeness(NamedTuple):
             used_alike=_COMMON_TO_WAYS ** (left.ways[:, None] != right.ways[None, :]).sum(axis=2),
             size=(left.size[:, None] - right.size[None, :]) ** 2,
             samples=(left.samples[left.level][:, None] - right.samples[right.level][None, :]) ** 2,
+            quality=(left.quality[:, None] - right.quality[None, :]) ** 2,
         )
 
 
@@ -169,14 +181,18 @@ class Pairs:
     """
 
     def __init__(self, left: Encoded, right: Encoded, structure: Structure) -> None:
-        self.structure, self._left, self._right = structure, left, right
+        self.structure, self.left, self.right = structure, left, right
         self._subtasks = [_Likeness.of(*options) for options in zip(left.distinct, right.distinct, strict=True)]
-        self._formula = left.slope @ right.slope.T
-        self._qualities = {i: (left.quality[:, None, i] - right.quality[None, :, i]) ** 2 for i in left.judged}
+        self._judged = left.judged
+
+    @cached_property
+    def _formula(self) -> Floats:
+        whole: Floats = self.left.slope @ self.right.slope.T
+        return whole
 
     def kernel(self, hyper: Hyper) -> Floats:
         """Prior covariance under these hyperparameters, shape (left, right)."""
-        total, *others = (self._term(hyper, subtask) for subtask in range(len(self._subtasks)))
+        total, *others = (self._placed(hyper, subtask) for subtask in range(len(self._subtasks)))
         products = np.zeros_like(total)
         for term in others:
             if self.structure.interacting:
@@ -190,6 +206,22 @@ class Pairs:
             total += self._formula
         return total
 
+    def weighted(self, hyper: Hyper, weights: Floats) -> Floats:
+        """`weights @ kernel(hyper)`, without a step for each pair of allocations; shape (right,)."""
+        which = [each.which for each in self.right.distinct]
+        terms = [self._term(hyper, i)[each.which] for i, each in enumerate(self.left.distinct)]
+        total = np.full(len(self.right), _LEVEL_SD**2 * weights.sum())
+        for i, term in enumerate(terms):
+            shares = weights[:, None] * term
+            total += shares.sum(axis=0)[which[i]]
+            if self.structure.interacting:
+                for j in range(i):
+                    total += hyper.interaction * (shares.T @ terms[j])[which[i], which[j]]
+        if self.structure.formula:
+            total *= _MISSED**2
+            total += (weights @ self.left.slope) @ self.right.slope.T
+        return total
+
     def prior_variance(self, hyper: Hyper) -> Floats:
         """Prior variance of the right allocations, shape (right,): the kernel of each with itself."""
         effects = hyper.amplitude**2
@@ -198,12 +230,19 @@ class Pairs:
             alone += hyper.interaction / 2 * (effects.sum() ** 2 - (effects**2).sum())
         if self.structure.formula:
             alone *= _MISSED**2
-        result: Floats = alone + (self._right.slope**2).sum(axis=1)
+        result: Floats = alone + (self.right.slope**2).sum(axis=1)
+        return result
+
+    def _placed(self, hyper: Hyper, subtask: int) -> Floats:
+        """The part of a subtask, for pairs of allocations."""
+        left, right = self.left.distinct[subtask], self.right.distinct[subtask]
+        result: Floats = self._term(hyper, subtask)[:, right.which][left.which]
         return result
 
     def _term(self, hyper: Hyper, subtask: int) -> Floats:
+        """The same for pairs of distinct choices."""
         likeness = self._subtasks[subtask]
-        judged, variance = subtask in self._qualities, hyper.amplitude[subtask] ** 2
+        judged, variance = subtask in self._judged, hyper.amplitude[subtask] ** 2
         share = hyper.quality_share if judged else 0.0
         # Where sizes mean nothing, any two models of a subtask are as alike as any other two.
         alike = np.exp(-0.5 * likeness.size / hyper.size_scale**2) if self.structure.ordered else 1.0
@@ -212,16 +251,15 @@ class Pairs:
         pairings = (1 - share) * variance * model * likeness.used_alike
         result = self._product(subtask, pairings, np.exp(samples, out=samples))
         if judged:
-            alike = self._qualities[subtask] * (-0.5 / hyper.quality_scale**2)
+            alike = likeness.quality * (-0.5 / hyper.quality_scale**2)
             result += share * variance * np.exp(alike, out=alike)
         return result
 
     def _product(self, subtask: int, pairings: Floats, samples: Floats) -> Floats:
-        """What is known of pairs of pairings, times what is of pairs of samples, for pairs of allocations."""
-        left, right = self._left.distinct[subtask], self._right.distinct[subtask]
+        """What is known of pairs of pairings, times what is of pairs of samples, for pairs of distinct choices."""
+        left, right = self.left.distinct[subtask], self.right.distinct[subtask]
         samples *= pairings[left.pairing][:, right.pairing]
-        result: Floats = samples[:, right.which][left.which]
-        return result
+        return samples
 
 
 class OwnPairs(Pairs):
@@ -230,8 +268,6 @@ class OwnPairs(Pairs):
     def __init__(self, data: Encoded, structure: Structure) -> None:
         super().__init__(data, data, structure)
         self.places = rows, columns = np.tril_indices(len(data))
-        self._formula = self._formula[self.places]
-        self._qualities = {i: each[self.places] for i, each in self._qualities.items()}
         self._pairings, self._levels = [], []
         for subtask, each in enumerate(data.distinct):
             pairing, level = each.pairing[each.which], each.level[each.which]
@@ -241,7 +277,16 @@ class OwnPairs(Pairs):
             self._levels.append(high * (high + 1) // 2 + low)
             one, other = np.tril_indices(len(each.samples))
             samples = (each.samples[one] - each.samples[other]) ** 2
-            self._subtasks[subtask] = self._subtasks[subtask]._replace(samples=samples)
+            quality = (data.quality[rows, subtask] - data.quality[columns, subtask]) ** 2
+            self._subtasks[subtask] = self._subtasks[subtask]._replace(samples=samples, quality=quality)
+
+    @cached_property
+    def _formula(self) -> Floats:
+        whole: Floats = self.left.slope @ self.left.slope.T
+        return whole[self.places]
+
+    def _placed(self, hyper: Hyper, subtask: int) -> Floats:
+        return self._term(hyper, subtask)
 
     def _product(self, subtask: int, pairings: Floats, samples: Floats) -> Floats:
         result: Floats = pairings.ravel().take(self._pairings[subtask])

@@ -43,9 +43,9 @@ _KEPT_FITS_OF_MANY = 3
 _MANY_TRIALS = 120
 _LEARNED_FROM = 120
 """Most trials that the hyperparameters are learned from; predictions use all."""
-_BLOCK = 128
+_BLOCK = 512
 """Allocations that are predicted at once: the matrices of many would not fit a processor's cache."""
-_FEW = 100
+_FEW = 200
 """Trials that speak of deviations where these need only be no smaller than they are."""
 _BAND = 125
 """Rows of a triangle that are multiplied at once."""
@@ -176,6 +176,11 @@ class Surrogate:
         return self.encoder.allocations([trial.allocation for trial in self._observed.trials])
 
     @cached_property
+    def _few(self) -> Encoded:
+        """The first of them."""
+        return self._data.rows(np.arange(min(_FEW, len(self._data))))
+
+    @cached_property
     def _fits(self) -> list[_Fit]:
         pairs = Pairs(self._data, self._data, self.structure)
         residuals = self._observed.scores - self._level - self._data.expected
@@ -195,23 +200,28 @@ class Surrogate:
             blocks = np.array_split(np.arange(len(encoded)), -(-len(encoded) // _BLOCK))
             parts = [self.predict(encoded.rows(block), less=less, roughly=roughly) for block in blocks]
             return Posterior(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-        pairs, heard = Pairs(self._data, encoded, self.structure), _FEW if roughly else len(self._data)
-        level, beside = self._level + encoded.expected, None
+        whole = Pairs(self._data, encoded, self.structure)
+        heard = Pairs(self._few, encoded, self.structure) if roughly else whole
+        means, level = self._means(whole), self._level + encoded.expected
+        beside = None
         if less is not None:
+            means = means - self._means(Pairs(self._data, less, self.structure))
             level = encoded.expected - less.expected
-            beside = Pairs(self._data, less, self.structure), Pairs(less, encoded, self.structure)
-        parts = [fit.predict(pairs, heard, beside) for fit in self._fits]
-        means, variances = np.array([p.mean for p in parts]), np.array([p.sd**2 for p in parts])
+            beside = Pairs(heard.left, less, self.structure), Pairs(less, encoded, self.structure)
+        variances = np.array([fit.variance(heard, beside) for fit in self._fits])
         mean = self._weights @ means
         variance = self._weights @ (variances + means**2) - mean**2
         return Posterior(mean + level, np.sqrt(np.maximum(variance, 1e-12)))
 
     def means(self, encoded: Encoded) -> Floats:
         """The means of `predict`: its deviations are most of its work."""
-        pairs = Pairs(self._data, encoded, self.structure)
-        mean = self._weights @ np.array([fit.mean(pairs) for fit in self._fits])
-        result: Floats = mean + self._level + encoded.expected
+        means = self._means(Pairs(self._data, encoded, self.structure))
+        result: Floats = self._weights @ means + self._level + encoded.expected
         return result
+
+    def _means(self, pairs: Pairs) -> Floats:
+        """Of each fit, of the allocations that `pairs` compares the data with; shape (fits, allocations)."""
+        return np.array([fit.mean(pairs) for fit in self._fits])
 
     def draws(self, encoded: Encoded, count: int, rng: np.random.Generator) -> Floats:
         """True scores drawn jointly from the posterior, shape (count, allocations)."""
@@ -264,11 +274,10 @@ class _Fit:
 
     def mean(self, pairs: Pairs) -> Floats:
         """Of the allocations that `pairs` compares the data with."""
-        result: Floats = self._weights @ pairs.kernel(self._hyper)
-        return result
+        return pairs.weighted(self._hyper, self._weights)
 
-    def predict(self, pairs: Pairs, heard: int, beside: tuple[Pairs, Pairs] | None) -> Posterior:
-        """Of the allocations that `pairs` compares the data with; as many of these speak of the deviations.
+    def variance(self, pairs: Pairs, beside: tuple[Pairs, Pairs] | None) -> Floats:
+        """Of the allocations that `pairs` compares the first of the data with, or all.
 
         With `beside`, of their differences from another: that one compared with the data, and with them.
         """
@@ -277,12 +286,12 @@ class _Fit:
             with_data, with_them = beside
             kernel -= with_data.kernel(self._hyper)
             variance += with_data.prior_variance(self._hyper) - 2 * with_them.kernel(self._hyper)[0]
-        for start in range(0, heard, _BAND):
-            end = min(start + _BAND, heard)
+        for start in range(0, len(kernel), _BAND):
+            end = min(start + _BAND, len(kernel))
             # The whitener is a lower triangle: what is right of it is not worth multiplying.
             whitened = self._whitener[start:end, :end] @ kernel[:end]
             variance -= np.einsum("ij,ij->j", whitened, whitened)
-        return Posterior(self._weights @ kernel, np.sqrt(np.maximum(variance, 1e-12)))
+        return np.maximum(variance, 1e-12)
 
     def draws(self, pairs: Pairs, own: Pairs, count: int, rng: np.random.Generator) -> Floats:
         """Joint draws for the allocations that `pairs` compares the data with, and `own` with one another."""

@@ -177,7 +177,7 @@ def ranking_on(family: str, seed: int, count: int, examples: int) -> Ranking:
 
 
 def test_of_many_candidates_the_one_of_the_highest_expected_improvement_is_proposed() -> None:
-    ranking = ranking_on("stage-metrics", 0, 150, 10)
+    ranking = ranking_on("stage-metrics", 0, 300, 10)
     pool = candidates(ranking.space, ranking.archive.rng(0))
     untried = [one for one in map(pool.allocation, range(len(pool))) if one.key not in ranking.archive.tried]
     (best,) = ranking.best(1)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from agenttts.posterior.insights import recommend, representative
-from agenttts.posterior.kernel import Structure
+from agenttts.posterior.kernel import SHARED, Pairs, Structure, hyper_of
 from agenttts.posterior.observations import Observations
 from agenttts.posterior.surrogate import Surrogate, normal_cdf
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import Archive
+from tests.agent.test_evidence import trials_on
 from tests.baselines.test_searchers import PIPELINE, SPACE, archive_of, truth
 
 SIZES = PIPELINE.sizes
@@ -57,6 +58,17 @@ def test_a_difference_is_as_sure_as_joint_draws_of_the_two_are() -> None:
     assert gain.sd == pytest.approx(differences.std(axis=0), rel=0.05)
     alone = surrogate.predict_allocations(others).sd
     assert gain.sd[0] < 0.5 * alone[0] < gain.sd[1]  # neighbours share what is not known of them
+
+
+@pytest.mark.parametrize("family", ["stage-metrics", "four-stage", "operators-votes"])
+@pytest.mark.parametrize("structure", [Structure(), Structure(formula=False), Structure(interacting=False)])
+def test_a_weighted_sum_of_a_kernel_is_that_of_all_its_pairs(family: str, structure: Structure) -> None:
+    problem, trials = trials_on(family, 0, 30, 10)
+    encoder = Surrogate(problem.pipeline.sizes, Observations(trials), structure).encoder
+    encoded, rng = encoder.allocations([trial.allocation for trial in trials]), np.random.default_rng(0)
+    pairs = Pairs(encoded.rows(np.arange(20)), encoded, structure)
+    weights, hyper = rng.normal(size=20), hyper_of(rng.normal(size=encoded.model.shape[1] + SHARED))
+    assert pairs.weighted(hyper, weights) == pytest.approx(weights @ pairs.kernel(hyper))
 
 
 def test_recommending_by_posterior_mean_beats_the_luckiest_mean() -> None:
