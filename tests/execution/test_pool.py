@@ -113,8 +113,8 @@ async def test_a_dead_processs_claim_is_soon_free(any_store: Store, monkeypatch:
 
 async def test_claims_last_as_long_as_their_requests(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of draws that outlast their claims, the other process's pool waits, and pays for none."""
-    monkeypatch.setattr("agenttts.execution.pool._CLAIM_SECONDS", 2.0)
-    slow = _Slow(3.0)
+    monkeypatch.setattr("agenttts.execution.pool._CLAIM_SECONDS", 6.0)
+    slow = _Slow(7.0)
     pools = SamplePool(any_store.samples), SamplePool(any_store.samples)
     drawn = await asyncio.gather(
         *(pool.draw(slow, MODEL, prompt(text), Sampling(), 1) for pool in pools for text in ("a", "b"))

@@ -60,7 +60,7 @@ def test_a_difference_is_as_sure_as_joint_draws_of_the_two_are() -> None:
     assert gain.sd[0] < 0.5 * alone[0] < gain.sd[1]  # neighbours share what is not known of them
 
 
-@pytest.mark.parametrize("family", ["stage-metrics", "four-stage", "operators-votes"])
+@pytest.mark.parametrize("family", ["table", "four-stage", "stage-metrics"])
 @pytest.mark.parametrize("structure", [Structure(), Structure(formula=False), Structure(interacting=False)])
 def test_a_weighted_sum_of_a_kernel_is_that_of_all_its_pairs(family: str, structure: Structure) -> None:
     problem, trials = trials_on(family, 0, 30, 10)
