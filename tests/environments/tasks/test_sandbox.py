@@ -56,6 +56,13 @@ print(json.dumps(game.rules.NAME), open('data/list.csv').read())
     assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, '"sch\\u00f6n" 1,2\n', "")
 
 
+def test_a_program_runs_where_the_environment_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = tmp_path / "environment"
+    link.symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(link / Path(sys.executable).relative_to(sys.prefix)))
+    assert run("print(1)").stdout == "1\n"
+
+
 def test_a_traceback_and_an_exit_code_come_back() -> None:
     outcome = run("import sys\nprint('so far')\nraise ValueError('no such thing')")
     assert outcome.exit_code == 1 and outcome.stdout == "so far\n"

@@ -38,7 +38,7 @@ def wrapped(mechanism: str, place: str, disk_bytes: int) -> list[str]:
         place: An empty folder of the host to mount on.
         disk_bytes: Size of /tmp.
     """
-    command = [sys.executable, "-I", "-c", _START.read_text(encoding="utf-8")]
+    command = [_interpreter(), "-I", "-c", _START.read_text(encoding="utf-8")]
     user = _FIRST_USER + secrets.randbelow(_FIRST_USER) if os.geteuid() == 0 else 0
     build = _bubblewrap if mechanism == "bwrap" else _unshare
     return [*build(place, disk_bytes, user), *command]
@@ -86,6 +86,12 @@ def _readonly() -> tuple[str, ...]:
     there = [path for path in _SYSTEM if os.path.exists(path) and not os.path.islink(path)]
     prefixes = dict.fromkeys(os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.prefix))
     return (*there, *(prefix for prefix in prefixes if not Path(prefix).is_relative_to("/usr")))
+
+
+def _interpreter() -> str:
+    """This interpreter by a path that is there inside, too: its environment may have been entered through a link."""
+    folder, name = os.path.split(sys.executable)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 @lru_cache
