@@ -31,7 +31,9 @@ FAILURES = 3
 """Examples that the best trial fails, where they may be shown."""
 NOTE_WORDS = 80
 _MOST_CHARACTERS = 4000
-"""Of a prompt, beside the system's. About 1,350 tokens."""
+"""Of a prompt, beside the system's: about 1,350 tokens."""
+_WANTED, _OF_AN_EXPLANATION = 3500, 3000
+"""As many, where nothing has to be left out for it: four questions with their answers then take 6,000 tokens."""
 _MOST_OF_A_FIELD, _MOST_OF_AN_EXAMPLE = 60, 300
 
 
@@ -81,30 +83,31 @@ _GIVEN_UP: _Order = (
     ("offered", 2),
     ("ways", 2),
     ("spelled_out", 0),
-    ("outcomes", 0),
-    ("trials", 1),
-    ("options", 1),
-    ("failing", 0),
-    ("noted", 0),
-    ("ways", 0),
 )
-"""What is told less of, one after another, each by halves down to so much, until the rest fits."""
-_FOR_A_REPAIR = (*_GIVEN_UP, ("options", 0), ("trials", 0))
+"""What is told less of, one after another, each by halves down to so much, until the rest has the characters wanted."""
+_LEFT_OUT: _Order = (("outcomes", 0), ("trials", 1), ("options", 1), ("noted", 0), ("ways", 0), ("failing", 0))
+"""The same, until it has no more than it may have."""
+_OF_A_REPAIR: _Order = (*_LEFT_OUT, ("options", 0), ("trials", 0))
 
 
 def _fitted(
-    parts: Callable[[_Amount], Sequence[str]], amount: _Amount, given_up: _Order = _GIVEN_UP
+    parts: Callable[[_Amount], Sequence[str]],
+    amount: _Amount = _Amount(),
+    *,
+    left_out: _Order = _LEFT_OUT,
+    wanted: int = _WANTED,
 ) -> tuple[str, _Amount]:
     """A prompt of these parts that is as long as it may be, and how much of each it tells."""
 
     def told(of: _Amount) -> str:
         return "\n\n".join(filter(None, parts(of)))
 
-    most = amount.trials
-    for name, least in given_up:
-        while len(told(amount)) > _MOST_CHARACTERS and (now := getattr(amount, name)) > least:
-            amount = replace(amount, **{name: max(now // 2, least)})
-    while amount.trials < most and len(told(more := replace(amount, trials=amount.trials + 1))) <= _MOST_CHARACTERS:
+    trials = amount.trials
+    for most, order in ((wanted, _GIVEN_UP), (_MOST_CHARACTERS, left_out)):
+        for name, least in order:
+            while len(told(amount)) > most and (now := getattr(amount, name)) > least:
+                amount = replace(amount, **{name: max(now // 2, least)})
+    while amount.trials < trials and len(told(more := replace(amount, trials=amount.trials + 1))) <= wanted:
         amount = more
     return told(amount), amount
 
@@ -124,7 +127,7 @@ def beginning(situation: Situation, design: Sequence[Allocation], others: Sequen
             _request(situation, len(others), about, amount),
         ]
 
-    return _fitted(parts, _Amount())[0]
+    return _fitted(parts)[0]
 
 
 def planning(
@@ -150,7 +153,7 @@ def planning(
         ]
 
     again = so_far.fault or so_far.rejected
-    prompt, amount = _fitted(parts, *((_REPAIR, _FOR_A_REPAIR) if again else (_Amount(),)))
+    prompt, amount = _fitted(parts, _REPAIR, left_out=_OF_A_REPAIR) if again else _fitted(parts)
     return prompt, shortlist[: amount.offered]
 
 
@@ -166,7 +169,7 @@ def explanation(view: View, best: Trial) -> str:
     def parts(amount: _Amount) -> list[str]:
         return [*problem(amount), ended, history(amount), _statistics(view, history.first, amount), request]
 
-    return _fitted(parts, _Amount())[0]
+    return _fitted(parts, wanted=_OF_AN_EXPLANATION)[0]
 
 
 class _Problem:
