@@ -134,7 +134,7 @@ def json_values(text: str) -> list[Any]:
 
 
 def loosened(text: str) -> str:
-    """A text with what is nearly JSON in it as JSON: no remarks, no bare names, quotes and constants as JSON has them."""
+    """A text with what is nearly JSON in it as JSON: no remarks, no bare names, quotes and constants of JSON."""
     return _LOOSE.sub(_strictly, text.translate(_PLAIN))
 
 
