@@ -84,6 +84,15 @@ def read_notes(reply: str) -> str:
     return ""
 
 
+def read_words(reply: str) -> str:
+    """A reply in plain words: where it comes as JSON, its longest text; empty where it has none."""
+    text = without_thoughts(reply[:MOST_KEPT]).strip()
+    if not text.removeprefix("```json").strip("` \n").startswith("{"):
+        return text
+    held = (part for value in json_values(text) for each in _within(value) for part in _parts(each))
+    return max((part.strip() for part in held if isinstance(part, str)), key=len, default="")
+
+
 def _readings(reply: str) -> Iterator[list[Any]]:
     """The JSON values of a reply; then, where that makes any difference, with what is nearly JSON."""
     text = without_thoughts(reply[:MOST_KEPT])

@@ -113,6 +113,26 @@ async def test_where_the_planner_fails_rules_carry_on_at_once(
         assert found.searcher == RULES and "as the planner gave no answer" in found.rationale
         assert len(endpoint.requests) == asked and steps[-2].node == "fill"
     assert "answered 403: out of credit" in caplog.text and "sk-very-secret" not in caplog.text
+    assert "rules carry on, as the planner gave no answer" in caplog.text
+    await proposed(endpoint, ["no idea"] * 2)
+    assert "rules carry on, as the planner's own were rejected or unreadable" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ("Small models\nsuffice.", "Small models\nsuffice."),
+        ("<think>{}</think>So {it} is.", "So {it} is."),
+        ('```json\n{"why": {"short": "small", "explanation": "Small models suffice."}}\n```', "Small models suffice."),
+        ('{"notes": null, "candidates": []}', ""),
+    ],
+)
+async def test_an_explanation_is_the_words_of_a_reply(reply: str, words: str, endpoint: FakeEndpoint) -> None:
+    endpoint.reply, steps = lambda messages, seed: reply, list[AgentStep]()
+    agent = AgentSearcher(LLMPlanner("small", base_url=endpoint.url))
+    agent.journal = steps.append
+    await agent.explain(BEGUN, SPACE, BEGUN.trials[0])
+    assert [(step.node, step.text) for step in steps] == [("explain" if words else "explain, in vain", words)]
 
 
 def after(trials: int, said: Sequence[str] = ()) -> Archive:
