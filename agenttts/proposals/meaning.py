@@ -1,6 +1,6 @@
 """What the stages of a pipeline do and how it is scored, in a few words: what an LLM can know more of than statistics.
 
-It is told the beginning of each prompt, or what a prompt function says of itself, and what scores it.
+It is told the beginning of each prompt, or what a prompt function says of itself, and what scores it; never a key.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from agenttts._util.text import one_line
+from agenttts._util.text import one_line, scrubbed
+from agenttts.llm.endpoint import secrets_of
 from agenttts.pipeline import Pipeline, Subtask
 from agenttts.pipeline.fingerprint.declared import identity_of
 
@@ -24,10 +25,16 @@ def meaning(pipeline: Pipeline, most: int = MOST_TOLD) -> str:
         pipeline: What is searched.
         most: Characters of what each prompt and metric says.
     """
-    said = {each.name: "; ".join(_cut(part, most) for part in _said(each)) for each in pipeline.subtasks}
+    secrets = secrets_of(pipeline.models)
+
+    def cut(text: str) -> str:
+        line = scrubbed(one_line(text), secrets)
+        return line if len(line) <= most else f"{line[:most]} ..."
+
+    said = {each.name: "; ".join(map(cut, _said(each))) for each in pipeline.subtasks}
     stages = [f"- {name}: {words}" for name, words in said.items() if words]
     heading = ["How the prompts of the stages begin:"] if stages else []
-    scored = f"The last stage's output is scored by: {_cut(_scored(pipeline.metric), most)}"
+    scored = f"The last stage's output is scored by: {cut(_scored(pipeline.metric))}"
     return "\n".join([*heading, *stages, scored])
 
 
@@ -52,8 +59,3 @@ def _said_of(function: Callable[..., Any]) -> str:
     name = getattr(function, "__name__", type(function).__name__)
     said = (inspect.getdoc(function) or "").partition("\n")[0]
     return f"{name}: {said}" if said else f"a function {name!r}"
-
-
-def _cut(text: str, most: int) -> str:
-    line = one_line(text)
-    return line if len(line) <= most else f"{line[:most]} ..."

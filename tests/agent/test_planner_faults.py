@@ -275,15 +275,20 @@ async def test_a_limit_counts_every_question_of_the_planner(
     assert ended.spend.tokens == bought + ended.own.tokens
 
 
-def test_the_planner_is_told_what_the_stages_do() -> None:
+def test_the_planner_is_told_what_the_stages_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOL_KEY", "sk-of-a-tool")
+
     def prompt(given: SubtaskInput) -> str:
         """Answers from the passages that were kept."""
         return ""
 
-    models = [Model("m", 1e6)]
-    find = Subtask("find", models, "Which of the\n{{ passages }}" + " are needed?" * 30)
+    models = [Model("m", 1e6, base_url="http://localhost:1/v1", api_key_env="TOOL_KEY")]
+    find = Subtask("find", models, "Which of the\n{{ passages }} are by sk-of-a-tool?" + " are needed?" * 30)
     answer, bare = Subtask("answer", models, prompt), Subtask("bare", models, lambda given: "")
     told = meaning(Pipeline("qa", [find, answer, bare], metrics.exact_match("gold")))
-    assert "- find: Which of the {{ passages }} are" in told and "- answer: prompt: Answers from the passages" in told
+    assert (
+        "- find: Which of the {{ passages }} are by ***?" in told
+        and "- answer: prompt: Answers from the passages" in told
+    )
     assert all(len(line) < 200 for line in told.splitlines())
     assert told.endswith("scored by: metrics.exact_match(field='gold')")
