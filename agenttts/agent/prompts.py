@@ -2,7 +2,7 @@
 
 Costs are in units of which the budget has 100, worked out here. Trials are shown by posterior mean; what is worth a try
 next is a list with numbers, which may be answered with. Where all that is known is too long, less of it is told
-(`_Amount`), in a fixed order, and in the end as many trials as there is space for. A repair tells less from the start:
+(`_HowMuch`), in a fixed order, and in the end as many trials as there is space for. A repair tells less from the start:
 what is asked for again was told of before.
 """
 
@@ -38,7 +38,7 @@ _MOST_OF_A_FIELD, _MOST_OF_AN_EXAMPLE = 60, 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Amount:
+class _HowMuch:
     """How much of each part is told."""
 
     trials: int = 12
@@ -67,39 +67,43 @@ class _Amount:
 
 
 _Order = Sequence[tuple[str, int]]
-_REPAIR = _Amount(trials=3, related=0, outcomes=0, failing=0, options=2, noted=0)
+_REPAIR = _HowMuch(trials=3, related=0, outcomes=0, failing=0, options=2, noted=0)
 _GIVEN_UP: _Order = (
     ("trials", 3),
     ("related", 0),
     ("outcomes", 1),
     ("offered", 3),
-    ("failing", 1),
     ("options", 2),
+    ("priced", 3),
+    ("ways", 2),
+    ("failing", 1),
     ("quoted", 300),
     ("rejected", 2),
-    ("told", 40),
+    ("told", 80),
     ("priced", 2),
     ("noted", 200),
     ("offered", 2),
-    ("ways", 2),
+    ("told", 40),
     ("spelled_out", 0),
 )
-"""What is told less of, one after another, each by halves down to so much, until the rest has the characters wanted."""
+"""What is told less of, one after another, each by halves down to so much, until the rest has the characters wanted.
+What statistics say goes before what the stages do: of that an LLM may know more.
+"""
 _LEFT_OUT: _Order = (("outcomes", 0), ("trials", 1), ("options", 1), ("noted", 0), ("ways", 0), ("failing", 0))
 """The same, until it has no more than it may have."""
 _OF_A_REPAIR: _Order = (*_LEFT_OUT, ("options", 0), ("trials", 0))
 
 
 def _fitted(
-    parts: Callable[[_Amount], Sequence[str]],
-    amount: _Amount = _Amount(),
+    parts: Callable[[_HowMuch], Sequence[str]],
+    amount: _HowMuch = _HowMuch(),
     *,
     left_out: _Order = _LEFT_OUT,
     wanted: int = _WANTED,
-) -> tuple[str, _Amount]:
+) -> tuple[str, _HowMuch]:
     """A prompt of these parts that is as long as it may be, and how much of each it tells."""
 
-    def told(of: _Amount) -> str:
+    def told(of: _HowMuch) -> str:
         return "\n\n".join(filter(None, parts(of)))
 
     trials = amount.trials
@@ -115,10 +119,10 @@ def _fitted(
 def beginning(situation: Situation, design: Sequence[Allocation], others: Sequence[Allocation]) -> str:
     """Ask for first trials, beside those of the rule's design; `others` are offered by number."""
     space = situation.space
-    problem = _Problem(situation)
+    problem = _ToldProblem(situation)
     about = "what you expect of each stage, from what you know of such tasks and models"
 
-    def parts(amount: _Amount) -> list[str]:
+    def parts(amount: _HowMuch) -> list[str]:
         rows = _rows(space, design[: amount.trials])
         return [
             *problem(amount),
@@ -134,11 +138,11 @@ def planning(
     view: View, shortlist: Sequence[Ranked], count: int, so_far: SoFar, failures: Sequence[FailedExample]
 ) -> tuple[str, Sequence[Ranked]]:
     """Ask what has been learned, and for new allocations; and as much of the shortlist as there is space to offer."""
-    problem, history, outcomes = _Problem(view), _History(view), last_batch(view.archive)
+    problem, history, outcomes = _ToldProblem(view), _ToldTrials(view), last_batch(view.archive)
     occasion = f"You are asked because {view.occasion}." if view.occasion else ""
     about = _conclusions(view.insights)
 
-    def parts(amount: _Amount) -> list[str]:
+    def parts(amount: _HowMuch) -> list[str]:
         return [
             *problem(amount),
             occasion,
@@ -159,20 +163,20 @@ def planning(
 
 def explanation(view: View, best: Trial) -> str:
     """Ask why the trial is recommended, in plain words."""
-    problem, history = _Problem(view), _History(view)
+    problem, history = _ToldProblem(view), _ToldTrials(view)
     ended = f"The search has ended. Recommended, by posterior mean, is: {best.allocation}."
     request = (
         f"Explain in at most {NOTE_WORDS} plain words, to somebody who knows the pipeline but no statistics, why each "
         "stage gets what it gets, how sure that is, and what was not tried. Claim nothing that is not above."
     )
 
-    def parts(amount: _Amount) -> list[str]:
+    def parts(amount: _HowMuch) -> list[str]:
         return [*problem(amount), ended, history(amount), _statistics(view, history.first, amount), request]
 
     return _fitted(parts, wanted=_OF_AN_EXPLANATION)[0]
 
 
-class _Problem:
+class _ToldProblem:
     """What is searched, what its choices cost, and how."""
 
     def __init__(self, situation: Situation) -> None:
@@ -181,7 +185,7 @@ class _Problem:
         stages = " | ".join(subtask.name for subtask in situation.space.pipeline.subtasks)
         self._course = f"{_course(situation)}\n\nAllocations are rows of: {stages} | units"
 
-    def __call__(self, amount: _Amount) -> list[str]:
+    def __call__(self, amount: _HowMuch) -> list[str]:
         return [self._prices(amount.priced), meaning(self._space.pipeline, amount.told), self._course]
 
 
@@ -201,18 +205,18 @@ def _course(situation: Situation) -> str:
     return f"Trial {len(archive.trials) + 1} of {outlook.trials} is next; {at_once} made at a time. {races}{ends}"
 
 
-class _History:
+class _ToldTrials:
     """The trials by posterior mean."""
 
     def __init__(self, view: View) -> None:
         trials = view.archive.trials
         expected = view.ranking.expected([trial.allocation for trial in trials])
-        order = sorted(range(len(trials)), key=lambda place: -expected[place].mean)[: _Amount().trials]
+        order = sorted(range(len(trials)), key=lambda place: -expected[place].mean)[: _HowMuch().trials]
         self._lines = [_trial(view.space, trials[place], expected[place]) for place in order]
         self._of = len(trials)
         self.first = trials[order[0]].allocation
 
-    def __call__(self, amount: _Amount) -> str:
+    def __call__(self, amount: _HowMuch) -> str:
         if not (shown := self._lines[: amount.trials]):
             return ""
         head = f"Trials by posterior mean, {len(shown)} of {self._of}: row | score (of the stages), n | posterior"
@@ -242,7 +246,7 @@ def _outcomes(space: SearchSpace, outcomes: Sequence[Outcome]) -> str:
     return "\n".join([head, *lines]) if lines else ""
 
 
-def _statistics(view: View, first: Allocation, amount: _Amount) -> str:
+def _statistics(view: View, first: Allocation, amount: _HowMuch) -> str:
     evidence = view.evidence
     if not amount.options:
         return ""
@@ -310,7 +314,7 @@ def _conclusions(insights: Insights) -> str:
     return ", ".join([*questions, "where too little is known"])
 
 
-def _request(situation: Situation, count: int, about: str, amount: _Amount) -> str:
+def _request(situation: Situation, count: int, about: str, amount: _HowMuch) -> str:
     space = situation.space
     form = dialogue.form(space, spelled_out=bool(amount.spelled_out))
     few = f" Only {len(space.listed)} allocations can be tried." if space.listed is not None else ""
