@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from agenttts._util.strict_json import Broken, json_values, loosened
-from agenttts._util.text import MOST_KEPT, bounded
+from agenttts._util.text import MOST_KEPT, bounded, one_line
 from agenttts.errors import ConfigError
 from agenttts.llm.answers import without_thoughts
 from agenttts.proposals.stated import Stated, entry, unwrapped
@@ -68,9 +68,9 @@ def read_candidates(reply: str, space: SearchSpace, shortlist: Sequence[Allocati
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             where = ".".join(map(str, ("candidates", number, *first["loc"])))
-            faults.append(bounded(f"{where}: {first['msg']}", _SHOWN_FAULT))
+            faults.append(bounded(one_line(f"{where}: {first['msg']}"), _SHOWN_FAULT))
         except ConfigError as error:
-            faults.append(bounded(f"candidates.{number}: {error}", _SHOWN_FAULT))
+            faults.append(bounded(one_line(f"candidates.{number}: {error}"), _SHOWN_FAULT))
     return ReadCandidates(proposals, faults if proposals or faults else ["it holds no candidate"])
 
 

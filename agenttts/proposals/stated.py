@@ -45,7 +45,9 @@ _HIDDEN = re.compile(r"[\u200b-\u200f\u2060\ufeff]")
 _SPACES, _ASIDE = re.compile(r"[\s_-]+"), re.compile(r"\s*\(.*\)$", re.S)
 
 
-class _ReplyChoice(BaseModel):
+class _ReplyChoice(BaseModel, extra="allow"):
+    """What is more may be an option."""
+
     model: str
     samples: int = Field(ge=1, le=_MOST_SAMPLES)
     operator: str = ""
@@ -62,11 +64,20 @@ class _ReplyChoice(BaseModel):
             return given
         if _by_model(given):
             given = dict(zip(("model", "samples"), *given.items(), strict=True))
-        fields = {str(name).casefold(): value for name, value in given.items() if value is not None}
+        fields = {name.casefold(): value for name, value in _given(given).items()}
         for field, called in (("samples", _SAMPLES), ("model", _MODEL)):
             other = next((name for name in fields if called.search(name)), field)
             fields.setdefault(field, fields.get(other))
-        return {name: value for name, value in fields.items() if value is not None}
+        if isinstance(model := fields.pop("model"), str):
+            return _pairing(model) | _given(fields)
+        return {"model": model, **_given(fields)}
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _set(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return _settings(given)
+        return _given(given) if isinstance(given, dict) else given
 
     @field_validator("samples", mode="before")
     @classmethod
@@ -238,9 +249,22 @@ def _in_words(text: str) -> dict[str, Any] | None:
         or (found := next(filter(None, (f.fullmatch(text) for f in _CHOICES)), None)) is None
     ):
         return None
-    model, operator, options = parted(found["model"] + found["more"])
-    chosen = dict(part.split("=", 1) for part in options.split(",") if "=" in part)
-    return {"model": model, "samples": found["samples"], "operator": operator, "options": chosen}
+    return {"samples": found["samples"], **_pairing(found["model"] + found["more"])}
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not null."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _pairing(text: str) -> dict[str, Any]:
+    """A model, with what is chosen beside it."""
+    model, operator, options = parted(text)
+    return {"model": model, "operator": operator, "options": _settings(options)}
+
+
+def _settings(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
 
 
 def _chooses(given: Any) -> bool:
@@ -264,7 +288,9 @@ def _choice(choice: _ReplyChoice, subtask: Subtask | None) -> Choice:
     operators = [pairing.operator.name for pairing in subtask.pairings] if subtask else []
     models = [model.name for model in subtask.models] if subtask else []
     operator = meant(choice.operator, dict.fromkeys(operators)) or choice.operator
-    options = write_options(subtask.options if subtask else {}, choice.options)
+    known = subtask.options if subtask else {}
+    beside = {meant(name, known): value for name, value in (choice.model_extra or {}).items() if meant(name, known)}
+    options = write_options(known, {**beside, **choice.options})
     first = operators[0] if operators else ""
     return Choice(
         meant(choice.model, models) or choice.model, choice.samples, "" if operator == first else operator, options

@@ -42,6 +42,9 @@ def reply_of(**choice: object) -> str:
         (json.dumps({"candidates": [{"allocation": {"k" * 60_000: 1}}]}), "kkk.* \\[cut off: "),
         ("x" * 26_000_000 + json.dumps(GOOD), "no JSON object within its first 65,536 characters"),
         ('{"a": ["' + "x" * 10_000, "broken or cut off"),
+        ('{"candidates": [{"allocation": {"st\nage": 3}}]}', "candidates.0.allocation.st age: "),
+        ("{'" * 30_000, "no JSON object"),
+        (json.dumps({"candidates": ["a" + " " * 60_000 + "b", "\n" * 500]}), "candidates.0.allocation: "),
     ],
     ids=lambda value: value[:20],
 )
