@@ -201,7 +201,7 @@ class Evidence:
         """What of it a prompt needs: what is decided, one line a stage, and where stages depend on one another.
 
         Args:
-            options: How many of a stage's are named.
+            options: How many of a stage's are named; of one alone it is not said where samples stop helping it.
             ways: How many answers to what is done with samples, the surest.
             related: How many dependencies of stages.
         """
@@ -220,7 +220,7 @@ class Evidence:
         first = preference.options[0]
         knees = (each.verdict for each in self.saturations if _of(each) == (preference.subtask, first.model))
         more = [f"{chance(preference.chance)} sure of the first"] * (len(preference.options) > 1)
-        more += [f"more samples of it: {verdict}" for verdict in knees]
+        more += [f"more samples of it: {verdict}" for verdict in knees if most > 1]
         return "; ".join([f"{preference.subtask}: {options}", *more])
 
     def _as_it_is(self, one: Interaction) -> bool:

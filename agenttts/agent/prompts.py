@@ -89,7 +89,16 @@ _GIVEN_UP: _Order = (
 """What is told less of, one after another, each by halves down to so much, until the rest has the characters wanted.
 What statistics say goes before what the stages do: of that an LLM may know more.
 """
-_LEFT_OUT: _Order = (("outcomes", 0), ("trials", 1), ("options", 1), ("noted", 0), ("ways", 0), ("failing", 0))
+_LEFT_OUT: _Order = (
+    ("outcomes", 0),
+    ("trials", 1),
+    ("options", 1),
+    ("noted", 0),
+    ("ways", 0),
+    ("told", 20),
+    ("failing", 0),
+    ("offered", 1),
+)
 """The same, until it has no more than it may have."""
 _OF_A_REPAIR: _Order = (*_LEFT_OUT, ("options", 0), ("trials", 0))
 

@@ -153,7 +153,7 @@ async def test_long_names_texts_and_replies_make_no_longer_prompt(
     operators: tuple[Operator, ...], endpoint: FakeEndpoint
 ) -> None:
     endpoint.reply = lambda messages, seed: "Let me think about it. " * 500
-    names = ("retrieve_passages", "decompose_question", "answer_question", "verify_answer")[: 6 - 2 * len(operators)]
+    names = ("retrieve_passages", "decompose_question", "answer_question", "verify_answer")[: 5 - len(operators)]
     sizes = {"llama-3.2-1b-instruct": 1e9, "qwen2.5-7b-instruct": 7e9, "llama-3.1-70b-instruct": 70e9}
     stages = tuple(
         Subtask(name, tuple(Model(*each) for each in sizes.items()), "words " * 100, operators=operators,
