@@ -30,6 +30,8 @@ _MOST_PROPOSALS = 200
 _SHOWN_FAULT = 300
 _MOST_LEVELS = 5
 """In which candidates, and notes, may be wrapped."""
+_A_SENTENCE = 3
+"""Words."""
 _IN_PART = "the JSON is broken or cut off: what is whole of it was read"
 
 
@@ -85,12 +87,13 @@ def read_notes(reply: str) -> str:
 
 
 def read_words(reply: str) -> str:
-    """A reply in plain words: where it comes as JSON, its longest text; empty where it has none."""
+    """A reply in plain words: where it comes as JSON, its longest text of some words; empty where it has none."""
     text = without_thoughts(reply[:MOST_KEPT]).strip()
     if not text.removeprefix("```json").strip("` \n").startswith("{"):
         return text
     held = (part for value in json_values(text) for each in _within(value) for part in _parts(each))
-    return max((part.strip() for part in held if isinstance(part, str)), key=len, default="")
+    sentences = (part.strip() for part in held if isinstance(part, str) and len(part.split()) >= _A_SENTENCE)
+    return max(sentences, key=len, default="")
 
 
 def _readings(reply: str) -> Iterator[list[Any]]:

@@ -124,7 +124,7 @@ async def test_where_the_planner_fails_rules_carry_on_at_once(
         ("Small models\nsuffice.", "Small models\nsuffice."),
         ("<think>{}</think>So {it} is.", "So {it} is."),
         ('```json\n{"why": {"short": "small", "explanation": "Small models suffice."}}\n```', "Small models suffice."),
-        ('{"notes": null, "candidates": []}', ""),
+        ('{"notes": null, "candidates": [{"allocation": {"a": "m x3", "b": "s x2"}}]}', ""),
     ],
 )
 async def test_an_explanation_is_the_words_of_a_reply(reply: str, words: str, endpoint: FakeEndpoint) -> None:
