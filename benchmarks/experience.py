@@ -37,6 +37,7 @@ from repeated import command
 from searched import FIRST_SEED, Record, Watch, half_width, processes, searched, settled
 
 import agenttts as at
+from agenttts.posterior.experience import LEAST_TRIALS
 from agenttts.posterior.insights import EXPERIENCE_NUMBER, weighed_posterior
 from agenttts.posterior.kernel import Structure
 from agenttts.searching.learning import ALL
@@ -94,7 +95,7 @@ def run(arm: str, family: str, seed: int, last: int, sources: Mapping[str, Sourc
     watch = Watch(posed, marks=[mark for mark in MARKS if mark <= last], last=last)
     for name, source in sources.items():
         (source.reversed if arm == ADVERSARY else source).keep(name, store)
-    warm = [ALL] if sources else []  # what has too few trials teaches nothing
+    warm = [ALL] if sources else []
     result, seconds = searched(
         watch,
         at.searcher("agent", llm="none", seed=seed),
@@ -147,7 +148,9 @@ def runs_of(families: Sequence[str], seeds: Sequence[int], last: int, jobs: int)
 
 
 def _others(cold: Mapping[tuple[str, int], Source], family: str, seed: int) -> dict[str, Source]:
-    return {other: source for (other, of), source in cold.items() if of == seed and other != family}
+    """Of the same seed, those that have enough trials to teach anything."""
+    found = {other: source for (other, of), source in cold.items() if of == seed and other != family}
+    return {other: source for other, source in found.items() if len(source.archive.trials) >= LEAST_TRIALS}
 
 
 def report(runs: Sequence[Run]) -> str:

@@ -25,6 +25,18 @@ _START_OF_EITHER = re.compile(rf'{_START.pattern}|\[\s*[\]{{\["]', re.DOTALL)
 _LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 """A string, or a comma with nothing after it."""
 _MOST_BROKEN = 20
+_LOOSE = re.compile(
+    r"""
+    ("(?:[^"\\]|\\.)*(?:"|\\?\Z))                    # a string, which may be cut off
+    | (?<=[{\[,:\s]) '(.{0,500}?)' (?=\s*[}\]:,])       # one as Python writes it
+    | //[^\n]* | /\*.{0,500}?\*/                        # a remark
+    | (?<=[{,\s]) ([A-Za-z_]\w*) (?=\s*:)               # a bare name
+    | \b(None|True|False)\b
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_PLAIN = str.maketrans("“”：，\xa0", '"":, ')
+_AS_JSON = {"None": "null", "True": "true", "False": "false"}
 
 
 class Broken(NamedTuple):
@@ -121,14 +133,26 @@ def json_values(text: str) -> list[Any]:
     return found
 
 
+def loosened(text: str) -> str:
+    """A text with what is nearly JSON in it as JSON: no remarks, no bare names, quotes and constants of JSON."""
+    return _LOOSE.sub(_strictly, text.translate(_PLAIN))
+
+
+def _strictly(part: re.Match[str]) -> str:
+    string, quoted, name, constant = part.groups()
+    if quoted is not None or name:
+        return json.dumps(name or quoted)
+    return string or _AS_JSON.get(constant or "", "")
+
+
 def _value(text: str, start: int) -> tuple[Any, int]:
     """The object or array that begins here, and where it ends."""
     try:
         try:
-            value, end = _DECODER.raw_decode(text, start)
+            value, end = _LENIENT.raw_decode(text, start)
         except json.JSONDecodeError:
             end = _closed(text, start, _BRACKETS) or start
-            value = _DECODER.decode(_LAST_COMMA.sub(lambda part: part[1] or "", text[start:end]))
+            value = _LENIENT.decode(_LAST_COMMA.sub(lambda part: part[1] or "", text[start:end]))
         require_flat(value)
     except RecursionError as error:
         raise _too_deep() from error
@@ -186,4 +210,9 @@ def _too_deep() -> UnfitJSON:
     return UnfitJSON(f"it is nested in more than {_MOST_LEVELS} levels")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refused, parse_int=_whole, parse_float=_finite, object_pairs_hook=_single)
+_DECODER, _LENIENT = (
+    json.JSONDecoder(
+        parse_constant=_refused, parse_int=_whole, parse_float=_finite, object_pairs_hook=_single, strict=strict
+    )
+    for strict in (True, False)
+)

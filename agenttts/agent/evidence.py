@@ -27,8 +27,6 @@ from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis
 from agenttts.space.allocation import Allocation, Choice
 
 _LIKELY = 0.5
-_MOST_BRIEF = 4
-"""Options of a stage, and dependencies of stages, that a prompt shows."""
 _LEAST_SHARE = 0.01
 """Of the budget: a gain is not divided by a smaller step of the cost."""
 
@@ -114,6 +112,11 @@ class WayPreference:
         behind = f" over {rest[0]}, {chance(self.chance)} sure" if rest else ""
         return f"{self.question} of {self.subtask}: {first}{behind}"
 
+    def brief(self) -> str:
+        """The two best, each with its score alone."""
+        best = (f"{name} {option.score:.3f}" for name, option in zip(self.ways[:2], self.options, strict=False))
+        return f"{self.question} of {self.subtask}: {' over '.join(best)}, {chance(self.chance)} sure"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Saturation:
@@ -194,22 +197,30 @@ class Evidence:
         """How stages depend on one another."""
         return [f"Stages: {each}." for each in self.interactions]
 
-    def brief(self) -> list[str]:
-        """What of it a prompt needs: what is decided, one line a stage, and where stages depend on one another."""
+    def brief(self, *, options: int, ways: int, related: int) -> list[str]:
+        """What of it a prompt needs: what is decided, one line a stage, and where stages depend on one another.
+
+        Args:
+            options: How many of a stage's are named; of one alone it is not said where samples stop helping it.
+            ways: How many answers to what is done with samples, the surest.
+            related: How many dependencies of stages.
+        """
         decided = [f"{each}." for each in self.hypotheses if each.decided and not self._overruled(each)]
-        stages = [self._stage(each) for each in self.preferences]
+        stages = [self._stage(each, options) for each in self.preferences]
         if not stages:
             stages = [f"Samples: {each}." for each in self.saturations]
         elsewhere = [each for each in self.interactions if not self._as_it_is(each)]
-        return [*decided, *stages, *map(str, self.ways), *(f"{each}." for each in elsewhere[:_MOST_BRIEF])]
+        surest = sorted((each for each in self.ways if len(each.ways) > 1), key=lambda each: -each.chance)
+        done = [each.brief() for each in surest[:ways]]
+        return [*decided, *stages, *done, *(f"{each}." for each in elsewhere[:related])]
 
-    def _stage(self, preference: Preference) -> str:
+    def _stage(self, preference: Preference, most: int) -> str:
         """A stage's models at their best, the rest as in the best trial, and where samples stop helping the first."""
-        options = ", ".join(f"{Choice.of(o.model, o.samples)} {o.score:.3f}" for o in preference.options[:_MOST_BRIEF])
+        options = ", ".join(f"{Choice.of(o.model, o.samples)} {o.score:.3f}" for o in preference.options[:most])
         first = preference.options[0]
         knees = (each.verdict for each in self.saturations if _of(each) == (preference.subtask, first.model))
         more = [f"{chance(preference.chance)} sure of the first"] * (len(preference.options) > 1)
-        more += [f"more samples of it: {verdict}" for verdict in knees]
+        more += [f"more samples of it: {verdict}" for verdict in knees if most > 1]
         return "; ".join([f"{preference.subtask}: {options}", *more])
 
     def _as_it_is(self, one: Interaction) -> bool:

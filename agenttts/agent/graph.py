@@ -18,6 +18,7 @@ it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,8 +38,9 @@ from agenttts.protocols import Outlook
 from agenttts.space import SearchSpace
 from agenttts.study.trial import BASELINE, EXPERIENCE, EXPLANATION_NODE, RULES, AgentStep, Archive, Proposal, Trial
 
+_log = logging.getLogger(__name__)
 _MOST_REPAIRS = 1
-_REJECTED = "the planner's own were rejected or unreadable"
+_REJECTED = "as the planner's own were rejected or unreadable"
 _FAILED = "as the planner gave no answer"
 
 
@@ -93,6 +95,8 @@ class Agent:
             plan = await self.planner.begin(situation, design[::2], design[1::2])
             self._record("reflect", plan.thought._replace(evidence=advice_kept(plan, START)), self.planner.name)
             left = self._left(plan)
+            if any(each.searcher == RULES for each in left):
+                self._carry_on(plan)
         chosen = left[: self.count]
         self._record("initial", Thought("\n".join(f"{each.allocation}" for each in chosen)))
         return State(pending=chosen)
@@ -143,7 +147,7 @@ class Agent:
         """What is missing, by rule."""
         missing = self.count - len(state["accepted"])
         so_far = SoFar(accepted=state["accepted"], rejected=state["rejected"])
-        why = _FAILED if state["plan"].thought.failed else _REJECTED
+        why = self._carry_on(state["plan"])
         by_rule = filled(RulePlanner().choose(state["view"], missing, so_far), f"filled in by rule, {why}")
         expected = self._expected(by_rule, state["view"])
         self._record("fill", Thought("\n".join(str(each.allocation) for each in by_rule), expected))
@@ -189,8 +193,7 @@ class Agent:
         kept, others = by_rule[::2], by_rule[1::2]
         own = Check(Archive(), self.space, len(by_rule))(kept, advice.proposals).accepted[len(kept) :]
         instead = [each for each in others if each.allocation not in {one.allocation for one in own}]
-        why = f"filled in by rule, {_FAILED if advice.thought.failed else _REJECTED}"
-        own += filled(instead, why)[: len(others) - len(own)]
+        own += filled(instead, f"filled in by rule, {_why(advice)}")[: len(others) - len(own)]
         return [each for each in chain(*zip_longest(kept, own)) if each is not None]
 
     def _left(self, advice: RoundPlan | None) -> list[Proposal]:
@@ -252,6 +255,12 @@ class Agent:
         experience = self.archive.experience
         return weighed_posterior(self.space.pipeline.sizes, trials, self.insights.structure, experience)
 
+    def _carry_on(self, plan: RoundPlan) -> str:
+        """Why rules fill this round in, which is told."""
+        why = _why(plan)
+        _log.warning("rules carry on, %s", why)
+        return why
+
     def _expected(self, proposals: list[Proposal], view: View) -> list[dict[str, Any]]:
         feasible = [each.allocation for each in proposals if each.allocation in self.space]
         return expectations(view.ranking.expected(feasible))
@@ -269,6 +278,10 @@ class Agent:
                 spend=thought.spend,
             )
         )
+
+
+def _why(plan: RoundPlan) -> str:
+    return _FAILED if plan.thought.failed else _REJECTED
 
 
 def build(agent: Agent) -> Any:

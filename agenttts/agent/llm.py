@@ -15,11 +15,10 @@ from typing import Any, Self
 from agenttts._util.text import bounded
 from agenttts.agent import prompts
 from agenttts.agent.planner import RoundPlan, Situation, Thought, View
-from agenttts.llm.answers import without_thoughts
 from agenttts.llm.chat import DEFAULT_MODEL, TIMEOUT_S, ChatModel, Unanswered
 from agenttts.proposals.checking import SoFar
 from agenttts.proposals.dialogue import SYSTEM, candidate_schema, faults_in_words, object_schema
-from agenttts.proposals.reading import read_candidates, read_notes
+from agenttts.proposals.reading import read_candidates, read_notes, read_words
 from agenttts.protocols import FailedExample
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
@@ -97,7 +96,7 @@ class LLMPlanner:
             return self._unanswered(prompt, error)
         if answer.fault:
             self._tell(answer.fault)
-        text = bounded(without_thoughts(answer.text).strip(), _MOST_EXPLAINED)
+        text = bounded(read_words(answer.text), _MOST_EXPLAINED)
         return Thought(text, None, prompt, answer.text, answer.spend, answer.fault)
 
     def _failures(self, view: View) -> Sequence[FailedExample]:

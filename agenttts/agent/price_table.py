@@ -19,14 +19,23 @@ def units(space: SearchSpace, cost: float) -> str:
     return f"{_UNITS * cost / (abs(space.budget) or 1.0):.3g}"
 
 
-def price_table(space: SearchSpace) -> str:
-    """Stage by stage what can be chosen and what it costs, as far as it fits beside the cheapest of the others."""
-    lines = [f"Pipeline {space.pipeline.name!r}. The budget is {_UNITS} units, and the cost the sum over the stages:"]
+def price_table(space: SearchSpace, counts: int) -> str:
+    """The models, then stage by stage what can be chosen and what it costs, as far as it fits beside the cheapest of
+    the others.
+
+    Args:
+        space: What is searched.
+        counts: Numbers of samples of each choice that are priced, two at least.
+    """
+    models = {model.name: model for subtask in space.pipeline.subtasks for model in subtask.models}
+    named = ", ".join(f"{name} ({_size(model)})" for name, model in models.items())
+    head = f"Pipeline {space.pipeline.name!r}. The budget is {_UNITS} units, and the cost the sum over the stages."
+    lines = [head, f"Models: {named}."]
     for subtask in space.pipeline.subtasks:
         after = ", ".join(space.pipeline.parents(subtask.name)) or "the input"
         operator = subtask.pairings[0].operator.name
         lines.append(f"{subtask.name} (reads {after}; operator {operator}):")
-        lines += [f"  {row}" for each in _shown(subtask) if (row := _row(space, subtask, each))]
+        lines += [f"  {row}" for each in _shown(subtask) if (row := _row(space, subtask, each, counts))]
     return "\n".join(lines)
 
 
@@ -41,15 +50,16 @@ def _shown(subtask: Subtask) -> list[Pairing]:
     ]
 
 
-def _row(space: SearchSpace, subtask: Subtask, pairing: Pairing) -> str:
+def _row(space: SearchSpace, subtask: Subtask, pairing: Pairing, most_counts: int) -> str:
     """One pairing; empty where it does not fit at all."""
     most = space.most_samples(space.cheapest, subtask.name, pairing.name)
     least = least_of(subtask, pairing)
     if not 0 < least <= most:
         return ""
-    costs = {count: _cost(space, subtask, pairing, count) for count in _counts(least, most, subtask)}
-    shown = ", ".join(f"x{count} {units(space, cost)}" for count, cost in costs.items())
-    return f"{pairing.name} ({_size(pairing.model)}): {shown}"
+    found = _counts(least, most, subtask)
+    counts = [*found[: max(most_counts, 2) - 1], most] if len(found) > most_counts else found
+    shown = ", ".join(f"x{count} {units(space, _cost(space, subtask, pairing, count))}" for count in counts)
+    return f"{pairing.name}: {shown}"
 
 
 def _counts(least: int, most: int, subtask: Subtask) -> list[int]:

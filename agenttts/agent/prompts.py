@@ -1,15 +1,16 @@
 """What an adviser is told and asked, in at most about 1,500 tokens a time.
 
-Costs are in units of which the budget has 100, worked out here. Trials are shown by posterior mean, as many as there is
-space for; what is worth trying next is a list with numbers, which may be answered with.
+Costs are in units of which the budget has 100, worked out here. Trials are shown by posterior mean; what is worth a try
+next is a list with numbers, which may be answered with. Where all that is known is too long, less of it is told
+(`_HowMuch`), in a fixed order, and in the end as many trials as there is space for. A repair tells less from the start:
+what is asked for again was told of before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from agenttts._util.text import bounded, one_line
 from agenttts.agent.memory import Outcome, earlier_advice, last_batch
@@ -18,7 +19,7 @@ from agenttts.agent.price_table import price_table, units
 from agenttts.agent.ranking import Ranked
 from agenttts.proposals import dialogue
 from agenttts.proposals.checking import SoFar
-from agenttts.proposals.meaning import meaning
+from agenttts.proposals.meaning import MOST_TOLD, meaning
 from agenttts.protocols import FailedExample
 from agenttts.space import SearchSpace
 from agenttts.space.allocation import Allocation
@@ -30,57 +31,171 @@ FAILURES = 3
 """Examples that the best trial fails, where they may be shown."""
 NOTE_WORDS = 80
 _MOST_CHARACTERS = 4000
-"""Of a prompt, beside the system's: fewer trials are shown where more do not fit. About 1,350 tokens."""
+"""Of a prompt, beside the system's: about 1,350 tokens."""
+_WANTED, _OF_AN_EXPLANATION = 3500, 3000
+"""As many, where nothing has to be left out for it: four questions with their answers then take 6,000 tokens."""
 _MOST_OF_A_FIELD, _MOST_OF_AN_EXAMPLE = 60, 300
-_LEAST_TRIALS, _MOST_TRIALS, _MOST_OUTCOMES, _LEAST_OFFERED = 3, 12, 4, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HowMuch:
+    """How much of each part is told."""
+
+    trials: int = 12
+    related: int = 4
+    """Dependencies of stages."""
+    outcomes: int = 4
+    """Trials of the last batch, expected and observed."""
+    offered: int = SHORTLIST
+    failing: int = FAILURES
+    options: int = 4
+    """Of each stage, at their best; without any there are no statistics."""
+    ways: int = 8
+    """What operators and options are preferred."""
+    told: int = MOST_TOLD
+    """Characters of what each prompt says."""
+    priced: int = 6
+    """Numbers of samples of each choice."""
+    noted: int = 800
+    """Characters of the last notes."""
+    rejected: int = 8
+    """Rejected proposals."""
+    quoted: int = 1200
+    """Characters of a reply that could not be read."""
+    spelled_out: int = 1
+    """Whether the form of a reply is, for every stage."""
+
+
+_Order = Sequence[tuple[str, int]]
+_REPAIR = _HowMuch(trials=3, related=0, outcomes=0, failing=0, options=2, noted=0)
+_GIVEN_UP: _Order = (
+    ("trials", 3),
+    ("related", 0),
+    ("outcomes", 1),
+    ("offered", 3),
+    ("options", 2),
+    ("priced", 3),
+    ("ways", 2),
+    ("failing", 1),
+    ("quoted", 300),
+    ("rejected", 2),
+    ("told", 80),
+    ("priced", 2),
+    ("noted", 200),
+    ("offered", 2),
+    ("told", 40),
+    ("spelled_out", 0),
+)
+"""What is told less of, one after another, each by halves down to so much, until the rest has the characters wanted.
+What statistics say goes before what the stages do: of that an LLM may know more.
+"""
+_LEFT_OUT: _Order = (
+    ("outcomes", 0),
+    ("trials", 1),
+    ("options", 1),
+    ("noted", 0),
+    ("ways", 0),
+    ("told", 20),
+    ("failing", 0),
+    ("offered", 1),
+)
+"""The same, until it has no more than it may have."""
+_OF_A_REPAIR: _Order = (*_LEFT_OUT, ("options", 0), ("trials", 0))
+
+
+def _fitted(
+    parts: Callable[[_HowMuch], Sequence[str]],
+    amount: _HowMuch = _HowMuch(),
+    *,
+    left_out: _Order = _LEFT_OUT,
+    wanted: int = _WANTED,
+) -> tuple[str, _HowMuch]:
+    """A prompt of these parts that is as long as it may be, and how much of each it tells."""
+
+    def told(of: _HowMuch) -> str:
+        return "\n\n".join(filter(None, parts(of)))
+
+    trials = amount.trials
+    for most, order in ((wanted, _GIVEN_UP), (_MOST_CHARACTERS, left_out)):
+        for name, least in order:
+            while len(told(amount)) > most and (now := getattr(amount, name)) > least:
+                amount = replace(amount, **{name: max(now // 2, least)})
+    while amount.trials < trials and len(told(more := replace(amount, trials=amount.trials + 1))) <= wanted:
+        amount = more
+    return told(amount), amount
 
 
 def beginning(situation: Situation, design: Sequence[Allocation], others: Sequence[Allocation]) -> str:
     """Ask for first trials, beside those of the rule's design; `others` are offered by number."""
     space = situation.space
-    parts = [
-        *_problem(situation),
-        "No trial has been made. A rule makes the first half of the initial trials:\n" + _rows(space, design),
-        "It would go on with these:\n" + _numbered(space, others),
-        _request(situation, len(others), "what you expect of each stage, from what you know of such tasks and models"),
-    ]
-    return "\n\n".join(parts)
+    problem = _ToldProblem(situation)
+    about = "what you expect of each stage, from what you know of such tasks and models"
+
+    def parts(amount: _HowMuch) -> list[str]:
+        rows = _rows(space, design[: amount.trials])
+        return [
+            *problem(amount),
+            f"No trial has been made. A rule makes the first half of the initial trials, these among them:\n{rows}",
+            "It would go on with these:\n" + _numbered(space, others),
+            _request(situation, len(others), about, amount),
+        ]
+
+    return _fitted(parts)[0]
 
 
 def planning(
     view: View, shortlist: Sequence[Ranked], count: int, so_far: SoFar, failures: Sequence[FailedExample]
 ) -> tuple[str, Sequence[Ranked]]:
     """Ask what has been learned, and for new allocations; and as much of the shortlist as there is space to offer."""
-    before = [*_problem(view), f"You are asked because {view.occasion}."] if view.occasion else _problem(view)
-    asked = [*_earlier(view), *dialogue.to_mend(so_far), _request(view, count, _conclusions(view.insights))]
-    fewest = len(_history(view, 0))
-    offered, failing, outcomes = list(shortlist), list(failures), last_batch(view.archive)[:_MOST_OUTCOMES]
-    # Where it is too long, the first of these is shortened first.
-    shrinking: list[tuple[list[Any], int]] = [(offered, _LEAST_OFFERED), (failing, 1), (outcomes, 1)]
-    while True:
-        known = [*_outcomes(view.space, outcomes), _statistics(view), *_failing(failing)]
-        after = [*known, _worth_trying(view.space, offered), *asked]
-        left = _MOST_CHARACTERS - sum(map(len, (*before, *after)))
-        spare = next((part for part, least in shrinking if len(part) > least), None)
-        if left >= fewest or spare is None:
-            return "\n\n".join([*before, _history(view, left), *after]), offered
-        spare.pop()
+    problem, history, outcomes = _ToldProblem(view), _ToldTrials(view), last_batch(view.archive)
+    occasion = f"You are asked because {view.occasion}." if view.occasion else ""
+    about = _conclusions(view.insights)
+
+    def parts(amount: _HowMuch) -> list[str]:
+        return [
+            *problem(amount),
+            occasion,
+            history(amount),
+            _outcomes(view.space, outcomes[: amount.outcomes]),
+            _statistics(view, history.first, amount),
+            _failing(failures[: amount.failing]),
+            _worth_trying(view.space, shortlist[: amount.offered]),
+            _earlier(view, amount.noted),
+            *dialogue.to_mend(so_far, quoted=amount.quoted, listed=amount.rejected),
+            _request(view, count, about, amount),
+        ]
+
+    again = so_far.fault or so_far.rejected
+    prompt, amount = _fitted(parts, _REPAIR, left_out=_OF_A_REPAIR) if again else _fitted(parts)
+    return prompt, shortlist[: amount.offered]
 
 
 def explanation(view: View, best: Trial) -> str:
     """Ask why the trial is recommended, in plain words."""
-    before = [*_problem(view), f"The search has ended. Recommended, by posterior mean, is: {best.allocation}."]
-    after = [
-        _statistics(view),
+    problem, history = _ToldProblem(view), _ToldTrials(view)
+    ended = f"The search has ended. Recommended, by posterior mean, is: {best.allocation}."
+    request = (
         f"Explain in at most {NOTE_WORDS} plain words, to somebody who knows the pipeline but no statistics, why each "
-        "stage gets what it gets, how sure that is, and what was not tried. Claim nothing that is not above.",
-    ]
-    left = _MOST_CHARACTERS - sum(map(len, (*before, *after)))
-    return "\n\n".join([*before, _history(view, left), *after])
+        "stage gets what it gets, how sure that is, and what was not tried. Claim nothing that is not above."
+    )
+
+    def parts(amount: _HowMuch) -> list[str]:
+        return [*problem(amount), ended, history(amount), _statistics(view, history.first, amount), request]
+
+    return _fitted(parts, wanted=_OF_AN_EXPLANATION)[0]
 
 
-def _problem(situation: Situation) -> list[str]:
-    return [price_table(situation.space), meaning(situation.space.pipeline), _course(situation)]
+class _ToldProblem:
+    """What is searched, what its choices cost, and how."""
+
+    def __init__(self, situation: Situation) -> None:
+        self._space = situation.space
+        self._prices = cache(partial(price_table, situation.space))
+        stages = " | ".join(subtask.name for subtask in situation.space.pipeline.subtasks)
+        self._course = f"{_course(situation)}\n\nAllocations are rows of: {stages} | units"
+
+    def __call__(self, amount: _HowMuch) -> list[str]:
+        return [self._prices(amount.priced), meaning(self._space.pipeline, amount.told), self._course]
 
 
 def _course(situation: Situation) -> str:
@@ -99,17 +214,22 @@ def _course(situation: Situation) -> str:
     return f"Trial {len(archive.trials) + 1} of {outlook.trials} is next; {at_once} made at a time. {races}{ends}"
 
 
-def _history(view: View, characters: int) -> str:
-    """The trials by posterior mean, as many as fit."""
-    trials = view.archive.trials
-    expected = view.ranking.expected([trial.allocation for trial in trials])
-    order = sorted(range(len(trials)), key=lambda place: -expected[place].mean)[:_MOST_TRIALS]
-    lines = [_trial(view.space, trials[place], expected[place]) for place in order]
-    fitting = int(np.sum(np.cumsum([len(line) + 1 for line in lines]) < characters))
-    shown = lines[: max(fitting, _LEAST_TRIALS)]
-    about = f"Trials by posterior mean, {len(shown)} of {len(trials)}"
-    head = f"{about}: {_stages(view.space)} | units | score (of the stages), examples | posterior"
-    return "\n".join([head, *shown])
+class _ToldTrials:
+    """The trials by posterior mean."""
+
+    def __init__(self, view: View) -> None:
+        trials = view.archive.trials
+        expected = view.ranking.expected([trial.allocation for trial in trials])
+        order = sorted(range(len(trials)), key=lambda place: -expected[place].mean)[: _HowMuch().trials]
+        self._lines = [_trial(view.space, trials[place], expected[place]) for place in order]
+        self._of = len(trials)
+        self.first = trials[order[0]].allocation
+
+    def __call__(self, amount: _HowMuch) -> str:
+        if not (shown := self._lines[: amount.trials]):
+            return ""
+        head = f"Trials by posterior mean, {len(shown)} of {self._of}: row | score (of the stages), n | posterior"
+        return "\n".join([head, *shown])
 
 
 def _trial(space: SearchSpace, trial: Trial, expected: Ranked) -> str:
@@ -125,20 +245,24 @@ def _observed(space: SearchSpace, trial: Trial) -> str:
     return f"{evaluation.score:.3f}{scored}, n={len(evaluation.results)}"
 
 
-def _outcomes(space: SearchSpace, outcomes: Sequence[Outcome]) -> list[str]:
+def _outcomes(space: SearchSpace, outcomes: Sequence[Outcome]) -> str:
     """What was expected of the last batch, and what came."""
     lines = [
         f"{_row(space, each.trial.allocation)} | {each.mean:.3f} ± {_half(each.sd)} | {_observed(space, each.trial)}"
         for each in outcomes
     ]
-    head = f"Expected and observed in the last round: {_stages(space)} | units | expected | score, examples"
-    return ["\n".join([head, *lines])] if lines else []
+    head = "Expected and observed in the last round: row | expected | score, n"
+    return "\n".join([head, *lines]) if lines else ""
 
 
-def _statistics(view: View) -> str:
+def _statistics(view: View, first: Allocation, amount: _HowMuch) -> str:
     evidence = view.evidence
-    best = f"{_row(view.space, evidence.incumbent)} | {evidence.score:.3f} ± {_half(evidence.sd)}"
-    return "\n".join([f"What the trials say, as statistics around the best ({best}):", *evidence.brief()])
+    if not amount.options:
+        return ""
+    shown = "the first of these" if evidence.incumbent == first else _row(view.space, evidence.incumbent)
+    known = evidence.brief(options=amount.options, ways=amount.ways, related=amount.related)
+    best = f"the best ({shown} | {evidence.score:.3f} ± {_half(evidence.sd)})"
+    return "\n".join([f"What the trials say, as statistics around {best}:", *known])
 
 
 def _half(sd: float) -> str:
@@ -146,7 +270,7 @@ def _half(sd: float) -> str:
     return f"{1.96 * sd:.3f}"
 
 
-def _failing(failures: Sequence[FailedExample]) -> list[str]:
+def _failing(failures: Sequence[FailedExample]) -> str:
     """What the best trial gets wrong: the example's fields, and what each stage made of it."""
     lines = []
     for each in failures:
@@ -155,12 +279,12 @@ def _failing(failures: Sequence[FailedExample]) -> list[str]:
         said = [f"{stage}{scores.get(stage, '')}: {_short(output)}" for stage, output in each.outputs.items()]
         lines.append(bounded(f"- {each.score:.2f} | {' | '.join([given, *said])}", _MOST_OF_AN_EXAMPLE))
     head = "Examples that the best trial fails: score | example | each stage's output"
-    return ["\n".join([head, *lines])] if lines else []
+    return "\n".join([head, *lines]) if lines else ""
 
 
-def _short(text: str) -> str:
+def _short(text: str, most: int = _MOST_OF_A_FIELD) -> str:
     line = one_line(text)
-    return line if len(line) <= _MOST_OF_A_FIELD else f"{line[:_MOST_OF_A_FIELD]} ..."
+    return line if len(line) <= most else f"{line[:most]} ..."
 
 
 def _worth_trying(space: SearchSpace, shortlist: Sequence[Ranked]) -> str:
@@ -168,25 +292,22 @@ def _worth_trying(space: SearchSpace, shortlist: Sequence[Ranked]) -> str:
         f"{number}. {_row(space, each.allocation)} | {each.mean:.3f} ± {_half(each.sd)} | {each.improvement:.4f}"
         for number, each in enumerate(shortlist, start=1)
     ]
-    head = f"Shortlist, untried: {_stages(space)} | units | expected score | expected improvement"
-    return "\n".join([head, *lines])
+    return "\n".join(["Shortlist, untried: row | expected score | expected improvement", *lines])
 
 
-def _earlier(view: View) -> list[str]:
+def _earlier(view: View, most: int) -> str:
     said = earlier_advice(view.archive)
-    return [f"Your last notes, after {said[-1].round} trials: {said[-1].text}"] if said and said[-1].text else []
+    if not most or not said or not said[-1].text:
+        return ""
+    return f"Your last notes, after {said[-1].round} trials: {_short(said[-1].text, most)}"
 
 
 def _rows(space: SearchSpace, allocations: Sequence[Allocation]) -> str:
-    return "\n".join([f"{_stages(space)} | units", *(_row(space, each) for each in allocations)])
+    return "\n".join(_row(space, each) for each in allocations)
 
 
 def _numbered(space: SearchSpace, allocations: Sequence[Allocation]) -> str:
     return "\n".join(f"{number}. {_row(space, each)}" for number, each in enumerate(allocations, start=1))
-
-
-def _stages(space: SearchSpace) -> str:
-    return " | ".join(subtask.name for subtask in space.pipeline.subtasks)
 
 
 def _row(space: SearchSpace, allocation: Allocation) -> str:
@@ -202,12 +323,13 @@ def _conclusions(insights: Insights) -> str:
     return ", ".join([*questions, "where too little is known"])
 
 
-def _request(situation: Situation, count: int, about: str) -> str:
+def _request(situation: Situation, count: int, about: str, amount: _HowMuch) -> str:
     space = situation.space
+    form = dialogue.form(space, spelled_out=bool(amount.spelled_out))
     few = f" Only {len(space.listed)} allocations can be tried." if space.listed is not None else ""
     return (
         f"Propose {count} allocation{'s' * (count > 1)}: numbers of the list, or free ones of at most 100 units that "
         f"are in no table above.{few} notes: {about}; at most {NOTE_WORDS} words. Reply with JSON alone:\n"
         '{"notes": "...", "candidates": [{"rationale": "...", "number": 1}, '
-        f'{{"rationale": "...", "allocation": {dialogue.form(space)}}}]}}'
+        f'{{"rationale": "...", "allocation": {form}}}]}}'
     )

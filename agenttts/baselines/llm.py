@@ -83,7 +83,10 @@ class LLMSearcher(Searcher):
         except Unanswered as error:
             _log.warning("rules carry on, as the planner gave no answer: %s", error)
             return f"as {self.planner.name} gave no answer"
-        return f"as the proposals of {self.planner.name} were rejected or unreadable"
+        why = f"as the proposals of {self.planner.name} were rejected or unreadable"
+        if call.missing:
+            _log.warning("rules carry on, %s", why)
+        return why
 
     @abstractmethod
     async def _briefing(self, archive: Archive, space: SearchSpace) -> str:

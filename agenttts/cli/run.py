@@ -41,7 +41,6 @@ from agenttts.searching.progress import Limits, Progress, SearchResult
 from agenttts.searching.racing import Racing
 from agenttts.searching.start import search
 from agenttts.space import Allocation
-from agenttts.study.experience import Experience
 from agenttts.tracking import tracker
 
 _LONGEST = 60
@@ -141,7 +140,7 @@ def plan(
         racing=Racing() if racing else None,
         baseline=baseline,
         counterfactuals=counterfactuals,
-        experience=_learned(experience, store, study, chosen) or (),
+        experience=experience,
         details={
             "command": command_line(),
             "agenttts": version("agenttts"),
@@ -154,12 +153,21 @@ def plan(
     )
 
 
-def _learned(names: Sequence[str], store: str, study: str, searcher: Searcher) -> Experience | None:
-    """What the studies of these names teach another one, before servers start for it."""
-    if not names:
-        return None
+def taught(plans: Sequence[SearchPlan], store: str) -> list[SearchPlan]:
+    """Plans with what the studies that they name teach, before servers start for them; none teaches another.
+
+    Raises:
+        ConfigError: When a study cannot teach.
+    """
+    if not any(plan.experience for plan in plans):
+        return list(plans)
+    names = {plan.study_name for plan in plans}
     with closing(open_store(store)) as opened:
-        return experience_of(names, opened, study, fitted=not searcher.learns)
+        return [
+            replace(plan, experience=experience_of(plan.experience, opened, plan.study_name,
+                                                   fitted=not plan.searcher.learns, beside=names) or ())
+            for plan in plans
+        ]  # fmt: skip
 
 
 def _in_a_name(studies: Sequence[str]) -> str:
@@ -284,12 +292,14 @@ def run_comparison(
     # Without any method that asks one, an LLM that was given must show as the mistake it is.
     asking = {name for name in methods if method(name).may_ask_llm} or set(methods)
     sharing = {name for name in methods if name == "agent"} or set(methods)
-    rows: dict[str, list[SearchPlan]] = {}
+    plans: list[SearchPlan] = []
     for name in methods:
         mine = llm._replace(share_examples=llm.share_examples and name in sharing)
         given = {"llm": mine if name in asking else PlannerModel(), "experience": experience}
-        plans = [planned(name, seed=seed, **given) for seed in range(seeds)]
-        rows[plans[0].searcher.title] = plans
+        plans += [planned(name, seed=seed, **given) for seed in range(seeds)]
+    rows: dict[str, list[SearchPlan]] = {}
+    for plan in taught(plans, str(plans[0].store)):
+        rows.setdefault(plan.searcher.title, []).append(plan)
     return compare_rows(problem, rows, quiet=quiet)
 
 

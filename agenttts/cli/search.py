@@ -103,7 +103,7 @@ def search(
 ) -> None:
     """Search an environment. Running the same command again resumes it."""
     from agenttts.cli.problem import Problem, Waiting
-    from agenttts.cli.run import PlannerModel, plan, run_search, show_forecast
+    from agenttts.cli.run import PlannerModel, plan, run_search, show_forecast, taught
     from agenttts.searching.progress import Limits
 
     problem = Problem.create(
@@ -134,6 +134,7 @@ def search(
         study=study,
         ray=ray,
     )
+    (planned,) = taught([planned], store)
     if dry_run:
         show_forecast(problem, planned)
     else:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from agenttts._util.checks import require_variable
 from agenttts.errors import ConfigError
+from agenttts.pipeline.model import Model
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
@@ -222,6 +223,12 @@ def sent_secrets(url: str, *sent: str) -> list[str]:
     credential = f"{unquote(user)}:{unquote(password)}" if user_part else ""
     found = [*sent, user_part, credential, user, password, *query, *values]
     return [secret for secret in found if secret]
+
+
+def secrets_of(models: Iterable[Model]) -> list[str]:
+    """The values of the variables that hold keys and headers of these models."""
+    named = {name for model in models for name in (model.api_key_env, *model.headers.values()) if name}
+    return [value for name in sorted({KEY, *named}) if (value := os.environ.get(name, "").strip())]
 
 
 def _user_part(url: str) -> str:

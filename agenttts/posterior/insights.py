@@ -70,6 +70,8 @@ class Hypothesis:
             verdict = f"the trials favour it, {odds}"
         else:
             verdict = "the trials do not decide it"
+            if self.insight == EXPERIENCE_NUMBER:  # its odds are told all the while: at 3 to 1 against it is dropped
+                verdict += f", {odds} {'for' if self.log_odds > 0 else 'against'} it"
         return f"{hypothesis_name(self.insight)} ({self.claim}): {verdict}"
 
 

@@ -50,7 +50,7 @@ EXPLORATION = (
 _MOST_LISTED = 100
 _PRICED_WITH = 8
 """Samples with which the prices of operators are compared."""
-_MOST_QUOTED = 50
+_MOST_LISTED_AGAIN = 50
 """Rejected proposals that a prompt quotes: the last ones."""
 _MOST_OF_A_REPLY = 4000
 """Characters of an unreadable reply that are shown to whoever wrote it."""
@@ -165,14 +165,20 @@ def allocation_request(space: SearchSpace, count: int, so_far: SoFar, *, guided:
     return "\n\n".join(parts)
 
 
-def to_mend(so_far: SoFar) -> list[str]:
-    """What was wrong with what was proposed before, and what of it is kept."""
+def to_mend(so_far: SoFar, *, quoted: int = _MOST_OF_A_REPLY, listed: int = _MOST_LISTED_AGAIN) -> list[str]:
+    """What was wrong with what was proposed before, and what of it is kept.
+
+    Args:
+        so_far: What was proposed for this call before.
+        quoted: Characters of an unreadable reply that are shown.
+        listed: Rejected proposals that are, the last ones.
+    """
     parts = []
     if so_far.fault:
-        reply = bounded(so_far.reply, _MOST_OF_A_REPLY) or "(nothing)"
+        reply = bounded(so_far.reply, quoted) or "(nothing)"
         parts.append(f"Your last reply:\n{reply}\n\nIt could not be read, or not all of it: {so_far.fault}.")
     if so_far.rejected:
-        lines = [*dict.fromkeys(f"- {each}" for each in so_far.rejected)][-_MOST_QUOTED:]
+        lines = [*dict.fromkeys(f"- {each}" for each in so_far.rejected)][-listed:]
         parts.append("These proposals were rejected; fix or replace them:\n" + "\n".join(lines))
     if so_far.accepted:
         lines = [f"- {each.allocation}" for each in so_far.accepted]
@@ -180,9 +186,11 @@ def to_mend(so_far: SoFar) -> list[str]:
     return parts
 
 
-def form(space: SearchSpace) -> str:
-    """How a reply is to state an allocation."""
-    return f"{{{', '.join(map(_form, space.pipeline.subtasks))}}}"
+def form(space: SearchSpace, *, spelled_out: bool = True) -> str:
+    """How a reply is to state an allocation: for every subtask, or spelled out for the first alone."""
+    first, *others = space.pipeline.subtasks
+    stated = [_form(first), *(_form(each) if spelled_out else f'"{each.name}": {{...}}' for each in others)]
+    return f"{{{', '.join(stated)}}}"
 
 
 def _form(subtask: Subtask) -> str:

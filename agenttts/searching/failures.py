@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from agenttts._util.text import scrubbed
 from agenttts.db import Store, Study
-from agenttts.llm.endpoint import KEY
+from agenttts.llm.endpoint import secrets_of
 from agenttts.pipeline import Model
 from agenttts.protocols import FailedExample
 from agenttts.study.trial import Trial
@@ -30,7 +29,7 @@ def failed_examples(
     """
     worst = sorted((each for each in trial.evaluation.results if each.score < _FAILED), key=lambda each: each.score)
     given = store.transcripts.given(study.id, [each.example for each in worst[:most]])
-    secrets = [*secrets, *_secrets(models)]
+    secrets = [*secrets, *secrets_of(models)]
     found = []
     for result in worst[:most]:
         transcript = store.transcripts.one(study.id, trial.number, result.example, held_out=False)
@@ -46,9 +45,3 @@ def failed_examples(
             )
         )
     return found
-
-
-def _secrets(models: Sequence[Model]) -> list[str]:
-    """The values of the variables that hold keys and headers."""
-    named = {name for model in models for name in (model.api_key_env, *model.headers.values()) if name}
-    return [value for name in sorted({KEY, *named}) if (value := os.environ.get(name, "").strip())]

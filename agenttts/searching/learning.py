@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from agenttts.db import Store, Study
 from agenttts.errors import ConfigError
@@ -17,7 +17,12 @@ ALL = "all"
 
 
 def experience_of(
-    names: Sequence[str] | Experience, store: Store, study: str, *, fitted: bool = True
+    names: Sequence[str] | Experience,
+    store: Store,
+    study: str,
+    *,
+    fitted: bool = True,
+    beside: Collection[str] = (),
 ) -> Experience | None:
     """What a study begins with: what it has kept, or what the studies of these names teach now; None without names.
 
@@ -26,6 +31,7 @@ def experience_of(
         store: Holds them.
         study: Name of the study that begins or goes on.
         fitted: Whether anything is to be learned from them by the formula: not for a method that reads their trials.
+        beside: Names of studies that it is compared with: `ALL` leaves them out.
 
     Raises:
         ConfigError: When a study is not there, is the one that begins, or has too few trials.
@@ -40,7 +46,8 @@ def experience_of(
         return kept
     least = LEAST_TRIALS if fitted else 1
     every = list(names) == [ALL]
-    chosen = _others(list(known.values()), store, study, least) if every else _named(names, store, study, least)
+    others = [each for name, each in known.items() if name not in {study, *beside}]
+    chosen = _others(others, store, least) if every else _named(names, store, study, least)
     if not fitted:
         return Experience(studies=tuple(sorted(chosen)))
     return learned({name: (known[name].spec.sizes, trials) for name, trials in chosen.items()})
@@ -61,9 +68,9 @@ def _named(names: Sequence[str], store: Store, study: str, least: int) -> dict[s
     return chosen
 
 
-def _others(studies: Sequence[Study], store: Store, study: str, least: int) -> dict[str, Sequence[Trial]]:
-    """Name of every other study that has enough trials -> these; the others are told."""
-    others = {each.name: _answered(store, each) for each in studies if each.name != study}
+def _others(studies: Sequence[Study], store: Store, least: int) -> dict[str, Sequence[Trial]]:
+    """Name of every study of these that has enough trials -> these; the others are told."""
+    others = {each.name: _answered(store, each) for each in studies}
     chosen = {name: trials for name, trials in others.items() if len(trials) >= least}
     if not chosen:
         raise ConfigError(

@@ -21,6 +21,8 @@ from agenttts.errors import ConfigError
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.token_counts import prompt_tokens_by_length
 from agenttts.pipeline import Model, Pipeline, Subtask
+from agenttts.pipeline.operator import Operator
+from agenttts.pipeline.operators import Revise, Vote
 from agenttts.posterior.insights import Hypothesis
 from agenttts.protocols import FailedExample, Outlook
 from agenttts.report import read_findings, report_html, summary_lines
@@ -146,13 +148,16 @@ async def run(problem: SyntheticEnvironment, endpoint: FakeEndpoint, store: Stor
                         parallel=2, racing=Racing(look=20))  # fmt: skip
 
 
-async def test_long_names_make_no_longer_prompt(endpoint: FakeEndpoint) -> None:
-    endpoint.reply = scripted
-    models = (Model("Llama-3.1-8B", 8e9), Model("Llama-3.1-70B", 70e9))
-    names = ("decomposition", "tool_selection", "parameter_prediction")
+@pytest.mark.parametrize("operators", [(Vote(),), (Vote(), Revise())])
+async def test_long_names_texts_and_replies_make_no_longer_prompt(
+    operators: tuple[Operator, ...], endpoint: FakeEndpoint
+) -> None:
+    endpoint.reply = lambda messages, seed: "Let me think about it. " * 500
+    names = ("retrieve_passages", "decompose_question", "answer_question", "verify_answer")[: 5 - len(operators)]
+    sizes = {"llama-3.2-1b-instruct": 1e9, "qwen2.5-7b-instruct": 7e9, "llama-3.1-70b-instruct": 70e9}
     stages = tuple(
-        Subtask(name, models, "words " * 100, metric=lambda output, example: 1.0, prompt_tokens=100,
-                completion_tokens=100, max_samples=16)
+        Subtask(name, tuple(Model(*each) for each in sizes.items()), "words " * 100, operators=operators,
+                metric=lambda output, example: 1.0, prompt_tokens=100, completion_tokens=100, max_samples=16)
         for name in names
     )  # fmt: skip
     pipeline = Pipeline("long", stages, metric=lambda output, example: 1.0)
@@ -160,7 +165,7 @@ async def test_long_names_make_no_longer_prompt(endpoint: FakeEndpoint) -> None:
     rng = np.random.default_rng(0)
 
     def results() -> tuple[ExampleResult, ...]:
-        scores = rng.integers(0, 2, size=(20, 4)).astype(float).tolist()
+        scores = rng.integers(0, 2, size=(20, 1 + len(names))).astype(float).tolist()
         return tuple(
             ExampleResult(example=str(number), score=score, subtask_scores=dict(zip(names, own, strict=True)))
             for number, (score, *own) in enumerate(scores)
@@ -171,13 +176,17 @@ async def test_long_names_make_no_longer_prompt(endpoint: FakeEndpoint) -> None:
               evaluation=Evaluation(results=results()), round=number - 1, created=datetime.now(UTC))
         for number, allocation in enumerate(dict.fromkeys(space.sample(rng, 14)), start=1)
     )  # fmt: skip
-    agent = adviser(endpoint)
+    agent, archive = adviser(endpoint), Archive(trials=trials)
     agent.outlook = Outlook(trials=24, at_once=2, look=20, endpoints=[endpoint.url],
                             failures=lambda trial, most, secrets: [FAILURE] * 3)  # fmt: skip
-    await agent.propose(Archive(trials=trials), space, 2)
-    (request,), (told,) = endpoint.requests, prompts(endpoint)
-    assert prompt_tokens_by_length(request["messages"]) <= 1500
-    assert "\n2. " in told and "Trials by posterior mean, 3 of " in told
+    await agent.propose(Archive(), space, 2)
+    await agent.propose(archive, space, 2)
+    await agent.explain(archive, space, trials[0])
+    began, planned, mended, explained = prompts(endpoint)
+    assert all(prompt_tokens_by_length(request["messages"]) <= 1500 for request in endpoint.requests)
+    assert all("\n2. " in told for told in (began, planned, mended))
+    assert "Trials by posterior mean, " in planned and "Examples that the best trial fails" in planned
+    assert "Your last reply:\nLet me think" in mended and "What the trials say" in explained
 
 
 @pytest.mark.slow

@@ -113,6 +113,26 @@ async def test_where_the_planner_fails_rules_carry_on_at_once(
         assert found.searcher == RULES and "as the planner gave no answer" in found.rationale
         assert len(endpoint.requests) == asked and steps[-2].node == "fill"
     assert "answered 403: out of credit" in caplog.text and "sk-very-secret" not in caplog.text
+    assert "rules carry on, as the planner gave no answer" in caplog.text
+    await proposed(endpoint, ["no idea"] * 2)
+    assert "rules carry on, as the planner's own were rejected or unreadable" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ("Small models\nsuffice.", "Small models\nsuffice."),
+        ("<think>{}</think>So {it} is.", "So {it} is."),
+        ('```json\n{"why": {"short": "small", "explanation": "Small models suffice."}}\n```', "Small models suffice."),
+        ('{"notes": null, "candidates": [{"allocation": {"a": "m x3", "b": "s x2"}}]}', ""),
+    ],
+)
+async def test_an_explanation_is_the_words_of_a_reply(reply: str, words: str, endpoint: FakeEndpoint) -> None:
+    endpoint.reply, steps = lambda messages, seed: reply, list[AgentStep]()
+    agent = AgentSearcher(LLMPlanner("small", base_url=endpoint.url))
+    agent.journal = steps.append
+    await agent.explain(BEGUN, SPACE, BEGUN.trials[0])
+    assert [(step.node, step.text) for step in steps] == [("explain" if words else "explain, in vain", words)]
 
 
 def after(trials: int, said: Sequence[str] = ()) -> Archive:
@@ -255,15 +275,20 @@ async def test_a_limit_counts_every_question_of_the_planner(
     assert ended.spend.tokens == bought + ended.own.tokens
 
 
-def test_the_planner_is_told_what_the_stages_do() -> None:
+def test_the_planner_is_told_what_the_stages_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOL_KEY", "sk-of-a-tool")
+
     def prompt(given: SubtaskInput) -> str:
         """Answers from the passages that were kept."""
         return ""
 
-    models = [Model("m", 1e6)]
-    find = Subtask("find", models, "Which of the\n{{ passages }}" + " are needed?" * 30)
+    models = [Model("m", 1e6, base_url="http://localhost:1/v1", api_key_env="TOOL_KEY")]
+    find = Subtask("find", models, "Which of the\n{{ passages }} are by sk-of-a-tool?" + " are needed?" * 30)
     answer, bare = Subtask("answer", models, prompt), Subtask("bare", models, lambda given: "")
     told = meaning(Pipeline("qa", [find, answer, bare], metrics.exact_match("gold")))
-    assert "- find: Which of the {{ passages }} are" in told and "- answer: prompt: Answers from the passages" in told
+    assert (
+        "- find: Which of the {{ passages }} are by ***?" in told
+        and "- answer: prompt: Answers from the passages" in told
+    )
     assert all(len(line) < 200 for line in told.splitlines())
     assert told.endswith("scored by: metrics.exact_match(field='gold')")

@@ -141,7 +141,7 @@ async def test_what_is_refused_goes_back_with_the_reasons(build: Build, endpoint
         ('{"candidates": "all of them"}', "candidates"),
         (json_of(candidate(("m", 10**30), ("s", 1))), "less than or equal to"),
         (json_of(candidate(("a model", 1), ("s", 1))), "cannot be part of an allocation"),
-        (json_of(), ""),
+        (json_of(), "it holds no candidate"),
         ("", "it is empty"),
     ],
 )
@@ -158,7 +158,7 @@ async def test_a_model_that_gives_nothing_usable_is_filled_in_for_and_it_shows(
         assert proposal.searcher == RULES and "drawn uniformly" in proposal.rationale
     assert [step.node for step in steps][-3:] == ["repair", "check", "fill"] and steps[-1].planner == RULES
     assert why in steps[-3].text
-    assert ("could not be read" in prompts(endpoint)[-1]) == bool(why)
+    assert "could not be read" in prompts(endpoint)[-1]
 
 
 @pytest.mark.parametrize("build", METHODS)

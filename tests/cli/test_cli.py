@@ -380,6 +380,10 @@ def test_a_search_begins_with_the_experience_of_another(shell: Shell) -> None:
     for trials in (8, 9):
         said = " ".join(shell(f"{again} --trials {trials}").split())
         assert "experience mine-flops100-random-s0 " in said and "mine-flops100-random-after-all-s0" in said
+    # Nor does it teach what it is compared with, which begins only now.
+    shell("compare mine.py:environment --budget 100 --methods random,grid --seeds 1 --trials 9 --experience all")
+    compared = shell("trace mine-flops100-grid-after-all-s0")
+    assert "first trial from experience (mine-flops100-random-s0)" in compared
 
 
 def test_minihop_has_its_own_default_budget() -> None:

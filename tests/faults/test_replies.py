@@ -10,7 +10,7 @@ import pytest
 
 from agenttts.baselines import AgentHPOSearcher
 from agenttts.llm.chat import ChatModel
-from agenttts.proposals.reading import read_candidates
+from agenttts.proposals.reading import read_candidates, read_notes
 from agenttts.space.allocation import Allocation
 from agenttts.study.trial import AgentStep
 from tests.baselines.test_searchers import SPACE, archive_of
@@ -42,6 +42,9 @@ def reply_of(**choice: object) -> str:
         (json.dumps({"candidates": [{"allocation": {"k" * 60_000: 1}}]}), "kkk.* \\[cut off: "),
         ("x" * 26_000_000 + json.dumps(GOOD), "no JSON object within its first 65,536 characters"),
         ('{"a": ["' + "x" * 10_000, "broken or cut off"),
+        ('{"candidates": [{"allocation": {"st\nage": 3}}]}', "candidates.0.allocation.st age: "),
+        ("{'" * 30_000, "no JSON object"),
+        (json.dumps({"candidates": ["a" + " " * 60_000 + "b", "\n" * 500]}), "candidates.0.allocation: "),
     ],
     ids=lambda value: value[:20],
 )
@@ -79,11 +82,67 @@ WHOLE = json.dumps({"candidates": [GOOD]})
         '{"candidates": [{"allocation": "a: m x3, b: s x2"}]}',
         '{"candidates": ["a: m x3, b: s x2"]}',
         '{"candidates": [{"allocation": {"A": {"model": "M", "samples": 3}, "B": {"model": "S ", "samples": 2.0}}}]}',
+        # wrapped, as in the call of a tool
+        json.dumps({"reply": {"proposals": [GOOD]}}),
+        f"<tool_call>{json.dumps({'name': 'propose', 'arguments': {'candidates': [GOOD]}})}</tool_call>",
+        json.dumps({"tool_calls": [{"function": {"name": "propose", "arguments": WHOLE}}]}),
+        json.dumps({"candidates": {"1": GOOD}}),
+        json.dumps({"candidates": json.dumps([GOOD])}),
+        # in other words
+        json.dumps({"Candidates": [{"Rationale": ["so"], "Allocation": GOOD["allocation"]}]}),
+        json.dumps({"candidates": [{"rationale": None, "number": None, "config": GOOD["allocation"]}]}),
+        json.dumps({"candidates": [{"reason": "so", "cost": 12, **GOOD["allocation"]}]}),
+        json.dumps({"candidates": [{"allocation": {**GOOD["allocation"], "units": "12.5", "note": "fits"}}]}),
+        '{"candidates": [{"allocation": {"a": {"Model": "m (8B)", "n": 3, "operator": null}, "b": {"s": 2}}}]}',
+        '{"candidates": [{"allocation": {"a": ["m", 3], "b": "2x s"}}]}',
+        '{"candidates": [{"allocation": {"a": "m, 3 samples", "b": {"name": "s", "samples": "2 samples"}}}]}',
+        '{"candidates": [{"allocation": [{"stage": "a", "model": "m", "samples": 3}, {"b": "s x2"}]}]}',
+        '{"candidates": [{"allocation": ["m x3", "s x2"]}]}',
+        '{"candidates": [{"allocation": "m x3 | s x2 | 12.5"}]}',
+        '{"candidates": ["2. m x3 | s x2 | 12.5 | 0.6 ± 0.1"]}',
+        # nearly JSON
+        str({"candidates": [{**GOOD, "rationale": None, "it's": True}]}),
+        '{candidates: [{allocation: {a: "m x3", /* the reader */ b: "s x2"}}], // no more\n}',
+        "{“candidates”：[{“allocation”：{“a”：“m x3”，“b”：“s\xa0x2”}}]}",
+        '{"notes": "first\nsecond", "candidates": [{"allocation": {"a": "ｍ x３", "b": "\u200bs x2"}}]}',
     ],
 )
 def test_what_a_model_means_is_read(reply: str) -> None:
     proposals, faults = read_candidates(reply, SPACE)
     assert [each.allocation for each in proposals] == [THIS] and faults == []
+
+
+def test_what_several_candidates_hold_is_not_taken_for_the_choices_of_one() -> None:
+    for reply in (
+        {"proposals": [GOOD, OTHER]},  # as many as there are subtasks
+        {"proposals": ["m x3 | s x2 | 12.5", "l x1 | s x1 | 9"]},
+        {"candidate_1": GOOD, "notes": "one of two", "candidate_2": OTHER},
+        {"properties": {"candidates": {"type": "array"}}, "plan": {"candidates": [GOOD, OTHER]}},
+    ):
+        proposals, faults = read_candidates(json.dumps(reply), SPACE)
+        assert [each.allocation for each in proposals] == [THIS, Allocation({"a": ("l", 1), "b": ("s", 1)})]
+        assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "notes"),
+    [
+        ('{"notes": "first\nsecond", "candidates": []}', "first\nsecond"),
+        ('{"reply": {"Notes": ["first", "second"]}}', "first second"),
+        ("{'notes': 'it's so', 'candidates': []}", "it's so"),
+        ('{"candidates": []}', ""),
+    ],
+)
+def test_notes_are_found_where_they_are(reply: str, notes: str) -> None:
+    assert read_notes(reply) == notes
+
+
+@pytest.mark.parametrize(
+    "reply", ['{"candidates": []}', '{"candidates": [{"allocation": {}}]}', '{"notes": "n"}', "no"]
+)
+def test_a_reply_without_proposals_has_a_fault_to_go_back_with(reply: str) -> None:
+    proposals, faults = read_candidates(reply, SPACE)
+    assert proposals == [] and len(faults) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -169,12 +170,17 @@ async def test_longer_lengths_are_learned_for_each_setting(store: Store) -> None
 def test_a_planner_is_told_of_them_and_names_them() -> None:
     space = space_of(environment())
     assert "option 'passages': 5 (40 MFLOP), 20 (70 MFLOP), 40 (110 MFLOP)" in task(space)
-    (proposal,), _ = read_candidates(
-        '{"candidates": [{"allocation": {"answer": {"model": "small", "samples": 2, '
-        '"options": {"style": "short", "passages": 20}}}}]}', space,
-    )  # fmt: skip
-    assert proposal.allocation == at.Allocation({"answer": at.Choice("small", 2, options=BEST)})
-    assert proposal.allocation in space
+    chosen: list[object] = [
+        {"model": "small", "samples": 2, "options": {"style": "short", "passages": 20}},
+        {"model": f"small with {BEST}", "samples": 2, "options": None},
+        {"model": "small", "samples": 2, "style": "short", "Passages": "20"},
+        {f"small with {BEST}": 2},
+        f"small x2 with {BEST}",
+    ]
+    for each in chosen:
+        (proposal,), _ = read_candidates(json.dumps({"candidates": [{"allocation": {"answer": each}}]}), space)
+        assert proposal.allocation == at.Allocation({"answer": at.Choice("small", 2, options=BEST)})
+        assert proposal.allocation in space
 
 
 @pytest.mark.parametrize(
