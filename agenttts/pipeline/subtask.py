@@ -15,6 +15,7 @@ from agenttts._util.checks import (
     FUNCTION,
     MAPPING,
     NAME,
+    PLAIN_FUNCTION,
     POSITIVE,
     TEXT,
     Kind,
@@ -325,10 +326,11 @@ _LENGTHS = Kind(
 )
 _SUBTASK_FIELDS = {
     "prompt": Kind(
-        "a Jinja template or a function", lambda prompt: isinstance(prompt, str) or callable(prompt)
+        "a Jinja template or a function that is not async",
+        lambda prompt: isinstance(prompt, str) or PLAIN_FUNCTION.holds(prompt),
     ).or_none,
     "system": TEXT.or_none,
-    "parser": FUNCTION,
+    "parser": PLAIN_FUNCTION,
     "aggregator": instance(Aggregator, "an aggregator such as MajorityVote()").or_none,
     "metric": FUNCTION.or_none,
     "model_lengths": MAPPING,

@@ -7,6 +7,7 @@ A row is a module that defines `parse`, with «old|new» where it changes; furth
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -565,7 +566,9 @@ def _is_in(module: str, folder: Path) -> bool:
 
 def parts(parse: Any) -> Mapping[str, str]:
     models = (Model("m", 1e9),)
-    subtasks = (Subtask("find", models, "x"), Subtask("answer", models, "x", parser=parse))
+    is_async = inspect.iscoroutinefunction(parse)
+    answer = Subtask("answer", models, run=parse) if is_async else Subtask("answer", models, "x", parser=parse)
+    subtasks = (Subtask("find", models, "x"), answer)
     return Pipeline("p", subtasks, len).fingerprints  # type: ignore[arg-type]  # never called
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FUNCTION, require_fields
+from agenttts._util.checks import COUNT, PLAIN_FUNCTION, require_fields
 from agenttts.pipeline.ballots import Key, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model, Sampling
@@ -56,7 +56,7 @@ class Revise(Operator):
     """As of `BestOf`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "Revise", {"width": COUNT, "key": FUNCTION.or_none})
+        require_fields(self, "Revise", {"width": COUNT, "key": PLAIN_FUNCTION.or_none})
         if self.verifier is not None:
             BestOf(self.verifier)  # checks it
 

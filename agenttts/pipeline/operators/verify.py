@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FRACTION, FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
+from agenttts._util.checks import COUNT, FRACTION, PLAIN_FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
 from agenttts.errors import ConfigError
 from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
@@ -81,7 +81,11 @@ class Verifier:
     asked. One without any counts as it says; a server that tells none, or refuses the field, is named in the log."""
 
     def __post_init__(self) -> None:
-        kinds = {"model": instance(Model, "a Model"), "prompt": FUNCTION.or_none, "prompt_tokens": POSITIVE.or_none}
+        kinds = {
+            "model": instance(Model, "a Model"),
+            "prompt": PLAIN_FUNCTION.or_none,
+            "prompt_tokens": POSITIVE.or_none,
+        }
         more = {
             "tokens": COUNT,
             "sampling": instance(Sampling, "a Sampling"),
@@ -167,7 +171,7 @@ class _Verified(Operator):
 
     def __post_init__(self) -> None:
         where = type(self).__name__
-        kinds = {"verifier": _VERIFIER, "votes": COUNT, "key": FUNCTION.or_none, "distinct": FRACTION}
+        kinds = {"verifier": _VERIFIER, "votes": COUNT, "key": PLAIN_FUNCTION.or_none, "distinct": FRACTION}
         require_fields(self, where, kinds)
         if self.votes > 1 and not self._models:
             raise ConfigError(f"{where}: votes={self.votes} takes a model as the verifier: a function is asked once")
@@ -295,7 +299,7 @@ class Listwise(Operator):
 
     def __post_init__(self) -> None:
         judge = instance(Model, "a Model").or_none
-        require_fields(self, "Listwise", {"judge": judge, "instruction": TEXT, "key": FUNCTION.or_none})
+        require_fields(self, "Listwise", {"judge": judge, "instruction": TEXT, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:

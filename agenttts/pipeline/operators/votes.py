@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FRACTION, FUNCTION, Kind, instance, require_fields
+from agenttts._util.checks import COUNT, FRACTION, PLAIN_FUNCTION, Kind, instance, require_fields
 from agenttts.pipeline.ballots import Key, ballots, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Model
@@ -46,7 +46,7 @@ class Vote(Operator):
     """Answer -> what makes it equal to others; the answer itself when None."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "Vote", {"key": FUNCTION.or_none})
+        require_fields(self, "Vote", {"key": PLAIN_FUNCTION.or_none})
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class AdaptiveVote(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "AdaptiveVote", {"confidence": _SHARE, "window": COUNT, "key": FUNCTION.or_none})
+        require_fields(self, "AdaptiveVote", {"confidence": _SHARE, "window": COUNT, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:
@@ -126,7 +126,7 @@ class WindowVote(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "WindowVote", {"window": COUNT, "key": FUNCTION.or_none})
+        require_fields(self, "WindowVote", {"window": COUNT, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:
@@ -176,7 +176,7 @@ class Cascade(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        kinds = {"to": _MODEL, "samples": COUNT, "agree": FRACTION, "share": FRACTION, "key": FUNCTION.or_none}
+        kinds = {"to": _MODEL, "samples": COUNT, "agree": FRACTION, "share": FRACTION, "key": PLAIN_FUNCTION.or_none}
         require_fields(self, "Cascade", kinds)
 
     @property
@@ -226,7 +226,7 @@ class Mix(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "Mix", {"other": _MODEL, "share": _SHARE, "key": FUNCTION.or_none})
+        require_fields(self, "Mix", {"other": _MODEL, "share": _SHARE, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:
