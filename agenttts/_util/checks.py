@@ -34,7 +34,7 @@ def _is_number(value: Any) -> bool:
 
 def is_async(function: Any) -> bool:
     """Whether a function, or an object that is called as one, is to be awaited."""
-    parts = (function, getattr(function, "__call__", None))  # noqa: B004  (an object's own may be async)
+    parts = (function, getattr(type(function), "__call__", None))  # noqa: B004  (an object's own may be async)
     return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in parts)
 
 
