@@ -6,12 +6,15 @@ import inspect
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 
 _SHOWN = 100
+_FUNCTIONS = (FunctionType, MethodType, partial)
 _NO_VALUES = (Awaitable, Iterator, AsyncIterator)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.A)
 
@@ -34,8 +37,8 @@ def _is_number(value: Any) -> bool:
 
 def is_async(function: Any) -> bool:
     """Whether a function, or an object that is called as one, is to be awaited."""
-    parts = (function, getattr(type(function), "__call__", None))  # noqa: B004  (an object's own may be async)
-    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in parts)
+    called = function if isinstance(function, _FUNCTIONS) else getattr(type(function), "__call__", None)
+    return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
 
 
 TEXT = Kind("text", lambda value: isinstance(value, str))
