@@ -37,7 +37,7 @@ def _is_number(value: Any) -> bool:
 
 def is_async(function: Any) -> bool:
     """Whether a function, or an object that is called as one, is to be awaited."""
-    called = function if isinstance(function, _FUNCTIONS) else getattr(type(function), "__call__", None)
+    called = function if isinstance(function, _FUNCTIONS) else getattr(type(function), "__call__", None)  # noqa: B004
     return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
 
 
