@@ -49,7 +49,7 @@ VERSIONS = {
     "operators.revise": 1,
     "operators.step_search": 1,
     "operators.tree": 1,
-    "operators.verifier": 1,
+    "operators.verifier": 2,
     "operators.vote": 1,
     "operators.weighted_vote": 1,
     "operators.window_vote": 1,
