@@ -55,7 +55,7 @@ VERSIONS = {
     "operators.window_vote": 1,
     "parsers.ids": 3,
     "parsers.json_object": 2,
-    "parsers.number": 4,
+    "parsers.number": 5,
     "parsers.tagged": 3,
     "parsers.text": 1,
     "pipeline": 1,
@@ -301,7 +301,7 @@ def test_what_wraps_ours_is_not_ours() -> None:
     def parse(sample: str, given: SubtaskInput) -> float:
         return 2 * parsers.number(sample, given)
 
-    assert identity_of(parse) is None and "parsers.number 4()" in describe(parse)
+    assert identity_of(parse) is None and "parsers.number 5()" in describe(parse)
     assert describe(parse) != describe(parsers.number)
 
 
@@ -327,7 +327,7 @@ def test_a_version_that_is_raised_changes_what_holds_it() -> None:
 
 def test_a_name_is_declared_once() -> None:
     with pytest.raises(ValueError, match="declared twice"):
-        identified("parsers.number", version=5)
+        identified("parsers.number", version=6)
 
 
 def test_no_aggregator_is_named_as_the_vote() -> None:
