@@ -179,3 +179,24 @@ class Broken(PlugIn):
         raise OSError("refused with " + os.environ["SOME_TOKEN"])
 environment, broken = PlugIn(), Broken()
 """
+
+
+@pytest.mark.parametrize("request_", [
+    {"api_key": KEY}, {"litellm_params": {"apiKey": KEY}}, {"extra_headers": {"Authorization": f"Bearer {KEY}"}},
+    {"tools": [{"auth_token": KEY}]}, {"X-Api-Key": KEY},
+])  # fmt: skip
+def test_a_key_among_the_fields_of_a_request_is_refused(request_: dict[str, object]) -> None:
+    for make in (
+        lambda: Model("m", 1e6, request=request_),
+        lambda: at.Subtask("s", (Model("m", 1e6),), "x", sampling=Sampling(extra=request_)),
+    ):
+        with pytest.raises(at.ConfigError, match="what is asked is kept and shown: name the environment var") as caught:
+            make()
+        assert hides(str(caught.value))
+
+
+def test_what_is_named_like_a_secret_and_holds_none_stays() -> None:
+    schema = {"type": "object", "properties": {"password": {"type": "string"}}, "required": ["password"]}
+    tools = [{"type": "function", "function": {"name": "log_in", "parameters": schema}}]
+    request = {"tools": tools, "max_tokens": 5, "token_budget": 3, "prompt_cache_key": "a", "add_special_tokens": True}
+    assert Model("m", 1e6, request=request).request == request
