@@ -38,7 +38,7 @@ from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient, Rewar
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.ballots import canonical
-from agenttts.pipeline.operator import Drawn, writes_anew_in_words
+from agenttts.pipeline.operator import Drawn, usable_of, writes_anew_in_words
 from agenttts.pipeline.pairing import Pairing, sampling_with
 from agenttts.pipeline.tools import calls_value, read_calls
 from agenttts.space.allocation import Allocation
@@ -342,13 +342,12 @@ class StageRun:
 
     def require_usable(self, drawn: Sequence[Drawn]) -> list[Drawn]:
         """See `pipeline.SubtaskRun`."""
-        usable = [each for each in drawn if each.value is not None]
+        usable = usable_of(drawn)
         if not usable:
             raise NoUsableSample(
                 f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{why_unusable(drawn)}"
             )
-        # Where an answer was cut off, what it seems to say may be another than what it would have said.
-        return [each for each in usable if not each.ended] or usable
+        return usable
 
     async def _drawn(
         self,

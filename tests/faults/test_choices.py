@@ -183,6 +183,43 @@ async def test_what_was_cut_off_votes_only_where_nothing_whole_does(cut: int, sc
     assert (evaluation.score, usage.cut, usage.unparsable, usage.samples) == (score, 12 * cut, 0, 36)
 
 
+def likes(value: str, given: at.SubtaskInput) -> float:
+    return float(value == "wo")
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        at.operators.Cascade(to=Model("dear", 1e6), agree=0.6),
+        at.operators.AdaptiveVote(window=2, confidence=0.8),
+        at.operators.WindowVote(window=2),
+        at.operators.Refine(likes, width=2),
+    ],
+    ids=lambda operator: operator.name,
+)
+async def test_what_was_cut_off_decides_nothing_beside_whole_answers(operator: Any) -> None:
+    """Half the answers, and the first ones, are cut to the same two letters; whole ones are right."""
+
+    def answer(asked: dict[str, Any], number: int) -> dict[str, Any]:
+        found = right({"messages": [asked["messages"][0]], "n": asked.get("n", 1)})
+        if asked["model"] == "dear":
+            return completion(*["dear"] * asked.get("n", 1))
+        for each in found["choices"][:2] if number == 1 or isinstance(operator, at.operators.Cascade) else ():
+            each |= {"finish_reason": "length", "message": {"content": "wo"}}
+        return found
+
+    with RawServer(answer) as server:
+        stages = pipeline(server.url)
+        changed = replace(stages.subtasks[0], operators=(operator,))
+        routed = changed.with_models(lambda model: replace(model, base_url=server.url))
+        rows = [{"id": "1", "question": "word", "gold": "word"}]
+        client = OpenAIClient(timeout_s=2)
+        searched = at.LiveEnvironment(replace(stages, subtasks=(routed,)), rows, client=client)
+        async with searched:
+            evaluation = await searched.evaluate(Allocation({"answer": ("small", 4)}))
+    assert evaluation.score == 1
+
+
 @pytest.mark.parametrize(
     ("verdict", "reason", "score"),
     [

@@ -131,7 +131,7 @@ async def one_each(
     return [next(left[group[0]]) for group in alike]
 
 
-@identified("operators.refine", version=1)
+@identified("operators.refine", version=2)
 @dataclass(frozen=True)
 class Refine(Operator):
     """Rounds of `width` samples; each round but the first sees the best and the worst attempt so far.
@@ -178,8 +178,7 @@ class Refine(Operator):
             else:  # nothing to show: more samples of the same prompt
                 drawn = (await stage.sample(samples=used + count))[used:]
             used += count
-        stage.require_usable([each for _, each in attempts])
-        return max(attempts, key=lambda pair: pair[0])[1].value
+        return best_attempt(stage, attempts)
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
         counts = np.asarray(samples)
@@ -192,6 +191,12 @@ class Refine(Operator):
             Load(rounds, lengths.prompt + 2 * lengths.completion, drawn, lengths.completion),
             *(each._replace(requests=counts) for each in verdicts),
         ]
+
+
+def best_attempt(stage: SubtaskRun, attempts: Sequence[tuple[float, Drawn]]) -> Any:
+    """The value of the attempt with the highest score, of those that can be used."""
+    usable = {id(each) for each in stage.require_usable([each for _, each in attempts])}
+    return max((pair for pair in attempts if id(pair[1]) in usable), key=lambda pair: pair[0])[1].value
 
 
 def _best_and_worst(attempts: Sequence[tuple[float, Drawn]]) -> list[str]:
