@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from agenttts._util.text import storable
 from agenttts.errors import ConfigError
 
 _SHOWN = 100
+_FUNCTIONS = (FunctionType, MethodType, partial)
+_NO_VALUES = (Awaitable, Iterator, AsyncIterator)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.A)
 
 
@@ -30,12 +35,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
+def is_async(function: Any) -> bool:
+    """Whether a function, or an object that is called as one, is to be awaited."""
+    called = function if isinstance(function, _FUNCTIONS) else getattr(type(function), "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+
+
 TEXT = Kind("text", lambda value: isinstance(value, str))
 NAME = Kind(
     "text without NUL or half a surrogate pair", lambda value: isinstance(value, str) and storable(value) == value
 )
 """What stores, servers and files know something by."""
 FUNCTION = Kind("a function", callable)
+PLAIN_FUNCTION = Kind("a function that is not async", lambda value: callable(value) and not is_async(value))
 MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 POSITIVE = Kind("a positive number", lambda value: _is_number(value) and value > 0)
 NOT_NEGATIVE = Kind("a number >= 0", lambda value: _is_number(value) and value >= 0)
@@ -57,6 +69,18 @@ def require(kind: Kind, value: Any, what: str) -> None:
     if not kind.holds(value):
         shown = repr(value)
         raise ConfigError(f"{what} must be {kind.words}, not {shown[:_SHOWN]}{'...' if shown[_SHOWN:] else ''}")
+
+
+def require_value(value: Any, what: str) -> None:
+    """Make sure that a function of the user's gave a value: not what is still to be awaited, or can be read once only.
+
+    Raises:
+        TypeError: When it did not: like every fault of such a function, it fails the example.
+    """
+    if isinstance(value, _NO_VALUES):
+        if inspect.iscoroutine(value):
+            value.close()  # it is never awaited: that is said here
+        raise TypeError(f"{what} gave a {type(value).__name__}: await what is async, and make a list of an iterator")
 
 
 def require_variable(name: object, what: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import html
 import operator
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,9 @@ _BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 _ODD_BLANK = re.compile(f"[{_BLANKS}]")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _SHORT = 4
+LEAST_SECRET = 12
+"""Characters of a key or a password that is no word."""
+_OF_A_SECRET = re.compile(r"(^|_)(key|token|secret|password|credentials?)s?(_|$)", re.IGNORECASE)
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
@@ -100,6 +104,20 @@ def scrubbed(text: str, secrets: Iterable[str]) -> str:
         pattern = "".join(map(_written, form))
         text = re.sub(rf"(?<!\w){pattern}(?!\w)" if len(form) < _SHORT else pattern, "***", text, flags=re.IGNORECASE)
     return text
+
+
+def without_keys(text: str, variables: Iterable[str] = ()) -> str:
+    """What other people's code says, without the values of environment variables that are named like secrets.
+
+    A short value (`LEAST_SECRET`) stays: it may be a word.
+
+    Args:
+        text: Of an error, as of a client that quotes the key it was refused with.
+        variables: Others that hold secrets.
+    """
+    named = {*filter(_OF_A_SECRET.search, os.environ), *variables}
+    values = [value for name in named if len(value := os.environ.get(name, "").strip()) >= LEAST_SECRET]
+    return scrubbed(text, values) if any(values) else text
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from agenttts._util.text import printable
+from agenttts._util.text import printable, without_keys
 from agenttts.llm.endpoint import shown_url
 
 _PIPE_WIDTH = 10_000
@@ -79,10 +79,13 @@ def escape_unencodable() -> None:
 
 
 def write_line(text: str, *, stderr: bool = False, end: str = "\n") -> None:
-    """Write a text and the end of its last line, however long it is, without wrapping."""
+    """Write a text and the end of its last line, however long it is, without wrapping.
+
+    Errors, logs and tracebacks, all on standard error, may quote keys that others' code was given.
+    """
     escape_unencodable()
     stream = sys.stderr if stderr else sys.stdout
-    stream.write(f"{printable(text)}{end}")
+    stream.write(f"{printable(without_keys(text) if stderr else text)}{end}")
     stream.flush()
 
 

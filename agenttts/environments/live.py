@@ -20,6 +20,7 @@ from agenttts._util.locks import LoopLock
 from agenttts.environments.examples import load_examples
 from agenttts.environments.scored import ExampleOutcome, ScoredRun, evaluation_of
 from agenttts.environments.scoring import probe_metrics
+from agenttts.environments.silence import told_of_silence
 from agenttts.environments.watched import WatchedRun
 from agenttts.errors import ConfigError
 from agenttts.execution.commands import end_processes
@@ -271,9 +272,20 @@ class LiveEnvironment(Environment):
         """See `protocols.Environment.evaluate`."""
         names = self.examples if examples is None else examples
         draws = pool or self._pool
-        return await evaluation_of(
-            self.pipeline, allocation, names, lambda name: self.run_example(allocation, name, draws)
-        )
+        with told_of_silence(self.is_asking) as under_way:
+
+            async def run(name: str) -> ExampleOutcome:
+                under_way.add(name)
+                try:
+                    return await self.run_example(allocation, name, draws)
+                finally:
+                    under_way.discard(name)
+
+            return await evaluation_of(self.pipeline, allocation, names, run)
+
+    def is_asking(self) -> bool:
+        """Whether a model is waited for, or its server, or that is not known."""
+        return self.serving is not None or not isinstance(self.client, OpenAIClient) or self.client.is_asking
 
     async def run_example(self, allocation: Allocation, example: str, pool: SamplePool) -> ExampleOutcome:
         """One example under an allocation.

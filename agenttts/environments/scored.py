@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import Any
 
+from agenttts._util.text import bounded, without_keys
 from agenttts.environments.scoring import checked_score, copied, shown
 from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReached, ModelRefused, StoreError
 from agenttts.execution.contained import contained
@@ -107,7 +108,10 @@ class ScoredRun(ExampleRun):
         if isinstance(error, EndpointError):
             self.unanswered, self.missing = True, error.unavailable
         self.broken = not isinstance(error, AgentTTSError)
-        return self._result(0.0, error=f"{type(error).__name__}: {_said(error)}" if self.broken else str(error))
+        said = f"{type(error).__name__}: {_said(error)}" if self.broken else str(error)
+        models = self.pipeline.models
+        variables = [name for each in models for name in (each.api_key_env, *each.headers.values()) if name]
+        return self._result(0.0, error=without_keys(bounded(said), variables))
 
     def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
         return ExampleResult(

@@ -15,6 +15,7 @@ from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
+from agenttts._util.checks import is_async
 from agenttts.errors import ConfigError
 from agenttts.pipeline import AsyncMetric, Example, Metric, Pipeline
 
@@ -69,7 +70,7 @@ def probe_metrics(pipeline: Pipeline, rows: Sequence[Example]) -> bool:
 
 
 def _is_plain(metric: Metric | AsyncMetric, rows: Sequence[Example], where: str) -> bool:
-    return not _is_coroutine_function(metric) and all(
+    return not is_async(metric) and all(
         _probe(metric, output, example, where) for output, example in itertools.islice(_plausible(rows), _PROBES)
     )
 
@@ -82,9 +83,9 @@ def _probe(metric: Metric | AsyncMetric, output: Any, example: Example, where: s
             _discard(value)
             return False
         _in_range(value, output, example, where)
-    except ConfigError:
+    except (ConfigError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit):
+    except BaseException:
         pass  # a metric may rightly expect another type of output; that shows with the first trial
     return True
 
@@ -93,10 +94,6 @@ def _discard(value: Awaitable[Any]) -> None:
     close = getattr(value, "close", None) or getattr(value, "cancel", None)
     if close is not None:
         close()
-
-
-def _is_coroutine_function(metric: Any) -> bool:
-    return inspect.iscoroutinefunction(metric) or inspect.iscoroutinefunction(getattr(metric, "__call__", None))  # noqa: B004
 
 
 def _plausible(rows: Sequence[Example]) -> Iterator[tuple[Any, Example]]:

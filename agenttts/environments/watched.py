@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from agenttts.environments.scored import ExampleOutcome, ScoredRun
+from agenttts.environments.silence import told_of_silence
 from agenttts.errors import EndpointError
 from agenttts.execution.pool import Draw, SamplePool
 from agenttts.pipeline import Message, Model, Sampling, Subtask
@@ -93,7 +94,9 @@ async def watch(environment: LiveEnvironment, allocation: Allocation, example: s
     run = environment.watched_run(allocation, example, pool)
     started, outcome, error = time.perf_counter(), None, ""
     try:
-        outcome = await run.outcome()
+        with told_of_silence(environment.is_asking) as under_way:
+            under_way.add(example)
+            outcome = await run.outcome()
         error = outcome.result.error or ""
     except EndpointError as failure:
         error = str(failure)

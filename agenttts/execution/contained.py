@@ -1,4 +1,4 @@
-"""What a function of the user's may not end: the program, by `sys.exit`, or the search, by a cancellation."""
+"""What a function of the user's may not end: the program, by `sys.exit`, or the search, by what is no `Exception`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def contained(failure: type[Exception] = RuntimeError) -> Iterator[None]:
-    """Let what runs inside end neither the program nor the search: sys.exit, or a cancellation that nobody asked for.
+    """Let what runs inside end neither the program nor the search.
+
+    That is sys.exit, a cancellation that nobody asked for, and what else is raised that is no `Exception`, as by
+    func_timeout or pytest. An interrupt is the user's own.
 
     Raises:
         RuntimeError: Instead, or whichever error is given.
     """
     try:
         yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):  # the last is how a coroutine is closed
+        raise
     except SystemExit as error:
         raise failure(f"it ended the program with exit({error.code!r})") from error
     except asyncio.CancelledError as error:
@@ -23,3 +28,5 @@ def contained(failure: type[Exception] = RuntimeError) -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise failure("it was cancelled from within") from error
+    except BaseException as error:
+        raise failure(f"it raised {type(error).__name__}, which is no Exception") from error

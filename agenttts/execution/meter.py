@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from agenttts.errors import LimitReached
 from agenttts.llm.samples import Spend
@@ -59,7 +60,7 @@ class Meter:
         Raises:
             LimitReached: When a limit is used up.
         """
-        if self.max_tokens is None and self.max_usd is None:
+        if not self.is_limited:
             yield
             return
         async with self._settled:
@@ -79,6 +80,22 @@ class Meter:
         """Whether the limits would hold even if this and everything under way came out at its longest."""
         tokens_hold = self.max_tokens is None or self.spent.tokens + self._under_way + tokens <= self.max_tokens
         return tokens_hold and (self.max_usd is None or self.spent.usd + self._usd_under_way + usd <= self.max_usd)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.max_tokens is not None or self.max_usd is not None
+
+    def hear(self, paid: Spend) -> None:
+        """Take in what a store says was paid for, by whomever; what is less than is known here is old news."""
+        if paid.tokens > self.spent.tokens or paid.usd > self.spent.usd:
+            known = self.spent
+            self.spent = replace(
+                paid,
+                reused_prompt_tokens=known.reused_prompt_tokens,
+                reused_completion_tokens=known.reused_completion_tokens,
+                seconds=known.seconds,
+            )
 
     def add_own(self, spend: Spend) -> None:
         """Count what the search method's own LLM took."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypeVar
 
+from agenttts._util.checks import require_value
 from agenttts._util.text import storable, storable_data
 from agenttts.errors import (
     AgentTTSError,
@@ -37,7 +38,7 @@ from agenttts.llm.protocols import ChatClient, Completer, EmbeddingClient, Rewar
 from agenttts.llm.samples import Sample, Spend
 from agenttts.pipeline import Example, Message, Model, Pipeline, Sampling, Subtask, SubtaskInput
 from agenttts.pipeline.ballots import canonical
-from agenttts.pipeline.operator import Drawn, writes_anew_in_words
+from agenttts.pipeline.operator import Drawn, usable_of, writes_anew_in_words
 from agenttts.pipeline.pairing import Pairing, sampling_with
 from agenttts.pipeline.tools import calls_value, read_calls
 from agenttts.space.allocation import Allocation
@@ -107,7 +108,9 @@ class ExampleRun:
 
     async def _program(self) -> Any:
         with contained():
-            return await self._through_steps()
+            output = await self._through_steps()
+            require_value(output, f"pipeline {self.pipeline.name!r}")
+            return output
 
     async def _through_steps(self) -> Any:
         steps = {s.name: Step(self, s, self._given(s)) for s in self.pipeline.subtasks}
@@ -274,6 +277,7 @@ class StageRun:
             if self.subtask.default is None:
                 raise
             self.result = self.subtask.default
+        require_value(self.result, f"subtask {self.subtask.name!r}")
         return self.result
 
     def drawn_as(self, output: Any) -> Drawn:
@@ -294,10 +298,14 @@ class StageRun:
     def _value(self, sample: Sample) -> Any:
         if sample.ended == "called":
             return calls_value(read_calls(sample.text)[1])
+        if sample.ended not in ("", "unfinished"):
+            return None
         try:
-            return self.subtask.parser(sample.text, self.input) if sample.ended in ("", "unfinished") else None
+            value = self.subtask.parser(sample.text, self.input)
         except ParseError:
             return None
+        require_value(value, f"the parser of subtask {self.subtask.name!r}")
+        return value
 
     def count_unparsable(self) -> None:
         """See `pipeline.SubtaskRun`."""
@@ -324,7 +332,7 @@ class StageRun:
         if not parse:
             return [as_drawn(each, None) for each in draw.samples]
         answers = self._answers.setdefault(repr((model and model.name, prompt, sampling)), [])
-        answers += map(self._answer, draw.samples[len(answers) :])
+        answers += [self._answer(each) for each in draw.samples[len(answers) :]]  # a map ends at a StopIteration
         self.looked_at[draw.key].answers = answers
         return answers[: len(draw.samples)]
 
@@ -334,13 +342,12 @@ class StageRun:
 
     def require_usable(self, drawn: Sequence[Drawn]) -> list[Drawn]:
         """See `pipeline.SubtaskRun`."""
-        usable = [each for each in drawn if each.value is not None]
+        usable = usable_of(drawn)
         if not usable:
             raise NoUsableSample(
                 f"subtask {self.subtask.name!r}: none of {len(drawn)} samples could be parsed{why_unusable(drawn)}"
             )
-        # Where an answer was cut off, what it seems to say may be another than what it would have said.
-        return [each for each in usable if not each.ended] or usable
+        return usable
 
     async def _drawn(
         self,

@@ -205,7 +205,7 @@ class Asker:
             EndpointError: When it does not come.
         """
         where = f"{who} at {self.shown}"
-        return await self._within(where, timeout_s, "GET" if body is None else "POST", url, body)
+        return await self._within(where, timeout_s, "GET" if body is None else "POST", url, body, hint="")
 
     async def _within(
         self,
@@ -215,6 +215,8 @@ class Asker:
         url: str,
         body: Mapping[str, Any] | None,
         heard: Callable[[bytes], object] | None = None,
+        *,
+        hint: str | None = None,
     ) -> bytes:
         """An exchange that takes no longer, its faults in words."""
         with in_words(where, url):
@@ -222,7 +224,7 @@ class Asker:
                 async with asyncio.timeout(seconds):
                     return await self._exchange(where, method, url, body, heard)
             except TimeoutError as error:
-                hint = self.patience.hint
+                hint = self.patience.hint if hint is None else hint
                 raise EndpointError(f"{where} did not answer within {seconds:g} s{hint}", timed_out=True) from error
 
     async def _exchange(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from agenttts._util.checks import require_variable
+from agenttts._util.text import LEAST_SECRET
 from agenttts.errors import ConfigError
 from agenttts.pipeline.model import Model
 
@@ -26,8 +27,6 @@ SIMULATION = "agenttts-simulation"
 MOST_SHOWN = 4000
 """Characters of what a server wrote that are looked at for an error."""
 _CONNECT_S = 20.0
-_LEAST_SECRET = 12
-"""Characters of a key or a password that is no word of an answer."""
 _NO_KEYS = ("sk-no-key-required", "sk-1234", "sk-none", "sk-dummy", "sk-xxx")
 """Keys that servers of one's own are given where a client asks for one; so is EMPTY."""
 _OF_THE_API = re.compile(r"/(chat/completions|completions|responses|embeddings|models)/?$")
@@ -210,7 +209,7 @@ def lasting_secrets(url: str, key: str | None) -> list[str]:
     sent = [key or "", unquote(password)]
     if password:
         sent.append(base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode())
-    return [secret for secret in sent if len(secret) >= _LEAST_SECRET and secret.lower() not in _NO_KEYS]
+    return [secret for secret in sent if len(secret) >= LEAST_SECRET and secret.lower() not in _NO_KEYS]
 
 
 def sent_secrets(url: str, *sent: str) -> list[str]:

@@ -149,6 +149,11 @@ class OpenAIClient:
         """What has been waited for for long, in words; empty where nothing is."""
         return "; ".join(notice for each in self._askers.values() if (notice := each.pulse.notice))
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether any endpoint is being asked; also for other threads."""
+        return any(each.pulse.is_waited_for for each in list(self._askers.values()))
+
     def url(self, model: Model) -> str:
         """Where a model is asked."""
         return endpoint_url(self._routes.get(model.served_name) or model.base_url)

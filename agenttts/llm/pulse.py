@@ -46,6 +46,11 @@ class Pulse:
         """Why a request is being made again, the last one that is."""
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody waits for it."""
+        return bool(self._waiting)
+
+    @property
     def silence_s(self) -> float:
         """Seconds that it has been waited for in vain."""
         return self._before_s + (time.monotonic() - self._since if self._waiting else 0.0)

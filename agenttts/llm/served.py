@@ -56,7 +56,10 @@ async def _listed(asker: Asker, who: str, url: str) -> tuple[Served, EndpointErr
     """What is listed, and why nothing is."""
     for attempt in range(_ATTEMPTS):
         try:
-            return _names(await asker.fetch(who, joined(url, "/models"), timeout_s=_TIMEOUT_S)), None
+            async with asker.pulse.waited_for(who):  # one that lists nothing for long is told of
+                found = _names(await asker.fetch(who, joined(url, "/models"), timeout_s=_TIMEOUT_S))
+            asker.pulse.heard()
+            return found, None
         except EndpointError as error:
             if error.unreachable or (error.status is None and attempt + 1 == _ATTEMPTS):
                 raise EndpointError(

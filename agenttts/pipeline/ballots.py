@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from agenttts._util.checks import require_value
+
 Key = Callable[[Any], Hashable]
 """A value -> what makes it equal to others: three spellings of one answer are one candidate."""
 
@@ -52,4 +54,7 @@ def winner(values: Sequence[Any], key: Key | None = None, weights: Sequence[floa
 
 def identity(value: Any, key: Key | None = None) -> str:
     """What a value counts as."""
-    return canonical(value if key is None else key(value))
+    if key is not None:
+        value = key(value)
+        require_value(value, "the key of a vote")
+    return canonical(value)

@@ -5,9 +5,10 @@ unless `both_empty` says what it is worth where the gold is empty too. A gold th
 that, is a fault of the data: a ConfigError that names the field and the example, before anything is paid for.
 
 Texts are compared as SQuAD's script does, but for what it loses: where nothing, or one letter, would be left of one of
-the two (the answers "A" and "B"), articles stay, then punctuation too; and a number keeps its sign and its decimal
-point, so that -5 is not 5, (1,-2) not (1,2), 1.5 not 15, 3/4 not 34, while 1.0 is 1. Punctuation, digits and signs of
-every script, compatibility characters and combining accents count as what they look like.
+the two (the answers "A" and "B"), articles stay, then punctuation too; a number keeps its sign and its decimal point,
+so that -5 is not 5, (1,-2) not (1,2), 1.5 not 15, 3/4 not 34, while 1.0 is 1; and what means something where it stands
+stays, so that A+ is not A-, nor C++ C#, x < 5 not x > 5, 2+3 not 2*3. Punctuation, digits and signs of every script,
+compatibility characters and combining accents count as what they look like.
 """
 
 from __future__ import annotations
@@ -39,6 +40,19 @@ _MINUS = re.compile(r"(?<![\w)\]}%°.!?-])-(?=[0-9.$√∞(]|[^\W\d_](?![^\W\d_]
 """A minus sign of a number, or of a letter that stands for one; else it is a hyphen or a dash."""
 _KEPT = "\ue000"
 """Stands for such a sign while punctuation is taken away."""
+_OPERATOR = re.compile(
+    r"(?<=[\w)\]}])(?: (?P<apart>[-=]?>=*|[<!=]=+|[<=+]|\*{1,2}(?= \d)) (?=[-+.$(\[{\w])"  # x < 5, 3 + i
+    r"|(?P<between>[-=]?>=*|[<!=]=+|[<=])(?= ?[-+.$(\[{\w])"  # x<5, a=b
+    r"|(?<!\de)(?P<plus>\++)(?!/))"  # A+, C++, a+b; 1e+5 is a number, +/- a word
+    r"|(?<=\d)(?P<times>\*{1,2}|\^)(?=[-\d({])"  # 2*3, 2^3
+    r"|(?<![\w<>=-])(?P<than>[<>]=?)(?=[$€£]?[-.]?\d)|(?<!\S)(?P<less><=?) (?=[$€£]?[-.]?\d)"  # <5
+    r"|(?:(?<=\b[^\W\d_])|(?<=\b[^\W\d_]{2}))(?P<minus>-)(?![\w-])"  # A-, AB-
+    r"|(?<=[^\W\d_])(?P<sharp>#)(?!\w)"  # C#
+)
+"""What is no punctuation where it stands, and becomes a word of its own: operators, relations, marks of a name."""
+_MEANT = "+-*^<>=!#"
+_APART = str.maketrans({mark: chr(ord(_KEPT) + place) for place, mark in enumerate(_MEANT, start=1)})
+_BACK = str.maketrans({_KEPT: "-"} | {chr(ord(_KEPT) + place): mark for place, mark in enumerate(_MEANT, start=1)})
 _UNSEEN = "Cf"
 _SHOWN = 60
 _DECLARE = "give the right answer, or say both_empty= where none is right"
@@ -46,7 +60,7 @@ _DECLARE = "give the right answer, or say both_empty= where none is right"
 Texts = tuple[str, str]
 
 
-@identified("metrics.normalise", version=4)
+@identified("metrics.normalise", version=5)
 def normalise(answer: str) -> str:
     """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces.
 
@@ -83,7 +97,7 @@ def equal(field: str, *, both_empty: float | None = None) -> Metric:
     return score
 
 
-@identified_factory("metrics.exact_match", version=4)
+@identified_factory("metrics.exact_match", version=5)
 def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0.
 
@@ -100,7 +114,7 @@ def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     return _best_of(field, both_empty, lambda texts: float(texts[0] == texts[1]))
 
 
-@identified_factory("metrics.token_f1", version=4)
+@identified_factory("metrics.token_f1", version=5)
 def token_f1(field: str, *, both_empty: float | None = None) -> Metric:
     """Token F1 of SQuAD and HotpotQA against the best of the gold answers; see `exact_match`.
 
@@ -223,7 +237,8 @@ def _comparable(output: str, gold: str) -> Texts:
 
 
 def _without_punctuation(text: str) -> str:
-    return _spaced(" ".join(map(_bare, _cased(text).split())))
+    meant = _OPERATOR.sub(lambda found: f" {found[0].strip().translate(_APART)} ", _cased(text))
+    return _spaced(" ".join(map(_bare, meant.split()))).translate(_BACK)
 
 
 def _bare(word: str) -> str:
@@ -231,7 +246,7 @@ def _bare(word: str) -> str:
     if number := _number_in(word):
         return number
     parted = _BETWEEN_DIGITS.sub(" ", _MINUS.sub(f" {_KEPT}", word))
-    return parted.translate(_PUNCTUATION).replace(_KEPT, "-")
+    return parted.translate(_PUNCTUATION)
 
 
 def _number_in(word: str) -> str | None:

@@ -35,6 +35,25 @@ _HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.A)
 _MODEL_NAME = re.compile(r"[^\s=*;,]+")
 _NOT_A_MODELS = ("model", "messages", "n", "seed", "stream")
 """Fields of a request that are decided with each request."""
+_OF_A_SECRET = re.compile(
+    r"(^|[_-])(api[_-]?key|(access|auth|bearer)[_-]?token|authorization|password|secret)s?$", re.I
+)
+
+
+def require_no_secret(request: Any, where: str) -> None:
+    """Make sure that no field of a request is a key: requests are kept in stores and shown.
+
+    Raises:
+        ConfigError: When one is, at whatever depth.
+    """
+    parts = request.items() if isinstance(request, Mapping) else enumerate(request if isinstance(request, list) else ())
+    for name, value in parts:
+        if isinstance(name, str) and isinstance(value, str) and _OF_A_SECRET.search(name):
+            raise ConfigError(
+                f"{where} has the field {name!r}, and what is asked is kept and shown: name the environment variable "
+                "that holds the value with api_key_env or headers of the Model"
+            )
+        require_no_secret(value, where)
 
 
 @identified(
@@ -124,6 +143,7 @@ class Model:
             require_variable(variable, f"{where}: header {header!r}")
         if odd := next((name for name in _NOT_A_MODELS if name in self.request), None):
             raise ConfigError(f"{where}: {odd!r} is decided with each request: leave it out of `request`")
+        require_no_secret(self.request, f"{where}: request")
         if not self.served_name:
             object.__setattr__(self, "served_name", self.name)
 

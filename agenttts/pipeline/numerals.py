@@ -47,6 +47,8 @@ _GROUPED = re.compile(
 )
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 _BY_POINTS = re.compile(r"[0-9]{1,3}(?P<by>[.'\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*,[0-9]+")
+_LAST_GROUPED = re.compile(r"(?<![0-9])[1-9][0-9]{0,2}(?:,0[0-9]{2})+$")
+"""The last of a list where it cannot be a group alone: 1,000,2,000."""
 _PARTING = re.compile(r"[,'_\u00a0]+")
 _LATEX_FRACTION = re.compile(
     rf"\\[cdt]?frac\s*(?:\{{\s*(?P<sign>[-+]?)(?P<over>{_PART})\s*\}}|(?P<one>[0-9]))"
@@ -164,7 +166,8 @@ def _fraction(match: re.Match[str]) -> float:
 
 def _decimal(match: re.Match[str]) -> float | None:
     run = match["run"]
-    digits = _digits(run) or _digits(_PARTING.split(run)[-1])  # a list: its last
+    grouped = _LAST_GROUPED.search(run)
+    digits = _digits(run) or _digits(grouped[0] if grouped else _PARTING.split(run)[-1])  # a list: its last
     if digits is None:
         return None
     value = float(digits + (match["exponent"] or ""))

@@ -90,6 +90,15 @@ class Drawn:
         return calls_message(read_calls(self.text)[0] if self.calls else self.text, self.calls)
 
 
+def usable_of(drawn: Sequence[Drawn]) -> list[Drawn]:
+    """Those of some answers that can be used: whole ones, where there are any.
+
+    Where an answer was cut off, what it seems to say may be another than what it would have said.
+    """
+    usable = [each for each in drawn if each.value is not None]
+    return [each for each in usable if not each.ended] or usable
+
+
 class SubtaskRun(Protocol):
     """The metered handle through which a subtask draws samples while it runs.
 

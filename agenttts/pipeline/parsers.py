@@ -33,7 +33,7 @@ _FENCE = re.compile(r"(?:```|~~~)[\w+-]*|\$\$|\\\[|-{3,}")
 _DECORATED = re.compile(r"(\*{1,3}|`{1,3}|~~)(?!\s)(.*\S)\1")
 
 
-@identified("parsers.number", version=4)
+@identified("parsers.number", version=5)
 def number(sample: str, _: SubtaskInput) -> float:
     """The last number in the sample, as `numerals` reads numbers: a range's end, a list's last, a fraction's quotient.
 

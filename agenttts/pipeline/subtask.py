@@ -15,6 +15,7 @@ from agenttts._util.checks import (
     FUNCTION,
     MAPPING,
     NAME,
+    PLAIN_FUNCTION,
     POSITIVE,
     TEXT,
     Kind,
@@ -27,7 +28,7 @@ from agenttts._util.checks import (
 from agenttts.errors import ConfigError
 from agenttts.pipeline.fingerprint import Identity, identified
 from agenttts.pipeline.handles import Aggregator, AsyncMetric, Coroutine, Metric, Parser, Prompt, text
-from agenttts.pipeline.model import Model, Sampling, sizes_of
+from agenttts.pipeline.model import Model, Sampling, require_no_secret, sizes_of
 from agenttts.pipeline.operator import Lengths, Operator, writes_anew_in_words
 from agenttts.pipeline.pairing import (
     Options,
@@ -143,6 +144,7 @@ class Subtask:
         if self.run is not None and not inspect.iscoroutinefunction(self.run):
             raise ConfigError(f"{where}: run must be an async function, not {self.run!r}")
         require_fields(self, where, _SUBTASK_FIELDS)
+        require_no_secret(self.sampling.extra, f"{where}: sampling: extra")
         object.__setattr__(self, "operators", members(self.operators, _OPERATOR, f"{where}: operators"))
         if self.operators and (self.aggregator is not None or self.run is not None):
             short = "aggregator" if self.run is None else "run coroutine"
@@ -325,10 +327,11 @@ _LENGTHS = Kind(
 )
 _SUBTASK_FIELDS = {
     "prompt": Kind(
-        "a Jinja template or a function", lambda prompt: isinstance(prompt, str) or callable(prompt)
+        "a Jinja template or a function that is not async",
+        lambda prompt: isinstance(prompt, str) or PLAIN_FUNCTION.holds(prompt),
     ).or_none,
     "system": TEXT.or_none,
-    "parser": FUNCTION,
+    "parser": PLAIN_FUNCTION,
     "aggregator": instance(Aggregator, "an aggregator such as MajorityVote()").or_none,
     "metric": FUNCTION.or_none,
     "model_lengths": MAPPING,

@@ -16,17 +16,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import agenttts as at
 from agenttts.db import Store
 from agenttts.execution.pool import SamplePool
 from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import Model, Sampling
 from agenttts.space import Allocation
-from tests.faults.server import ONE, RawServer, completion, environment, on_question, prompt, right, texts
+from tests.faults.server import ONE, RawServer, completion, environment, on_question, pipeline, prompt, right, texts
 
 
 @pytest.fixture(autouse=True)
@@ -179,3 +181,71 @@ async def test_what_was_cut_off_votes_only_where_nothing_whole_does(cut: int, sc
             evaluation = await searched.evaluate(Allocation({"answer": ("small", 3)}))
     usage = evaluation.usage["answer"]
     assert (evaluation.score, usage.cut, usage.unparsable, usage.samples) == (score, 12 * cut, 0, 36)
+
+
+def likes(value: str, given: at.SubtaskInput) -> float:
+    return float(value == "wo")
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        at.operators.Cascade(to=Model("dear", 1e6), agree=0.6),
+        at.operators.AdaptiveVote(window=2, confidence=0.8),
+        at.operators.WindowVote(window=2),
+        at.operators.Refine(likes, width=2),
+    ],
+    ids=lambda operator: operator.name,
+)
+async def test_what_was_cut_off_decides_nothing_beside_whole_answers(operator: Any) -> None:
+    """Half the answers, and the first ones, are cut to the same two letters; whole ones are right."""
+
+    def answer(asked: dict[str, Any], number: int) -> dict[str, Any]:
+        found = right({"messages": [asked["messages"][0]], "n": asked.get("n", 1)})
+        if asked["model"] == "dear":
+            return completion(*["dear"] * asked.get("n", 1))
+        for each in found["choices"][:2] if number == 1 or isinstance(operator, at.operators.Cascade) else ():
+            each |= {"finish_reason": "length", "message": {"content": "wo"}}
+        return found
+
+    with RawServer(answer) as server:
+        stages = pipeline(server.url)
+        changed = replace(stages.subtasks[0], operators=(operator,))
+        routed = changed.with_models(lambda model: replace(model, base_url=server.url))
+        rows = [{"id": "1", "question": "word", "gold": "word"}]
+        client = OpenAIClient(timeout_s=2)
+        searched = at.LiveEnvironment(replace(stages, subtasks=(routed,)), rows, client=client)
+        async with searched:
+            evaluation = await searched.evaluate(Allocation({"answer": ("small", 4)}))
+    assert evaluation.score == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "score"),
+    [
+        ("No", "stop", 1.0),
+        ("No", "length", 1.0),
+        ("Is anything wrong? No", "length", 0.0),
+        ("Let me see whether it says no", "length", 0.0),
+    ],
+)
+async def test_a_verdict_that_is_cut_off_is_none(verdict: str, reason: str, score: float) -> None:
+    """Of a wrong and a right candidate the wrong one is drawn first: a verdict that is none leaves it there."""
+
+    def answer(asked: dict[str, Any], number: int) -> dict[str, Any]:
+        question = asked["messages"][-1]["content"]
+        if "Proposed response" not in question:
+            return completion(choices=[choice("wrong"), choice(question.split()[-1])])
+        told = choice(verdict, reason=reason) if question.endswith("wrong") else choice("I cannot say")
+        return completion(choices=[told])
+
+    with RawServer(answer) as server:
+        stages = pipeline(server.url)
+        judge = Model("judge", 1e6, base_url=server.url)
+        judged = replace(stages.subtasks[0], operators=(at.operators.BestOf(judge),))
+        client = OpenAIClient(timeout_s=2)
+        rows = [{"id": "1", "question": "word", "gold": "word"}]
+        searched = at.LiveEnvironment(replace(stages, subtasks=(judged,)), rows, client=client)
+        async with searched:
+            evaluation = await searched.evaluate(Allocation({"answer": ("small", 2)}))
+    assert evaluation.score == score

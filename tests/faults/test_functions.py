@@ -3,6 +3,9 @@
 | a prompt, parser, operator, program or metric | must be |
 |---|---|
 | calls sys.exit, lets a stray cancellation through, raises what cannot be said | a failed example, and no end |
+| raises what is no Exception, as func_timeout and pytest do | a failed example, and no end |
+| lets a StopIteration through, as `next` does that finds nothing | a failed example, not fewer samples |
+| is async where it must not be, forgets an `await`, gives a generator | named at once, or a failed example; never a 0 |
 | changes, empties or relabels its example | scored by the example as it was given |
 | gives values that JSON has no form of, or that cannot be shown | voted on, and scored |
 | gives a verdict of 5,000 digits | a counted unparsable sample |
@@ -49,6 +52,10 @@ class Unshowable:
         raise ValueError("no words")
 
 
+class NoException(BaseException):
+    """As func_timeout's FunctionTimedOut and the outcomes of pytest."""
+
+
 Row = dict[str, Any]
 Do = Callable[[Row], None]
 """What a function does with its example, beside its work."""
@@ -67,6 +74,16 @@ def be_cancelled(example: Row) -> None:
 def break_down(example: Row) -> None:
     if example["question"] == "2?":
         raise Unsayable
+
+
+def time_out(example: Row) -> None:
+    if example["question"] == "2?":
+        raise NoException
+
+
+def find_nothing(example: Row) -> None:
+    if example["question"] == "2?":
+        next(iter(()))
 
 
 def relabel(example: Row) -> None:
@@ -141,7 +158,14 @@ async def evaluated(pipeline: at.Pipeline, samples: int = 1, reply: Any = "right
 
 @pytest.mark.parametrize("where", [in_a_prompt, in_a_parser, in_a_metric, in_a_stages_metric, in_a_program])
 @pytest.mark.parametrize(
-    ("do", "said"), [(leave, r"exit\(0\)"), (be_cancelled, "cancelled from within"), (break_down, "Unsayable")]
+    ("do", "said"),
+    [
+        (leave, r"exit\(0\)"),
+        (be_cancelled, "cancelled from within"),
+        (break_down, "Unsayable"),
+        (time_out, "it raised NoException, which is no Exception"),
+        (find_nothing, "StopIteration"),
+    ],
 )
 async def test_a_function_that_breaks_off_fails_its_example_alone(
     where: Callable[[Do], at.Pipeline], do: Do, said: str
@@ -150,6 +174,81 @@ async def test_a_function_that_breaks_off_fails_its_example_alone(
     failed = [each for each in evaluation.results if each.error]
     assert [each.example for each in failed] == ["e2"] and evaluation.failures == 1 and evaluation.score == 0.75
     assert re.search(said, failed[0].error or "")
+
+
+async def test_a_sample_that_stops_an_iteration_takes_no_other_with_it() -> None:
+    def first_number(sample: str, given: at.SubtaskInput) -> str:
+        return next(word for word in sample.split() if word.isdecimal())
+
+    votes = ["1", "none", "2", "2", "2"]
+    pipeline = at.Pipeline("p", (stage(parser=first_number),), lambda output, example: float(output == "2"))
+    with pytest.raises(at.ConfigError, match="failed for every example: .*StopIteration"):
+        await evaluated(pipeline, 5, lambda model, messages, position: votes[position])
+
+
+async def later(sample: str, given: Any = None) -> str:
+    return sample
+
+
+class Later:
+    async def __call__(self, sample: str, given: Any = None) -> str:
+        return sample
+
+
+@pytest.mark.parametrize("function", [later, Later()], ids=["function", "object"])
+def test_what_must_not_be_async_is_named(function: Any) -> None:
+    for make in (
+        lambda: stage(parser=function),
+        lambda: stage(prompt=function),
+        lambda: at.operators.Vote(key=function),
+        lambda: at.operators.BestOf(M, key=function),
+        lambda: at.operators.Verifier(M, prompt=function),
+    ):
+        with pytest.raises(at.ConfigError, match="must be .*function that is not async"):
+            make()
+
+
+def forgetful(program: Callable[[Any], Any]) -> at.Pipeline:
+    async def run(example: Any, steps: Any) -> Any:
+        return program(steps["s"]) if example["id"] == "e2" else await steps["s"].ask("x")
+
+    plain = at.Subtask("s", (M,), max_samples=8)
+    return at.Pipeline("p", (plain,), at.metrics.exact_match("gold"), run=run)
+
+
+def only_sometimes(value: Callable[[str], Any], given: at.SubtaskInput, sample: str) -> Any:
+    return value(sample) if given.example["id"] == "e2" else sample
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        forgetful(lambda step: step.ask("x")),
+        forgetful(lambda step: asyncio.ensure_future(step.ask("x"))),
+        at.Pipeline(
+            "p",
+            (stage(parser=lambda sample, given: only_sometimes(later, given, sample)),),
+            at.metrics.exact_match("gold"),
+        ),
+        at.Pipeline(
+            "p",
+            (stage(parser=lambda sample, given: only_sometimes(iter, given, sample)),),
+            at.metrics.exact_match("gold"),
+        ),
+    ],
+    ids=["coroutine", "task", "parsed coroutine", "parsed iterator"],
+)
+async def test_what_is_no_value_fails_its_example(pipeline: at.Pipeline) -> None:
+    evaluation = await evaluated(pipeline)
+    assert evaluation.failures == 1 and evaluation.score == 0.75
+    assert "await what is async" in next(each.error or "" for each in evaluation.results if each.error)
+
+
+async def test_a_key_that_gives_coroutines_fails_the_vote() -> None:
+    key: Any = lambda value: later(value)  # noqa: E731  (untyped, as who has no type checker writes it)
+    keyed = stage(operators=(at.operators.Vote(key=key),))
+    with pytest.raises(at.ConfigError, match="TypeError: the key of a vote gave a coroutine"):
+        await evaluated(at.Pipeline("p", (keyed,), at.metrics.exact_match("gold")), samples=2)
 
 
 async def test_a_search_that_is_cancelled_ends() -> None:

@@ -75,6 +75,15 @@ def test_an_empty_gold_is_declared_or_named(empty: Any) -> None:
         ("北京。", "北京", True), ("「北京」", "北京", True), ("東京、大阪", "東京大阪", False),
         ("¿Paris?", "paris", True),
         ("‹Paris›", "Paris", True), ("باريس؟", "باريس", True), ("5·3", "53", False), ("12,34,567", "1234567", True),
+        ("A+", "A-", False), ("A+", "A", False), ("AB-", "AB+", False), ("O-", "O", False), ("(A+).", "A+", True),
+        ("C", "C++", False), ("C#", "C++", False), ("C#", "C", False), ("`C++`", "C++", True), ("Na+", "Na-", False),
+        ("x < 5", "x > 5", False), ("x<5", "x < 5", True), ("<5", ">5", False), ("< 5%", "5%", False),
+        ("x<=5", "x<5", False), ("a=b", "a!=b", False), ("A->B", "A<-B", False), ("> 42", "42", True),
+        ("2+3", "2*3", False), ("2+3", "2-3", False), ("2^3", "2*3", False), ("2^{10}", "2¹⁰", True),
+        ("3 + 4i", "3 - 4i", False), ("3+4i", "3 + 4i", True), ("a+b", "a-b", False), ("i++", "i--", False),
+        ("x = +5", "x=5", True), ("1e+5", "100000", True), ("rose to +5", "rose to 5", True), ("18+", "18", False),
+        ("**42**", "42", True), ("#42", "42", True), ("=> Paris", "Paris", True), ("Paris -", "Paris", True),
+        ("<Paris>", "Paris", True), ("*A*", "A", True), ("+ Paris", "Paris", True), ("1,000+", "1000+", True),
     ],
 )  # fmt: skip
 def test_texts_are_compared_as_a_reader_would(output: Any, gold: Any, right: bool) -> None:

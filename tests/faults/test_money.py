@@ -5,6 +5,7 @@
 | 4 processes extend one trial, 8 examples each, and count prefix caches | all of it is there |
 | 4 processes add trials to a study of at most 10 | 10 trials, no error but LimitReached |
 | 3 processes search one study with `--trials 6` | 6 trials |
+| 3 searches of one study at once, with less `max_tokens` than one trial takes | one limit for all |
 | gaps of one and of two samples among twenty | three samples are paid for |
 | a draw of 0, given and by position | nothing is asked |
 | two searches at once on one environment, one of which checks its winner | charged apart; namespaces apart |
@@ -21,6 +22,7 @@ import pytest
 
 import agenttts as at
 from agenttts.db import Store
+from agenttts.errors import LimitReached
 from agenttts.execution.pool import SEARCH, VALIDATION, SamplePool, sample_key
 from agenttts.llm.openai import OpenAIClient
 from agenttts.llm.samples import Sample, Spend, StoredPrompt
@@ -107,6 +109,28 @@ def test_trials_are_not_passed_by_several_searches(tmp_path: Path, endpoint: Fak
     trials = store.archive(store.study("one")).trials
     store.close()
     assert [trial.number for trial in trials] == list(range(1, 7))
+
+
+async def test_a_limit_is_one_for_all_that_search_a_study(
+    tmp_path: Path, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agenttts.searching.running._HEARD_EVERY_S", 0.02)
+    endpoint.reply = lambda messages, seed: messages[-1]["content"].split()[-1]
+    endpoint.delay_s = 0.05
+    path = str(tmp_path / "runs.db")
+
+    async def search(seed: int) -> None:
+        searched = environment(endpoint.url, examples=40, client=OpenAIClient(max_in_flight=1))
+        limits = Limits(trials=3, max_tokens=80)
+        method = at.searcher("random", seed=seed)
+        await at.search(searched, method, space(searched), path, study_name="one", seed=0, limits=limits, parallel=1)
+
+    for outcome in await asyncio.gather(*map(search, range(3)), return_exceptions=True):
+        assert outcome is None or isinstance(outcome, LimitReached), outcome
+    store = Store(path)
+    paid = store.spend(store.study("one")).tokens
+    store.close()
+    assert 80 <= paid < 2 * 80
 
 
 @pytest.mark.parametrize("gaps", [{7}, {0}, {19}, {3, 7, 8}])

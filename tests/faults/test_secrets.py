@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from agenttts.llm.chat import ChatModel
 from agenttts.llm.endpoint import shown_url
 from agenttts.llm.openai import OpenAIClient
 from agenttts.pipeline import Model, Sampling
+from agenttts.testing import ScriptedClient
 from tests.endpoint import FakeEndpoint, Fault
 from tests.faults.commands import run
 from tests.faults.server import RawServer, completion, prompt
@@ -128,3 +130,73 @@ def test_the_path_of_a_file_stays_one(path: str, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     Store(path).close()
     assert Path(path.removeprefix("sqlite:///")).is_file()
+
+
+def refused(output: object, example: object) -> float:
+    raise ValueError(f"401: Incorrect API key provided: {KEY}; gateway {os.environ['GATEWAY']}")
+
+
+async def test_a_key_in_an_error_of_a_users_function_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_API_KEY", KEY)
+    monkeypatch.setenv("GATEWAY", "a-value-of-a-header")
+    model = Model("m", 1e6, headers={"X-Gateway": "GATEWAY"})
+    rows = [{"id": "1", "question": "?"}]
+    pipeline = at.Pipeline("p", (at.Subtask("s", (model,), "{{ question }}"),), metric=refused)
+    searched = at.LiveEnvironment(pipeline, rows, client=ScriptedClient(lambda model, messages, position: "x"))
+    async with searched:
+        evaluation = await searched.evaluate(at.Allocation({"s": ("m", 1)}))
+    assert evaluation.results[0].error == "ValueError: 401: Incorrect API key provided: ***; gateway ***"
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "said"),
+    [("environment", 2, "failed with OSError: refused with ***"), ("broken", 1, "OSError: refused with ***")],
+)
+def test_an_error_of_a_plug_in_shows_no_key(
+    environment: str, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOME_TOKEN", KEY)
+    (tmp_path / "plug.py").write_text(_PLUG_IN)
+    ended = run(f"search plug.py:{environment} --method random --budget 1e9 --store s.db", monkeypatch)
+    assert ended.code == code and said in ended.err and hides(ended.err + ended.out)
+
+
+_PLUG_IN = """
+import os
+import agenttts as at
+from agenttts.protocols import Environment
+class PlugIn(Environment):
+    def __init__(self):
+        model = at.Model("m", 1e6)
+        metric = at.metrics.equal("gold")
+        self.name, self.pipeline = "plug-in", at.Pipeline("p", (at.Subtask("s", (model,), "x"),), metric)
+        self.examples = ("a", "b")
+    async def evaluate(self, allocation, examples=None, *, pool=None):
+        raise OSError("refused with " + os.environ["SOME_TOKEN"])
+class Broken(PlugIn):
+    async def prefix_caches(self):
+        raise OSError("refused with " + os.environ["SOME_TOKEN"])
+environment, broken = PlugIn(), Broken()
+"""
+
+
+@pytest.mark.parametrize("request_", [
+    {"api_key": KEY}, {"litellm_params": {"apiKey": KEY}}, {"extra_headers": {"Authorization": f"Bearer {KEY}"}},
+    {"tools": [{"auth_token": KEY}]}, {"X-Api-Key": KEY},
+])  # fmt: skip
+def test_a_key_among_the_fields_of_a_request_is_refused(request_: dict[str, object]) -> None:
+    for make in (
+        lambda: Model("m", 1e6, request=request_),
+        lambda: at.Subtask("s", (Model("m", 1e6),), "x", sampling=Sampling(extra=request_)),
+    ):
+        with pytest.raises(at.ConfigError, match="what is asked is kept and shown: name the environment var") as caught:
+            make()
+        assert hides(str(caught.value))
+
+
+def test_what_is_named_like_a_secret_and_holds_none_stays() -> None:
+    schema = {"type": "object", "properties": {"password": {"type": "string"}}, "required": ["password"]}
+    tools = [{"type": "function", "function": {"name": "log_in", "parameters": schema}}]
+    request = {"tools": tools, "max_tokens": 5, "token_budget": 3, "prompt_cache_key": "a", "add_special_tokens": True}
+    assert Model("m", 1e6, request=request).request == request

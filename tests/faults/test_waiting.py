@@ -9,6 +9,8 @@
 | one silent example beside others that are answered | that one is missing |
 | an answer of 9 MiB, an error of 1 MB | cut off (see `test_answers.py`) |
 | a planner that drips | EndpointError |
+| an endpoint that does not list its models | told |
+| a metric that waits for ever, in a coroutine or blocking | told; a model that takes long is not taken for it |
 | a silent endpoint under `search`, `compare`, `ablate` with `--give-up-after` | exit code 3, one sentence |
 | an interrupt with 700 requests in flight | an end within 2 s, no claim left |
 | an interrupt while a function of the user's blocks a thread | an end at once |
@@ -30,6 +32,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from sqlalchemy import create_engine, make_url, text
 import agenttts as at
 from agenttts.db import Store
 from agenttts.db._engine import write
+from agenttts.environments import LiveEnvironment
 from agenttts.errors import EndpointError
 from agenttts.llm.chat import ChatModel
 from agenttts.llm.openai import OpenAIClient
@@ -116,6 +120,74 @@ async def test_a_search_on_a_silent_endpoint_ends_in_one_sentence(tmp_path: Path
     store = Store(str(tmp_path / "runs.db"))
     assert store.archive(store.study("one")).trials and store.samples.count() >= 19
     store.close()
+
+
+class Released(logging.Handler):
+    """Lets go what waits once a message holds a text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text, self.seen = text, threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.text in record.getMessage():
+            self.seen.set()
+
+    def wait(self, output: Any, example: Any) -> float:
+        return float(self.seen.wait(_HANGS_S))
+
+    async def wait_in_a_coroutine(self, output: Any, example: Any) -> float:
+        return float(await asyncio.to_thread(self.seen.wait, _HANGS_S))
+
+
+@pytest.mark.parametrize("name", ["wait", "wait_in_a_coroutine"])
+async def test_a_function_of_the_users_that_hangs_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agenttts.environments.silence.TOLD_AFTER_S", 0.2)
+    monkeypatch.setattr("agenttts.environments.silence._TICK_S", 0.05)
+    released = Released("no model is being asked: a function of the pipeline's own")
+    logging.getLogger("agenttts").addHandler(released)
+    with RawServer(right) as server:
+        searched = environment(server.url, examples=1)
+        searched = LiveEnvironment(
+            replace(searched.pipeline, metric=getattr(released, name)),
+            [{"id": "e0", "question": "word0"}],
+            client=searched.client,
+            probe=False,
+        )
+        async with searched:
+            evaluation = await searched.evaluate(ONE)
+    logging.getLogger("agenttts").removeHandler(released)
+    assert evaluation.score == 1
+
+
+async def test_a_model_that_takes_long_is_no_function_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agenttts.environments.silence.TOLD_AFTER_S", 0.1)
+    monkeypatch.setattr("agenttts.environments.silence._TICK_S", 0.02)
+
+    def answer(asked: dict[str, Any], number: int) -> Answer:
+        time.sleep(0.5)
+        return right(asked)
+
+    with RawServer(answer) as server:
+        async with environment(server.url, examples=2) as searched:
+            await searched.evaluate(ONE)
+    assert not [record for record in caplog.records if "no example has come back" in record.message]
+
+
+async def test_models_that_are_not_listed_are_waited_for_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agenttts.llm.pulse.TOLD_AFTER_S", 0.2)
+    monkeypatch.setattr("agenttts.llm.served._TIMEOUT_S", 0.6)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = OpenAIClient()
+        model = at.Model("small", 1e6, base_url=f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+        with pytest.raises(EndpointError, match="cannot reach .* did not answer within 0.6 s$"):
+            await client.check([model])
+        await client.close()
+    assert [record for record in caplog.records if "waiting for model 'small'" in record.message]
 
 
 _SILENT = """

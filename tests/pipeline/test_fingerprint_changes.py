@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from agenttts._util.checks import is_async
 from agenttts.pipeline import Model, Pipeline, Subtask
 from agenttts.pipeline.fingerprint import describe, uncovered
 
@@ -565,7 +566,8 @@ def _is_in(module: str, folder: Path) -> bool:
 
 def parts(parse: Any) -> Mapping[str, str]:
     models = (Model("m", 1e9),)
-    subtasks = (Subtask("find", models, "x"), Subtask("answer", models, "x", parser=parse))
+    answer = Subtask("answer", models, run=parse) if is_async(parse) else Subtask("answer", models, "x", parser=parse)
+    subtasks = (Subtask("find", models, "x"), answer)
     return Pipeline("p", subtasks, len).fingerprints  # type: ignore[arg-type]  # never called
 
 

@@ -35,27 +35,27 @@ VERSIONS = {
     "aggregators.majority_vote": 1,
     "command": 1,
     "metrics.equal": 2,
-    "metrics.exact_match": 4,
-    "metrics.normalise": 4,
+    "metrics.exact_match": 5,
+    "metrics.normalise": 5,
     "metrics.set_f1": 2,
-    "metrics.token_f1": 4,
+    "metrics.token_f1": 5,
     "model": 1,
-    "operators.adaptive_vote": 1,
+    "operators.adaptive_vote": 2,
     "operators.best_of": 1,
-    "operators.cascade": 1,
+    "operators.cascade": 2,
     "operators.listwise": 1,
     "operators.mix": 1,
-    "operators.refine": 1,
+    "operators.refine": 2,
     "operators.revise": 1,
     "operators.step_search": 1,
-    "operators.tree": 1,
-    "operators.verifier": 1,
+    "operators.tree": 2,
+    "operators.verifier": 2,
     "operators.vote": 1,
     "operators.weighted_vote": 1,
-    "operators.window_vote": 1,
+    "operators.window_vote": 2,
     "parsers.ids": 3,
     "parsers.json_object": 2,
-    "parsers.number": 4,
+    "parsers.number": 5,
     "parsers.tagged": 3,
     "parsers.text": 1,
     "pipeline": 1,
@@ -78,10 +78,10 @@ VERSIONS = {
     "tasks.minihop.retrieve_prompt": 1,
     "tasks.minihop.union": 1,
     "tasks.minihop.verdict_prompt": 1,
-    "tasks.qa.answer_f1": 3,
+    "tasks.qa.answer_f1": 4,
     "tasks.qa.answer_prompt": 1,
     "tasks.qa.concluded": 3,
-    "tasks.qa.exact_match": 3,
+    "tasks.qa.exact_match": 4,
     "tasks.taskbench.argument_f1": 1,
     "tasks.taskbench.arguments": 2,
     "tasks.taskbench.decomposition": 1,
@@ -301,7 +301,7 @@ def test_what_wraps_ours_is_not_ours() -> None:
     def parse(sample: str, given: SubtaskInput) -> float:
         return 2 * parsers.number(sample, given)
 
-    assert identity_of(parse) is None and "parsers.number 4()" in describe(parse)
+    assert identity_of(parse) is None and "parsers.number 5()" in describe(parse)
     assert describe(parse) != describe(parsers.number)
 
 
@@ -327,7 +327,7 @@ def test_a_version_that_is_raised_changes_what_holds_it() -> None:
 
 def test_a_name_is_declared_once() -> None:
     with pytest.raises(ValueError, match="declared twice"):
-        identified("parsers.number", version=5)
+        identified("parsers.number", version=6)
 
 
 def test_no_aggregator_is_named_as_the_vote() -> None:

@@ -248,6 +248,26 @@ def test_a_verdict_that_is_none_is_half_a_yes_and_counted() -> None:
     assert said == "a" and run.tallies["s"].unparsable == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("Yes", True), ("**Yes**", True), ("It is not yes.\nNo.", False), ("Yes, no mistakes.", True),
+        ("Yes.\nThere are no errors in it.", True), ("It has no errors. Yes", True), ("No, it has no support.", False),
+        ("no it is not", False), ("Yes or no? No", False), ("NO\nAnd no more of this", False),
+    ],
+)  # fmt: skip
+def test_a_verdict_is_what_a_reader_takes_it_for(text: str, right: bool) -> None:
+    other = "No" if right else "Yes"
+
+    def reply(model: Model, messages: Sequence[Message], position: int) -> str:
+        if model is JUDGE:
+            return text if messages[-1]["content"].endswith("\nb") else other
+        return "aabab"[position % 5]
+
+    said, _, run = output(BestOf(JUDGE), 5, reply)
+    assert (said == "b") == right and run.tallies["s"].unparsable == 0
+
+
 def test_a_function_can_verify_and_may_be_a_coroutine() -> None:
     async def slow(value: Any, given: at.SubtaskInput) -> float:
         assert given.example["question"] == "q"

@@ -105,9 +105,15 @@ def test_mistakes_are_one_sentence(build: Any, message: str) -> None:
         ),
         (lambda: untyped.Subtask("s", ("m",), "x"), "models must be a list of Model objects, not 'm'"),
         (lambda: untyped.Subtask("s", (Model,), "x"), "models must be a list of Model objects, not <class"),
-        (lambda: untyped.Subtask("s", (M,), 3), "prompt must be a Jinja template or a function or None, not 3"),
+        (
+            lambda: untyped.Subtask("s", (M,), 3),
+            "prompt must be a Jinja template or a function that is not async",
+        ),
         (lambda: untyped.Subtask("s", (M,), "x", system=3), "system must be text or None, not 3"),
-        (lambda: untyped.Subtask("s", (M,), "x", parser="json"), "parser must be a function, not 'json'"),
+        (
+            lambda: untyped.Subtask("s", (M,), "x", parser="json"),
+            "parser must be a function that is not async",
+        ),
         (
             lambda: untyped.Subtask("s", (M,), "x", aggregator="vote"),
             "aggregator must be an aggregator such as MajorityVote()",

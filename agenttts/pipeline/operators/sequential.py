@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FUNCTION, require_fields
+from agenttts._util.checks import COUNT, PLAIN_FUNCTION, require_fields
 from agenttts.pipeline.ballots import Key, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model, Sampling
@@ -56,7 +56,7 @@ class Revise(Operator):
     """As of `BestOf`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "Revise", {"width": COUNT, "key": FUNCTION.or_none})
+        require_fields(self, "Revise", {"width": COUNT, "key": PLAIN_FUNCTION.or_none})
         if self.verifier is not None:
             BestOf(self.verifier)  # checks it
 
@@ -131,7 +131,7 @@ async def one_each(
     return [next(left[group[0]]) for group in alike]
 
 
-@identified("operators.refine", version=1)
+@identified("operators.refine", version=2)
 @dataclass(frozen=True)
 class Refine(Operator):
     """Rounds of `width` samples; each round but the first sees the best and the worst attempt so far.
@@ -178,8 +178,7 @@ class Refine(Operator):
             else:  # nothing to show: more samples of the same prompt
                 drawn = (await stage.sample(samples=used + count))[used:]
             used += count
-        stage.require_usable([each for _, each in attempts])
-        return max(attempts, key=lambda pair: pair[0])[1].value
+        return best_attempt(stage, attempts)
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
         counts = np.asarray(samples)
@@ -192,6 +191,12 @@ class Refine(Operator):
             Load(rounds, lengths.prompt + 2 * lengths.completion, drawn, lengths.completion),
             *(each._replace(requests=counts) for each in verdicts),
         ]
+
+
+def best_attempt(stage: SubtaskRun, attempts: Sequence[tuple[float, Drawn]]) -> Any:
+    """The value of the attempt with the highest score, of those that can be used."""
+    usable = {id(each) for each in stage.require_usable([each for _, each in attempts])}
+    return max((pair for pair in attempts if id(pair[1]) in usable), key=lambda pair: pair[0])[1].value
 
 
 def _best_and_worst(attempts: Sequence[tuple[float, Drawn]]) -> list[str]:

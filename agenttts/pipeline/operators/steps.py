@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FUNCTION, NOT_NEGATIVE, POSITIVE, TEXT, Kind, instance, require_fields
+from agenttts._util.checks import COUNT, NOT_NEGATIVE, PLAIN_FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
 from agenttts.errors import ConfigError
 from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
@@ -100,8 +100,8 @@ class StepSearch(Operator):
 
     def __post_init__(self) -> None:
         kinds = {"reward": instance(Model, "a Model"), "width": COUNT.or_none, "temperature": NOT_NEGATIVE}
-        more = dict.fromkeys(("depth", "step_tokens"), COUNT) | {"tokens": POSITIVE, "key": FUNCTION.or_none}
-        ets = {"sharing": NOT_NEGATIVE, "diversity": NOT_NEGATIVE, "alike": FUNCTION.or_none}
+        more = dict.fromkeys(("depth", "step_tokens"), COUNT) | {"tokens": POSITIVE, "key": PLAIN_FUNCTION.or_none}
+        ets = {"sharing": NOT_NEGATIVE, "diversity": NOT_NEGATIVE, "alike": PLAIN_FUNCTION.or_none}
         require_fields(self, "StepSearch", {**kinds, **more, **ets, "separator": _SEPARATOR, "mark": TEXT})
         if (self.diversity and not self.sharing) or (self.alike and not self.diversity):
             raise ConfigError(

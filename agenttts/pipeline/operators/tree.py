@@ -14,7 +14,7 @@ from agenttts._util.extras import imported
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Message, Model
 from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
-from agenttts.pipeline.operators.sequential import attempts_shown
+from agenttts.pipeline.operators.sequential import attempts_shown, best_attempt
 from agenttts.pipeline.operators.verify import BestOf, Check, Verifier
 
 _INSTRUCTION = (
@@ -24,7 +24,7 @@ _INSTRUCTION = (
 _NEED = "the operator 'tree' needs treequest"
 
 
-@identified("operators.tree", version=1)
+@identified("operators.tree", version=2)
 @dataclass(frozen=True)
 class Tree(Operator):
     """Every sample is a new attempt or improves on an earlier one, whichever a Thompson draw says is worth more.
@@ -74,8 +74,7 @@ class Tree(Operator):
             attempts.append((score, attempt))
             with _global_draws_of(random):
                 tree = search.tell(tree, trial.trial_id, (attempts[-1], score))
-        stage.require_usable([each for _, each in attempts])
-        return max((pair for pair in attempts if pair[1].value is not None), key=lambda pair: pair[0])[1].value
+        return best_attempt(stage, attempts)
 
     def loads(self, samples: Amount, lengths: Lengths) -> Sequence[Load]:
         verdicts = BestOf(self.verifier).loads(samples, lengths)[1:]

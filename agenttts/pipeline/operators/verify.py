@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FRACTION, FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
+from agenttts._util.checks import COUNT, FRACTION, PLAIN_FUNCTION, POSITIVE, TEXT, Kind, instance, require_fields
 from agenttts.errors import ConfigError
 from agenttts.pipeline.ballots import Key, identity, winner
 from agenttts.pipeline.fingerprint import identified
@@ -48,7 +48,11 @@ _ASKED = (
 )
 _ALTERNATIVES = 5
 """Tokens beside a verdict's of which the log probability is asked: spellings of both words."""
-_YES_OR_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+_YES_OR_NO = re.compile(
+    r"\b(yes|no(?![^\S\n]+(?!(?:it|this|that|the|because|since|as|but|and)\b)[^\W\d_]))\b", re.IGNORECASE
+)
+"""A verdict: a no that belongs to the next word (no errors) is none."""
+_ALONE = re.compile(r"\W*(?:yes|no)\W*", re.IGNORECASE)
 
 VerifierPrompt = Callable[["SubtaskInput", str], Sequence[Message]]
 """What the stage sees, and a candidate's text -> the messages that ask whether it is right."""
@@ -56,7 +60,7 @@ Check = Callable[[Any, "SubtaskInput"], float | Awaitable[float]]
 """A candidate's parsed value, and what the stage sees -> how good it is; the higher, the better."""
 
 
-@identified("operators.verifier", version=1, unscored=("prompt_tokens", "tokens", "logprobs"))
+@identified("operators.verifier", version=2, unscored=("prompt_tokens", "tokens", "logprobs"))
 @dataclass(frozen=True)
 class Verifier:
     """A model that is asked whether a candidate is right, and answers Yes or No at the end.
@@ -81,7 +85,11 @@ class Verifier:
     asked. One without any counts as it says; a server that tells none, or refuses the field, is named in the log."""
 
     def __post_init__(self) -> None:
-        kinds = {"model": instance(Model, "a Model"), "prompt": FUNCTION.or_none, "prompt_tokens": POSITIVE.or_none}
+        kinds = {
+            "model": instance(Model, "a Model"),
+            "prompt": PLAIN_FUNCTION.or_none,
+            "prompt_tokens": POSITIVE.or_none,
+        }
         more = {
             "tokens": COUNT,
             "sampling": instance(Sampling, "a Sampling"),
@@ -106,7 +114,7 @@ class Verifier:
         return [{"role": "system", "content": _ASKED}, {"role": "user", "content": asked}]
 
     async def score(self, stage: SubtaskRun, candidate: Drawn, votes: int) -> float:
-        """The mean of the verdicts, 1 for yes; one that says neither is counted as unparsable, and is half a yes."""
+        """The mean of the verdicts, 1 for yes; one that says neither, or is cut off, is unparsable, and half a yes."""
         asked = {"logprobs": True, "top_logprobs": _ALTERNATIVES} if self.logprobs else {}
         sampling = replace(self.sampling, extra={**self.sampling.extra, **asked})
         drawn = await stage.sample(
@@ -122,7 +130,7 @@ class Verifier:
 
 def _verdict(drawn: Drawn, stage: SubtaskRun) -> float:
     said = _YES_OR_NO.findall(drawn.text)
-    if not said:
+    if not said or (drawn.ended == "unfinished" and not _ALONE.fullmatch(drawn.text)):
         stage.count_unparsable()
         return 0.5
     verdict = said[-1].lower()
@@ -167,7 +175,7 @@ class _Verified(Operator):
 
     def __post_init__(self) -> None:
         where = type(self).__name__
-        kinds = {"verifier": _VERIFIER, "votes": COUNT, "key": FUNCTION.or_none, "distinct": FRACTION}
+        kinds = {"verifier": _VERIFIER, "votes": COUNT, "key": PLAIN_FUNCTION.or_none, "distinct": FRACTION}
         require_fields(self, where, kinds)
         if self.votes > 1 and not self._models:
             raise ConfigError(f"{where}: votes={self.votes} takes a model as the verifier: a function is asked once")
@@ -295,7 +303,7 @@ class Listwise(Operator):
 
     def __post_init__(self) -> None:
         judge = instance(Model, "a Model").or_none
-        require_fields(self, "Listwise", {"judge": judge, "instruction": TEXT, "key": FUNCTION.or_none})
+        require_fields(self, "Listwise", {"judge": judge, "instruction": TEXT, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:

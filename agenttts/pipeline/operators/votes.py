@@ -13,18 +13,18 @@ itself: two answers, and a chance of the first that is uniform in [0, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from agenttts._util.checks import COUNT, FRACTION, FUNCTION, Kind, instance, require_fields
+from agenttts._util.checks import COUNT, FRACTION, PLAIN_FUNCTION, Kind, instance, require_fields
 from agenttts.pipeline.ballots import Key, ballots, winner
 from agenttts.pipeline.fingerprint import identified
 from agenttts.pipeline.model import Model
-from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named
+from agenttts.pipeline.operator import Amount, Drawn, Lengths, Load, Operator, SubtaskRun, named, usable_of
 
 _SHARE = Kind("a number over 0 and under 1", lambda share: FRACTION.holds(share) and 0 < share < 1)
 _MODEL = instance(Model, "a Model")
@@ -46,7 +46,7 @@ class Vote(Operator):
     """Answer -> what makes it equal to others; the answer itself when None."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "Vote", {"key": FUNCTION.or_none})
+        require_fields(self, "Vote", {"key": PLAIN_FUNCTION.or_none})
 
     @property
     def name(self) -> str:
@@ -59,7 +59,7 @@ class Vote(Operator):
         return [Load(1, lengths.prompt, samples, lengths.completion)]
 
 
-@identified("operators.adaptive_vote", version=1)
+@identified("operators.adaptive_vote", version=2)
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveVote(Operator):
     """A vote that stops drawing when its leader is unlikely to be overtaken: the allocation's samples are the most.
@@ -81,7 +81,7 @@ class AdaptiveVote(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "AdaptiveVote", {"confidence": _SHARE, "window": COUNT, "key": FUNCTION.or_none})
+        require_fields(self, "AdaptiveVote", {"confidence": _SHARE, "window": COUNT, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:
@@ -96,7 +96,7 @@ class AdaptiveVote(Operator):
         drawn: list[Drawn] = []
         for count in [*range(self.window, stage.samples, self.window), stage.samples]:
             drawn = await stage.sample(samples=count)
-            votes = sorted(ballots([each.value for each in drawn if each.value is not None], self.key).values())
+            votes = sorted(ballots(_values(filter(_is_whole, drawn)), self.key).values())
             first, second = [0, 0, *votes][-1], [0, 0, *votes][-2]
             if leads(int(first), int(second)) >= self.confidence:
                 break
@@ -110,7 +110,7 @@ class AdaptiveVote(Operator):
         return _all_windows(self.window, samples, lengths)
 
 
-@identified("operators.window_vote", version=1)
+@identified("operators.window_vote", version=2)
 @dataclass(frozen=True, kw_only=True)
 class WindowVote(Operator):
     """A vote that stops drawing when all samples of a window agree: the allocation's samples are the most.
@@ -126,7 +126,7 @@ class WindowVote(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "WindowVote", {"window": COUNT, "key": FUNCTION.or_none})
+        require_fields(self, "WindowVote", {"window": COUNT, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:
@@ -141,7 +141,7 @@ class WindowVote(Operator):
         for count in [*range(self.window, stage.samples, self.window), stage.samples]:
             before, drawn = len(drawn), await stage.sample(samples=count)
             fresh = drawn[before:]
-            if all(each.value is not None for each in fresh) and len(ballots(_values(fresh), self.key)) == 1:
+            if all(map(_is_whole, fresh)) and len(ballots(_values(fresh), self.key)) == 1:
                 break
         return winner(_values(stage.require_usable(drawn)), self.key)
 
@@ -153,7 +153,7 @@ class WindowVote(Operator):
         return _all_windows(self.window, samples, lengths)
 
 
-@identified("operators.cascade", version=1, unscored=("share",))
+@identified("operators.cascade", version=2, unscored=("share",))
 @dataclass(frozen=True, kw_only=True)
 class Cascade(Operator):
     """The stage's model where its samples agree; else a vote over samples of a dearer one.
@@ -176,7 +176,7 @@ class Cascade(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        kinds = {"to": _MODEL, "samples": COUNT, "agree": FRACTION, "share": FRACTION, "key": FUNCTION.or_none}
+        kinds = {"to": _MODEL, "samples": COUNT, "agree": FRACTION, "share": FRACTION, "key": PLAIN_FUNCTION.or_none}
         require_fields(self, "Cascade", kinds)
 
     @property
@@ -188,7 +188,7 @@ class Cascade(Operator):
         return named("cascade", to=self.to, samples=self.samples, agree=self.agree, key=self.key)
 
     async def run(self, stage: SubtaskRun) -> Any:
-        cheap = _values([each for each in await stage.sample() if each.value is not None])
+        cheap = _values(usable_of(await stage.sample()))
         if cheap and max(ballots(cheap, self.key).values()) >= self.agree * len(cheap):
             return winner(cheap, self.key)
         return winner(_values(await stage.usable(self.samples, model=self.to)), self.key)
@@ -226,7 +226,7 @@ class Mix(Operator):
     """As of `Vote`."""
 
     def __post_init__(self) -> None:
-        require_fields(self, "Mix", {"other": _MODEL, "share": _SHARE, "key": FUNCTION.or_none})
+        require_fields(self, "Mix", {"other": _MODEL, "share": _SHARE, "key": PLAIN_FUNCTION.or_none})
 
     @property
     def least_samples(self) -> int:
@@ -267,8 +267,13 @@ def leads(first: int, second: int) -> float:
     return float(1 - sum(math.comb(votes, k) for k in range(second + 1)) / 2**votes)
 
 
-def _values(drawn: Sequence[Drawn]) -> list[Any]:
+def _values(drawn: Iterable[Drawn]) -> list[Any]:
     return [each.value for each in drawn]
+
+
+def _is_whole(drawn: Drawn) -> bool:
+    """Whether it can be used, and was not cut off: what was stops no drawing."""
+    return drawn.value is not None and not drawn.ended
 
 
 def _all_windows(window: int, samples: Amount, lengths: Lengths) -> Sequence[Load]:
