@@ -15,6 +15,7 @@ from agenttts.errors import AgentTTSError, ConfigError, EndpointError, LimitReac
 from agenttts.execution.contained import contained
 from agenttts.execution.run import ExampleRun, Tally
 from agenttts.execution.transcribed import transcribed
+from agenttts.llm.endpoint import secret_variables
 from agenttts.llm.samples import Spend
 from agenttts.pipeline import Example, Pipeline, Subtask
 from agenttts.space.allocation import Allocation
@@ -109,9 +110,7 @@ class ScoredRun(ExampleRun):
             self.unanswered, self.missing = True, error.unavailable
         self.broken = not isinstance(error, AgentTTSError)
         said = f"{type(error).__name__}: {_said(error)}" if self.broken else str(error)
-        models = self.pipeline.models
-        variables = [name for each in models for name in (each.api_key_env, *each.headers.values()) if name]
-        return self._result(0.0, error=without_keys(bounded(said), variables))
+        return self._result(0.0, error=without_keys(bounded(said), secret_variables(self.pipeline.models)))
 
     def _result(self, score: float, *, error: str | None = None, output: str = "") -> ExampleResult:
         return ExampleResult(

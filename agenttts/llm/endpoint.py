@@ -224,10 +224,14 @@ def sent_secrets(url: str, *sent: str) -> list[str]:
     return [secret for secret in found if secret]
 
 
+def secret_variables(models: Iterable[Model]) -> set[str]:
+    """The environment variables that hold keys and headers of these models."""
+    return {KEY, *(name for model in models for name in (model.api_key_env, *model.headers.values()) if name)}
+
+
 def secrets_of(models: Iterable[Model]) -> list[str]:
-    """The values of the variables that hold keys and headers of these models."""
-    named = {name for model in models for name in (model.api_key_env, *model.headers.values()) if name}
-    return [value for name in sorted({KEY, *named}) if (value := os.environ.get(name, "").strip())]
+    """The values of `secret_variables`."""
+    return [value for name in sorted(secret_variables(models)) if (value := os.environ.get(name, "").strip())]
 
 
 def _user_part(url: str) -> str:
