@@ -161,7 +161,7 @@ def planning(
             _failing(failures[: amount.failing]),
             _worth_trying(view.space, shortlist[: amount.offered]),
             _earlier(view, amount.noted),
-            *dialogue.to_mend(so_far, quoted=amount.quoted, listed=amount.rejected),
+            *dialogue.to_repair(so_far, quoted=amount.quoted, listed=amount.rejected),
             _request(view, count, about, amount),
         ]
 

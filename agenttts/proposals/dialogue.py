@@ -154,7 +154,7 @@ def allocation_request(space: SearchSpace, count: int, so_far: SoFar, *, guided:
         so_far: What was proposed for this call before.
         guided: Whether a guideline and trials have been shown.
     """
-    parts = to_mend(so_far)
+    parts = to_repair(so_far)
     such = ", following the guideline and not among the trials above" if guided else ""
     choices = form(space)
     parts.append(
@@ -165,7 +165,7 @@ def allocation_request(space: SearchSpace, count: int, so_far: SoFar, *, guided:
     return "\n\n".join(parts)
 
 
-def to_mend(so_far: SoFar, *, quoted: int = _MOST_OF_A_REPLY, listed: int = _MOST_LISTED_AGAIN) -> list[str]:
+def to_repair(so_far: SoFar, *, quoted: int = _MOST_OF_A_REPLY, listed: int = _MOST_LISTED_AGAIN) -> list[str]:
     """What was wrong with what was proposed before, and what of it is kept.
 
     Args:

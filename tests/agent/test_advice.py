@@ -182,11 +182,11 @@ async def test_long_names_texts_and_replies_make_no_longer_prompt(
     await agent.propose(Archive(), space, 2)
     await agent.propose(archive, space, 2)
     await agent.explain(archive, space, trials[0])
-    began, planned, mended, explained = prompts(endpoint)
+    began, planned, repaired, explained = prompts(endpoint)
     assert all(prompt_tokens_by_length(request["messages"]) <= 1500 for request in endpoint.requests)
-    assert all("\n2. " in told for told in (began, planned, mended))
+    assert all("\n2. " in told for told in (began, planned, repaired))
     assert "Trials by posterior mean, " in planned and "Examples that the best trial fails" in planned
-    assert "Your last reply:\nLet me think" in mended and "What the trials say" in explained
+    assert "Your last reply:\nLet me think" in repaired and "What the trials say" in explained
 
 
 @pytest.mark.slow
