@@ -37,6 +37,7 @@ import agenttts as at
 from agenttts._util.web import WebServer
 from agenttts.db import Store
 from agenttts.db import _schema as tables
+from agenttts.db._spends import charge
 from agenttts.llm.samples import Spend
 from agenttts.study.evaluation import SubtaskUsage
 from agenttts.study.spec import StudySpec
@@ -75,6 +76,7 @@ def fill(scale: Scale) -> None:
             connection.execute(insert(tables.prompts), [prompt(number) for number in numbers])
             connection.execute(insert(tables.samples), [row for number in numbers for row in samples(number)])
             connection.execute(insert(tables.purchases), [purchase(study.id, number) for number in numbers])
+            charge(connection, study.id, paid(len(numbers)))
     spend = Spend(requests=40, prompt_tokens=8000, completion_tokens=4000, reused_completion_tokens=900, seconds=3.0)
     for trial in archive(space(), scale.trials, ()).trials:
         evaluation = replace(
@@ -142,6 +144,12 @@ def purchase(study: int, number: int) -> dict[str, Any]:
         "created": datetime.fromtimestamp(1.7e9 + number, UTC),
     }
     return {"study_id": study, "model": "llama-3b", "requests": 1, **row}
+
+
+def paid(purchases: int) -> Spend:
+    """What so many rows of the ledger come to."""
+    tokens = {"prompt_tokens": 120 * purchases, "completion_tokens": 600 * purchases}
+    return Spend(requests=purchases, usd=0.001 * purchases, **tokens)
 
 
 def spec() -> StudySpec:

@@ -223,8 +223,9 @@ class SamplesBeside(AwaitedSamples):
 
     async def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
-    ) -> None:
-        await self._thread.answer(AddCall(prompt, start, samples, spend, study_id))
+    ) -> Spend | None:
+        paid: Spend | None = await self._thread.answer(AddCall(prompt, start, samples, spend, study_id))
+        return paid
 
 
 def fulfil(told: Future[T], work: Callable[[], T]) -> None:

@@ -32,7 +32,7 @@ from agenttts._util.hints import install
 from agenttts._util.text import scrubbed, storable_data
 from agenttts.errors import StoreError
 
-HEAD = "0009"
+HEAD = "0010"
 TABLES = {"alembic_version", "studies", "samples"}
 """Tables that every store of ours has, whatever its version."""
 _BUSY_TIMEOUT_MS = 2_000

@@ -24,6 +24,7 @@ from agenttts.db._beside import (
     TakeCall,
 )
 from agenttts.db._engine import read, translated, write
+from agenttts.db._spends import charge
 from agenttts.llm.samples import AwaitedSamples, Held, ImmediateSamples, Sample, Spend, StoredPrompt
 
 # Built once: a search runs each of these thousands of times, and building costs more than running.
@@ -114,9 +115,14 @@ class SampleTable:
 
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
-    ) -> None:
-        """Append samples from position `start` on, and enter what they cost into the ledger, in one transaction."""
-        self.together([AddCall(prompt, start, samples, spend, study_id)])
+    ) -> Spend | None:
+        """Append samples from position `start` on, and enter what they cost into the ledger, in one transaction.
+
+        Returns:
+            See `SampleStore.add`.
+        """
+        paid: Spend | None = self.together([AddCall(prompt, start, samples, spend, study_id)])[0]
+        return paid
 
     def together(self, calls: Sequence[SampleCall]) -> list[Any]:
         """What each of these calls returns; no two of them are of one key.
@@ -131,19 +137,21 @@ class SampleTable:
         written = {call.key for call in left}
         return [(granted if call.key in written else found).get(call.key) for call in calls]
 
-    def _written(self, connection: Connection, calls: Sequence[SampleCall]) -> dict[str, Held]:
-        """Key -> what is held, of the claims that are granted."""
+    def _written(self, connection: Connection, calls: Sequence[SampleCall]) -> dict[str, Held | Spend]:
+        """Key -> what is held, of the claims that are granted; what its study has paid for, of samples added."""
         claims = [call for call in calls if isinstance(call, ClaimCall | TakeCall)]
         granted = self._granted(connection, claims)
         if renewed := [call for call in calls if isinstance(call, RenewCall)]:
             connection.execute(self._renew, [{"claimant": call.owner, "seconds": call.seconds} for call in renewed])
-        if added := [call for call in calls if isinstance(call, AddCall)]:
+        added = [call for call in calls if isinstance(call, AddCall)]
+        if added:
             connection.execute(self._add_prompt, [vars(call.prompt) for call in added])
             connection.execute(self._add_samples, [row for call in added for row in _sample_rows(call)])
             connection.execute(_CHARGE, [_ledger_row(call) for call in added])
         if released := [call for call in calls if isinstance(call, ReleaseCall)]:
             connection.execute(_RELEASE, [{"wanted": call.key, "claimant": call.owner} for call in released])
-        return _held(connection, {call.key: call.limit for call in claims if call.key in granted})
+        held = _held(connection, {call.key: call.limit for call in claims if call.key in granted})
+        return {**held, **_charged(connection, added)}
 
     def _granted(self, connection: Connection, claims: Sequence[ClaimCall | TakeCall]) -> set[str]:
         rows = [{"wanted": call.key, "claimant": call.owner, "seconds": call.seconds} for call in claims]
@@ -188,6 +196,16 @@ def _whole(rows: Sequence[Any], limit: int) -> Held:
     whole = [Sample(row[3], row[4], row[5] or "", row[6]) for place, row in enumerate(rows) if row[1] == place]
     missing = [] if len(whole) == limit else sorted(set(range(limit)) - {row[1] for row in rows})
     return Held(rows[0][2] if rows else 0, whole, missing)
+
+
+def _charged(connection: Connection, added: Sequence[AddCall]) -> dict[str, Spend]:
+    """Key -> what the study that is charged has paid for in all."""
+    bought: dict[int, Spend] = {}
+    for call in added:
+        if call.study_id is not None:
+            bought[call.study_id] = bought.get(call.study_id, Spend()) + call.spend
+    paid = {study: charge(connection, study, spend) for study, spend in sorted(bought.items())}
+    return {call.key: paid[call.study_id] for call in added if call.study_id is not None}
 
 
 def _sample_rows(call: AddCall) -> Iterator[dict[str, Any]]:

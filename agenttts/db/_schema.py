@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -134,6 +135,19 @@ purchases = Table(
     Column("reasoning_tokens", Integer, nullable=False, server_default="0"),
     Column("estimated_tokens", Integer, nullable=False, server_default="0"),
     Column("created", UtcTime, nullable=False),
+)
+
+totals = Table(
+    "totals",  # what a study has paid for in all, planner included: purchases and steps added up as they are made
+    metadata,
+    Column("study_id", Integer, ForeignKey("studies.id"), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_prompt_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("estimated_tokens", BigInteger, nullable=False),
+    Column("usd", Float, nullable=False),
 )
 
 prompts = Table(

@@ -29,7 +29,7 @@ from agenttts.db._rows import (
     trial_row,
 )
 from agenttts.db._samples import SampleTable
-from agenttts.db._spends import own_spend_of, spend_of
+from agenttts.db._spends import charge, own_spend_of, spend_of
 from agenttts.db._study import PREFIX_CACHES, Study, cache_uses
 from agenttts.db._transcripts import TranscriptTable, keep_transcripts
 from agenttts.db._upkeep import Upkeep
@@ -371,7 +371,12 @@ class Store:
         """Record a step of the agent."""
         row = {**vars(step), "spend": asdict(step.spend)}
         added = insert(t.steps).values(study_id=study.id, created=_now(), **row)
-        write(self._engine, lambda connection: connection.execute(added))
+
+        def recorded(connection: Connection) -> None:
+            connection.execute(added)
+            charge(connection, study.id, step.spend)
+
+        write(self._engine, recorded)
 
     # What a search reads
 

@@ -6,9 +6,9 @@ it was waiting for, and no more: others run its examples again, which find their
 lost worker's claims to expire, 20 seconds at most), and Ray starts it anew as soon as a machine is free. A driver that
 is run again resumes from the store, as without Ray.
 
-Limits on spending: a worker is told with every example what the search had spent by then, adds what it takes itself,
-and requests nothing that would pass the limit. It learns late what the others have taken: a limit is passed by at most
-what is in flight on them at that moment, `IN_FLIGHT` examples each.
+Limits on spending: a worker is told with every example what the search had spent by then, hears from the store with
+whatever it pays for what all have paid, and requests nothing that would pass the limit. So a limit is passed by at most
+what is in flight on the others at that moment.
 
 A worker waits for an endpoint as long as the driver's own client would (`--give-up-after`, time-outs, retries), and
 where a bound on requests under way is given (`--max-in-flight`), all workers together keep it. What a worker waits for

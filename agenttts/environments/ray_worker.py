@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import NamedTuple
@@ -62,7 +63,8 @@ class RayWorker:
         self._preparing = asyncio.Lock()
         self._environment: LiveEnvironment | None = None
         self._stack = AsyncExitStack()
-        self._meter = Meter()
+        self._meters: defaultdict[int | None, Meter] = defaultdict(Meter)
+        """Study -> what it has paid for."""
         self._pools: dict[tuple[int | None, str], SamplePool] = {}
 
     async def answer(self) -> None:
@@ -72,9 +74,9 @@ class RayWorker:
         """One example; errors are the environment's own."""
         async with self._preparing:
             environment = self._environment or await self._prepare(order)
-        self._meter.max_tokens, self._meter.max_usd = order.max_tokens, order.max_usd
-        if order.spent.tokens > self._meter.spent.tokens:  # else the news is older than what was paid for here
-            self._meter.spent = order.spent
+        meter = self._meters[order.study_id]
+        meter.max_tokens, meter.max_usd = order.max_tokens, order.max_usd
+        meter.hear(order.spent)
         return await environment.run_example(order.allocation, order.example, self._pool(order))
 
     def _pool(self, order: ExampleOrder) -> SamplePool:
@@ -82,7 +84,10 @@ class RayWorker:
         place = order.study_id, order.namespace
         if place not in self._pools:
             self._pools[place] = SamplePool(
-                self._store.samples, study_id=order.study_id, namespace=order.namespace, meter=self._meter
+                self._store.samples,
+                study_id=order.study_id,
+                namespace=order.namespace,
+                meter=self._meters[order.study_id],
             )
         return self._pools[place]
 

@@ -215,7 +215,9 @@ class SamplePool:
             spend = _spend_of(model, bought)
             prompt = StoredPrompt(key, model.served_name, self.namespace, messages, vars(drawn), bought.prompt_tokens)
             self.meter.add(spend)
-            await self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
+            paid = await self._samples.add(prompt, start, bought.samples, spend=spend, study_id=self.study_id)
+            if paid is not None:
+                self.meter.hear(paid)
         return spend, bought
 
     def _reused(self, key: str, held: Held) -> Draw:

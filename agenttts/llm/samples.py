@@ -147,8 +147,12 @@ class SampleStore(Protocol):
 
     def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
-    ) -> None:
-        """Keep samples from position `start` on, and charge the study with what they took."""
+    ) -> Spend | None:
+        """Keep samples from position `start` on, and charge the study with what they took.
+
+        Returns:
+            What the study has paid for in all by now, whoever searches it; None where no study is charged.
+        """
         ...
 
 
@@ -180,7 +184,7 @@ class AwaitedSamples(ABC):
     @abstractmethod
     async def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
-    ) -> None:
+    ) -> Spend | None:
         """See `SampleStore.add`; they are kept also where who waits for it is cancelled."""
 
 
@@ -220,5 +224,5 @@ class ImmediateSamples(AwaitedSamples):
 
     async def add(
         self, prompt: StoredPrompt, start: int, samples: Sequence[Sample], *, spend: Spend, study_id: int | None
-    ) -> None:
-        self._store.add(prompt, start, samples, spend=spend, study_id=study_id)
+    ) -> Spend | None:
+        return self._store.add(prompt, start, samples, spend=spend, study_id=study_id)

@@ -11,15 +11,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
 
 from agenttts.db import Store, Study
-from agenttts.environments.ray import RayEnvironment
-from agenttts.errors import EndpointError, StoreError
+from agenttts.errors import EndpointError
 from agenttts.execution.meter import Meter
 from agenttts.execution.pool import SamplePool
 from agenttts.posterior.frontier import within
@@ -36,10 +35,6 @@ from agenttts.study.lengths import ByModel
 from agenttts.study.trial import AgentStep, Archive, Trial
 
 _log = logging.getLogger(__name__)
-_HEARD_EVERY_S = 1.0
-"""Where there is a limit on spending: how often it is asked what other processes have paid for."""
-_LISTENING = 0.02
-"""Most of the time that may go into asking: a long study takes a second to add up."""
 _MOST_COMPLETIONS = 2
 """How often one run asks again for the examples of a trial that got no answer, before it comes to recommend."""
 
@@ -129,30 +124,6 @@ class RunningSearch:
             self.archive = await self.store.beside(self._read)
             self.meter.spent = await self.store.beside(self.store.spend, self.study)
             self.meter.own = await self.store.beside(self.store.own_spend, self.study)
-
-    @asynccontextmanager
-    async def limited_together(self) -> AsyncIterator[None]:
-        """Keep to a limit with the other processes that search this study, also in the midst of a trial.
-
-        With Ray the workers pay, and are told with every example.
-        """
-        if not self.meter.is_limited or isinstance(self.environment, RayEnvironment):
-            yield
-            return
-        listening = asyncio.create_task(self._listen())
-        try:
-            yield
-        finally:
-            listening.cancel()
-
-    async def _listen(self) -> None:
-        took = 0.0
-        while True:
-            await asyncio.sleep(max(_HEARD_EVERY_S, took / _LISTENING))
-            asked = time.monotonic()
-            with suppress(StoreError):  # what writes to it says so
-                self.meter.hear(await self.store.beside(self.store.spend, self.study))
-            took = time.monotonic() - asked
 
     @property
     def measures(self) -> bool:

@@ -92,9 +92,8 @@ async def search(*what: Any, **options: Any) -> SearchResult:
         running = RunningSearch(plan=plan, environment=environment, store=store, study=study, meter=meter)
         before = await environment.prefix_caches()
         counterfactuals = Counterfactuals(running)
-        async with running.limited_together():
-            stopped = await SearchLoop(running, counterfactuals).run()
-            result = await SearchEnding(running, counterfactuals).finish(stopped)
+        stopped = await SearchLoop(running, counterfactuals).run()
+        result = await SearchEnding(running, counterfactuals).finish(stopped)
         after = await environment.prefix_caches()
         used = {name: use.since(before.get(name, CacheUse())) for name, use in after.items()}
         sums = store.add_cache_use(study, {name: use for name, use in used.items() if use.looked_up})

@@ -96,7 +96,7 @@ async def test_who_is_cancelled_while_waiting_for_a_claim_leaves_none(any_store:
 
 
 async def test_a_call_that_the_database_refuses_takes_no_other_with_it(store: Store) -> None:
-    def add(key: str, study: int | None) -> asyncio.Future[None]:
+    def add(key: str, study: int | None) -> asyncio.Future[Spend | None]:
         prompt = StoredPrompt(key, "m", "search", [], {}, 1)
         adding = store.samples.beside.add(prompt, 0, [Sample("t", 1)], spend=Spend(requests=1), study_id=study)
         return asyncio.ensure_future(adding)

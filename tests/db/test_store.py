@@ -219,6 +219,32 @@ def test_results_of_an_older_store_are_read_as_they_were(any_url: str) -> None:
     store.close()
 
 
+def test_what_an_older_store_paid_for_counts(any_url: str) -> None:
+    values = {
+        "spec": json.dumps(asdict(SPEC)),
+        "at": datetime.now(UTC).isoformat(" "),
+        "spend": json.dumps({"requests": 1, "prompt_tokens": 50, "completion_tokens": 6, "usd": 0.25}),
+    }
+    with database(any_url) as old:
+        migrate(old, "0009")
+        for number in (1, 2):
+            old.execute(text(f"INSERT INTO studies VALUES ({number}, 's{number}', :at, :spec, '{{}}')"), values)
+        names = "study_id, model, requests, prompt_tokens, completion_tokens, usd, created, cached_prompt_tokens, "
+        paid = f"INSERT INTO purchases ({names}reasoning_tokens, estimated_tokens)"
+        for study in (1, 1, None):
+            row = {"study": study, **values}
+            old.execute(text(f"{paid} VALUES (:study, 'm', 1, 10, 3, 0.5, :at, 4, 2, 1)"), row)
+        old.execute(text("INSERT INTO steps VALUES (1, 1, 0, 'propose', 'm', '', NULL, '', '', :spend, :at)"), values)
+    store = Store(any_url)
+    kinds = {"cached_prompt_tokens": 8, "reasoning_tokens": 4, "estimated_tokens": 2}
+    spent = Spend(requests=3, prompt_tokens=70, completion_tokens=12, usd=1.25, **kinds)
+    assert store.spend(store.study("s1")) == spent and store.spend(store.study("s2")) == Spend()
+    more = Spend(requests=1, completion_tokens=1)
+    assert store.samples.add(PROMPT, 0, [Sample("a", 1)], spend=more, study_id=1) == spent + more
+    assert store.samples.add(PROMPT, 1, [Sample("b", 1)], spend=more, study_id=None) is None
+    store.close()
+
+
 def test_migrations_lead_to_the_declared_schema(any_url: str) -> None:
     Store(any_url).close()
     with database(any_url) as connection:

@@ -111,10 +111,7 @@ def test_trials_are_not_passed_by_several_searches(tmp_path: Path, endpoint: Fak
     assert [trial.number for trial in trials] == list(range(1, 7))
 
 
-async def test_a_limit_is_one_for_all_that_search_a_study(
-    tmp_path: Path, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agenttts.searching.running._HEARD_EVERY_S", 0.02)
+async def test_a_limit_is_one_for_all_that_search_a_study(tmp_path: Path, endpoint: FakeEndpoint) -> None:
     endpoint.reply = lambda messages, seed: messages[-1]["content"].split()[-1]
     endpoint.delay_s = 0.05
     path = str(tmp_path / "runs.db")
