@@ -138,7 +138,7 @@ purchases = Table(
 )
 
 totals = Table(
-    "totals",  # what a study has paid for in all, planner included: purchases and steps added up as they are made
+    "totals",  # of the spend of its purchases, trials, validations and steps, added up as they are recorded
     metadata,
     Column("study_id", Integer, ForeignKey("studies.id"), primary_key=True),
     Column("requests", BigInteger, nullable=False),
@@ -147,7 +147,10 @@ totals = Table(
     Column("cached_prompt_tokens", BigInteger, nullable=False),
     Column("reasoning_tokens", BigInteger, nullable=False),
     Column("estimated_tokens", BigInteger, nullable=False),
+    Column("reused_prompt_tokens", BigInteger, nullable=False),
+    Column("reused_completion_tokens", BigInteger, nullable=False),
     Column("usd", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
 )
 
 prompts = Table(

@@ -29,7 +29,7 @@ from agenttts.db._rows import (
     trial_row,
 )
 from agenttts.db._samples import SampleTable
-from agenttts.db._spends import charge, own_spend_of, spend_of
+from agenttts.db._spends import charge, own_spend_of, spend_of, unbought
 from agenttts.db._study import PREFIX_CACHES, Study, cache_uses
 from agenttts.db._transcripts import TranscriptTable, keep_transcripts
 from agenttts.db._upkeep import Upkeep
@@ -261,6 +261,7 @@ class Store:
                 )
             connection.execute(insert(t.trials).values(**{**row, "number": number}))
             keep_transcripts(connection, study.id, number, evaluation)
+            charge(connection, study.id, unbought(evaluation.spend))
             return number
 
         number = write(self._engine, added)
@@ -300,6 +301,7 @@ class Store:
                 values["looks"] = looks_json(looks)
             connection.execute(update(t.trials).where(mine).values(**values))
             connection.execute(_proposal_of(study, trial.allocation.key))
+            charge(connection, study.id, unbought(evaluation.spend))
             return replace(trial, cost=priced, evaluation=whole, looks=looks)
 
         return write(self._engine, extended)
@@ -312,13 +314,17 @@ class Store:
         """Record the check of an allocation on held-out examples, in place of an older one."""
         row = {"allocation": allocation.key, "evaluation": evaluation_json(evaluation), "created": _now()}
         mine = (t.trials.c.study_id == study.id) & (t.trials.c.allocation == allocation.key)
+        checks = t.validations.c
+        older = select(checks.evaluation).where(checks.study_id == study.id, checks.allocation == allocation.key)
 
-        def also(connection: Connection) -> None:
+        def before(connection: Connection) -> None:
             number = connection.execute(select(t.trials.c.number).where(mine)).scalar_one_or_none()
             if number is not None:
                 keep_transcripts(connection, study.id, number, evaluation, held_out=True)
+            charged = [EvaluationReader()(known).spend for known in connection.execute(older).scalars()]
+            charge(connection, study.id, unbought(evaluation.spend - sum(charged, Spend())))
 
-        self._put(t.validations, study, [row], also=also)
+        self._put(t.validations, study, [row], before=before)
 
     def _put(
         self,
@@ -326,17 +332,17 @@ class Store:
         study: Study,
         rows: Sequence[Mapping[str, Any]],
         *,
-        also: Callable[[Connection], None] = lambda _: None,
+        before: Callable[[Connection], None] = lambda _: None,
     ) -> None:
-        """Record rows of allocations, each in place of an older one of its allocation; `also` in one transaction."""
+        """Record rows of allocations, each in place of an older one of its allocation; `before` in one transaction."""
         keys = [row["allocation"] for row in rows]
         older = delete(table).where(table.c.study_id == study.id, table.c.allocation.in_(keys))
 
         def put(connection: Connection) -> None:
             _lock_study(connection, study)
+            before(connection)
             connection.execute(older)
             connection.execute(insert(table), [{**row, "study_id": study.id} for row in rows])
-            also(connection)
 
         if rows:
             write(self._engine, put)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -167,6 +168,14 @@ def test_a_trial_tells_when_it_saw_what(any_store: Store) -> None:
     assert extended.looks[0].at == trial.created <= extended.looks[1].at
 
 
+def test_a_check_that_is_completed_is_charged_once(any_store: Store) -> None:
+    study = any_store.start("one", SPEC)
+    any_store.add_validation(study, ALLOCATION, EVALUATION)
+    more = Evaluation(results=(ExampleResult(example="c", score=1.0),), spend=Spend(seconds=0.25))
+    any_store.add_validation(study, ALLOCATION, EVALUATION.extended(more))
+    assert any_store.spend(study) == Spend(reused_completion_tokens=6, seconds=0.75)
+
+
 def test_a_trial_of_an_older_version_does_not_tell_when_it_saw_what(any_url: str) -> None:
     store = Store(any_url)
     study = store.start("one", SPEC)
@@ -219,26 +228,39 @@ def test_results_of_an_older_store_are_read_as_they_were(any_url: str) -> None:
     store.close()
 
 
-def test_what_an_older_store_paid_for_counts(any_url: str) -> None:
+def test_what_an_older_store_spent_counts(any_url: str) -> None:
+    spend: dict[str, Any] = {"requests": 1, "prompt_tokens": 50, "usd": 0.25, "reused_prompt_tokens": 7, "seconds": 0.5}
     values = {
         "spec": json.dumps(asdict(SPEC)),
+        "key": ALLOCATION.key,
         "at": datetime.now(UTC).isoformat(" "),
-        "spend": json.dumps({"requests": 1, "prompt_tokens": 50, "completion_tokens": 6, "usd": 0.25}),
+        "spend": json.dumps(spend),
+        "evaluation": json.dumps({"results": {"example": ["a"], "score": [1.0]}, "spend": spend}),
     }
+    paid = {"requests": 1, "prompt_tokens": 10, "completion_tokens": 3, "usd": 0.5, "cached_prompt_tokens": 4}
     with database(any_url) as old:
         migrate(old, "0009")
         for number in (1, 2):
             old.execute(text(f"INSERT INTO studies VALUES ({number}, 's{number}', :at, :spec, '{{}}')"), values)
-        names = "study_id, model, requests, prompt_tokens, completion_tokens, usd, created, cached_prompt_tokens, "
-        paid = f"INSERT INTO purchases ({names}reasoning_tokens, estimated_tokens)"
         for study in (1, 1, None):
             row = {"study": study, **values}
-            old.execute(text(f"{paid} VALUES (:study, 'm', 1, 10, 3, 0.5, :at, 4, 2, 1)"), row)
+            names = f"INSERT INTO purchases (study_id, model, created, {', '.join(paid)})"
+            old.execute(text(f"{names} VALUES (:study, 'm', :at, {', '.join(map(str, paid.values()))})"), row)
         old.execute(text("INSERT INTO steps VALUES (1, 1, 0, 'propose', 'm', '', NULL, '', '', :spend, :at)"), values)
+        trial = "1, 1, 1, :key, 3.5, 1, 'random', 'why', 0, :at, :evaluation, NULL"
+        old.execute(text(f"INSERT INTO trials VALUES ({trial})"), values)
+        old.execute(text("INSERT INTO validations VALUES (1, 1, :key, :at, :evaluation)"), values)
     store = Store(any_url)
-    kinds = {"cached_prompt_tokens": 8, "reasoning_tokens": 4, "estimated_tokens": 2}
-    spent = Spend(requests=3, prompt_tokens=70, completion_tokens=12, usd=1.25, **kinds)
+    bought: dict[str, Any] = {
+        "requests": 3,
+        "prompt_tokens": 70,
+        "completion_tokens": 6,
+        "cached_prompt_tokens": 8,
+        "usd": 1.25,
+    }
+    spent = Spend(**bought, reused_prompt_tokens=21, seconds=1.5)
     assert store.spend(store.study("s1")) == spent and store.spend(store.study("s2")) == Spend()
+    assert store.own_spend(store.study("s1")) == Spend(**spend)
     more = Spend(requests=1, completion_tokens=1)
     assert store.samples.add(PROMPT, 0, [Sample("a", 1)], spend=more, study_id=1) == spent + more
     assert store.samples.add(PROMPT, 1, [Sample("b", 1)], spend=more, study_id=None) is None
