@@ -30,6 +30,9 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():  # else the application's own are frozen, and are to stay so
+            gc.freeze()
+            gc.unfreeze()  # all are now of the oldest generation, without a walk through the younger ones
         if was_on:
             gc.enable()
 

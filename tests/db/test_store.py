@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import traceback
@@ -166,6 +167,19 @@ def test_a_trial_tells_when_it_saw_what(any_store: Store) -> None:
     assert [(look.examples, look.spend.prompt_tokens) for look in extended.looks] == [(2, 10), (3, 13)]
     assert any_store.spend(study) == Spend(reused_completion_tokens=6, seconds=0.75)
     assert extended.looks[0].at == trial.created <= extended.looks[1].at
+
+
+def test_garbage_is_collected_after_a_study_is_read_as_before(store: Store) -> None:
+    study = store.start("one", SPEC)
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    try:
+        store.archive(study)
+        assert gc.isenabled() and 0 < gc.get_freeze_count() <= frozen
+    finally:
+        gc.unfreeze()
+    store.archive(study)
+    assert gc.isenabled() and gc.get_freeze_count() == 0
 
 
 def test_a_check_that_is_completed_is_charged_once(any_store: Store) -> None:
