@@ -30,7 +30,8 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # else the application's own are frozen, and are to stay so
+        # Else the application's own are frozen, and are to stay so; Python 3.12 begins with some.
+        if not gc.get_freeze_count():
             gc.freeze()
             gc.unfreeze()  # all are now of the oldest generation, without a walk through the younger ones
         if was_on:
