@@ -9,6 +9,8 @@
 | one silent example beside others that are answered | that one is missing |
 | an answer of 9 MiB, an error of 1 MB | cut off (see `test_answers.py`) |
 | a planner that drips | EndpointError |
+| a planner of which no word comes, nothing or blanks, by the command line | given up, rules carry on |
+| a planner that writes for longer than that, a word at a time | its reply |
 | an endpoint that does not list its models | told |
 | a metric that waits for ever, in a coroutine or blocking | told; a model that takes long is not taken for it |
 | a silent endpoint under `search`, `compare`, `ablate` with `--give-up-after` | exit code 3, one sentence |
@@ -24,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import socket
 import sqlite3
@@ -75,6 +78,44 @@ async def test_a_planner_that_drips_is_an_error() -> None:
     with RawServer(lambda asked, number: DRIP) as server:
         with pytest.raises(EndpointError, match="the planner's model 'small' at .* did not answer within 0.4 s"):
             await ChatModel("small", base_url=server.url, timeout_s=0.4).ask("q", system="s")
+
+
+def _planner(said: Answer | None) -> Callable[[dict[str, Any], int], Answer | None]:
+    """A server of the pipeline's models whose planner answers this."""
+    return lambda asked, number: said if asked["messages"][0]["role"] == "system" else right(asked)
+
+
+@pytest.mark.parametrize(("method", "said"), [("agent", None), ("llm-zs", DRIP)])
+def test_a_silent_planner_is_given_up_and_rules_carry_on(
+    method: str, said: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with RawServer(_planner(said)) as server:
+        Path("silent.py").write_text(_SILENT.replace("URL", server.url))
+        llm = f"--llm small --llm-base-url {server.url} --give-up-after 0.02 --trials 2"
+        ended = run(f"search silent.py:environment --budget 1e6 --store s.db --method {method} {llm}", monkeypatch)
+    assert ended.code == 0, ended.err
+    told = "the planner's model 'small' at .* has answered nothing for 1.2 s and was given up"
+    assert re.search(told, caplog.text) and "rules carry on" in caplog.text
+
+
+async def test_a_planner_that_writes_is_not_silent() -> None:
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "word "}}]}\n\n'
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def write() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+                for part in (*[event] * 8, b"data: [DONE]\n\n"):
+                    time.sleep(0.2)
+                    connection.sendall(part)
+
+        threading.Thread(target=write, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        answer = await ChatModel("small", base_url=url, give_up_after_s=1).ask("q", system="s")
+    assert answer.text.split() == ["word"] * 8
 
 
 @pytest.mark.parametrize("samples", [1, 4])
