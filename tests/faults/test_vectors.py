@@ -3,7 +3,7 @@
 | tried, on one text among others | must be |
 |---|---|
 | HTML, an error alone and beside data, no data, cut JSON, 204, 401, 429, 503, a cut connection: once | as without |
-| one that is empty, null, a text, 0, NaN, infinite, huge, of other kinds, shorter, longer: once | as without |
+| one that is empty, null, a text, NaN, infinite, huge, of other kinds, shorter, longer: once | as without |
 | a reward that is null, a text, true, NaN, infinite, huge, missing: once | as without |
 | each of them for ever, and a byte now and then, or nothing | missing, with its reason; the others as without |
 | a reward that is no probability | a sentence, and none of it kept |
@@ -54,7 +54,7 @@ _NO_EMBEDDING: dict[str, Answer | None] = {
     **{
         name: http(_body("embedding", value))
         for name, value in {
-            "empty": "[]", "null": "null", "a text": '"4711"', "0": "[0, 0]", "NaN": "[NaN, 1]",
+            "empty": "[]", "null": "null", "a text": '"4711"', "NaN": "[NaN, 1]",
             "infinite": "[1, 1e999]", "huge": "[1e300, 1]", "texts": '["1", "2"]',
             "truths": "[true, false]", "shorter": "[1]", "longer": "[1, 2, 3]",
         }.items()
