@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ environment = environment({url!r})
 """
 
 
+@pytest.fixture(autouse=True)
+def own_module() -> Iterator[None]:
+    """The client that is imported is the test's own, and nobody else's."""
+    real = sys.modules.pop("wandb", None)
+    yield
+    sys.modules.pop("wandb", None)
+    if real is not None:
+        sys.modules["wandb"] = real
+
+
 @pytest.mark.parametrize(
     ("fault", "said", "told", "ended"),
     [
@@ -73,14 +84,12 @@ def test_a_search_goes_on_without_its_tracker(
     (tmp_path / "wandb.py").write_text(_CLIENT.format(**{"log": "pass", "end": "pass", "init": "pass", **fault}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "wandb", raising=False)
     monkeypatch.setenv("WANDB_API_KEY", "s3cret-of-tracker")
     monkeypatch.setattr("agenttts.tracking.aside.TOLD_AFTER_S", 0.3)
     monkeypatch.setattr("agenttts.tracking.aside._GIVEN_UP_AFTER_S", 0.6)
     with RawServer(right) as server:
         Path("mine.py").write_text(_MINE.format(url=server.url))
         done = run(_COMMAND, monkeypatch)
-    monkeypatch.delitem(sys.modules, "wandb", raising=False)
     assert done.code == 0, done.err
     assert said in done.err and "Traceback" not in done.err
     assert done.err.count("could not be told") <= 1 and "s3cret" not in done.err and "\x1b" not in done.err
