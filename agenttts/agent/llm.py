@@ -16,6 +16,7 @@ from agenttts._util.text import bounded
 from agenttts.agent import prompts
 from agenttts.agent.planner import RoundPlan, Situation, Thought, View
 from agenttts.llm.chat import DEFAULT_MODEL, TIMEOUT_S, ChatModel, Unanswered
+from agenttts.llm.pulse import GIVE_UP_AFTER_S
 from agenttts.proposals.checking import SoFar
 from agenttts.proposals.dialogue import SYSTEM, candidate_schema, faults_in_words, object_schema
 from agenttts.proposals.reading import read_candidates, read_notes, read_words
@@ -44,6 +45,7 @@ class LLMPlanner:
         api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
         headers: Further headers of every request -> the environment variable that holds the value, as `Model.headers`.
         timeout_s: Seconds that one reply may take.
+        give_up_after_s: Seconds after which a question is given up of which no part of an answer has come.
         share_examples: Whether it is shown a few examples that the best trial fails, also where it is asked elsewhere
             than the pipeline's models.
 
@@ -59,11 +61,19 @@ class LLMPlanner:
         api_key_env: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
+        give_up_after_s: float = GIVE_UP_AFTER_S,
         share_examples: bool = False,
     ) -> None:
         self.name = model
         self._share_examples = share_examples
-        self.model = ChatModel(model, base_url=base_url, api_key_env=api_key_env, headers=headers, timeout_s=timeout_s)
+        self.model = ChatModel(
+            model,
+            base_url=base_url,
+            api_key_env=api_key_env,
+            headers=headers,
+            timeout_s=timeout_s,
+            give_up_after_s=give_up_after_s,
+        )
         """What is asked."""
 
     async def __aenter__(self) -> Self:

@@ -65,6 +65,7 @@ def options(
     logger.handlers = [handler]  # ours alone, however often a process runs commands
     # PostgreSQL's driver warns of what it leaves undone after an error, once for each connection; the error is told.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows tracebacks of the same
 
 
 for _command in (  # in the order of `--help`

@@ -32,6 +32,7 @@ from agenttts.environments.live import LiveEnvironment
 from agenttts.errors import ConfigError
 from agenttts.execution.threads import run_to_end
 from agenttts.llm.endpoint import shown_url
+from agenttts.llm.pulse import GIVE_UP_AFTER_S
 from agenttts.protocols import Environment, Searcher
 from agenttts.report import Comparison, compare_runs, frontier_table, summary_lines
 from agenttts.searching.learning import experience_of
@@ -57,6 +58,7 @@ class PlannerModel(NamedTuple):
     """Name -> environment variable of the value."""
     timeout_s: float | None = None
     share_examples: bool = False
+    give_up_after_s: float = GIVE_UP_AFTER_S
 
     @classmethod
     def parse(
@@ -67,6 +69,7 @@ class PlannerModel(NamedTuple):
         headers: Sequence[str],
         timeout_minutes: float | None,
         share_examples: bool = False,
+        give_up_after_minutes: float = GIVE_UP_AFTER_S / 60,
     ) -> PlannerModel:
         """As the options give it.
 
@@ -82,7 +85,8 @@ class PlannerModel(NamedTuple):
                     f"--llm-header takes NAME=VARIABLE, the environment variable that holds the value, not {given!r}"
                 )
         return cls(name, base_url, key_env, {header: variable for header, _, variable in pairs},
-                   None if timeout_minutes is None else 60 * timeout_minutes, share_examples)  # fmt: skip
+                   None if timeout_minutes is None else 60 * timeout_minutes, share_examples,
+                   60 * give_up_after_minutes)  # fmt: skip
 
 
 def plan(
@@ -118,6 +122,7 @@ def plan(
         llm_key_env=llm.key_env,
         llm_headers=llm.headers,
         llm_timeout_s=llm.timeout_s,
+        llm_give_up_after_s=llm.give_up_after_s,
         share_examples=llm.share_examples,
         insights_off=insights_off,
     )

@@ -122,7 +122,7 @@ def search(
         problem,
         method,
         seed=seed,
-        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples),
+        llm=PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples, give_up_after),
         store=store,
         limits=Limits(trials=trials, max_tokens=max_tokens, max_usd=max_usd),
         parallel=parallel,
@@ -202,7 +202,7 @@ def compare(
         counterfactuals=counterfactuals,
     )
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples, give_up_after)
     comparisons = run_comparison(problem, planned, names, seeds, llm=asked, experience=experience, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons), as_json)
 
@@ -297,7 +297,7 @@ def ablate(
     )
     limits, used = Limits(trials=trials), problem.baseline(baseline)
     planned = partial(plan, problem, store=store, limits=limits, parallel=parallel, baseline=used)
-    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples)
+    asked = PlannerModel.parse(llm, llm_base_url, llm_key_env, llm_header, llm_timeout, share_examples, give_up_after)
     comparisons = run_ablations(problem, planned, seeds, llm=asked, quiet=as_json)
     show([each.as_dict() for each in comparisons], comparison_table(comparisons, ABLATION_NOTES), as_json)
 

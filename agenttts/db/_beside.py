@@ -19,7 +19,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -34,6 +34,8 @@ _MOST_AT_ONCE = 4_000
 """Calls of one transaction, which takes a dozen round trips: a far database must not bound how much is drawn."""
 _GATHERED_S = 0.005
 """Between two transactions, where many ask: calls come together meanwhile."""
+_TOLD_AFTER_S = 1.0
+"""Until it is told that the end of a search waits for the store."""
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -130,9 +132,12 @@ class StoreThread:
         self._told_lost = False
 
     def close(self) -> None:
-        """Wait for all that was asked."""
+        """Wait for all that was asked, which is told where it takes long."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            ended = thread.submit(lambda: None)
+            if not wait([ended], _TOLD_AFTER_S).done:
+                _log.warning("waiting until what was paid for is stored; an interrupt does not wait for it")
             thread.shutdown()
 
     def answer(self, call: SampleCall | WorkCall) -> _Answer:

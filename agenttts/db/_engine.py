@@ -55,6 +55,8 @@ _SHOWN_OPTIONS = ("host", "port")
 _WRITES = {"agenttts_writes": True}
 _LOCKED = ("locked", "busy")
 _PASSING_STATES = ("08", "40", "57P0")
+_CUT = re.compile("closed the connection|terminat|reset by peer")
+"""How PostgreSQL's driver says, without a state, that a server was there."""
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -209,12 +211,16 @@ def _prepare(engine: Engine) -> None:
     try:
         if engine.dialect.name == "sqlite" and engine.url.database:
             Path(engine.url.database).resolve().parent.mkdir(parents=True, exist_ok=True)
-        with engine.connect() as connection:
-            revision = _revision(connection)
-        if revision != HEAD:
-            _migrate(engine)
+        _repeated(engine, lambda: _bring_up_to_date(engine), _is_cut_or_locked)
     except (SQLAlchemyError, OSError) as error:
         raise StoreError(f"cannot open the store {shown(engine.url)}: {_reason(error, engine.url)}") from error
+
+
+def _bring_up_to_date(engine: Engine) -> None:
+    with engine.connect() as connection:
+        revision = _revision(connection)
+    if revision != HEAD:
+        _migrate(engine)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -271,16 +277,29 @@ def write(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
     """The one place where transactions commit, roll back, are repeated and translate errors."""
-    started, pause, attempt = time.monotonic(), _FIRST_PAUSE_S, _Attempt(work)
+    attempt = _Attempt(work)
+
+    def once() -> T:
+        with engine.begin() as connection:
+            result = attempt(connection)
+        return result
+
+    try:
+        return _repeated(engine, once, _may_pass)
+    except DBAPIError as error:
+        raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error, engine.url)}") from error
+
+
+def _repeated(engine: Engine, once: Callable[[], T], may_pass: Callable[[DBAPIError], bool]) -> T:
+    """What a function returns that is called again while its error may pass, which is said."""
+    started, pause = time.monotonic(), _FIRST_PAUSE_S
     while True:
         try:
-            with engine.begin() as connection:
-                result = attempt(connection)
-            return result
+            return once()
         except DBAPIError as error:
             waited = time.monotonic() - started
-            if not _may_pass(error) or waited > (_LOCKED_S if engine.dialect.name == "sqlite" else _CUT_S):
-                raise StoreError(f"the store {shown(engine.url)} refused: {_reason(error, engine.url)}") from error
+            if not may_pass(error) or waited > (_LOCKED_S if engine.dialect.name == "sqlite" else _CUT_S):
+                raise
             if pause == _FIRST_PAUSE_S:
                 _log.warning("the store %s is tried again: %s", shown(engine.url), _reason(error, engine.url))
         time.sleep(pause)
@@ -340,6 +359,13 @@ def _may_pass(error: DBAPIError) -> bool:
     # PostgreSQL: no state, the server was not even reached; else a shutdown, a deadlock or a conflict.
     state = getattr(error.orig, "sqlstate", None)
     return state is None or state.startswith(_PASSING_STATES)
+
+
+def _is_cut_or_locked(error: DBAPIError) -> bool:
+    """Whether what is being opened is there: a server that cannot be reached at all is better told at once."""
+    reached = isinstance(error.orig, sqlite3.Error) or getattr(error.orig, "sqlstate", None) is not None
+    cut = error.connection_invalidated or _CUT.search(str(error.orig)) is not None
+    return (reached or cut) and _may_pass(error)
 
 
 def shown(address: URL) -> str:

@@ -17,16 +17,28 @@ def contained(failure: type[Exception] = RuntimeError) -> Iterator[None]:
     Raises:
         RuntimeError: Instead, or whichever error is given.
     """
+    entered = _task()
     try:
         yield
-    except (Exception, KeyboardInterrupt, GeneratorExit):  # the last is how a coroutine is closed
+    except (Exception, KeyboardInterrupt):
         raise
+    except GeneratorExit as error:
+        if entered is None or _task() is not entered:  # so is a coroutine closed, after its task
+            raise
+        raise failure("it raised GeneratorExit, which is no Exception") from error
     except SystemExit as error:
         raise failure(f"it ended the program with exit({error.code!r})") from error
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if entered is None or entered.cancelling():
             raise
         raise failure("it was cancelled from within") from error
     except BaseException as error:
         raise failure(f"it raised {type(error).__name__}, which is no Exception") from error
+
+
+def _task() -> asyncio.Task[object] | None:
+    """The one that runs."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # there is no event loop
+        return None

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from agenttts.errors import StoreError
+from agenttts.errors import ConfigError, StoreError
 from agenttts.execution.memory import MemorySamples, awaited
 from agenttts.execution.meter import Meter
 from agenttts.llm.protocols import Completer, EmbeddingClient, RewardClient
@@ -132,14 +132,17 @@ class SamplePool:
         drawn = await self.draw(_Embedded(client), model, [{"role": "user", "content": text}], _EMBEDDING, 1)
         return tuple(json.loads(drawn.samples[0].text)), drawn.spend
 
-    async def reward(self, client: RewardClient, model: Model, messages: Sequence[Message]) -> tuple[float, Spend]:
+    async def reward(
+        self, client: RewardClient, model: Model, messages: Sequence[Message], *, probability: bool = False
+    ) -> tuple[float, Spend]:
         """The reward of a conversation, requested once, and what was paid for or reused.
 
         Raises:
+            ConfigError: When it is to be a probability, and is none.
             LimitReached: When it is missing and a limit is used up.
             EndpointError: When the endpoint rejects the request or keeps failing.
         """
-        drawn = await self.draw(_Rewarded(client), model, messages, _REWARD, 1)
+        drawn = await self.draw(_Rewarded(client, probability), model, messages, _REWARD, 1)
         return float(json.loads(drawn.samples[0].text)), drawn.spend
 
     async def _take(self, key: str, samples: int) -> Held:
@@ -256,11 +259,19 @@ class _Rewarded:
     """A client for rewards as one for completions."""
 
     client: RewardClient
+    probability: bool
 
     async def complete(
         self, model: Model, messages: Sequence[Message], sampling: Sampling, *, start: int, samples: int, seed: int
     ) -> Completions:
-        return await self.client.reward(model, messages)
+        given = await self.client.reward(model, messages)
+        reward = float(json.loads(given.samples[0].text))
+        if self.probability and not 0 <= reward <= 1:  # before it is kept: another run may find its server set right
+            raise ConfigError(
+                f"reward model {model.name!r} gave {reward:g}, where only scores from 0 to 1 will do: have its server "
+                "give probabilities (vLLM: request={'use_activation': True})"
+            )
+        return given
 
 
 def sample_key(namespace: str, model: Model, messages: Sequence[Message], sampling: Sampling) -> str:

@@ -85,6 +85,8 @@ class ExampleRun:
     """Subtask -> the last error of a draw from its own model."""
     begun: list[StageRun] = field(default_factory=list)
     """The stages that have drawn samples or given an output, in the order in which they began."""
+    _dimension: int = 0
+    """Numbers of an embedding; 0 before there is one."""
     unmet: dict[tuple[str, str], AgentTTSError] = field(default_factory=dict)
     """Draws that got no samples -> why: a function of the user's may go on without them, a score may not."""
 
@@ -192,16 +194,22 @@ class ExampleRun:
         with self._met("", text):
             vector, spend = await self.pool.embed(self.client, self.embedder, storable(text))
         self.spend += spend
+        self._dimension = self._dimension or len(vector)
+        if len(vector) != self._dimension:
+            raise ConfigError(
+                f"model {self.embedder.name!r} has given embeddings of {self._dimension:,} and of {len(vector):,} "
+                "numbers: it must have become another model; give it another revision"
+            )
         return vector
 
-    async def reward(self, subtask: Subtask, model: Model, messages: Sequence[Message]) -> float:
+    async def reward(self, subtask: Subtask, model: Model, messages: Sequence[Message], *, probability: bool) -> float:
         """Request a reward through the pool."""
         if not isinstance(self.client, RewardClient):
             raise ConfigError(
                 f"subtask {subtask.name!r} asks for rewards, which {type(self.client).__name__} cannot ask"
             )
         with self._met(subtask.name, repr((model.name, "reward", messages))):
-            given, spend = await self.pool.reward(self.client, model, storable_data(messages))
+            given, spend = await self.pool.reward(self.client, model, storable_data(messages), probability=probability)
         self.spend += spend
         return given
 
@@ -372,9 +380,9 @@ class StageRun:
         """See `pipeline.SubtaskRun`."""
         return await self._owner.embed(text)
 
-    async def reward(self, messages: Sequence[Message], *, model: Model) -> float:
+    async def reward(self, messages: Sequence[Message], *, model: Model, probability: bool = False) -> float:
         """See `pipeline.SubtaskRun`."""
-        return await self._owner.reward(self.subtask, model, messages)
+        return await self._owner.reward(self.subtask, model, messages, probability=probability)
 
     def parse(self, text: str) -> Any:
         """See `pipeline.SubtaskRun`."""

@@ -41,6 +41,13 @@ _BEFORE = re.compile(f"^.*?{_END}", re.I | re.S)
 _BEGUN = re.compile(_BEGIN, re.I)
 _CHANNEL, _FINAL = "<|channel|>", re.compile(r"<\|channel\|>final<\|message\|>(.*?)(?:<\||\Z)", re.S)
 """Of gpt-oss, where its server does not tell them apart: only the last channel is the answer."""
+_ENDS = (
+    *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<|return|>"),
+    *("<end_of_turn>", "<｜end▁of▁sentence｜>"),
+)
+"""Tokens by which models end, which some servers leave in the text."""
+_MOST_ENDS = 8
+"""At the end of one text."""
 _OF_A_THOUGHT = re.compile(r"think|thought|reason", re.I)
 """Types of the parts of a content that are none of the answer."""
 _OF_LENGTH = re.compile(r"length|max.*tokens|token.limit", re.I)
@@ -167,7 +174,7 @@ def _choice(choice: Any) -> ReadChoice | None:
         return ReadChoice(storable(content or refusal or ""), reason, "refused", storable(aside))
     if content is None and not (reason in (*_TOOLS, "length") or any(message.get(n) for n in (*_TOOLS, *_REASONING))):
         return None
-    said, thought = _answered(content or "")
+    said, thought = _answered(_without_ends(content or ""))
     ended, told = _ended(said, reason), _logprobs(choice.get("logprobs"))
     return ReadChoice(storable(said or ""), reason, ended, storable(aside + thought), _calls(message), told)
 
@@ -230,6 +237,14 @@ def _answered(text: str) -> tuple[str | None, str]:
     elif begun:
         return None, text
     return (said, "") if said == text else (said.lstrip(), text[: len(text) - len(said)])
+
+
+def _without_ends(text: str) -> str:
+    for _ in range(_MOST_ENDS):
+        if not (shown := text.rstrip()).endswith(_ENDS):
+            break
+        text = shown[: shown.rindex("<")]
+    return text
 
 
 def _texts(content: Any) -> tuple[str | None, str]:

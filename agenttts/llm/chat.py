@@ -21,6 +21,7 @@ from agenttts.llm.asking import Asker, Patience
 from agenttts.llm.dialect import Dialect
 from agenttts.llm.endpoint import address, sent_secrets, shown_url
 from agenttts.llm.events import answer_of, are_events
+from agenttts.llm.pulse import GIVE_UP_AFTER_S, Pulse
 from agenttts.llm.samples import Spend
 from agenttts.llm.served import require_served, served_models
 from agenttts.llm.token_counts import (
@@ -89,6 +90,7 @@ class ChatModel:
         api_key_env: Environment variable that holds the key; when None as for `Model.api_key_env`.
         headers: Further headers of every request -> the environment variable that holds the value, as `Model.headers`.
         timeout_s: Seconds that one reply may take; it is asked for once more where they are over.
+        give_up_after_s: Seconds after which a question is given up of which no part of an answer has come.
 
     Raises:
         ConfigError: When a key, or the value of a header, is needed and not set, or on a time that is none.
@@ -102,6 +104,7 @@ class ChatModel:
         api_key_env: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
+        give_up_after_s: float = GIVE_UP_AFTER_S,
     ) -> None:
         if not 0 < timeout_s < math.inf:
             raise ConfigError(f"the planner's time-out must be a time, more than 0 s, not {timeout_s:g}")
@@ -109,7 +112,7 @@ class ChatModel:
         self._patience = Patience(
             timeout_s=timeout_s,
             max_retries=_MAX_RETRIES,
-            give_up_after_s=math.inf,
+            give_up_after_s=give_up_after_s,
             max_timed_out=_MAX_TIMED_OUT,
             hint=_HINT,
         )
@@ -225,7 +228,7 @@ class ChatModel:
         """One request, put as the model takes it."""
 
         async def ask(request: dict[str, Any]) -> Choices:
-            heard = overheard.begin() if overheard else None
+            heard = overheard.begin(asker.pulse) if overheard else None
             choices = await asker.once(
                 self._who, "/chat/completions", request, lambda answer: read_choices(answer, 1), heard
             )
@@ -250,10 +253,17 @@ class _Overheard:
     messages: list[dict[str, str]]
     _heard: list[bytearray] = field(default_factory=list)
 
-    def begin(self) -> Callable[[bytes], object]:
-        """Listen to an attempt."""
-        self._heard.append(bytearray())
-        return self._heard[-1].extend
+    def begin(self, pulse: Pulse) -> Callable[[bytes], object]:
+        """Listen to an attempt, whose endpoint is there as long as it says anything."""
+        heard = bytearray()
+        self._heard.append(heard)
+
+        def hear(part: bytes) -> None:
+            heard.extend(part)
+            if part.strip():
+                pulse.stirred()
+
+        return hear
 
     def end(self) -> None:
         """The attempt was answered: what it took is told."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agenttts.errors import ConfigError, EndpointError
 from agenttts.llm.answers import Choices, read_choices
-from agenttts.llm.asking import Asker, NotAnAnswer, Patience
+from agenttts.llm.asking import Asker, ErrorAnswer, NotAnAnswer, Patience
 from agenttts.llm.counting import AnswerCounter
 from agenttts.llm.dialect import Dialect
 from agenttts.llm.endpoint import SIMULATION, Address, address, endpoint_url, is_openai, server_url
@@ -34,6 +33,7 @@ SIMULATED = "simulated models; no LLM runs"
 TIMEOUT_S = 120.0
 MAX_RETRIES = 5
 _MAX_SEED = 2**31
+_MOST_OF_32_BITS = 3.4028235e38
 _METRICS_TIMEOUT_S = 5.0
 _PROBE = "ready"
 _COMPLETIONS, _EMBEDDINGS, _POOLING = "/chat/completions", "/embeddings", "/pooling"
@@ -114,6 +114,8 @@ class OpenAIClient:
         self._models: dict[tuple[Address, str], _Served] = {}
         self._told: dict[tuple[Address, str], set[str]] = {}
         self._routes: dict[str, str] = {}
+        self._dimensions: dict[tuple[Address, str], int] = {}
+        """Numbers of an embedding."""
 
     def with_limits(self, *, timeout_s: float, max_retries: int) -> OpenAIClient:
         """A client with the same routes that waits for less, or for more."""
@@ -190,12 +192,15 @@ class OpenAIClient:
         return Completions((Sample(json.dumps(answer[0]), 0),), tokens)
 
     async def _embedding(self, model: Model, text: str) -> Mapping[str, Any]:
-        """An answer that holds an embedding."""
+        """An answer that holds an embedding, as long as the first one of its model: others cannot be compared."""
         asker = self._asker(model)
         body = {"model": model.served_name, "input": text, "encoding_format": "float"}
 
         def read(answer: Any) -> Mapping[str, Any]:
-            _vector(answer)
+            given = len(_vector(answer))
+            usual = self._dimensions.setdefault((asker.address, model.served_name), given)
+            if given != usual:
+                raise NotAnAnswer(f"an embedding of {given:,} numbers, and of {usual:,} before")
             return dict(answer)
 
         return await asker.persist(_who(model), lambda: asker.once(_who(model), _EMBEDDINGS, body, read))
@@ -347,10 +352,11 @@ def _vector(answer: Any) -> list[float]:
     Raises:
         NotAnAnswer: When it holds none; LookupError, TypeError and ValueError mean the same.
     """
-    numbers = [float(number) for number in answer["data"][0]["embedding"]]
-    if not numbers or not all(map(math.isfinite, numbers)):
+    _require_no_error(answer)
+    given = answer["data"][0]["embedding"]
+    if not isinstance(given, list) or not given:
         raise NotAnAnswer("no embedding")
-    return numbers
+    return [_float32(number) for number in given]
 
 
 def _reward(answer: Any) -> float:
@@ -359,11 +365,22 @@ def _reward(answer: Any) -> float:
     Raises:
         NotAnAnswer: When there is none; LookupError, TypeError and ValueError mean the same.
     """
+    _require_no_error(answer)
     rows = answer["data"][0]["data"]
-    last = rows[-1][-1] if isinstance(rows[-1], list) else rows[-1]
-    if type(last) not in (int, float) or not math.isfinite(last):
-        raise NotAnAnswer("no reward")
-    return float(last)
+    return _float32(rows[-1][-1] if isinstance(rows[-1], list) else rows[-1])
+
+
+def _require_no_error(answer: Any) -> None:
+    """Let no answer pass that calls itself an error, whatever is beside it."""
+    if answer.get("error"):
+        raise ErrorAnswer(answer)
+
+
+def _float32(number: Any) -> float:
+    """A number that a model can have given: they have 32 bits at most."""
+    if type(number) not in (int, float) or not abs(number) <= _MOST_OF_32_BITS:
+        raise NotAnAnswer(f"{number!r:.50} for a number")
+    return float(number)
 
 
 def _who(model: Model) -> str:

@@ -1,7 +1,8 @@
 """When an endpoint last answered: long waits are told, and an endpoint that stays silent is given up, once for all.
 
 Silence counts only while somebody waits for the endpoint, and ends with the first usable answer. Who waits longer than
-`give_up_after_s` of it gets an error, together with everybody else who waits for the same endpoint.
+`give_up_after_s` of it gets an error, together with everybody else who waits for the same endpoint. One whose answer is
+coming bit by bit is told of, and not given up: that takes as long without a bit.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Pulse:
         """Who waits, and for whom."""
         self._before_s, self._since = 0.0, 0.0
         """Silence of earlier waits, and when this one began."""
+        self._stirred = -math.inf
+        """When a part of an answer last came."""
         self._next_told_s, self._told = TOLD_AFTER_S, -_TOLD_AGAIN_S
         self._watcher: asyncio.Task[None] | None = None
         self.alive = False
@@ -54,6 +57,11 @@ class Pulse:
     def silence_s(self) -> float:
         """Seconds that it has been waited for in vain."""
         return self._before_s + (time.monotonic() - self._since if self._waiting else 0.0)
+
+    @property
+    def _left_s(self) -> float:
+        """Seconds until it is given up."""
+        return self.give_up_after_s - min(self.silence_s, time.monotonic() - self._stirred)
 
     @property
     def notice(self) -> str:
@@ -78,6 +86,10 @@ class Pulse:
         self._before_s, self._since = 0.0, time.monotonic()
         self._next_told_s = TOLD_AFTER_S
 
+    def stirred(self) -> None:
+        """Take note of a part of an answer."""
+        self._stirred = time.monotonic()
+
     @asynccontextmanager
     async def waited_for(self, who: str) -> AsyncIterator[None]:
         """Wait for the endpoint inside.
@@ -85,7 +97,7 @@ class Pulse:
         Raises:
             EndpointError: When it has been silent for too long.
         """
-        if self.silence_s >= self.give_up_after_s:
+        if self._left_s <= 0:
             raise self._given_up(who)
         scope = asyncio.timeout(None)
         try:
@@ -122,9 +134,9 @@ class Pulse:
         """Tell and give up, as long as anybody waits."""
         try:
             while self._waiting:
-                await asyncio.sleep(min(_TICK_S, max(self.give_up_after_s - self.silence_s, 0.01)))
+                await asyncio.sleep(min(_TICK_S, max(self._left_s, 0.01)))
                 self._tell()
-                if self._waiting and self.silence_s >= self.give_up_after_s:
+                if self._waiting and self._left_s <= 0:
                     for scope in self._waiting:
                         scope.reschedule(asyncio.get_running_loop().time())
                     return

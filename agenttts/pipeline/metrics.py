@@ -7,8 +7,8 @@ that, is a fault of the data: a ConfigError that names the field and the example
 Texts are compared as SQuAD's script does, but for what it loses: where nothing, or one letter, would be left of one of
 the two (the answers "A" and "B"), articles stay, then punctuation too; a number keeps its sign and its decimal point,
 so that -5 is not 5, (1,-2) not (1,2), 1.5 not 15, 3/4 not 34, while 1.0 is 1; and what means something where it stands
-stays, so that A+ is not A-, nor C++ C#, x < 5 not x > 5, 2+3 not 2*3. Punctuation, digits and signs of every script,
-compatibility characters and combining accents count as what they look like.
+stays, so that A+ is not A-, nor C++ C#, x < 5 not x > 5, 2+3 not 2*3, f'(x) not f(x), (1,2] not [1,2). Punctuation,
+digits and signs of every script, compatibility characters and combining accents count as what they look like.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ _OPERATOR = re.compile(
     r"|(?<![\w<>=-])(?P<than>[<>]=?)(?=[$€£]?[-.]?\d)|(?<!\S)(?P<less><=?) (?=[$€£]?[-.]?\d)"  # <5
     r"|(?:(?<=\b[^\W\d_])|(?<=\b[^\W\d_]{2}))(?P<minus>-)(?![\w-])"  # A-, AB-
     r"|(?<=[^\W\d_])(?P<sharp>#)(?!\w)"  # C#
+    r"|(?:(?<=\b[^\W\d_])|(?<=\b[^\W\d_]'))(?P<prime>'{1,2})(?=\()"  # f'(x)
 )
 """What is no punctuation where it stands, and becomes a word of its own: operators, relations, marks of a name."""
-_MEANT = "+-*^<>=!#"
+_HALF_OPEN = re.compile(r"(\[)([^][()]{1,60},[^][()]{1,60})(\))|(\()([^][()]{1,60},[^][()]{1,60})(\])")
+"""An interval: brackets of one kind may be those of a list."""
+_APART_MINUS = re.compile(r"(?<=[=<>(\[{,]) ?- (?=[\w.$√∞(])")
+_MEANT = "+-*^<>=!#'[]()"
 _APART = str.maketrans({mark: chr(ord(_KEPT) + place) for place, mark in enumerate(_MEANT, start=1)})
 _BACK = str.maketrans({_KEPT: "-"} | {chr(ord(_KEPT) + place): mark for place, mark in enumerate(_MEANT, start=1)})
 _UNSEEN = "Cf"
@@ -60,7 +64,7 @@ _DECLARE = "give the right answer, or say both_empty= where none is right"
 Texts = tuple[str, str]
 
 
-@identified("metrics.normalise", version=5)
+@identified("metrics.normalise", version=6)
 def normalise(answer: str) -> str:
     """The normalisation of SQuAD and HotpotQA: lower case, no punctuation, no articles, single spaces.
 
@@ -97,7 +101,7 @@ def equal(field: str, *, both_empty: float | None = None) -> Metric:
     return score
 
 
-@identified_factory("metrics.exact_match", version=5)
+@identified_factory("metrics.exact_match", version=6)
 def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     """1 when the normalised output equals a gold answer (one, or a list of accepted ones), else 0.
 
@@ -114,7 +118,7 @@ def exact_match(field: str, *, both_empty: float | None = None) -> Metric:
     return _best_of(field, both_empty, lambda texts: float(texts[0] == texts[1]))
 
 
-@identified_factory("metrics.token_f1", version=5)
+@identified_factory("metrics.token_f1", version=6)
 def token_f1(field: str, *, both_empty: float | None = None) -> Metric:
     """Token F1 of SQuAD and HotpotQA against the best of the gold answers; see `exact_match`.
 
@@ -237,8 +241,14 @@ def _comparable(output: str, gold: str) -> Texts:
 
 
 def _without_punctuation(text: str) -> str:
-    meant = _OPERATOR.sub(lambda found: f" {found[0].strip().translate(_APART)} ", _cased(text))
+    cased = _HALF_OPEN.sub(_with_brackets, _APART_MINUS.sub(" -", _cased(text)))
+    meant = _OPERATOR.sub(lambda found: f" {found[0].strip().translate(_APART)} ", cased)
     return _spaced(" ".join(map(_bare, meant.split()))).translate(_BACK)
+
+
+def _with_brackets(found: re.Match[str]) -> str:
+    left, inside, right = filter(None, found.groups())
+    return f" {left.translate(_APART)} {inside} {right.translate(_APART)} "
 
 
 def _bare(word: str) -> str:

@@ -2,10 +2,11 @@
 
 A comma groups thousands where groups of three follow it, or of two and at last of three (12,34,567), and otherwise
 parts a list; a point is the decimal point. The forms of other countries that cannot be misread are read too: groups by
-points, then a comma (1.234,5), and groups by spaces, unless they may as well be a list, all of three digits and none
-beginning with 0 (123 456). A power of a number is its value (2^10, 10³); another exponent (m^2) and an uncertainty (5 ±
-2) are part of what they follow, and no number. Roots, products and other formulas are not worked out. What is no number
-by that (1.2.3, the digits in H2O or 0x1F) is none, and nothing is guessed.
+points, then a comma (1.234,5), a comma before a 0 that no item of a list has (0,05; 1,00) or before two digits of a
+price (9,99 €), and groups by spaces, unless they may as well be a list, all of three digits and none beginning with 0
+(123 456). A power of a number is its value (2^10, 10³); another exponent (m^2) and an uncertainty (5 ± 2) are part of
+what they follow, and no number. Roots, products and other formulas are not worked out. What is no number by that
+(1.2.3, the digits in H2O or 0x1F) is none, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -40,12 +41,15 @@ _NUMBER = re.compile(
     rf"(?P<over>{_PART}) ?/ ?(?P<under>{_PART})(?![{_WORD}]|\.[0-9]| ?/)"
     rf"|{_SIGN.replace('sign', 'outer')}(?:[$€£¥] ?(?P<inner>[-+])?)?"
     rf"(?:(?<![{_WORD}])(?=\.[0-9])|(?<![{_WORD}])(?<![0-9]\.)(?=[0-9])(?!0[xX][0-9A-Fa-f]|0[bB][01]|0[oO][0-7]))"
-    rf"(?P<run>\.?[0-9](?:[0-9.,'_\u00a0]*[0-9])?)(?P<exponent>[eE][-+]?[0-9]+(?![{_WORD}]))?"
+    rf"(?P<run>\.?[0-9](?:[0-9.,'_\u00a0]*[0-9])?)(?:\.(?=[eE][-+]?[0-9]))?(?P<exponent>[eE][-+]?[0-9]+(?![{_WORD}]))?"
 )
 _GROUPED = re.compile(
     r"(?:[0-9]{1,3}(?P<by>[,'_\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3})(?:\.[0-9]+)?"
 )
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
+_BY_COMMA = re.compile(r"[0-9]{1,9},0[0-9](?:[0-9]{2,30})?|0,[0-9]{3}")
+_CENTS = re.compile("[0-9]{1,9},[0-9]{2}")
+_CURRENCIES = "$€£¥"
 _BY_POINTS = re.compile(r"[0-9]{1,3}(?P<by>[.'\u00a0])[0-9]{3}(?:(?P=by)[0-9]{3})*,[0-9]+")
 _LAST_GROUPED = re.compile(r"(?<![0-9])[1-9][0-9]{0,2}(?:,0[0-9]{2})+$")
 """The last of a list where it cannot be a group alone: 1,000,2,000."""
@@ -56,6 +60,7 @@ _LATEX_FRACTION = re.compile(
 )
 _BEFORE_FRACTION = re.compile("(?<=[0-9]) ?(?=[¼-¾⅐-⅞↉])")
 """Between the whole part and a fraction that is one character."""
+_SMALL_FRACTION = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹]+)[⁄∕／/]([₀₁₂₃₄₅₆₇₈₉]+)")
 _ELLIPSIS = re.compile(r"\.{2,}")
 _APART_SIGN = re.compile(r"(?<=[=≈({\[])( ?[-+])[ \u00a0](?=[$€£¥]?\.?[0-9])|([-+])\u00a0(?=[0-9])")
 """A sign that cannot be a dash or join two numbers, though a space parts it from its number."""
@@ -66,11 +71,17 @@ _SPACED = re.compile(
 _OVER = re.compile(" ?/")
 _BEFORE_GROUP = re.compile(r"[ ,]+")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUPERSCRIPT = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _EXPONENT = r"(?: ?\^ ?|\*\*)(?:\{ ?([-+]?[0-9]{1,9}) ?\}|([-+]?[0-9]{1,9}))(?![0-9])"
-_TIMES_POWER = re.compile(rf"(?<=[0-9])[ \u00a0]*(?:×|\*|x|·|\\times|\\cdot)[ \u00a0]*10{_EXPONENT}")
+_TIMES_POWER = re.compile(rf"(?<=[0-9])[ \u00a0]*(?:×|\*|[xX]|·|\\times|\\cdot)[ \u00a0]*10{_EXPONENT}")
 _POWER = re.compile(rf"(?<![{_WORD}.,^])([0-9][0-9,'_\u00a0]{{0,40}}(?:\.[0-9]{{1,30}})?){_EXPONENT}")
-_OTHER_EXPONENT = re.compile(r"\^ ?\{?[-+]?[0-9]+\}?")
+_OTHER_EXPONENT = re.compile(r"\^ ?(?:\{[^{}]{0,60}\}|\([^()]{0,60}\)|[-+]?[0-9]+)")
+_LATEX_RELATION = re.compile(
+    r"\\(?:times|cdot|div|approx|simeq|sim|cong|equiv|leq?|geq?|neq?|to|implies|iff|[rR]ightarrow|in|q?quad|boxed)"
+    r"(?=[-+]?\.?[0-9])"
+)
+"""What stands before a number without a blank, and is no part of it."""
 _UNCERTAINTY = re.compile(r"(?<=[0-9%])[ \u00a0]*(?:±|\+ ?/ ?-|\\pm)[ \u00a0]*[0-9][0-9.,]*")
 _LONGEST_EXPONENT = 2
 
@@ -82,6 +93,7 @@ def plain(text: str) -> str:
     """
     if text.isascii():
         return text
+    text = _SMALL_FRACTION.sub(_small_fraction, text)
     text = _SUPERSCRIPT.sub(lambda found: f"^{found[0].translate(_RAISED)}", text)
     text = _BEFORE_FRACTION.sub(" ", text)
     return "".join(c if c.isascii() else _ascii(c) for c in text.translate(_SAME))
@@ -92,7 +104,7 @@ def last_number(text: str) -> float | None:
 
     A fraction (3/4, 1 1/2) is its quotient, a percentage the number before its sign.
     """
-    text = _LATEX_FRACTION.sub(_latex_fraction, joined(plain(text)))
+    text = _LATEX_RELATION.sub(" ", _LATEX_FRACTION.sub(_latex_fraction, joined(plain(text))))
     text = _APART_SIGN.sub(lambda found: found[1] or found[2], _ELLIPSIS.sub("…", text))
     text = _POWER.sub(_power, _TIMES_POWER.sub(lambda found: f"e{found[1] or found[2]}", text))
     text = _OTHER_EXPONENT.sub(" ", _UNCERTAINTY.sub("", text))
@@ -136,7 +148,12 @@ def _as_one(found: re.Match[str]) -> str:
 def _latex_fraction(found: re.Match[str]) -> str:
     """As it is written elsewhere: what stands before it is its whole part, or its sign."""
     apart = "" if found.string[found.start() - 1 : found.start()] in ("-", "+") else " "
-    return f"{apart}{found['sign'] or ''}{found['over'] or found['one']}/{found['under'] or found['other']}"
+    return f"{apart}{found['sign'] or ''}{found['over'] or found['one']}/{found['under'] or found['other']} "
+
+
+def _small_fraction(found: re.Match[str]) -> str:
+    apart = " " if found.string[found.start() - 1 : found.start()].isdecimal() else ""
+    return f"{apart}{found[1].translate(_RAISED)}/{found[2].translate(_LOWERED)}"
 
 
 def _power(found: re.Match[str]) -> str:
@@ -166,6 +183,8 @@ def _fraction(match: re.Match[str]) -> float:
 
 def _decimal(match: re.Match[str]) -> float | None:
     run = match["run"]
+    if _CENTS.fullmatch(run) and _is_price(match):
+        run = run.replace(",", ".")
     grouped = _LAST_GROUPED.search(run)
     digits = _digits(run) or _digits(grouped[0] if grouped else _PARTING.split(run)[-1])  # a list: its last
     if digits is None:
@@ -174,10 +193,16 @@ def _decimal(match: re.Match[str]) -> float | None:
     return -value if "-" in (match["outer"], match["inner"]) and _digits(run) else value
 
 
+def _is_price(match: re.Match[str]) -> bool:
+    return any(sign in _CURRENCIES for sign in (*match[0], *match.string[match.end() : match.end() + 2].strip()[:1]))
+
+
 def _digits(run: str) -> str | None:
     """A number's digits and decimal point alone."""
     if _PLAIN.fullmatch(run):
         return run
+    if _BY_COMMA.fullmatch(run):
+        return run.replace(",", ".")
     if _GROUPED.fullmatch(run):
         return _PARTING.sub("", run)
     by_points = _BY_POINTS.fullmatch(run)

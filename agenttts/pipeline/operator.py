@@ -135,8 +135,12 @@ class SubtaskRun(Protocol):
         """Return the text's embedding by the environment's embedding model."""
         ...
 
-    async def reward(self, messages: Sequence[Message], *, model: Model) -> float:
-        """What a reward model, which vLLM serves for pooling, gives a conversation: the last number of its last row."""
+    async def reward(self, messages: Sequence[Message], *, model: Model, probability: bool = False) -> float:
+        """What a reward model, which vLLM serves for pooling, gives a conversation: the last number of its last row.
+
+        Raises:
+            ConfigError: When it is to be a probability, and is none; it is not kept then.
+        """
         ...
 
     def parse(self, text: str) -> Any:

@@ -24,7 +24,7 @@ _MOST_SEARCHED = 2**20
 """Characters of a sample in which a JSON object is looked for: far more than a model writes."""
 _THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINKS = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
-_BRACKETED = re.compile(r"\[([0-9,;\s-]+)\]")
+_BRACKETED = re.compile(r"\[([0-9,;、\s-]+)\]")
 _ITEM = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _RANGE = re.compile(r"(?<=[0-9])\s*-\s*(?=[0-9])")
 _DECORATION = "*_`~"
@@ -33,7 +33,7 @@ _FENCE = re.compile(r"(?:```|~~~)[\w+-]*|\$\$|\\\[|-{3,}")
 _DECORATED = re.compile(r"(\*{1,3}|`{1,3}|~~)(?!\s)(.*\S)\1")
 
 
-@identified("parsers.number", version=5)
+@identified("parsers.number", version=6)
 def number(sample: str, _: SubtaskInput) -> float:
     """The last number in the sample, as `numerals` reads numbers: a range's end, a list's last, a fraction's quotient.
 
@@ -71,7 +71,7 @@ def json_object(sample: str, _: SubtaskInput) -> dict[str, Any]:
     return found
 
 
-@identified_factory("parsers.ids", version=3)
+@identified_factory("parsers.ids", version=4)
 def ids(among: str) -> Parser:
     """Bracketed numbers such as [3], [1, 2] or [4-6], each once, in order.
 
@@ -150,7 +150,7 @@ def _length(example: Mapping[str, Any], field: str) -> int:
 
 def _listed(inside: str, known: range) -> Iterator[int]:
     """The known numbers of one bracket: 3, or 1, 2, or 4-6."""
-    for part in re.split(r"[,;\s]+", _RANGE.sub("-", inside)):
+    for part in re.split(r"[,;、\s]+", _RANGE.sub("-", inside)):
         if item := _ITEM.fullmatch(part):
             first, last = int(item[1]), int(item[2] or item[1])
             yield from range(max(first, known.start), min(last + 1, known.stop))

@@ -15,6 +15,7 @@ from typing import Any, cast
 from agenttts._util.plugins import blamed
 from agenttts.errors import ConfigError
 from agenttts.llm.endpoint import has_openai_key
+from agenttts.llm.pulse import GIVE_UP_AFTER_S
 from agenttts.protocols import Searcher
 
 GROUP = "agenttts.searchers"
@@ -78,6 +79,7 @@ def searcher(
     llm_key_env: str | None = None,
     llm_headers: Mapping[str, str] | None = None,
     llm_timeout_s: float | None = None,
+    llm_give_up_after_s: float = GIVE_UP_AFTER_S,
     share_examples: bool = False,
     insights_off: frozenset[int] = frozenset(),
 ) -> Searcher:
@@ -98,6 +100,7 @@ def searcher(
         llm_key_env: Environment variable of its key; when None as for `Model.api_key_env`.
         llm_headers: Further headers of its requests -> the environment variable of each value, as `Model.headers`.
         llm_timeout_s: Seconds that one reply may take; half an hour when None.
+        llm_give_up_after_s: Seconds without any part of a reply after which the method goes on without it.
         share_examples: Whether the agent's LLM is shown a few examples that the best trial fails, also where it is
             asked elsewhere than the pipeline's models.
         insights_off: Which of the paper's insights (1, 2, 3) the agent does without.
@@ -110,6 +113,7 @@ def searcher(
     if llm_timeout_s is not None:
         place["timeout_s"] = llm_timeout_s
     _require_fitting(name, kind, llm, any(place.values()), insights_off)
+    place["give_up_after_s"] = llm_give_up_after_s
     if name == "agent":
         return _agent(seed, llm, {**place, "share_examples": share_examples}, insights_off)
     if share_examples:

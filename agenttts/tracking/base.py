@@ -38,7 +38,10 @@ def settings(study: Study) -> dict[str, Any]:
 
 
 class Told:
-    """Which trials have been told, and how many examples they had seen then: racing shows them more later."""
+    """Which trials have been told, and how many examples they had seen then: racing shows them more later.
+
+    One is told when the next is asked for: what fails in between is told again.
+    """
 
     def __init__(self) -> None:
         self._examples: dict[int, int] = {}
@@ -48,12 +51,12 @@ class Told:
         self._examples[number] = max(examples, self._examples.get(number, 0))
 
     def news(self, trials: Sequence[Trial]) -> Iterator[Trial]:
-        """Those that are new or have seen more examples since; they are then told."""
+        """Those that are new or have seen more examples since."""
         for trial in trials:
             examples = len(trial.evaluation.results)
             if examples > self._examples.get(trial.number, 0):
-                self.note(trial.number, examples)
                 yield trial
+                self.note(trial.number, examples)
 
 
 def trial_metrics(trial: Trial) -> dict[str, float]:

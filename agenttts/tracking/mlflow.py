@@ -9,13 +9,14 @@ from agenttts._util.hints import install
 from agenttts.db import Study
 from agenttts.errors import ConfigError
 from agenttts.searching.progress import Progress, SearchResult
+from agenttts.tracking.aside import ToldAside
 from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 EXPERIMENT = "agenttts"
 _STUDY = "agenttts.study"
 
 
-class MlflowTracker:
+class MlflowTracker(ToldAside):
     """Tells MLflow about a search; a study that is resumed goes on with its run.
 
     Examples:
@@ -34,6 +35,7 @@ class MlflowTracker:
     """
 
     def __init__(self, *, tracking_uri: str | None = None, experiment: str = EXPERIMENT) -> None:
+        super().__init__()
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
@@ -43,16 +45,16 @@ class MlflowTracker:
         self._run = ""
         self._told = Told()
 
-    def __call__(self, progress: Progress) -> None:
-        """See `Tracker`."""
+    def tell(self, progress: Progress) -> None:
+        """See `ToldAside`."""
         if not self._run:
             self._start(progress.study)
         for trial in self._told.news(progress.archive.trials):
             for name, value in trial_metrics(trial).items():
                 self._client.log_metric(self._run, name, value, step=trial.number)
 
-    def finish(self, result: SearchResult) -> None:
-        """See `Tracker`."""
+    def end(self, result: SearchResult) -> None:
+        """See `ToldAside`."""
         for name, value in end_metrics(result).items():
             self._client.log_metric(self._run, name, value)
         self._client.set_tag(self._run, "agenttts.space.allocation", result.best.allocation.key)

@@ -12,12 +12,13 @@ from typing import Any
 
 from agenttts._util.extras import imported
 from agenttts.searching.progress import Progress, SearchResult
+from agenttts.tracking.aside import ToldAside
 from agenttts.tracking.base import Told, end_metrics, settings, trial_metrics
 
 PROJECT = "agenttts"
 
 
-class WandbTracker:
+class WandbTracker(ToldAside):
     """Tells Weights & Biases about a search; a study that is resumed goes on with its run.
 
     Examples:
@@ -32,19 +33,20 @@ class WandbTracker:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._wandb: Any = imported("wandb", "tracking with W&B needs its client", extra="wandb")
         self._run: Any = None
         self._told = Told()
 
-    def __call__(self, progress: Progress) -> None:
-        """See `Tracker`."""
+    def tell(self, progress: Progress) -> None:
+        """See `ToldAside`."""
         if self._run is None:
             self._start(progress)
         for trial in self._told.news(progress.archive.trials):
             self._run.log({"trial": trial.number, "allocation": str(trial.allocation), **trial_metrics(trial)})
 
-    def finish(self, result: SearchResult) -> None:
-        """See `Tracker`."""
+    def end(self, result: SearchResult) -> None:
+        """See `ToldAside`."""
         self._run.summary.update({**end_metrics(result), "best_allocation": result.best.allocation.key})
         self._run.finish()
 

@@ -10,6 +10,7 @@
 | `length` with no text or blanks only | counted as cut, told once with `max_tokens` |
 | `length` with text | counted as cut; a vote only where no whole sample is one |
 | a list of parts, of texts and of parts of other kinds | the texts joined |
+| tokens by which a model ends, left in the text | no part of it; nothing else is: empty |
 | a tool's call, reasoning without text, an empty text | an empty sample: no vote, counted |
 """
 
@@ -160,6 +161,19 @@ async def test_contents_of_several_forms(content: Any, text: str) -> None:
 async def test_an_empty_completion_is_one(given: dict[str, Any]) -> None:
     (sample,) = await drawn(completion(choices=[given]), 1)
     assert (sample.text, sample.ended) == ("", "empty")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("word5<|im_end|>", "word5"), ("word5 <|eot_id|>\n<|end_of_text|> ", "word5 "), ("word5<end_of_turn>", "word5"),
+        ("<think>so</think>word5<|im_end|>", "word5"), ("word5", "word5"), ("a <|im_end|> b", "a <|im_end|> b"),
+        ("x<|end|", "x<|end|"), ("<s>word5</s>", "<s>word5</s>"), ("<|im_end|>", ""),
+    ],
+)  # fmt: skip
+async def test_tokens_by_which_a_model_ends_are_no_text(given: str, kept: str) -> None:
+    (sample,) = await drawn(completion(given), samples=1)
+    assert sample.text == kept and sample.ended == ("" if kept else "empty")
 
 
 async def test_text_that_was_cut_off_is_unfinished(caplog: pytest.LogCaptureFixture) -> None:

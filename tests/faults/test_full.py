@@ -1,6 +1,6 @@
-"""A PostgreSQL that is full: the search ends in one sentence, and goes on, once there is space, with all that was kept.
+"""A store that is full: the search ends in one sentence, and goes on, once there is space, with all that was kept.
 
-Tried: a database on a file system of 16 MiB, which the answers fill.
+Tried: a PostgreSQL database on a file system of 16 MiB, and a SQLite file on one of 5 MiB, which the answers fill.
 """
 
 from __future__ import annotations
@@ -42,14 +42,7 @@ def small_disk(server: PostgreSQL) -> Iterator[tuple[str, Path]]:
     """A database on a file system of 16 MiB, and where that is mounted."""
     import psycopg
 
-    folder = Path(tempfile.mkdtemp(prefix="agenttts-", dir="/tmp"))
-    owner = f"uid={server.user.pw_uid},gid={server.user.pw_gid}"
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size=16m,{owner}", "none", folder], capture_output=True, text=True
-    )
-    try:
-        if mounted.returncode:
-            pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    with mounted(f"size=16m,uid={server.user.pw_uid},gid={server.user.pw_gid}") as folder:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'".encode())
             connection.execute("CREATE DATABASE small TABLESPACE small")
@@ -58,6 +51,17 @@ def small_disk(server: PostgreSQL) -> Iterator[tuple[str, Path]]:
             finally:
                 connection.execute("DROP DATABASE small WITH (FORCE)")
                 connection.execute("DROP TABLESPACE small")
+
+
+@contextmanager
+def mounted(options: str) -> Iterator[Path]:
+    """A file system in memory."""
+    folder = Path(tempfile.mkdtemp(prefix="agenttts-", dir="/tmp"))
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], capture_output=True, text=True)
+    try:
+        if done.returncode:
+            pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+        yield folder
     finally:
         subprocess.run(["umount", folder], capture_output=True)
         shutil.rmtree(folder)
@@ -93,20 +97,33 @@ def _asked(endpoint: FakeEndpoint) -> set[tuple[str, str]]:
 def test_a_search_goes_on_where_a_full_postgresql_stopped_it(
     postgresql: PostgreSQL, endpoint: FakeEndpoint, tmp_path: Path
 ) -> None:
-    endpoint.reply = _reply
-    (tmp_path / "full.py").write_text(PROGRAM.format(url=endpoint.url))
     with small_disk(postgresql) as (url, folder):
-        ended = _search(url, tmp_path)
-        assert ended.returncode == 4, ended
-        (told,) = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
-        assert told.startswith("error: the store postgresql://") and told.endswith("No space left on device"), told
-        assert "s3cret" not in ended.stderr
-        trials, samples = _kept(url)
-        assert trials and samples
-        endpoint.requests.clear()
-        subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
-        again = _search(url, tmp_path)
-        assert again.returncode == 0, again
-        assert not _asked(endpoint) & samples
-        later, all_samples = _kept(url)
-        assert len(later) == 8 and later.items() >= trials.items() and all_samples == samples | _asked(endpoint)
+        told = _goes_on(url, folder, endpoint, tmp_path)
+    assert told.startswith("the store postgresql://") and told.endswith("No space left on device"), told
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_where_a_full_file_stopped_it(endpoint: FakeEndpoint, tmp_path: Path) -> None:
+    with mounted("size=5m") as folder:
+        told = _goes_on(str(folder / "s.db"), folder, endpoint, tmp_path)
+    assert told.endswith("s.db refused: database or disk is full"), told
+
+
+def _goes_on(url: str, disk: Path, endpoint: FakeEndpoint, folder: Path) -> str:
+    """What is told of a search whose store is full; once there is space, it goes on with all that was kept."""
+    endpoint.reply = _reply
+    (folder / "full.py").write_text(PROGRAM.format(url=endpoint.url))
+    ended = _search(url, folder)
+    assert ended.returncode == 4, ended
+    (told,) = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
+    assert "s3cret" not in ended.stderr
+    trials, samples = _kept(url)
+    assert trials and samples
+    endpoint.requests.clear()
+    subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+    again = _search(url, folder)
+    assert again.returncode == 0, again
+    assert not _asked(endpoint) & samples
+    later, all_samples = _kept(url)
+    assert len(later) == 8 and later.items() >= trials.items() and all_samples == samples | _asked(endpoint)
+    return told.removeprefix("error: ")

@@ -81,6 +81,11 @@ def time_out(example: Row) -> None:
         raise NoException
 
 
+def close(example: Row) -> None:
+    if example["question"] == "2?":
+        raise GeneratorExit
+
+
 def find_nothing(example: Row) -> None:
     if example["question"] == "2?":
         next(iter(()))
@@ -164,6 +169,7 @@ async def evaluated(pipeline: at.Pipeline, samples: int = 1, reply: Any = "right
         (be_cancelled, "cancelled from within"),
         (break_down, "Unsayable"),
         (time_out, "it raised NoException, which is no Exception"),
+        (close, "it raised GeneratorExit, which is no Exception"),
         (find_nothing, "StopIteration"),
     ],
 )

@@ -241,8 +241,8 @@ def test_depth_ends_what_does_not_end(server: StandIn) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ([1.7], "reward model 'prm' gave 1.7; step-search.* takes scores from 0 to 1"),
-        (["high"], "no reward"),
+        ([1.7], "reward model 'prm' gave 1.7, where only scores from 0 to 1 will do"),
+        (["high"], "'high' for a number"),
         ([], "without"),
     ],
 )

@@ -173,13 +173,7 @@ class StepSearch(Operator):
         if not chain.text:
             return 0.0
         marked = "".join(step + self.mark for step in chain.steps).lstrip()
-        score = await stage.reward(_going_on(stage, marked), model=self.reward)
-        if not 0 <= score <= 1:
-            raise ConfigError(
-                f"subtask {stage.subtask.name!r}: reward model {self.reward.name!r} gave {score:g}; {self.name} takes "
-                "scores from 0 to 1: have its server give probabilities (vLLM: request={'use_activation': True})"
-            )
-        return score
+        return await stage.reward(_going_on(stage, marked), model=self.reward, probability=True)
 
     def _shared_out(self, chains: Sequence[_Chain]) -> list[_Chain]:
         """As many chains as there are, those of each tree as often as their scores say."""

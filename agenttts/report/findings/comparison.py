@@ -83,6 +83,11 @@ class Comparison:
         return {allocation: mean_over_seeds(each, least=0, most=1) for allocation, each in scores.items()}
 
     @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Studies whose recommended allocation has not been checked on held-out examples."""
+        return tuple(result.study.name for result in self.results if result.validation is None)
+
+    @property
     def agreement(self) -> str:
         """In words, that the runs agree; empty where they do not, or where there is one."""
         if self.seeds < 2 or self.score.interval is not None:

@@ -259,7 +259,9 @@ def comparison_pictures(findings: Sequence[Findings], comparisons: Sequence[Comp
         ),
     )
     of_seeds = ", in the mean over seeds" if any(each.seeds > 1 for each in comparisons) else ""
-    held_out = "held-out examples" if all(found.validation for found in findings) else "the examples seen"
+    checked = [found.validation is not None for found in findings]
+    held_out = "held-out examples" if any(checked) else "the examples seen"
+    held_out += " (those seen, where it was not checked)" if any(checked) and not all(checked) else ""
     found = Picture(
         name="recommended",
         figure=figures.recommended_figure(*findings),

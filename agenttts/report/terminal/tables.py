@@ -169,6 +169,12 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
             "In parentheses: 95 % interval of the mean over the seeds (Student's t, within what is possible). It tells "
             "how much a method depends on its random choices, not how much the scores depend on these examples."
         )
+    unchecked = [name for each in comparisons for name in each.unchecked]
+    if unchecked and len(unchecked) < sum(each.seeds for each in comparisons):
+        notes.append(
+            "Not checked on held-out examples, so scored on those searched, which flatters: "
+            f"{', '.join(unchecked)}. Run again to check what they recommend."
+        )
     notes += [f"Baseline: {allocation}, a trial of every search." for allocation in _baselines(comparisons)]
     if any(each.gain for each in comparisons):
         notes.append(

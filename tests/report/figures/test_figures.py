@@ -81,6 +81,16 @@ async def test_runs_that_differ_get_their_interval(toy_environment: LiveEnvironm
     assert "Student's t" in table(once, worse)
 
 
+async def test_a_score_that_was_not_checked_is_said_to_be_so(
+    toy_environment: LiveEnvironment, toy_space: SearchSpace
+) -> None:
+    checked = await run(toy_environment, toy_space)
+    unchecked = replace(checked, validation=None)
+    said = f"so scored on those searched, which flatters: {checked.study.name}. Run again"
+    assert said in table(checked, unchecked)
+    assert "Not checked" not in table(checked, checked) + table(unchecked, unchecked)
+
+
 def failed() -> tuple[ExampleResult, ...]:
     return (ExampleResult(example="e14", score=0.0),)
 

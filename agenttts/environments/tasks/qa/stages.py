@@ -133,11 +133,11 @@ def _concluded(sample: str, given: SubtaskInput) -> str:
     return sample.strip()
 
 
-@identified("tasks.qa.exact_match", version=4)
+@identified("tasks.qa.exact_match", version=5)
 def _exact_match(output: Any, example: Example) -> float:
     return exact_match("answers")(_final(output, SubtaskInput(example)), example)
 
 
-@identified("tasks.qa.answer_f1", version=4)
+@identified("tasks.qa.answer_f1", version=5)
 def _answer_f1(output: Any, example: Example) -> float:
     return token_f1("answers")(_final(output, SubtaskInput(example)), example)
