@@ -21,7 +21,13 @@ from tests.faults.commands import run
 from tests.faults.server import RawServer, right
 
 _CLIENT = """
-import os, pathlib, sys, time
+import pathlib, sys, time
+
+FOLDER = pathlib.Path(__file__).parent
+
+def hang():
+    while not (FOLDER / "over").exists():
+        time.sleep(0.05)
 
 class Run:
     resumed, calls = False, 0
@@ -32,13 +38,13 @@ class Run:
     def log(self, row):
         Run.calls += 1
         {log}
-        with open("told", "a") as file:
+        with (FOLDER / "told").open("a") as file:
             file.write(f"{{row['trial']}}\\n")
 
     @property
     def summary(self):
         {end}
-        pathlib.Path("ended").touch()
+        (FOLDER / "ended").touch()
         return {{}}
 
     def finish(self):
@@ -73,9 +79,9 @@ def own_module() -> Iterator[None]:
         ({"log": 'raise ValueError("no\\x1b[2Jrow")'}, "ValueError: no\\x1b[2Jrow", "", False),
         ({"log": 'if Run.calls == 3: raise OSError("busy")'}, "OSError: busy", "12345", True),
         ({"log": "if row['trial'] == 2: sys.exit(0)"}, "SystemExit", "1", False),
-        ({"log": "if row['trial'] == 2: time.sleep(5)"}, "is left alone", "1", False),
+        ({"log": "if row['trial'] == 2: hang()"}, "is left alone", "1", False),
         ({"end": "raise OSError('gone')"}, "OSError: gone", "12345", False),
-        ({"end": "time.sleep(5)"}, "is left alone", "12345", False),
+        ({"end": "hang()"}, "is left alone", "12345", False),
     ],
 )
 def test_a_search_goes_on_without_its_tracker(
@@ -85,16 +91,18 @@ def test_a_search_goes_on_without_its_tracker(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", "s3cret-of-tracker")
-    monkeypatch.setattr("agenttts.tracking.aside.TOLD_AFTER_S", 0.3)
-    monkeypatch.setattr("agenttts.tracking.aside._GIVEN_UP_AFTER_S", 0.6)
+    if "hang()" in "".join(fault.values()):
+        monkeypatch.setattr("agenttts.tracking.aside.TOLD_AFTER_S", 1.0)
+        monkeypatch.setattr("agenttts.tracking.aside._GIVEN_UP_AFTER_S", 4.0)
     with RawServer(right) as server:
         Path("mine.py").write_text(_MINE.format(url=server.url))
         done = run(_COMMAND, monkeypatch)
+    heard = (tmp_path / "told").read_text().split() if (tmp_path / "told").exists() else []
+    assert sorted(set(heard)) == list(told) and (tmp_path / "ended").exists() == ended
+    (tmp_path / "over").touch()
     assert done.code == 0, done.err
     assert said in done.err and "Traceback" not in done.err
     assert done.err.count("could not be told") <= 1 and "s3cret" not in done.err and "\x1b" not in done.err
-    heard = (tmp_path / "told").read_text().split() if (tmp_path / "told").exists() else []
-    assert sorted(set(heard)) == list(told) and (tmp_path / "ended").exists() == ended
     store = Store(str(tmp_path / "s.db"))
     assert [each.evaluation.score for each in store.archive(store.study("one")).trials] == [1.0] * 5
     store.close()
