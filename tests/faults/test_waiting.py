@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 import signal
@@ -95,10 +96,10 @@ def test_a_silent_planner_is_given_up_and_rules_carry_on(
     monkeypatch.chdir(tmp_path)
     with RawServer(_planner(said)) as server:
         Path("silent.py").write_text(_SILENT.replace("URL", server.url))
-        llm = f"--llm small --llm-base-url {server.url} --give-up-after 0.02 --trials 2"
+        llm = f"--llm small --llm-base-url {server.url} --give-up-after 0.05 --trials 2"
         ended = run(f"search silent.py:environment --budget 1e6 --store s.db --method {method} {llm}", monkeypatch)
     assert ended.code == 0, ended.err
-    told = "the planner's model 'small' at .* has answered nothing for 1.2 s and was given up"
+    told = "the planner's model 'small' at .* has answered nothing for 3 s and was given up"
     assert re.search(told, caplog.text) and "rules carry on" in caplog.text
 
 
@@ -112,12 +113,12 @@ async def test_a_planner_that_writes_is_not_silent() -> None:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
                 for part in (*[event] * 8, b"data: [DONE]\n\n"):
-                    time.sleep(0.2)
+                    time.sleep(0.5)
                     connection.sendall(part)
 
         threading.Thread(target=write, daemon=True).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        answer = await ChatModel("small", base_url=url, give_up_after_s=1).ask("q", system="s")
+        answer = await ChatModel("small", base_url=url, give_up_after_s=3).ask("q", system="s")
     assert answer.text.split() == ["word"] * 8
 
 
@@ -408,7 +409,9 @@ def test_a_locked_file_is_waited_for_when_it_is_opened(
         connection = sqlite3.connect(path)
         connection.execute("BEGIN EXCLUSIVE")
         locked.set()
-        time.sleep(0.5)
+        until = time.monotonic() + _HANGS_S
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.05)
         connection.rollback()
         connection.close()
 
@@ -584,3 +587,4 @@ async def test_a_search_whose_connection_is_cut_again_and_again(
         assert await _searched(server.url, server, cut) == whole
     assert cutter.cuts > 2
     cutter.close()
+    gc.collect()  # the driver is to complain here, not in another test
