@@ -53,8 +53,7 @@ def unbought(spend: Spend) -> Spend:
 
 
 def charge(connection: Connection, study_id: int, spend: Spend) -> Spend:
-    """Add to what a study has spent, in the transaction that records it, and to be done last there: until its end no
-    other process charges the study.
+    """Add to what a study has spent, in the transaction that records it: until that ends nobody else charges the study.
 
     Returns:
         What has been spent in all, by whomever.
