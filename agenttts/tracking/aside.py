@@ -13,10 +13,9 @@ import time
 from abc import ABC, abstractmethod
 
 from agenttts._util.text import bounded, one_line, without_keys
+from agenttts.llm.pulse import TOLD_AFTER_S
 from agenttts.searching.progress import Progress, SearchResult
 
-TOLD_AFTER_S = 10.0
-"""Until it is said that a tracker takes long."""
 _GIVEN_UP_AFTER_S = 60.0
 """Until a search that has ended does not wait for it any more."""
 _MOST_SHOWN = 300
