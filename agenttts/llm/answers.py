@@ -115,16 +115,25 @@ class Choices:
         return replace(self, usable=[each.with_calls(messages) for each in self.usable])
 
 
+def require_no_error(answer: Any) -> None:
+    """Let nothing pass that is no object, or that calls itself an error, whatever is beside it.
+
+    Raises:
+        NotAnAnswer: Where it is so.
+    """
+    if not isinstance(answer, Mapping):
+        raise NotAnAnswer(f"{type(answer).__name__} instead of an object")
+    if answer.get("error"):
+        raise ErrorAnswer(answer)
+
+
 def read_choices(answer: Any, most: int) -> Choices:
     """The completions of an answer, at most so many.
 
     Raises:
         NotAnAnswer: When it holds none.
     """
-    if not isinstance(answer, Mapping):
-        raise NotAnAnswer(f"{type(answer).__name__} instead of an object")
-    if answer.get("error"):
-        raise ErrorAnswer(answer)
+    require_no_error(answer)
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
         said = answer.get("detail") or any(isinstance(answer.get(name), str) for name in ("message", "msg"))

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agenttts.errors import ConfigError, EndpointError
-from agenttts.llm.answers import Choices, read_choices
-from agenttts.llm.asking import Asker, ErrorAnswer, NotAnAnswer, Patience
+from agenttts.llm.answers import Choices, read_choices, require_no_error
+from agenttts.llm.asking import Asker, NotAnAnswer, Patience
 from agenttts.llm.counting import AnswerCounter
 from agenttts.llm.dialect import Dialect
 from agenttts.llm.endpoint import SIMULATION, Address, address, endpoint_url, is_openai, server_url
@@ -352,7 +352,7 @@ def _vector(answer: Any) -> list[float]:
     Raises:
         NotAnAnswer: When it holds none; LookupError, TypeError and ValueError mean the same.
     """
-    _require_no_error(answer)
+    require_no_error(answer)
     given = answer["data"][0]["embedding"]
     if not isinstance(given, list) or not given:
         raise NotAnAnswer("no embedding")
@@ -365,15 +365,9 @@ def _reward(answer: Any) -> float:
     Raises:
         NotAnAnswer: When there is none; LookupError, TypeError and ValueError mean the same.
     """
-    _require_no_error(answer)
+    require_no_error(answer)
     rows = answer["data"][0]["data"]
     return _float32(rows[-1][-1] if isinstance(rows[-1], list) else rows[-1])
-
-
-def _require_no_error(answer: Any) -> None:
-    """Let no answer pass that calls itself an error, whatever is beside it."""
-    if answer.get("error"):
-        raise ErrorAnswer(answer)
 
 
 def _float32(number: Any) -> float:
