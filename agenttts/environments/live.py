@@ -39,6 +39,10 @@ from agenttts.space.allocation import Allocation
 from agenttts.space.cost import Budget
 from agenttts.study.evaluation import Evaluation
 
+_AHEAD = 8
+"""Examples under way for each request that may be: enough that there is always one to make, however far the store is;
+the objects of thousands would keep the garbage collector at work, half a second at a time."""
+
 
 @dataclass
 class _Session:
@@ -281,7 +285,14 @@ class LiveEnvironment(Environment):
                 finally:
                     under_way.discard(name)
 
-            return await evaluation_of(self.pipeline, allocation, names, run)
+            return await evaluation_of(self.pipeline, allocation, names, run, at_once=self._at_once)
+
+    @property
+    def _at_once(self) -> int | None:
+        """Examples under way: all of them pass through a model before servers that take turns turn to the next."""
+        if not isinstance(self.client, OpenAIClient) or (self.serving is not None and self.serving.takes_turns):
+            return None
+        return _AHEAD * self.client.most_at_once
 
     def is_asking(self) -> bool:
         """Whether a model is waited for, or its server, or that is not known."""

@@ -129,29 +129,44 @@ class ScoredRun(ExampleRun):
 
 
 async def evaluation_of(
-    pipeline: Pipeline, allocation: Allocation, examples: Sequence[str], run: Callable[[str], Awaitable[ExampleOutcome]]
+    pipeline: Pipeline,
+    allocation: Allocation,
+    examples: Sequence[str],
+    run: Callable[[str], Awaitable[ExampleOutcome]],
+    *,
+    at_once: int | None = None,
 ) -> Evaluation:
     """Run every example of an allocation, and sum up.
 
     They begin a few at a time: the first wait for their models while the prompts of later ones are being written.
+
+    Args:
+        pipeline: What they run through.
+        allocation: With what.
+        examples: Their ids.
+        run: Runs one.
+        at_once: Most examples under way; all when None.
 
     Raises:
         EndpointError: As `require_answers`, or when a server is gone.
         ConfigError: When the pipeline cannot be run.
         LimitReached: When a limit stopped a request.
     """
-    started, outcomes, beginning = time.perf_counter(), [], asyncio.Semaphore(_BEGIN_AT_ONCE)
+    started, beginning = time.perf_counter(), asyncio.Semaphore(_BEGIN_AT_ONCE)
+    left, found = iter(enumerate(examples)), dict[int, ExampleOutcome]()
 
-    async def begun(example: str) -> ExampleOutcome:
-        async with beginning:
-            await asyncio.sleep(0)
-        return await run(example)
+    async def one_by_one() -> None:
+        for place, example in left:
+            async with beginning:
+                await asyncio.sleep(0)
+            found[place] = await run(example)
 
+    lines = [one_by_one() for _ in examples[:at_once]]
     # None cuts off what another has asked for.
-    for outcome in await asyncio.gather(*map(begun, examples), return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
-        outcomes.append(outcome)
+    for ended in await asyncio.gather(*lines, return_exceptions=True):
+        if ended is not None:
+            raise ended
+    outcomes = [found[place] for place in range(len(examples))]
     require_answers(outcomes, allocation)
     spend = sum((outcome.spend for outcome in outcomes), start=Spend())
     return Evaluation(

@@ -109,7 +109,7 @@ class OpenAIClient:
     ) -> None:
         self.patience = Patience(timeout_s=timeout_s, max_retries=max_retries, give_up_after_s=give_up_after_s)
         self.max_in_flight = max_in_flight
-        self._slots = asyncio.Semaphore(self._most_at_once)
+        self._slots = asyncio.Semaphore(self.most_at_once)
         self._askers: dict[Address, Asker] = {}
         self._models: dict[tuple[Address, str], _Served] = {}
         self._told: dict[tuple[Address, str], set[str]] = {}
@@ -143,7 +143,8 @@ class OpenAIClient:
             self.max_in_flight, self._slots = max_in_flight, asyncio.Semaphore(max_in_flight)
 
     @property
-    def _most_at_once(self) -> int:
+    def most_at_once(self) -> int:
+        """Requests under way at once."""
         return self.max_in_flight or MAX_IN_FLIGHT
 
     @property
@@ -257,7 +258,7 @@ class OpenAIClient:
         self._askers.clear()
         self._models.clear()
         # A semaphore belongs to the event loop it was first waited for in; the next run may have another.
-        self._slots = asyncio.Semaphore(self._most_at_once)
+        self._slots = asyncio.Semaphore(self.most_at_once)
 
     def _address(self, model: Model) -> Address:
         return address(self._routes.get(model.served_name) or model.base_url, model.api_key_env, model.headers)
@@ -265,7 +266,7 @@ class OpenAIClient:
     def _asker(self, model: Model) -> Asker:
         where = self._address(model)
         if where not in self._askers:
-            lanes = Lanes(self._slots, self._most_at_once)
+            lanes = Lanes(self._slots, self.most_at_once)
             self._askers[where] = Asker(where, _who(model), self.patience, lanes)
         return self._askers[where]
 

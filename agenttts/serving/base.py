@@ -8,6 +8,11 @@ from typing import Protocol
 class Serving(Protocol):
     """Servers that live exactly as long as the environment that uses them."""
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether not all servers can answer at the same time."""
+        ...
+
     async def start(self) -> Mapping[str, str]:
         """Start them, wait until they answer, and return served model name -> base URL.
 

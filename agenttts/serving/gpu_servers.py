@@ -83,6 +83,11 @@ class GpuServing(ABC):
         self.turns: Turns | None = None
         """The models that are awake, where not all are."""
 
+    @property
+    def takes_turns(self) -> bool:
+        """See `base.Serving.takes_turns`."""
+        return self.turns is not None
+
     @cached_property
     def cards(self) -> Sequence[Card]:
         """The GPUs that are planned with."""

@@ -37,6 +37,9 @@ class LlamaCppServing:
         self._slots, self._context, self._threads = slots, context, threads
         self._children: list[asyncio.subprocess.Process] = []
 
+    takes_turns = False
+    """See `base.Serving.takes_turns`."""
+
     async def start(self) -> dict[str, str]:
         """See `base.Serving.start`."""
         if not installed("xllamacpp"):
