@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,52 @@ async def test_one_failed_example_among_many_scores_zero(endpoint: FakeEndpoint)
     async with LiveEnvironment(pipeline, rows, client=OpenAIClient(max_retries=0)) as environment:
         evaluation = await environment.evaluate(allocation(1))
     assert (evaluation.score, evaluation.failures) == (0.75, 1)
+
+
+class InTurns:
+    """Plays servers that cannot all answer at once: these need GPUs."""
+
+    takes_turns = True
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def start(self) -> dict[str, str]:
+        return {"m": self._url}
+
+    async def stop(self) -> None:
+        pass
+
+    def turn(self, served_name: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    def gpus(self, served_name: str) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("in_turns", [False, True])
+async def test_few_examples_are_under_way_where_servers_take_no_turns(endpoint: FakeEndpoint, in_turns: bool) -> None:
+    begun, scored, most = set[str](), set[str](), 0
+
+    def prompt(inputs: SubtaskInput) -> str:
+        nonlocal most
+        begun.add(inputs.example["id"])
+        most = max(most, len(begun) - len(scored))
+        return str(inputs.example["id"])
+
+    def metric(output: Any, example: Any) -> float:
+        scored.add(example["id"])
+        return 1.0
+
+    endpoint.models = ["m"]
+    model = Model("m", 1e9, base_url="" if in_turns else endpoint.url)
+    pipeline = Pipeline("p", (Subtask("s", (model,), prompt),), metric=metric)
+    rows = [{"id": str(i), "gold": "x"} for i in range(100)]
+    serving, client = InTurns(endpoint.url) if in_turns else None, OpenAIClient(max_in_flight=1)
+    async with LiveEnvironment(pipeline, rows, client=client, serving=serving, probe=False) as environment:
+        evaluation = await environment.evaluate(allocation(1))
+    assert (evaluation.score, len(evaluation.results)) == (1.0, 100)
+    assert most > 8 if in_turns else most <= 8
 
 
 def percent(output: Any, example: Any) -> float:
