@@ -1,13 +1,14 @@
 """What the order of requests is worth where a GPU does not hold all models at once.
 
     python benchmarks/swapping.py --weights WEIGHTS --out benchmarks/results/swapping
+    python benchmarks/swapping.py --weights WEIGHTS --serve sglang --arguments="--attention-backend triton" --out FILE
 
-Two models of minihop (xs retrieves, l answers) are served by vLLM on one GPU whose memory is taken for so small that
-only one of them may be awake, with the smallest KV cache that is planned (4 sequences of full context). Examples are
-evaluated with an empty sample pool: the first twenty example by example, as one would without a scheduler, and all at
-once, which the turns of the serving make stage-major. The figure is the share of the wall time in which a server had
-requests; the rest went into swaps. WEIGHTS holds a folder minihop-xs and a folder minihop-l in Hugging Face's format
-(`python -m zoo.huggingface`).
+Two models of minihop (xs retrieves, l answers) are served by vLLM or SGLang on one GPU whose memory is taken for so
+small that only one of them may be awake, with the smallest KV cache that is planned (4 sequences of full context).
+Examples are evaluated with an empty sample pool: the first twenty example by example, as one would without a scheduler,
+and all at once, which the turns of the serving make stage-major. The figure is the share of the wall time in which a
+server had requests; the rest went into swaps. WEIGHTS holds a folder minihop-xs and a folder minihop-l in Hugging
+Face's format (`python -m zoo.huggingface`).
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from agenttts.environments.tasks.minihop.world import make_example
 from agenttts.errors import AgentTTSError, ConfigError
 from agenttts.execution.pool import SamplePool
 from agenttts.pipeline import Pipeline
-from agenttts.serving import VllmServing
+from agenttts.serving import SglangServing, VllmServing
+from agenttts.serving.gpu_servers import GpuServing
 from agenttts.serving.gpus import found_cards, parse_cards
 from agenttts.serving.placement import USABLE, Card, Demand
 from agenttts.space.allocation import Allocation
 
 MODELS = ("minihop-xs", "minihop-l")
+SERVERS: dict[str, type[GpuServing]] = {"vllm": VllmServing, "sglang": SglangServing}
 ONE_BY_ONE = 20
 ALLOCATION = Allocation({"retrieve": ("minihop-xs", 16), "answer": ("minihop-l", 4)})
 
@@ -59,7 +62,7 @@ def too_small(card: Card, demands: Sequence[Demand]) -> Card:
     return replace(card, free_gib=needed / USABLE)
 
 
-async def measure(environment: LiveEnvironment, serving: VllmServing, *, at_once: bool) -> dict[str, float]:
+async def measure(environment: LiveEnvironment, serving: GpuServing, *, at_once: bool) -> dict[str, float]:
     """One way through the examples."""
     pool = SamplePool()
     turns = serving.turns
@@ -90,10 +93,11 @@ async def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     weights = {name: str(arguments.weights / name) for name in MODELS}
     demands = [each.demand for each in VllmServing(among, weights=weights, cards=cards).placement.placed]
     card = too_small(cards[0], demands)
-    serving = VllmServing(
+    serving = SERVERS[arguments.serve](
         among,
         weights=weights,
         cards=[card],
+        arguments=arguments.arguments.split(),
         logs=arguments.logs,
         tell=lambda said: print(said, file=sys.stderr, flush=True),
     )
@@ -105,6 +109,7 @@ async def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         naive = await measure(environment, serving, at_once=False)
         ours = await measure(environment, serving, at_once=True)
     return {
+        "engine": serving.engine.name,
         "budget_gib": card.free_gib,
         "swap": serving.placement.swap,
         "allocation": str(ALLOCATION),
@@ -121,7 +126,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="folder with a folder for each model")
     parser.add_argument("--examples", type=int, default=400)
-    parser.add_argument("--logs", type=Path, default=Path("vllm-logs"))
+    parser.add_argument("--serve", default="vllm", choices=SERVERS)
+    parser.add_argument("--arguments", default="", help="of its servers, in one word")
+    parser.add_argument("--logs", type=Path)
     parser.add_argument("--pretend", metavar="COUNTxGIB", help="rehearse without a GPU, with a stand-in for vLLM")
     parser.add_argument("--out", type=Path, help="where the figures go, without suffix")
     arguments = parser.parse_args()

@@ -34,7 +34,7 @@ def main() -> None:
     for name in ("port", "context-length", "tp-size", "max-total-tokens"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--mem-fraction-static", type=float, required=True)
-    for name in ("enable-memory-saver", "enable-weights-cpu-backup"):
+    for name in ("enable-memory-saver", "enable-weights-cpu-backup", "enable-metrics"):
         parser.add_argument(f"--{name}", action="store_true")
     given = parser.parse_args()
     assert given.sampling_defaults in ("openai", "model") and 0 < given.mem_fraction_static < 1
@@ -43,10 +43,11 @@ def main() -> None:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         asleep = False
+        idle = False
         warmed = 0
 
         def do_GET(self) -> None:
-            if self.path == "/get_model_info":
+            if self.path == "/model_info":
                 self.send(200, {"model_path": given.model_path, "weight_version": given.weight_version})
             else:
                 Handler.warmed += 1  # it answers before it can generate
@@ -54,11 +55,21 @@ def main() -> None:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/abort_request":
+                self.send(200 if body["abort_all"] else 400, None)
+                return
+            if self.path == "/flush_cache?timeout=30":
+                Handler.idle = True
+                self.send(200, None)
+                return
             if self.path.endswith("_memory_occupation"):
+                if not (Handler.asleep if self.path.startswith("/resume") else Handler.idle):
+                    os._exit(1)  # as it does
                 Handler.asleep = self.path == "/release_memory_occupation"
                 happened("sleep" if Handler.asleep else "wake", given.served_model_name)
                 self.send(200 if given.enable_memory_saver and given.enable_weights_cpu_backup else 400, None)
                 return
+            Handler.idle = False
             happened("asleep!" if Handler.asleep else "ask", given.served_model_name)
             self.send(200, completion(body))
 

@@ -1,4 +1,4 @@
-"""How much of their prompts vLLM servers found in their prefix caches, as they count it (`/metrics`, vLLM 0.25).
+"""How much of their prompts vLLM and SGLang servers found in their prefix caches, as they count it (`/metrics`).
 
 The counters are of a server, not of a search: what others ask it meanwhile counts too. They begin anew with the server,
 so of one that was started again only what came since then is known.
@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_COUNTER = re.compile(r'^vllm:prefix_cache_(queries|hits)_total\{[^}]*model_name="([^"]*)"[^}]*\} (\S+)$', re.M)
+_COUNTERS = {
+    "vllm:prefix_cache_queries_total": "queries",
+    "vllm:prefix_cache_hits_total": "hits",
+    "sglang:prompt_tokens_total": "queries",
+    "sglang:cached_tokens_total": "hits",
+}
+"""Of vLLM 0.25 and SGLang 0.5.16."""
+_COUNTER = re.compile(rf'^({"|".join(_COUNTERS)})\{{[^}}]*model_name="([^"]*)"[^}}]*\}} (\S+)$', re.M)
 
 
 class CacheUse(NamedTuple):
@@ -41,8 +48,8 @@ def read_metrics(text: str, model: str) -> CacheUse | None:
         model: The name it is served by; a server of one model may count it under another of its names.
     """
     counted: dict[str, dict[str, float]] = {}
-    for kind, name, value in _COUNTER.findall(text):
+    for counter, name, value in _COUNTER.findall(text):
         figures = counted.setdefault(name, {"queries": 0.0, "hits": 0.0})
-        figures[kind] += float(value)  # one for each of its engines
+        figures[_COUNTERS[counter]] += float(value)  # one for each of its engines, and for each place of its cache
     figures = counted.get(model) or (next(iter(counted.values())) if len(counted) == 1 else {})
     return CacheUse(int(figures["queries"]), int(figures["hits"])) if figures else None

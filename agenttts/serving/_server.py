@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.error import HTTPError
 
 from agenttts._util.keeping import kept_command, last_words
@@ -25,6 +26,13 @@ _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A proxy has no part in asking this machine."""
 
 
+class ServerCall(NamedTuple):
+    """What a server is told to do, by POST."""
+
+    path: str
+    body: Mapping[str, Any] = {}
+
+
 class ServerEngine(NamedTuple):
     """A program that serves models, and how its servers are asked."""
 
@@ -32,10 +40,10 @@ class ServerEngine(NamedTuple):
     """As messages call it."""
     is_ours: Callable[[str, str], bool]
     """Whether the server at an address answers, and has this mark."""
-    sleep: str
-    """Path that frees its GPU memory; the weights stay in the host's."""
-    wake: str
-    """Path that brings them back."""
+    sleep: Sequence[ServerCall]
+    """What frees its GPU memory, one after the other; the weights stay in the host's."""
+    wake: ServerCall
+    """What brings them back."""
 
 
 def answer(asked: str | urllib.request.Request, timeout_s: float = _ANSWER_S) -> bytes:
@@ -87,6 +95,7 @@ class ServerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._wanted, self._settled = asyncio.Event(), asyncio.Event()
         self._failure: AgentTTSError | None = None
+        self._sleeps = False
         self._watching: asyncio.Task[None] | None = None
 
     async def wake(self) -> None:
@@ -98,14 +107,17 @@ class ServerProcess:
         self._wanted.set()
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
-        elif self._settled.is_set() and self._failure is None:
+        elif self._sleeps and self._settled.is_set() and self._failure is None:
             await self._post(self._engine.wake)
+            self._sleeps = False
         await self.ready()
 
     async def sleep(self) -> None:
         """Free its GPU memory; the weights stay in the host's."""
         self._wanted.clear()
-        await self._post(self._engine.sleep)
+        for call in self._engine.sleep:
+            await self._post(call)
+        self._sleeps = True
 
     async def ready(self) -> None:
         """Wait until it answers.
@@ -161,7 +173,8 @@ class ServerProcess:
         """Spawn it and wait until it answers."""
         started = told = time.monotonic()
         self._tell(f"{self._name}: starting its server, log in {self._log}")
-        process = self._process = await self._spawn()
+        process, self._sleeps = await self._spawn(), False
+        self._process = process
         while not await asyncio.to_thread(self._answers):
             now = time.monotonic()
             if process.returncode is not None:
@@ -204,13 +217,13 @@ class ServerProcess:
             return self._engine.is_ours(self.address, self._mark)
         return False
 
-    async def _post(self, path: str) -> None:
-        kind = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.address + path, data=b"{}", headers=kind, method="POST")
+    async def _post(self, call: ServerCall) -> None:
+        kind, body = {"Content-Type": "application/json"}, json.dumps(call.body).encode()
+        request = urllib.request.Request(self.address + call.path, data=body, headers=kind, method="POST")
         try:
             await asyncio.to_thread(answer, request, _SWAP_S)
         except OSError as error:
-            raise self._error(f"did not obey {path.partition('?')[0]} ({error})") from error
+            raise self._error(f"did not obey {call.path.partition('?')[0]} ({error})") from error
 
     def _error(self, what: str) -> EndpointError:
         return EndpointError(

@@ -1,7 +1,7 @@
-"""SGLang servers: written against SGLang's documented arguments and endpoints, and never run with SGLang itself.
+"""SGLang servers, by its documented arguments and endpoints; run with SGLang 0.5.16 on one H200.
 
 Tests run this with a program that plays SGLang's part. A server that sleeps keeps its weights in the host's memory
-(`--enable-weights-cpu-backup`).
+(`--enable-weights-cpu-backup`). SGLang takes no heed of seeds, so the same request may be answered otherwise again.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import sys
 from agenttts._util.extras import installed
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model
-from agenttts.serving._server import ServerEngine, answer
+from agenttts.serving._server import ServerCall, ServerEngine, answer
 from agenttts.serving.gpu_servers import GpuServing
 from agenttts.serving.placement import Placed
 
 _STATIC_SHARE = 0.9
 """Of a card's memory, for weights and KV cache: what bounds the KV cache is `--max-total-tokens`."""
 
+_IDLE_WITHIN_S = 30
+
 
 def _is_ours(address: str, mark: str) -> bool:
     """The mark is what the version of its weights is called; it is healthy once it has generated something."""
-    told: object = json.loads(answer(f"{address}/get_model_info"))["weight_version"]
+    told: object = json.loads(answer(f"{address}/model_info"))["weight_version"]
     answer(f"{address}/health_generate")
     return told == mark
 
@@ -31,7 +33,16 @@ class SglangServing(GpuServing):
     """Serves the models of a pipeline through SGLang."""
 
     engine = ServerEngine(
-        name="SGLang", is_ours=_is_ours, sleep="/release_memory_occupation", wake="/resume_memory_occupation"
+        name="SGLang",
+        is_ours=_is_ours,
+        # It ends when it is told to release memory while it still has work: that of a request given up, or the last
+        # step of one that it has answered.
+        sleep=[
+            ServerCall("/abort_request", {"abort_all": True}),
+            ServerCall(f"/flush_cache?timeout={_IDLE_WITHIN_S}"),
+            ServerCall("/release_memory_occupation"),
+        ],
+        wake=ServerCall("/resume_memory_occupation"),
     )
 
     def program(self) -> list[str]:
@@ -60,5 +71,6 @@ class SglangServing(GpuServing):
         return [
             self.source(model),
             *(str(word) for option in options.items() for word in option),
+            "--enable-metrics",
             *(["--enable-memory-saver", "--enable-weights-cpu-backup"] if sleeps else []),
         ]

@@ -13,7 +13,7 @@ from agenttts._util.extras import installed
 from agenttts._util.hints import install
 from agenttts.errors import ConfigError
 from agenttts.pipeline import Model
-from agenttts.serving._server import ServerEngine, answer
+from agenttts.serving._server import ServerCall, ServerEngine, answer
 from agenttts.serving.gpu_servers import GpuServing
 from agenttts.serving.placement import GIB, Placed
 
@@ -32,7 +32,9 @@ def _is_ours(address: str, mark: str) -> bool:
 class VllmServing(GpuServing):
     """Serves the models of a pipeline through vLLM."""
 
-    engine = ServerEngine(name="vLLM", is_ours=_is_ours, sleep="/sleep?level=1", wake="/wake_up")
+    engine = ServerEngine(
+        name="vLLM", is_ours=_is_ours, sleep=[ServerCall("/sleep?level=1")], wake=ServerCall("/wake_up")
+    )
 
     def program(self) -> list[str]:
         """This Python's own vLLM, else the `vllm` on the path; see `GpuServing.program`."""

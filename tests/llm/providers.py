@@ -180,6 +180,13 @@ def _vllm(body: dict[str, Any]) -> Said:
     return completion(body, content=f"<think>{word}? No: Answer: 0</think>\n\n{word}", reasoning_content=None)
 
 
+def _sglang(body: dict[str, Any]) -> Said:
+    if body.get("top_k") == 0:
+        text = "top_k must be -1 (disable) or at least 1, got 0."
+        return Said({"object": "error", "message": text, "type": "BadRequestError", "param": None, "code": 400}, 400)
+    return completion(body)
+
+
 def _llamacpp(body: dict[str, Any]) -> Said:
     if "tools" in body:
         return Said({"error": {"code": 500, "message": "tools param requires --jinja flag"}}, 500)
@@ -207,6 +214,7 @@ SHAPES = {
     "ollama": Shape(_ollama, "llama3.2", models=listing("llama3.2:latest"), header=""),
     "tgi": Shape(_tgi, "tgi", models=listing("HuggingFaceTB/SmolLM2"), header=""),
     "vllm": Shape(_vllm, "Qwen/Qwen3-8B", models=listing("Qwen/Qwen3-8B"), header=""),
+    "sglang": Shape(_sglang, "Qwen/Qwen3-8B", models=listing("Qwen/Qwen3-8B"), header=""),
     "llama.cpp": Shape(_llamacpp, "any", models=listing("/models/gguf"), header=""),
 }  # fmt: skip
 
@@ -223,6 +231,7 @@ HOSTS = {
     "ollama": "http://localhost:11434",
     "tgi": "http://localhost:3000",
     "vllm": "http://localhost:8000",
+    "sglang": "http://localhost:30000",
     "llama.cpp": "http://localhost:8080",
 }
 """Where the real ones are."""

@@ -24,6 +24,12 @@ vllm:prefix_cache_hits_total{engine="0",model_name="other"} 7.0
 vllm:external_prefix_cache_hits_total{engine="0",model_name="m"} 5.0
 """
 
+OF_SGLANG = """# TYPE sglang:prompt_tokens_total counter
+sglang:prompt_tokens_total{model_name="m",tp_rank="0"} 1000.0
+sglang:cached_tokens_total{cache_source="device",model_name="m",tp_rank="0"} 600.0
+sglang:cached_tokens_total{cache_source="host",model_name="m",tp_rank="0"} 30.0
+"""
+
 
 def test_counters_are_added_over_engines_and_kept_apart_by_model() -> None:
     assert read_metrics(TWO, "m") == CacheUse(1600, 1040)
@@ -31,6 +37,7 @@ def test_counters_are_added_over_engines_and_kept_apart_by_model() -> None:
     assert read_metrics(TWO, "third") is None
     assert read_metrics(metrics("org/m"), "an-alias-of-the-only-model") == CacheUse(0, 0)
     assert read_metrics('{"object": "list"}', "m") is None
+    assert read_metrics(OF_SGLANG, "m") == CacheUse(1000, 630)
 
 
 def test_a_server_that_was_started_again_counts_from_then_on() -> None:

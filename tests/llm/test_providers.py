@@ -106,6 +106,12 @@ async def test_a_provider_works_at_once(name: str, caplog: pytest.LogCaptureFixt
     assert sorted(set(fields)) == sorted(expected.get(name, []))
 
 
+async def test_a_filter_that_a_server_does_not_take_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with Provider(SHAPES["sglang"]) as provider:
+        found = await drawn(model(provider), Sampling(extra={"top_k": 0, "min_p": 0.0}))
+    assert len(found.samples) == 1 and ["top_k" in each for each in told(caplog, "does not take")] == [True]
+
+
 @pytest.mark.parametrize("name", SHAPES)
 async def test_the_planners_model_works_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Provider(SHAPES[name]) as provider:
