@@ -207,9 +207,9 @@ class Agent:
 
     @property
     def _experienced(self) -> bool:
-        """Whether the trials that earlier studies chose stand for the design: they are done, and do not disown them."""
+        """Whether the trials that earlier studies chose stand for the design: they are done, and favour these."""
         chosen = any(trial.searcher == EXPERIENCE for trial in self.archive.trials)
-        return chosen and not any(each.insight == EXPERIENCE_NUMBER and each.dropped for each in self._weighed[1])
+        return chosen and any(each.insight == EXPERIENCE_NUMBER and each.believed for each in self._weighed[1])
 
     @property
     def _own_trials(self) -> int:

@@ -2,7 +2,8 @@
 
 The surrogate is fitted with and without the assumption that stands for an insight; the difference of the two best log
 posteriors is the log odds that the data give it. One that the data speak against is dropped until they change their
-mind: proposals, races and recommendations are then made without it.
+mind: proposals, races and recommendations are then made without it. What earlier studies taught may mislead, and the
+formula does well without it: it is assumed only once the data favour it.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ class Hypothesis:
         return self.log_odds < _AGAINST
 
     @property
+    def believed(self) -> bool:
+        """Whether the posterior assumes it: an insight unless it is dropped, experience once the data favour it."""
+        return self.log_odds > -_AGAINST if self.insight == EXPERIENCE_NUMBER else not self.dropped
+
+    @property
     def decided(self) -> bool:
         """Whether the data speak for or against it, at such odds."""
         return abs(self.log_odds) > -_AGAINST
@@ -70,8 +76,8 @@ class Hypothesis:
             verdict = f"the trials favour it, {odds}"
         else:
             verdict = "the trials do not decide it"
-            if self.insight == EXPERIENCE_NUMBER:  # its odds are told all the while: at 3 to 1 against it is dropped
-                verdict += f", {odds} {'for' if self.log_odds > 0 else 'against'} it"
+            if self.insight == EXPERIENCE_NUMBER:  # its odds are told all the while
+                verdict += f", {odds} {'for' if self.log_odds > 0 else 'against'} it: not believed yet"
         return f"{hypothesis_name(self.insight)} ({self.claim}): {verdict}"
 
 
@@ -187,6 +193,8 @@ def affordable(trials: Sequence[Trial], budget: float) -> Sequence[Trial]:
 
 
 def kept(structure: Structure, hypotheses: Sequence[Hypothesis]) -> Structure:
-    """The structure without the hypotheses that were dropped."""
-    dropped = {each.insight for each in hypotheses if each.dropped}
-    return replace(structure, **{name: False for name, (insight, _) in _CLAIMS.items() if insight in dropped})
+    """The structure without what is not believed; experience of which nothing is said is not."""
+    unbelieved = {each.insight for each in hypotheses if not each.believed}
+    if all(each.insight != EXPERIENCE_NUMBER for each in hypotheses):
+        unbelieved.add(EXPERIENCE_NUMBER)
+    return replace(structure, **{name: False for name, (insight, _) in _CLAIMS.items() if insight in unbelieved})

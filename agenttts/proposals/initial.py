@@ -1,7 +1,7 @@
 """First trials: a few allocations, of which one should be good whatever the task turns out to be.
 
 Tasks are drawn from what the formula of the paper's insights (`posterior.formula`) takes for possible: before any
-trial, or after earlier studies (half of the tasks are then drawn as if there were none, for studies may mislead). The
+trial, or after earlier studies (three in four are then drawn as if there were none, for studies may mislead). The
 first allocation is the best on average over these tasks; each further one raises most what the best of those chosen
 scores on average (a portfolio: what suits the same tasks as one before it adds nothing).
 
@@ -30,6 +30,8 @@ from agenttts.study.experience import Experience
 PORTFOLIO = 5
 """Trials of a portfolio."""
 _TASKS = 300
+_TASKS_OF_STUDIES = 100
+"""That are drawn from what earlier studies taught, beside those."""
 _SEED = 20250801
 
 
@@ -56,13 +58,13 @@ class _Chooser:
     def __init__(self, space: SearchSpace, experience: Experience | None) -> None:
         self.pool = candidates(space, np.random.default_rng(_SEED))
         self.chosen: list[int] = []
-        beliefs = [None] if experience is None else [experience, None]
+        beliefs = {None: _TASKS} if experience is None else {experience: _TASKS_OF_STUDIES, None: _TASKS}
         formulas = [Encoder(space.pipeline.sizes, Structure(), {}, each).formula for each in beliefs]
-        tasks = np.random.default_rng(_SEED).standard_normal((_TASKS // len(formulas), formulas[0].parameters))
-        samples = self.pool.samples.astype(float)
-        self._scores = np.vstack([each.scores(tasks, self.pool.pairings, samples) for each in formulas])
+        tasks = np.random.default_rng(_SEED).standard_normal((_TASKS, formulas[0].parameters))
+        samples, drawn = self.pool.samples.astype(float), zip(formulas, beliefs.values(), strict=True)
+        scores = [each.scores(tasks[:count], self.pool.pairings, samples) for each, count in drawn]
+        self._scores, self._expected = np.vstack(scores), scores[0]
         self._best = np.full(len(self._scores), -np.inf)
-        self._expected = self._scores[: len(tasks)]
 
     def choose(self, count: int, among: NDArray[np.int64] | None = None) -> None:
         """The candidates that raise most what the best one chosen so far scores, one by one, of all or of some."""

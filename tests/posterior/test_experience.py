@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from agenttts.posterior.experience import learned
 from agenttts.posterior.formula import SLOPE, SLOPE_SD
-from agenttts.posterior.insights import EXPERIENCE_NUMBER, weighed_posterior
+from agenttts.posterior.insights import EXPERIENCE_NUMBER, Hypothesis, kept, weighed_posterior
 from agenttts.posterior.kernel import Structure
 from agenttts.posterior.lessons import OWN, SIZE, beliefs, parameter_names, spans, stretched
 from agenttts.posterior.surrogate import Encoder
@@ -74,6 +75,23 @@ def test_more_studies_teach_more_and_never_how_hard_a_task_is() -> None:
     assert all(later < first < 1.1 for first, later in zip(*sds, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("odds", "believed", "said"),
+    [
+        (4.0, True, "the trials favour it, 4 to 1"),
+        (2.0, False, "the trials do not decide it, 2 to 1 for it: not believed yet"),
+        (0.5, False, "the trials do not decide it, 2 to 1 against it: not believed yet"),
+        (0.25, False, "the trials speak against it, 4 to 1: dropped"),
+    ],
+)
+def test_experience_is_believed_once_the_trials_favour_it(odds: float, believed: bool, said: str) -> None:
+    found = Hypothesis(insight=EXPERIENCE_NUMBER, claim="as in old", log_odds=math.log(odds))
+    assert found.believed is believed and str(found) == f"Experience (as in old): {said}"
+    assert kept(Structure(), [found]).experience is believed and not kept(Structure(), []).experience
+    insight = replace(found, insight=1)
+    assert insight.believed is not insight.dropped
+
+
 def test_experience_that_the_trials_speak_against_is_dropped_and_other_experience_kept() -> None:
     problem, trials = trials_on("table", 3, 30, 100)
     sizes = problem.pipeline.sizes
@@ -83,7 +101,7 @@ def test_experience_that_the_trials_speak_against_is_dropped_and_other_experienc
     for name, each in {"true": fits, "false": upside_down}.items():
         surrogate, weighed = weighed_posterior(sizes, trials, Structure(), each)
         verdicts[name] = next(one for one in weighed if one.insight == EXPERIENCE_NUMBER)
-        assert surrogate.structure.experience is not verdicts[name].dropped
+        assert surrogate.structure.experience is verdicts[name].believed
     assert not verdicts["true"].dropped and verdicts["true"].log_odds > 0
     assert verdicts["false"].dropped
     assert "Experience (scores depend on sizes and samples as in old): the trials speak" in str(verdicts["false"])
