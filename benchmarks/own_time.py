@@ -99,9 +99,12 @@ def archive(space: at.SearchSpace, count: int, judged: tuple[str, ...]) -> Archi
     )
 
 
+AGENT = at.searcher("agent", llm="none")
+
+
 def propose(trials: Archive, searched: at.SearchSpace) -> None:
     """The agent's next proposal, planned by rules."""
-    assert asyncio.run(at.searcher("agent", llm="none").propose(trials, searched, 1))
+    assert asyncio.run(AGENT.propose(trials, searched, 1))
 
 
 def race(trials: Archive, searched: at.SearchSpace) -> None:

@@ -21,7 +21,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from inspect import iscoroutinefunction
 from itertools import chain, zip_longest
 from typing import Any, TypedDict
 
@@ -284,24 +285,35 @@ def _why(plan: RoundPlan) -> str:
     return _FAILED if plan.thought.failed else _REJECTED
 
 
-def build(agent: Agent) -> Any:
-    """The compiled graph of an agent."""
+@cache
+def graph() -> Any:
+    """The compiled graph: an `Agent` is the context that it is run with."""
     from langgraph.graph import END, START, StateGraph
 
-    graph = StateGraph(State)
-    graph.add_node("recall", agent.recall)
-    graph.add_node("initial", agent.initial)
-    graph.add_node("reflect", agent.reflect)
-    graph.add_node("propose", agent.propose)
-    graph.add_node("check", agent.check)
-    graph.add_node("repair", agent.repair)
-    graph.add_node("fill", agent.fill)
-    graph.add_edge(START, "recall")
-    graph.add_conditional_edges("recall", agent.after_recall, ["initial", "reflect"])
-    graph.add_conditional_edges("reflect", agent.after_reflect, ["propose", "fill"])
-    graph.add_edge("initial", "check")
-    graph.add_edge("propose", "check")
-    graph.add_conditional_edges("check", agent.after_check, {"repair": "repair", "fill": "fill", "end": END})
-    graph.add_edge("repair", "check")
-    graph.add_edge("fill", "check")
-    return graph.compile()
+    built = StateGraph(State, context_schema=Agent)
+    for name in ("recall", "initial", "reflect", "propose", "check", "repair", "fill"):
+        built.add_node(name, _of_agent(name))
+    built.add_edge(START, "recall")
+    built.add_conditional_edges("recall", _of_agent("after_recall"), ["initial", "reflect"])
+    built.add_conditional_edges("reflect", _of_agent("after_reflect"), ["propose", "fill"])
+    built.add_edge("initial", "check")
+    built.add_edge("propose", "check")
+    built.add_conditional_edges("check", _of_agent("after_check"), {"repair": "repair", "fill": "fill", "end": END})
+    built.add_edge("repair", "check")
+    built.add_edge("fill", "check")
+    return built.compile()
+
+
+def _of_agent(name: str) -> Callable[..., Any]:
+    """A method of the agent that the graph is run with."""
+    if iscoroutinefunction(getattr(Agent, name)):
+
+        async def awaited(state: State, runtime: Any) -> Any:
+            return await getattr(runtime.context, name)(state)
+
+        return awaited
+
+    def called(state: State, runtime: Any) -> Any:
+        return getattr(runtime.context, name)(state)
+
+    return called

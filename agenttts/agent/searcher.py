@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
-from agenttts.agent.graph import Agent, build
+from agenttts.agent.graph import Agent, graph
 from agenttts.agent.planner import Adviser, Insights, Planner
 from agenttts.agent.rules import RulePlanner
 from agenttts.protocols import Searcher
@@ -58,7 +58,7 @@ class AgentSearcher(Searcher):
 
     async def propose(self, archive: Archive, space: SearchSpace, count: int) -> list[Proposal]:
         """See `protocols.Searcher.propose`."""
-        final = await build(self._agent(archive, space, count)).ainvoke({})
+        final = await graph().ainvoke({}, context=self._agent(archive, space, count))
         accepted: list[Proposal] = final["accepted"]
         return accepted
 
