@@ -242,7 +242,7 @@ def enough(arguments: argparse.Namespace, url: str, samples: int) -> int:
         if not probe:
             raise SystemExit("error: the environment got no answers; the line above says why")
         lasted = float(probe["seconds"])
-    return max(math.ceil(1.1 * prompts * arguments.seconds / lasted), prompts)
+    return max(math.ceil(1.3 * prompts * arguments.seconds / lasted), prompts)
 
 
 def may_bench(arguments: argparse.Namespace) -> bool:
