@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--serve", default="vllm", choices=SERVERS)
     parser.add_argument("--arguments", default="", help="of its servers, in one word")
     parser.add_argument("--logs", type=Path)
-    parser.add_argument("--pretend", metavar="COUNTxGIB", help="rehearse without a GPU, with a stand-in for vLLM")
+    parser.add_argument("--pretend", metavar="COUNTxGIB", help="rehearse without a GPU, with a program that plays vLLM")
     parser.add_argument("--out", type=Path, help="where the figures go, without suffix")
     arguments = parser.parse_args()
     try:

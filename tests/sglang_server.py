@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def install(folder: Path) -> dict[str, str]:
     (package / "__init__.py").touch()
     (package / "launch_server.py").write_text(PROGRAM.format(root=str(Path(__file__).parents[1])))
     return {"PYTHONPATH": str(package.parent), "STANDIN": str(folder)}
+
+
+def told_to_crash(path: str) -> bool:
+    """Whether a test wants a server to end when it is told this; it does once."""
+    wanted = Path(os.environ["STANDIN"]) / f"crash{path.replace('/', '-')}"
+    with suppress(FileNotFoundError):
+        wanted.unlink()
+        return True
+    return False
 
 
 def main() -> None:
@@ -43,7 +53,7 @@ def main() -> None:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         asleep = False
-        idle = False
+        aborted = idle = False
         warmed = 0
 
         def do_GET(self) -> None:
@@ -56,20 +66,22 @@ def main() -> None:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path == "/abort_request":
-                self.send(200 if body["abort_all"] else 400, None)
-                return
-            if self.path == "/flush_cache?timeout=30":
-                Handler.idle = True
+                Handler.aborted = body["abort_all"]
                 self.send(200, None)
                 return
+            if self.path == "/flush_cache?timeout=30":
+                Handler.idle = Handler.aborted
+                self.send(200 if Handler.idle else 400, None)
+                return
             if self.path.endswith("_memory_occupation"):
-                if not (Handler.asleep if self.path.startswith("/resume") else Handler.idle):
-                    os._exit(1)  # as it does
+                waking = self.path.startswith("/resume")
+                if waking is not Handler.asleep or not Handler.idle or told_to_crash(self.path):
+                    os._exit(1)  # as it does where it has work, or is told what it has done already
                 Handler.asleep = self.path == "/release_memory_occupation"
                 happened("sleep" if Handler.asleep else "wake", given.served_model_name)
                 self.send(200 if given.enable_memory_saver and given.enable_weights_cpu_backup else 400, None)
                 return
-            Handler.idle = False
+            Handler.aborted = Handler.idle = False
             happened("asleep!" if Handler.asleep else "ask", given.served_model_name)
             self.send(200, completion(body))
 

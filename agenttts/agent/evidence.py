@@ -23,7 +23,7 @@ import numpy as np
 
 from agenttts._util.numbers import chance
 from agenttts.posterior.curves import FittedCurve
-from agenttts.posterior.insights import ALL_INSIGHTS, Hypothesis
+from agenttts.posterior.insights import ALL_INSIGHTS, EXPERIENCE_NUMBER, Hypothesis
 from agenttts.space.allocation import Allocation, Choice
 
 _LIKELY = 0.5
@@ -191,7 +191,7 @@ class Evidence:
     def _overruled(self, one: Hypothesis) -> bool:
         """Whether it is dropped on its own, but the insights together are favoured: it is then in use all the same."""
         together = any(each.insight == ALL_INSIGHTS and not each.dropped for each in self.hypotheses)
-        return one.dropped and one.insight != ALL_INSIGHTS and together
+        return one.dropped and one.insight not in (ALL_INSIGHTS, EXPERIENCE_NUMBER) and together
 
     def stages(self) -> list[str]:
         """How stages depend on one another."""

@@ -31,7 +31,7 @@ from agenttts.agent.memory import START, advice, advice_kept, advised, expectati
 from agenttts.agent.planner import Adviser, Insights, Planner, RoundPlan, Situation, Thought, View
 from agenttts.agent.ranking import Ranking
 from agenttts.agent.rules import RulePlanner
-from agenttts.posterior.insights import EXPERIENCE_NUMBER, Hypothesis, representative, weighed_posterior
+from agenttts.posterior.insights import Hypothesis, representative, weighed_posterior
 from agenttts.posterior.surrogate import Surrogate
 from agenttts.proposals.checking import Check, Rejected, SoFar, filled
 from agenttts.proposals.initial import initial_design, longest_design
@@ -210,7 +210,7 @@ class Agent:
     def _experienced(self) -> bool:
         """Whether the trials that earlier studies chose stand for the design: they are done, and favour these."""
         chosen = any(trial.searcher == EXPERIENCE for trial in self.archive.trials)
-        return chosen and any(each.insight == EXPERIENCE_NUMBER and each.believed for each in self._weighed[1])
+        return chosen and self._weighed[0].structure.experience
 
     @property
     def _own_trials(self) -> int:

@@ -99,7 +99,7 @@ def occasion(archive: Archive, evidence: Evidence) -> str:
         return "your last answer held nothing usable" if since >= _AFTER_NOTHING else ""
     if since < _BETWEEN:
         return ""
-    before = {each.insight for each in _hypotheses(said[-1]) if each.dropped}
+    before = {each.insight for each in _hypotheses(said[-1]) if not each.believed}
     if fallen := sorted(each.insight for each in evidence.hypotheses if each.dropped and each.insight not in before):
         return f"the trials now speak against {' and '.join(map(_named, fallen))}"
     stood = _stood(archive, evidence.incumbent)

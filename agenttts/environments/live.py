@@ -39,9 +39,10 @@ from agenttts.space.allocation import Allocation
 from agenttts.space.cost import Budget
 from agenttts.study.evaluation import Evaluation
 
-_AHEAD = 8
-"""Examples under way for each request that may be: enough that there is always one to make, however far the store is;
-the objects of thousands would keep the garbage collector at work, half a second at a time."""
+_AHEAD, _LEAST_AHEAD = 8, 512
+"""Examples under way, for each request that may be and at least: enough that there is always one to make while others
+wait for the store, and of a few hundred all; the objects of thousands would keep the garbage collector at work, half a
+second at a time."""
 
 
 @dataclass
@@ -292,7 +293,7 @@ class LiveEnvironment(Environment):
         """Examples under way: all of them pass through a model before servers that take turns turn to the next."""
         if not isinstance(self.client, OpenAIClient) or (self.serving is not None and self.serving.takes_turns):
             return None
-        return _AHEAD * self.client.most_at_once
+        return max(_AHEAD * self.client.most_at_once, _LEAST_AHEAD)
 
     def is_asking(self) -> bool:
         """Whether a model is waited for, or its server, or that is not known."""

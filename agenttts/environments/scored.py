@@ -153,20 +153,23 @@ async def evaluation_of(
         LimitReached: When a limit stopped a request.
     """
     started, beginning = time.perf_counter(), asyncio.Semaphore(_BEGIN_AT_ONCE)
-    left, found = iter(enumerate(examples)), dict[int, ExampleOutcome]()
+    left, found = iter(enumerate(examples)), dict[int, ExampleOutcome | BaseException]()
 
     async def one_by_one() -> None:
         for place, example in left:
             async with beginning:
                 await asyncio.sleep(0)
-            found[place] = await run(example)
+            # What ends one cuts off none of what others have asked for.
+            (found[place],) = await asyncio.gather(run(example), return_exceptions=True)
+            if isinstance(found[place], BaseException):
+                return
 
-    lines = [one_by_one() for _ in examples[:at_once]]
-    # None cuts off what another has asked for.
-    for ended in await asyncio.gather(*lines, return_exceptions=True):
-        if ended is not None:
-            raise ended
-    outcomes = [found[place] for place in range(len(examples))]
+    await asyncio.gather(*(one_by_one() for _ in examples[:at_once]))
+    outcomes = []
+    for _, outcome in sorted(found.items()):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        outcomes.append(outcome)
     require_answers(outcomes, allocation)
     spend = sum((outcome.spend for outcome in outcomes), start=Spend())
     return Evaluation(

@@ -193,8 +193,11 @@ def affordable(trials: Sequence[Trial], budget: float) -> Sequence[Trial]:
 
 
 def kept(structure: Structure, hypotheses: Sequence[Hypothesis]) -> Structure:
-    """The structure without what is not believed; experience of which nothing is said is not."""
+    """The structure without what is not believed; experience of which nothing is said is not.
+
+    Experience is of the formula: without that it is not assumed.
+    """
     unbelieved = {each.insight for each in hypotheses if not each.believed}
-    if all(each.insight != EXPERIENCE_NUMBER for each in hypotheses):
+    if ALL_INSIGHTS in unbelieved or all(each.insight != EXPERIENCE_NUMBER for each in hypotheses):
         unbelieved.add(EXPERIENCE_NUMBER)
     return replace(structure, **{name: False for name, (insight, _) in _CLAIMS.items() if insight in unbelieved})

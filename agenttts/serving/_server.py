@@ -113,11 +113,17 @@ class ServerProcess:
         await self.ready()
 
     async def sleep(self) -> None:
-        """Free its GPU memory; the weights stay in the host's."""
+        """Free its GPU memory; the weights stay in the host's. One that does not obey is ended until it is woken."""
         self._wanted.clear()
-        for call in self._engine.sleep:
-            await self._post(call)
-        self._sleeps = True
+        if self._sleeps:
+            return
+        try:
+            for call in self._engine.sleep:
+                await self._post(call)
+            self._sleeps = True
+        except EndpointError as error:
+            self._tell(f"{self._name}: {error}; it is ended, and started again for its next turn")
+            await self.pause()
 
     async def ready(self) -> None:
         """Wait until it answers.

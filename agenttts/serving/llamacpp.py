@@ -32,13 +32,13 @@ class LlamaCppServing:
         threads: CPU threads per server.
     """
 
+    takes_turns = False
+    """See `base.Serving.takes_turns`."""
+
     def __init__(self, models: Mapping[str, Path], *, slots: int = 16, context: int = 512, threads: int = 1) -> None:
         self._models = dict(models)
         self._slots, self._context, self._threads = slots, context, threads
         self._children: list[asyncio.subprocess.Process] = []
-
-    takes_turns = False
-    """See `base.Serving.takes_turns`."""
 
     async def start(self) -> dict[str, str]:
         """See `base.Serving.start`."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+from http import HTTPStatus
+from urllib.error import HTTPError
 
 from agenttts._util.extras import installed
 from agenttts.errors import ConfigError
@@ -24,7 +26,13 @@ _IDLE_WITHIN_S = 30
 
 def _is_ours(address: str, mark: str) -> bool:
     """The mark is what the version of its weights is called; it is healthy once it has generated something."""
-    told: object = json.loads(answer(f"{address}/model_info"))["weight_version"]
+    try:
+        info = answer(f"{address}/model_info")
+    except HTTPError as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
+        info = answer(f"{address}/get_model_info")  # of older releases
+    told: object = json.loads(info)["weight_version"]
     answer(f"{address}/health_generate")
     return told == mark
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
@@ -200,26 +201,57 @@ class InTurns:
 @pytest.mark.parametrize("in_turns", [False, True])
 async def test_few_examples_are_under_way_where_servers_take_no_turns(endpoint: FakeEndpoint, in_turns: bool) -> None:
     begun, scored, most = set[str](), set[str](), 0
+    expected, all_begun = 700 if in_turns else 512, threading.Event()
 
     def prompt(inputs: SubtaskInput) -> str:
         nonlocal most
         begun.add(inputs.example["id"])
         most = max(most, len(begun) - len(scored))
+        if most >= expected:
+            all_begun.set()
         return str(inputs.example["id"])
+
+    def reply(messages: Sequence[Message], seed: int) -> str:
+        all_begun.wait(30)
+        return "x"
 
     def metric(output: Any, example: Any) -> float:
         scored.add(example["id"])
         return 1.0
 
-    endpoint.models = ["m"]
+    endpoint.models, endpoint.reply = ["m"], reply
     model = Model("m", 1e9, base_url="" if in_turns else endpoint.url)
     pipeline = Pipeline("p", (Subtask("s", (model,), prompt),), metric=metric)
-    rows = [{"id": str(i), "gold": "x"} for i in range(100)]
+    rows = [{"id": str(i), "gold": "x"} for i in range(700)]
     serving, client = InTurns(endpoint.url) if in_turns else None, OpenAIClient(max_in_flight=1)
     async with LiveEnvironment(pipeline, rows, client=client, serving=serving, probe=False) as environment:
         evaluation = await environment.evaluate(allocation(1))
-    assert (evaluation.score, len(evaluation.results)) == (1.0, 100)
-    assert most > 8 if in_turns else most <= 8
+    assert (evaluation.score, len(evaluation.results)) == (1.0, 700)
+    assert most == expected
+
+
+async def test_the_first_example_that_ends_an_evaluation_is_told_and_results_keep_their_order(
+    endpoint: FakeEndpoint,
+) -> None:
+    asked: list[str] = []
+
+    def metric(output: Any, example: Any) -> float:
+        asked.append(example["id"])
+        return 2.0 if example["id"] in unsound else 1.0
+
+    unsound: set[str] = set()
+    endpoint.models = ["m"]
+    pipeline = Pipeline("p", (Subtask("s", (Model("m", 1e9, base_url=endpoint.url),), "{{ id }}"),), metric=metric)
+    rows = [{"id": str(i)} for i in range(40)]
+    async with LiveEnvironment(pipeline, rows, client=OpenAIClient(max_in_flight=4), probe=False) as environment:
+        names = [str(i) for i in range(39, -1, -1)]
+        results = (await environment.evaluate(allocation(1), names)).results
+        assert [each.example for each in results] == names
+        unsound |= {"31", "8"}
+        asked.clear()
+        with pytest.raises(ConfigError, match="for the output .* of example '31'"):
+            await environment.evaluate(allocation(1), names)
+        assert set(asked) == set(names), "what one ends with cuts off none of the others"
 
 
 def percent(output: Any, example: Any) -> float:

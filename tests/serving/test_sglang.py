@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from agenttts.environments import LiveEnvironment
-from agenttts.errors import ConfigError
+from agenttts.errors import ConfigError, EndpointError
+from agenttts.execution.pool import SamplePool
 from agenttts.llm.openai import OpenAIClient
 from agenttts.serving import SglangServing
 from agenttts.serving.gpus import parse_cards
@@ -56,6 +58,19 @@ async def test_models_that_do_not_fit_take_turns(folder: Path) -> None:
         assert (await made.evaluate(BOTH_STAGES)).score == 1
     happened = [event[0] for event in events(folder)]
     assert "asleep!" not in happened and {"sleep", "wake"} <= set(happened)
+    wait_until_gone([int(event[2]) for event in started(folder)])
+
+
+@pytest.mark.parametrize("told", ["release", "resume"])
+async def test_a_server_that_ends_when_it_is_told_to_sleep_or_wake_is_started_again(folder: Path, told: str) -> None:
+    made, _ = environment(folder, "1x22")
+    async with made:
+        (folder / f"crash-{told}_memory_occupation").touch()
+        scores = []
+        for _ in range(3):
+            with suppress(EndpointError):
+                scores.append((await made.evaluate(BOTH_STAGES, pool=SamplePool())).score)
+    assert scores[-2:] == [1.0, 1.0] and len(started(folder)) == 3
     wait_until_gone([int(event[2]) for event in started(folder)])
 
 
