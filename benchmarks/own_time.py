@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from repeated import command, interval, shown
 
 import agenttts as at
 from agenttts.posterior import recommend
+from agenttts.protocols import Searcher
 from agenttts.study.evaluation import Evaluation, ExampleResult
 from agenttts.study.trial import Archive, Trial
 
@@ -99,12 +101,15 @@ def archive(space: at.SearchSpace, count: int, judged: tuple[str, ...]) -> Archi
     )
 
 
-AGENT = at.searcher("agent", llm="none")
+@cache
+def agent() -> Searcher:
+    """One for all, as a search has one."""
+    return at.searcher("agent", llm="none")
 
 
 def propose(trials: Archive, searched: at.SearchSpace) -> None:
     """The agent's next proposal, planned by rules."""
-    assert asyncio.run(AGENT.propose(trials, searched, 1))
+    assert asyncio.run(agent().propose(trials, searched, 1))
 
 
 def race(trials: Archive, searched: at.SearchSpace) -> None:
