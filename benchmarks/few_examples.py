@@ -61,6 +61,12 @@ def run(job: tuple[str, str, int, int, int]) -> Run | str:
     return Run(method, family, seed, examples, posed.regret(watch.chosen(watch.archive).allocation))
 
 
+def kept(out: Path) -> list[Run]:
+    """The runs of an `OUT.json`, where there is one."""
+    file = out.with_suffix(".json")
+    return [Run(**each) for each in json.loads(file.read_text())["runs"]] if file.exists() else []
+
+
 def regrets(runs: Sequence[Run], family: str, method: str, examples: int) -> list[float]:
     """Of every problem."""
     wanted = (family, method, examples)
@@ -152,24 +158,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="problems per family")
     parser.add_argument("--trials", type=int, default=30, help="on all examples; evaluations are what counts")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
+    parser.add_argument(
+        "--out", type=Path, help="write OUT.json and OUT.md; runs that OUT.json holds are not made again"
+    )
     parser.add_argument("--picture", type=Path, help="write this SVG file")
     given = parser.parse_args()
+    runs, said = (kept(given.out) if given.out else []), set[str]()
+    known = {(each.method, each.family, each.seed, each.examples) for each in runs}
     seeds = range(FIRST_SEED, FIRST_SEED + given.seeds)
     jobs = [
         (method, family, seed, examples, given.trials)
         for seed, examples, family, method in product(seeds, given.examples, given.families, given.methods)
+        if (method, family, seed, examples) not in known
     ]
-    with processes(given.jobs, given.families) as pool:
-        done = pool.map(run, jobs, chunksize=1)
-    runs = [each for each in done if isinstance(each, Run)]
-    said = [*dict.fromkeys(each for each in done if isinstance(each, str)), table(runs)]
-    print("\n".join(said))
+    with processes(given.jobs, {family for _, family, *_ in jobs}) as pool:
+        for done in pool.imap_unordered(run, jobs):
+            if isinstance(done, str):
+                said.add(done)
+                continue
+            runs.append(done)
+            if given.out:  # after each run: hours of work are not lost to the last minute
+                whole = {"command": command(), "runs": [asdict(each) for each in runs]}
+                given.out.with_suffix(".json").write_text(json.dumps(whole) + "\n")
+    lines = [*sorted(said), table(runs)]
+    print("\n".join(lines))
     if given.out:
-        head = ["# Few examples", "", f"`{command()}`", "", *(__doc__ or "").split("\n\n", 2)[2].split("\n"), *said]
+        head = ["# Few examples", "", f"`{command()}`", "", *(__doc__ or "").split("\n\n", 2)[2].split("\n"), *lines]
         given.out.with_suffix(".md").write_text("\n".join(head).rstrip() + "\n")
-        whole = {"command": command(), "runs": [asdict(each) for each in runs]}
-        given.out.with_suffix(".json").write_text(json.dumps(whole) + "\n")
     if given.picture:
         given.picture.write_text(picture(runs))
 
