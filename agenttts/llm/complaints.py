@@ -19,9 +19,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 DROPPABLE = (
-    *("seed", "response_format", "stop", "logprobs", "top_logprobs", "top_p", "top_k", "min_p", "max_tokens"),
-    "temperature",
-    *("stream_options", "stream"),
+    *("seed", "response_format", "stop", "logprobs", "top_logprobs", "top_p", "top_k", "min_p"),
+    *("max_tokens", "temperature", "stream_options", "stream"),
 )
 """Fields of a request that it can do without, in the order in which they are given up where several are named."""
 _WORDS = ("error", "errors", "message", "detail", "details", "msg", "description", "error_description", "reason")

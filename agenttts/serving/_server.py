@@ -179,8 +179,8 @@ class ServerProcess:
         """Spawn it and wait until it answers."""
         started = told = time.monotonic()
         self._tell(f"{self._name}: starting its server, log in {self._log}")
-        process, self._sleeps = await self._spawn(), False
-        self._process = process
+        process = self._process = await self._spawn()
+        self._sleeps = False
         while not await asyncio.to_thread(self._answers):
             now = time.monotonic()
             if process.returncode is not None:
